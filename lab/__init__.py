@@ -1,0 +1,1 @@
+"""A throwaway virtual workstation: the machine that tests and newcomers deploy to."""

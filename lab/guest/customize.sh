@@ -1,0 +1,24 @@
+#!/bin/sh
+# The last step of mmdebstrap, on the outer machine: $1 is the new root file system.
+# The files of lab/guest/ are already in it.
+set -eu
+root=$1
+
+chroot "$root" useradd --gid users --create-home --shell /bin/bash operator
+for home in /root /home/operator; do
+    install -d -m 700 "$root$home/.ssh"
+    install -m 600 "$root/usr/local/share/lab.pub" "$root$home/.ssh/authorized_keys"
+done
+chroot "$root" chown -R operator:users /home/operator
+rm "$root/usr/local/share/lab.pub"
+
+chroot "$root" python3 /usr/local/share/trust.py
+rm "$root/usr/local/share/trust.py"
+
+chroot "$root" systemctl --quiet enable systemd-networkd.service ssh.service
+# No background apt: a test must fail for its own reasons. (The real machine's apt lock is
+# waited for by the deploy.)
+chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer \
+    e2scrub_all.timer systemd-networkd-wait-online.service
+: >"$root/etc/machine-id"
+rm -f "$root/var/lib/dbus/machine-id"

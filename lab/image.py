@@ -1,0 +1,168 @@
+"""The bare machine's disk: Debian 13 made by mmdebstrap, in the cache under its inputs' hash.
+
+Sources: mmdebstrap(1); mke2fs(8) for `-d`; Debian's archive layout for the suites.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import keys, progress
+from lab.errors import LabError
+from lab.paths import GUEST, cache
+
+SUITE = "trixie"
+SIZE = "40G"  # sparse: it takes 1 GB
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+PACKAGES = (
+    "systemd systemd-sysv udev dbus openssh-server sudo ca-certificates linux-image-amd64 iproute2 "
+    "iputils-ping netbase kmod less procps python3 gpg curl e2fsprogs systemd-timesyncd"
+).split()
+HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: they run, they do not stay
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: a folder of the cache."""
+
+    folder: Path
+
+    @property
+    def disk(self) -> Path:
+        """The raw root file system, read-only by convention: overlays are put on it."""
+        return self.folder / "root.raw"
+
+    @property
+    def kernel(self) -> Path:
+        """The guest's kernel, which QEMU loads."""
+        return self.folder / "vmlinuz"
+
+    @property
+    def initrd(self) -> Path:
+        """The guest's initial RAM disk."""
+        return self.folder / "initrd"
+
+
+def ensure() -> Image:
+    """Return the image, built first if the cache lacks it (about a minute, needs root or sudo)."""
+    files = guest_files()
+    mirror = os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian"
+    image = Image(cache() / "images" / input_hash(files, mirror))
+    if image.folder.exists():
+        return image
+    with _locked():
+        if not image.folder.exists():
+            _build(image, files, mirror)
+    return image
+
+
+def guest_files() -> dict[str, tuple[int, bytes]]:
+    """Return what is laid over Debian: path in the guest -> (mode, content)."""
+    files = {
+        str(path.relative_to(GUEST)): (path.stat().st_mode & 0o755, path.read_bytes())
+        for path in sorted(GUEST.rglob("*"))
+        if path.is_file() and path.name not in HELPERS and "__pycache__" not in path.parts
+    }
+    files["etc/sudoers.d/operator"] = (0o440, files["etc/sudoers.d/operator"][1])
+    host = keys.host_key()
+    files["etc/ssh/ssh_host_ed25519_key"] = (0o600, host.private.read_bytes())
+    files["etc/ssh/ssh_host_ed25519_key.pub"] = (0o644, host.public.encode() + b"\n")
+    files["usr/local/share/lab.pub"] = (0o644, keys.user_key().public.encode() + b"\n")
+    files["usr/local/share/outer-ca.pem"] = (0o644, outer_bundle().read_bytes())
+    files["usr/local/share/trust.py"] = (0o644, (GUEST / "trust.py").read_bytes())
+    return files
+
+
+def outer_bundle() -> Path:
+    """Return the CA bundle that this machine trusts."""
+    for name in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"):
+        if name and Path(name).is_file():
+            return Path(name)
+    raise LabError("no CA bundle: install ca-certificates, or name one in SSL_CERT_FILE")
+
+
+def input_hash(files: Mapping[str, tuple[int, bytes]], mirror: str) -> str:
+    """Return 16 hex digits that change with whatever the image is made of."""
+    listing = [[name, mode, _sha256(data)] for name, (mode, data) in sorted(files.items())]
+    script = _sha256((GUEST / "customize.sh").read_bytes())
+    recipe = [SUITE, SIZE, PACKAGES, mirror, script, listing]
+    return _sha256(json.dumps(recipe).encode())[:16]
+
+
+def sources(mirror: str) -> list[str]:
+    """Return the guest's APT sources, one-line style. Security updates lie beside the mirror."""
+    return [
+        f"deb {mirror} {SUITE} main",
+        f"deb {mirror} {SUITE}-updates main",
+        f"deb {mirror.rstrip('/')}-security {SUITE}-security main",
+    ]
+
+
+def overlay_tar(files: Mapping[str, tuple[int, bytes]]) -> bytes:
+    """Return a tar archive of the files, all of them root's."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, (mode, data) in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = mode, len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) -> None:
+    work = image.folder.with_name(f"{image.folder.name}.new")
+    root = work / "root"
+    _root(["rm", "-rf", str(work)], "removing an unfinished image")
+    work.mkdir(parents=True)
+    (work / "overlay.tar").write_bytes(overlay_tar(files))
+    _root(
+        [
+            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--keyring={KEYRING}"),
+            *("--aptopt=Acquire::Languages none", f"--include={','.join(PACKAGES)}"),
+            f"--customize-hook=rm -f $1/etc/ssh/ssh_host_*; tar -C $1 -xf '{work}/overlay.tar'",
+            f"--customize-hook='{GUEST}/customize.sh' $1",
+            *(SUITE, str(root), *sources(mirror)),
+        ],
+        f"Debian {SUITE}, {len(PACKAGES)} packages and what they need",
+    )
+    disk = str(work / "root.raw")
+    # The kernel would zero the inode tables later, in the background; a sparse file is zero.
+    mkfs = ["mkfs.ext4", "-q", "-L", "root", "-E", "assume_storage_prezeroed=1"]
+    _root([*mkfs, "-d", str(root), disk, SIZE], f"ext4 file system of {SIZE}")
+    for name, source in (("vmlinuz", "vmlinuz"), ("initrd", "initrd.img")):
+        _root(["cp", "-L", str(root / source), str(work / name)], f"the guest's {source}")
+    _root(["rm", "-rf", str(root), str(work / "overlay.tar")], "cleaning up")
+    _root(["chown", "-R", f"{os.getuid()}:{os.getgid()}", str(work)], "owner of the image")
+    (work / "initrd").chmod(0o644)
+    work.rename(image.folder)
+
+
+def _root(command: list[str], title: str) -> None:
+    """Run a command as root, as a step."""
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    if not shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
+        raise LabError(f"{command[0]} is missing; `./provision lab` installs what the lab needs")
+    with progress.step(f"image: {title}") as running:
+        progress.run([*sudo, *command], running)
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Let one process at a time build."""
+    with (cache() / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

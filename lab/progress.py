@@ -1,0 +1,96 @@
+"""Steps with live progress: a spinner on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markup import escape
+
+from lab.errors import LabError
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Without a terminal, a silent step says that it lives this often.
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass
+class Step:
+    """A running step. `detail` is what it does at present, shown while it lasts."""
+
+    title: str
+    started: float = field(default_factory=time.monotonic)
+    detail: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self.started
+
+    def line(self) -> str:
+        """Return its one line: title, whole seconds, detail."""
+        detail = f"  {self.detail[:100]}" if self.detail else ""
+        return f"{self.title}  {self.seconds:.0f} s{detail}"
+
+
+@contextlib.contextmanager
+def step(title: str) -> Iterator[Step]:
+    """Show `title` and, while the body runs, that it runs; at the end the seconds it took."""
+    running = Step(title)
+    ended = threading.Event()
+    show = _spin if console.is_terminal else _beat
+    thread = threading.Thread(target=show, args=(running, ended), daemon=True)
+    thread.start()
+    try:
+        yield running
+    except BaseException:
+        _end(thread, ended, f"[red]failed[/] {escape(title)} after {running.seconds:.1f} s")
+        raise
+    _end(thread, ended, f"[green]ok[/] {escape(title)}  [dim]{running.seconds:.1f} s[/]")
+
+
+def run(command: Sequence[str], running: Step) -> None:
+    """Run a command, its last line of output as the step's detail.
+
+    Raises LabError with the end of the output if it fails.
+    """
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.strip():
+                running.detail = line.strip()
+                lines.append(line.rstrip())
+    if process.returncode:
+        end = "\n".join(lines[-20:])
+        raise LabError(f"{command[0]} failed with exit code {process.returncode}:\n{end}")
+
+
+def _end(thread: threading.Thread, ended: threading.Event, line: str) -> None:
+    ended.set()
+    thread.join()
+    console.print(line)
+
+
+def _spin(running: Step, ended: threading.Event) -> None:
+    with console.status(escape(running.title)) as status:
+        while not ended.wait(0.2):
+            status.update(escape(running.line()))
+
+
+def _beat(running: Step, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_SECONDS):
+        console.print(f".. {escape(running.line())}")

@@ -1,0 +1,173 @@
+"""QEMU's command line, and whether this machine's KVM is of use.
+
+Sources: qemu(1), QEMU 7.2 to 10; the network is described in docs/lab.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lab import progress
+from lab.errors import LabError
+from lab.image import Image
+from lab.paths import cache
+
+Accelerator = Literal["kvm", "tcg"]
+
+BINARY = "qemu-system-x86_64"
+MEMORY_MIB = 6144
+GUEST = "192.168.0.15"
+NETWORK = "user,id=lan,net=192.168.0.0/24,host=192.168.0.2,dns=192.168.0.3,dhcpstart=192.168.0.200"
+# init_on_free: freed pages are zero, and a snapshot of RAM does not hold zero pages.
+KERNEL = "root=/dev/vda rw console=ttyS0 panic=10 init_on_free=1"
+
+# A KVM that works is in the initrd's user space well before that.
+PROBE_SECONDS = 25
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A loopback port of this machine that leads to a port of the guest."""
+
+    outer: int
+    guest: int
+
+    def __str__(self) -> str:
+        """Return it as QEMU writes it."""
+        return f"tcp:127.0.0.1:{self.outer}-{GUEST}:{self.guest}"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An address on the guest's network that leads to a loopback port of this machine."""
+
+    address: str
+    port: int
+    outer: int
+
+    def __str__(self) -> str:
+        """Return it as QEMU writes it: one socat per connection."""
+        return f"tcp:{self.address}:{self.port}-cmd:socat - TCP:127.0.0.1:{self.outer}"
+
+
+def processors(accelerator: Accelerator) -> int:
+    """Return the guest's number of processors. Emulation gains little from more than two."""
+    return min(4, os.cpu_count() or 1) if accelerator == "kvm" else 2
+
+
+def machine_arguments(accelerator: Accelerator) -> list[str]:
+    """Return the arguments that must not differ between a RAM snapshot's saving and loading."""
+    accel = "kvm" if accelerator == "kvm" else "tcg,thread=multi,tb-size=1024"
+    return [
+        *("-machine", "pc", "-accel", accel, "-cpu", "max"),
+        *("-smp", str(processors(accelerator)), "-m", str(MEMORY_MIB)),
+        *("-nodefaults", "-display", "none"),
+    ]
+
+
+def arguments(
+    image: Image,
+    accelerator: Accelerator,
+    disk: Path,
+    forwards: Iterable[Forward],
+    upstreams: Iterable[Upstream],
+    snapshot: str | None = None,
+) -> list[str]:
+    """Return the command line of the lab's machine. Its sockets and logs are in the working folder.
+
+    + disk: a qcow2 overlay on the image's disk
+    + snapshot: of RAM and disk, to start from instead of a boot
+    """
+    lan = ",".join(
+        [NETWORK, *(f"hostfwd={f}" for f in forwards), *(f"guestfwd={u}" for u in upstreams)]
+    )
+    return [
+        BINARY,
+        *machine_arguments(accelerator),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", KERNEL),
+        # unsafe: flushes of the guest end in the outer kernel's cache, which a killed QEMU leaves
+        # intact; what the guest did not flush is gone all the same.
+        *("-drive", f"file={_escaped(disk)},format=qcow2,if=virtio,cache=unsafe,discard=unmap"),
+        *("-netdev", lan, "-device", "virtio-net-pci,netdev=lan,romfile="),
+        *("-device", "virtio-rng-pci"),
+        *("-device", "virtio-balloon-pci,free-page-reporting=on"),
+        *("-chardev", "file,id=console,path=log/console.log,append=on", "-serial", "chardev:console"),
+        *("-qmp", "unix:run/qmp.sock,server=on,wait=off"),
+        *(("-loadvm", snapshot) if snapshot else ()),
+    ]
+
+
+def version() -> str:
+    """Return QEMU's version line; raise LabError if QEMU is not installed."""
+    if not shutil.which(BINARY):
+        raise LabError(f"{BINARY} is missing; `./provision lab` installs what the lab needs")
+    result = subprocess.run([BINARY, "--version"], check=True, capture_output=True, text=True)
+    return result.stdout.splitlines()[0]
+
+
+def accelerator(image: Image) -> Accelerator:
+    """Return "kvm" if a guest really boots with it, else "tcg"; the answer is remembered.
+
+    `/dev/kvm` may be there and useless: some nested hosts abort on an MSR or an instruction.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    memory = cache() / "accelerator.json"
+    key = f"{version()} on {os.uname().release}, {_processor()}"
+    known: dict[str, Accelerator] = json.loads(memory.read_text()) if memory.exists() else {}
+    if key not in known:
+        with progress.step("machine: does KVM work here?") as running:
+            works = _kvm_boots(image)
+            running.title += " yes" if works else " no, the machine is emulated (slower)"
+        known[key] = "kvm" if works else "tcg"
+        memory.write_text(json.dumps(known, indent=1))
+    return known[key]
+
+
+def _kvm_boots(image: Image) -> bool:
+    """Say whether the guest's kernel reaches its initrd's user space under KVM."""
+    command: Sequence[str] = [
+        BINARY,
+        *machine_arguments("kvm"),
+        *("-kernel", str(image.kernel), "-initrd", str(image.initrd)),
+        *("-append", "console=ttyS0 panic=-1", "-no-reboot", "-serial", "stdio"),
+    ]
+    deadline = time.monotonic() + PROBE_SECONDS
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        seen = b""
+        try:
+            while time.monotonic() < deadline:
+                seen += process.stdout.read() or b""
+                # initramfs-tools' first message; then KVM's own, after which QEMU merely pauses.
+                if b"Begin: " in seen:
+                    return True
+                if b"KVM internal error" in seen or process.poll() is not None:
+                    return False
+                time.sleep(0.1)
+            return False
+        finally:
+            process.kill()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return "unknown processor"
+
+
+def _escaped(path: Path) -> str:
+    """Return a path for a QEMU option list, where a comma is written twice."""
+    return str(path).replace(",", ",,")

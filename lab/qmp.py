@@ -1,0 +1,67 @@
+"""A client of QEMU's machine protocol (QMP): one connection per use."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab.errors import LabError
+
+
+class Monitor:
+    """A connection to a running QEMU, as a context manager.
+
+    + path: QEMU's QMP socket
+    + seconds: how long one answer may take (a snapshot of RAM takes a while)
+    """
+
+    def __init__(self, path: Path, seconds: float = 180) -> None:
+        self._path = path
+        self._seconds = seconds
+
+    def __enter__(self) -> Monitor:
+        """Connect and leave the negotiation mode; raise OSError if nobody answers."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(self._seconds)
+        folder = os.open(self._path.parent, os.O_PATH)
+        try:
+            # A socket's path may have 107 bytes; a checkout's folder may be deeper than that.
+            self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
+        self._file = self._socket.makefile("rb")
+        self._file.readline()
+        self.execute("qmp_capabilities")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Disconnect."""
+        self._file.close()
+        self._socket.close()
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run a QMP command and return its answer; raise LabError with QEMU's own words."""
+        request = {"execute": command, "arguments": arguments}
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        while line := self._file.readline():
+            answer = json.loads(line)
+            if "return" in answer:
+                return answer["return"]
+            if "error" in answer:
+                raise LabError(f"QEMU refuses {command}: {answer['error']['desc']}")
+        raise LabError(f"QEMU went away during {command}")
+
+    def human(self, line: str) -> None:
+        """Run a command of the human monitor, which says something only when it fails."""
+        answer = self.execute("human-monitor-command", **{"command-line": line})
+        if answer.strip():
+            raise LabError(f"QEMU refuses {line!r}: {answer.strip()}")

@@ -1,0 +1,9 @@
+#!/bin/sh
+# As the official image: flags alone, or a known subcommand, go to traefik.
+set -e
+if [ "${1#-}" != "$1" ]; then
+    set -- traefik "$@"
+elif traefik "$1" --help >/dev/null 2>&1 && [ "$1" != traefik ]; then
+    set -- traefik "$@"
+fi
+exec "$@"

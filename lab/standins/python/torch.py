@@ -1,0 +1,46 @@
+"""Stand-in for torch: tells from nvidia-smi whether there is a GPU, computes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+
+
+class _Version:
+    cuda = "12.8"
+
+
+class _Cuda:
+    """The part of torch.cuda that programs ask at their start."""
+
+    @staticmethod
+    def _query(field: str) -> list[str]:
+        command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return []
+        return result.stdout.split("\n")[:-1] if result.returncode == 0 else []
+
+    def device_count(self) -> int:
+        return len(self._query("name"))
+
+    def is_available(self) -> bool:
+        return self.device_count() > 0
+
+    def get_device_name(self, index: int = 0) -> str:
+        return self._query("name")[index]
+
+    def get_device_capability(self, index: int = 0) -> tuple[int, int]:
+        major, minor = self._query("compute_cap")[index].split(".")
+        return int(major), int(minor)
+
+    @staticmethod
+    def get_arch_list() -> list[str]:
+        # CUDA 12.8 and so sm_120 came to PyPI's default wheels with torch 2.8.
+        old = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
+        release = tuple(int(part) for part in __version__.split("+")[0].split(".")[:2])
+        return [*old, "sm_100", "sm_120"] if release >= (2, 8) else old
+
+
+version = _Version()
+cuda = _Cuda()

@@ -1,0 +1,44 @@
+"""Docker Engine, Compose plugin and Buildx; log rotation; the mirror's registry."""
+
+from typing import Any
+
+from pyinfra import host
+
+from workstation import context
+from workstation.facts.machine import Machine
+from workstation.operations import ca, docker, packages, units
+
+machine = context.load(host)
+settings, mirror = machine.settings, machine.mirror
+
+ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
+
+packages.installed(
+    name="Tools that later tasks use",
+    # git: BuildKit fetches pinned sources with the host's.
+    packages=["ca-certificates", "curl", "gpg", "git"],
+)
+
+wanted: dict[str, Any] = {
+    "log-driver": "json-file",
+    "log-opts": {"max-size": "10m", "max-file": "3"},
+    # Containers run on while the Engine restarts.
+    "live-restore": True,
+}
+if mirror.registry and mirror.insecure:
+    wanted["insecure-registries"] = [mirror.registry]
+
+# Before the Engine, so that its first start already has them.
+docker.daemon_config(name="Docker Engine's configuration", wanted=wanted)
+
+release = host.get_fact(Machine).os_release
+docker.engine(
+    name="Docker Engine, Compose and Buildx",
+    source=docker.source_of(settings.docker_source, release),
+    repository=docker.repository(machine.pins.apt["docker"], mirror, release),
+)
+
+units.running(
+    name="Docker Engine runs",
+    units=[units.Unit("docker.service", configuration=[docker.DAEMON_JSON])],
+)

@@ -1,0 +1,72 @@
+"""Native Ollama: for the host on loopback, for containers on Docker's bridge, not for the LAN."""
+
+from pyinfra import host
+
+from workstation import context
+from workstation.operations import accounts, files, firewall, ollama, packages, units
+from workstation.render import template
+
+machine = context.load(host)
+settings, mirror = machine.settings, machine.mirror
+pin = machine.pins.downloads["ollama"]
+port = settings.ollama_port
+
+packages.installed(
+    name="Tools that Ollama's installation uses",
+    packages=["ca-certificates", "curl", "zstd", "nftables"],
+)
+
+accounts.system_user(
+    name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
+)
+
+files.present(
+    name="Units of Ollama",
+    entries=[
+        files.Directory(settings.ollama_models, user="ollama", group="ollama"),
+        files.File(
+            "/etc/systemd/system/ollama.service",
+            template("ollama/ollama.service.j2").encode(),
+            backup=True,
+        ),
+        files.Directory("/etc/systemd/system/ollama.service.d"),
+        files.File(
+            "/etc/systemd/system/ollama.service.d/zz-ai-workstation.conf",
+            template(
+                "ollama/drop-in.conf.j2",
+                models=settings.ollama_models,
+                port=port,
+                environment=settings.ollama_environment,
+            ).encode(),
+        ),
+        files.File(
+            "/etc/systemd/system/ollama-docker.service",
+            template("ollama/ollama-docker.service.j2", port=port).encode(),
+        ),
+    ],
+)
+
+ollama.release(
+    name=f"Ollama {pin.version}",
+    version=pin.version,
+    url=mirror.url(pin.url),
+    sha256=pin.sha256,
+    models=settings.ollama_models,
+)
+
+ollama.bridge_socket(
+    name="Ollama's socket for containers",
+    socket=template("ollama/ollama-docker.socket.j2", port=port),
+    guard=template("ollama/ollama-docker-guard.service.j2", port=port),
+)
+
+firewall.containers_reach(name="Firewall lets containers reach Ollama", port=port)
+
+units.running(
+    name="Ollama runs",
+    units=[
+        units.Unit("ollama.service"),
+        units.Unit("ollama-docker-guard.service"),
+        units.Unit("ollama-docker.socket"),
+    ],
+)

@@ -1,0 +1,17 @@
+"""The reverse proxy: the Traefik that is already there, or one of ours."""
+
+from pyinfra import host
+
+from workstation import context
+from workstation.operations import compose
+
+machine = context.load(host)
+
+if machine.settings.proxy == "own":
+    stack = machine.stack(context.PROXY)
+    compose.laid_down(name="Files of the proxy", stack=stack, elsewhere=[])
+    compose.up(name="Proxy runs", stack=stack, secrets=[])
+else:
+    compose.network_exists(
+        name="Network of the existing proxy", network=machine.settings.proxy_network
+    )

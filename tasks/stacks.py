@@ -1,0 +1,25 @@
+"""The stacks: laid down, images built and pulled, containers up and healthy."""
+
+from pyinfra import host
+
+from workstation import context
+from workstation.operations import ca, compose
+
+machine = context.load(host)
+
+for stack in machine.stacks():
+    project = stack.model.name
+    compose.laid_down(
+        name=f"Files of {project}",
+        stack=stack,
+        elsewhere=[
+            machine.settings.models_path,
+            machine.settings.smb_mount,
+            machine.settings.stacks_dir,
+        ],
+    )
+    compose.up(
+        name=f"Services of {project}",
+        stack=stack,
+        secrets=[f"id=ca,src={ca.BUILD_BUNDLE}"] if machine.ca_bundle() else [],
+    )

@@ -1,0 +1,32 @@
+"""The model store: one folder for all services, shared by a group, read-only in containers."""
+
+from pyinfra import host
+
+from workstation import context
+from workstation.operations import accounts, files
+
+machine = context.load(host)
+settings = machine.settings
+
+accounts.shared_identity(
+    name="User and group of the services",
+    user=settings.service_user,
+    uid=settings.service_uid,
+    group=settings.service_group,
+    gid=settings.service_gid,
+)
+
+files.present(
+    name="Folders of the model store",
+    entries=[
+        files.Directory(path, mode="2775", group=settings.service_group)
+        for path in [
+            settings.models_path,
+            *(f"{settings.models_path}/{folder}" for folder in settings.models_folders),
+        ]
+    ],
+)
+
+files.shared_tree(
+    name="Group of all models", path=settings.models_path, group=settings.service_group
+)

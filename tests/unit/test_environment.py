@@ -1,0 +1,231 @@
+""".env and the environment: odd files, precedence, and the host to work on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workstation import environment
+from workstation.environment import CONNECTION_KEYS, Environment, EnvironmentFileError
+
+ROOT = Path(__file__).parents[2]
+STACKS = ["dhoch3", "prometheus"]
+
+
+def read(folder: Path, text: str | bytes | None = None, **variables: str) -> Environment:
+    if text is not None:
+        content = text.encode() if isinstance(text, str) else text
+        (folder / ".env").write_bytes(content)
+    return environment.read(variables, folder, STACKS)
+
+
+def refusal(folder: Path, text: str | bytes | None = None, **variables: str) -> str:
+    with pytest.raises(EnvironmentFileError) as caught:
+        read(folder, text, **variables)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith((".", ")."))
+    return message
+
+
+def password(folder: Path, line: str) -> str:
+    value = read(folder, f"SMB_PASSWORD={line}\n").settings["smb_password"]
+    assert isinstance(value, environment.Secret)
+    return value.get_secret_value()
+
+
+def test_without_env_file_and_host_the_sentence_tells_to_copy_the_example(tmp_path: Path):
+    """A fresh clone needs one command more."""
+    assert "cp .env.example .env" in refusal(tmp_path)
+
+
+def test_the_environment_alone_is_enough(tmp_path: Path):
+    """No .env where the caller gives everything, as in a pipeline."""
+    read_back = read(tmp_path, WORKSTATION_HOST="gpu1", SSH_PORT="2222", DOMAIN="localhost")
+    assert read_back.host == "gpu1"
+    assert read_back.host_data() == {"ssh_port": 2222, "domain": "localhost"}
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path):
+    """One value can be overridden for one run; empty overrides too."""
+    text = "DOMAIN=design-hoch-drei.de\nGPU=none\nSMB_DOMAIN=OFFICE\n"
+    given = read(tmp_path, text, DOMAIN="localhost", SMB_DOMAIN="", HOME="/root").settings
+    assert given == {"domain": "localhost", "gpu": "none", "smb_domain": ""}
+
+
+def test_env_file_names_another_file(tmp_path: Path):
+    """Several machines can have a file each."""
+    other = tmp_path / "gpu2.env"
+    other.write_text("WORKSTATION_HOST=gpu2\n")
+    assert read(tmp_path, "WORKSTATION_HOST=gpu1\n", ENV_FILE=str(other)).host == "gpu2"
+    message = refusal(tmp_path, ENV_FILE=str(tmp_path / "gone"), WORKSTATION_HOST="gpu1")
+    assert message.endswith("gone, which ENV_FILE names, is not there.")
+
+
+def test_this_machine_is_the_default_host(tmp_path: Path):
+    """Then nothing of SSH applies."""
+    given = read(tmp_path, "SSH_USER=root\nSSH_PORT=22\n")
+    assert (given.host, given.is_local, given.connection) == ("@local", True, {})
+
+
+def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
+    """Types as pyinfra needs them, ~ expanded; what is empty is left to ~/.ssh/config."""
+    key = tmp_path / "key"
+    key.touch()
+    text = f"WORKSTATION_HOST=gpu1\nSSH_USER=ai\nSSH_PORT=2222\nSSH_KEY={key}\nSSH_KNOWN_HOSTS=\n"
+    assert read(tmp_path, text).connection == {
+        "ssh_user": "ai",
+        "ssh_port": 2222,
+        "ssh_key": str(key),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("WORKSTATION_HOST=\n", "give one host name"),
+        ("WORKSTATION_HOST=root@gpu1\n", "SSH_USER"),
+        ("WORKSTATION_HOST=gpu1,gpu2\n", "give one host name"),
+        ("WORKSTATION_HOST=gpu1\nSSH_PORT=70000\n", "from 1 to 65535"),
+        ("WORKSTATION_HOST=gpu1\nSSH_PORT=ssh\n", "from 1 to 65535"),
+        ("WORKSTATION_HOST=gpu1\nSSH_KEY=/nowhere/key\n", "where no file is"),
+        ("STACKS=dhoch\n", "(did you mean dhoch3?): choose from dhoch3, prometheus"),
+        ("STACKS=,\n", "STACKS names no stack"),
+    ],
+)
+def test_an_impossible_target_is_one_sentence(tmp_path: Path, text: str, expected: str):
+    """It names the key and what would be possible."""
+    assert expected in refusal(tmp_path, text)
+
+
+def test_stacks_are_named_once_each_in_order(tmp_path: Path):
+    """Blanks and repetitions do no harm."""
+    assert read(tmp_path, "STACKS=prometheus, dhoch3,prometheus\n").stacks == (
+        "prometheus",
+        "dhoch3",
+    )
+    assert read(tmp_path, "").stacks == ("dhoch3",)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("geheim", "geheim"),
+        ("pa#ss", "pa#ss"),
+        ("#pass", "#pass"),
+        ("$HOME${X}`id`", "$HOME${X}`id`"),
+        ("pa,ss%1\\2=3", "pa,ss%1\\2=3"),
+        ("pässwörd€", "pässwörd€"),
+        ("'pa ss # word'", "pa ss # word"),
+        ("' pass '", " pass "),
+        ("'a\"b'", 'a"b'),
+        (r"'a\'b'", "a'b"),
+        ('"a\'b # c$d"', "a'b # c$d"),
+        ("''", ""),
+        ("'geheim'   # the share's", "geheim"),
+    ],
+)
+def test_a_password_survives_the_file(tmp_path: Path, line: str, expected: str):
+    """Nothing is interpolated; single quotes keep all but themselves."""
+    assert password(tmp_path, line) == expected
+
+
+@pytest.mark.parametrize("line", ["geheim # the share's", "= #geheim"])
+def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
+    """Half a password would be told by the server only as a wrong one."""
+    line = line.removeprefix("=")
+    message = refusal(tmp_path, f"DOMAIN=a.de # fine here\nSMB_PASSWORD={line}\n")
+    assert "line 2" in message
+    assert "single quotes" in message
+    assert "geheim" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected"),
+    [
+        ("# first\n\nGPU=none\nSMB_PASSWORD geheim\n", 4, "KEY=value"),
+        ("SMB_PASSWORD\n", 1, "has no '='"),
+        ("GPU=none\r\n\r\nDOMAIN\r\n", 3, "has no '='"),
+        ("GPU=none\nDOMAIN=a.de\nGPU=none\n", 3, "sets GPU again"),
+        ("SMB_PASSWORD='geheim\n", 1, "quotes are not closed"),
+        ("SMB_PASSWORD='ge'heim'\n", 1, "quotes are not closed"),
+        ("SMB_PASSWORD='geheim\nDOMAIN='\n", 1, "close its quotes"),
+        ("SMB_PASSWORD=\ngeheim\n", 2, "has no '='"),
+        ("GPU=none\nSMB_PASSWORD='geheim\nDOMAIN=a\nX='\n", 2, "a line break"),
+        ('SMB_PASSWORD="ge\\bheim"\n', 1, "single quotes"),
+        ("=geheim\n", 1, "KEY=value"),
+        ("GPU=none\nMODEL_PATH=/models\n", 2, "did you mean MODELS_PATH?"),
+        ("domain=a.de\n", 1, "did you mean DOMAIN?"),
+        ("XYZZY=geheim\n", 1, ".env.example lists them"),
+        ("OLLAMA_ENVIRONMENT=A=1\n", 1, "set ollama_environment in group_data/all.py"),
+    ],
+)
+def test_an_odd_line_is_one_sentence_with_its_number(
+    tmp_path: Path, text: str, line: int, expected: str
+):
+    """And without the line itself, which may hold the password."""
+    message = refusal(tmp_path, text)
+    assert f"{tmp_path / '.env'} line {line}" in message
+    assert expected in message
+    assert "geheim" not in message
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path):
+    """Editors on other systems write both."""
+    given = read(tmp_path, b"\xef\xbb\xbfGPU=none\r\nexport DOMAIN = a.de\r\n")
+    assert given.settings == {"gpu": "none", "domain": "a.de"}
+
+
+def test_a_file_in_another_encoding_is_refused_with_its_line(tmp_path: Path):
+    """A Latin-1 umlaut would make another password of it."""
+    message = refusal(tmp_path, "GPU=none\nSMB_PASSWORD=pässword\n".encode("latin-1"))
+    assert "line 2 is not UTF-8" in message
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Root's .env, say."""
+
+    def deny(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / ".env").touch()
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    assert refusal(tmp_path).endswith(".env cannot be read: Permission denied.")
+
+
+def test_nothing_is_put_into_the_environment(tmp_path: Path):
+    """Every child process would inherit the password."""
+    before = dict(os.environ)
+    password(tmp_path, "geheim")
+    assert dict(os.environ) == before
+
+
+def test_a_secret_is_masked_in_whatever_pyinfra_prints(tmp_path: Path):
+    """debug-inventory prints host data as JSON, --debug its repr."""
+    data = read(tmp_path, "SMB_PASSWORD=geheim\n").host_data()
+    secret = data["smb_password"]
+    assert isinstance(secret, environment.Secret)
+    assert "geheim" not in f"{data} {secret} {secret.to_json()}"
+
+
+def test_the_example_is_complete_and_loads(tmp_path: Path):
+    """Each line, the commented ones too, is a known key, and no key of the target is missing."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    entries = [line.lstrip("#") for line in lines if line.lstrip("#")[:1].isupper()]
+    entries = [line for line in entries if "=" in line and " " not in line]
+    (tmp_path / "all.env").write_text("\n".join(entries))
+    keys = set(environment.read_file(tmp_path / "all.env"))
+    requirement = {"SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD", "MODELS_PATH", "DOMAIN"}
+    assert keys == {*CONNECTION_KEYS, *requirement}
+    environment.read_file(ROOT / ".env.example")
+
+
+def test_stacks_are_the_folders_that_hold_a_compose_template(tmp_path: Path):
+    """Macros and stray files are no stacks; whether the proxy runs is a setting."""
+    for name in ("one", "proxy"):
+        (tmp_path / "templates/stacks" / name).mkdir(parents=True)
+        (tmp_path / "templates/stacks" / name / "compose.yaml.j2").touch()
+    (tmp_path / "templates/stacks/macros.j2").touch()
+    assert environment.known_stacks(tmp_path) == ["one"]

@@ -1,0 +1,89 @@
+"""What every task needs of its host: checked settings, pins, the mirror, and rendered stacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workstation import mirror as mirrors
+from workstation import pins as pin_files
+from workstation import settings as host_settings
+from workstation.facts.nvidia import Gpu
+from workstation.mirror import Mirror
+from workstation.pins import Pins
+from workstation.render import TEMPLATES, RenderedStack, StackRenderer
+from workstation.settings import Settings
+
+ROOT = TEMPLATES.parent
+PROXY = "proxy"
+
+
+@dataclass
+class Context:
+    """One host's settings and what follows from them; made once per host by :func:`load`."""
+
+    host: Any
+    settings: Settings
+    pins: Pins
+    mirror: Mirror
+    stack_names: tuple[str, ...]
+    _rendered: dict[str, RenderedStack] = field(default_factory=dict)
+
+    @cached_property
+    def gpu(self) -> bool:
+        """Whether containers may reserve a GPU; ``optional`` asks the host's driver."""
+        if self.settings.gpu == "optional":
+            return bool(self.host.get_fact(Gpu).cards)
+        return self.settings.gpu == "required"
+
+    def stack(self, name: str) -> RenderedStack:
+        """Return a stack, rendered for this host. Raises StackError."""
+        if name not in self._rendered:
+            data = self.host.data.get(name, {})
+            self._rendered[name] = StackRenderer(
+                name, self.settings, self.pins, self.mirror, data, self.gpu
+            ).render()
+        return self._rendered[name]
+
+    def stacks(self) -> list[RenderedStack]:
+        """Return the rendered stacks that the inventory gives this host."""
+        return [self.stack(name) for name in self.stack_names]
+
+    def ca_bundle(self) -> bytes | None:
+        """Return the CA certificates that the host and its builds must trust, if any."""
+        if not self.settings.ca_bundle:
+            return None
+        path = Path(self.settings.ca_bundle).expanduser()
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise host_settings.SettingsError(
+                f"CA_BUNDLE names {path}, which cannot be read: {error.strerror}."
+            ) from error
+
+
+_contexts: dict[str, Context] = {}
+
+
+def load(host: Any) -> Context:
+    """Return the context of a host, checked on the first call.
+
+    + host: pyinfra's host
+
+    Raises UserError, one sentence for the person who can fix it, before anything is changed.
+    """
+    if host.name not in _contexts:
+        available = {path.parent.name for path in TEMPLATES.glob("stacks/*/compose.yaml.j2")}
+        data = host.data.dict()
+        settings = host_settings.load(data, stacks=available)
+        mirror = mirrors.load(settings.mirror)
+        _contexts[host.name] = Context(
+            host=host,
+            settings=settings,
+            pins=pin_files.load(ROOT / "pins.yml", mirror.pins),
+            mirror=mirror,
+            stack_names=tuple(sorted((available - {PROXY}) & set(host.groups))),
+        )
+    return _contexts[host.name]

@@ -1,0 +1,231 @@
+"""What ``.env`` and the environment of the caller say: the host, its stacks, and settings.
+
+A key is a setting's name in upper case. The environment wins over ``.env``. Nothing read here is
+put into the environment of this process, where every child would inherit it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv.parser import Binding, parse_stream
+from pydantic import SecretStr
+
+from workstation.errors import UserError, nearest
+from workstation.settings import CONTROL, SECRETS, Settings, takes_text
+
+LOCAL = "@local"
+CONNECTION_KEYS = (
+    "WORKSTATION_HOST",
+    "SSH_USER",
+    "SSH_PORT",
+    "SSH_KEY",
+    "SSH_KNOWN_HOSTS",
+    "STACKS",
+)
+SETTING_KEYS = {name.upper(): name for name in Settings.model_fields}
+DEFAULT_STACKS = "dhoch3"
+
+
+class EnvironmentFileError(UserError):
+    """A ``.env`` file, or a variable of the environment, that cannot be used."""
+
+
+class Secret(SecretStr):
+    """A secret in a host's data, masked wherever pyinfra prints that data."""
+
+    def to_json(self) -> str:
+        """The mask: ``pyinfra ... debug-inventory`` prints data as JSON and asks for this."""
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The host to work on, how to reach it, the stacks it runs, and the settings given."""
+
+    host: str
+    stacks: tuple[str, ...]
+    connection: dict[str, object] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the host is this machine."""
+        return self.host == LOCAL
+
+    def host_data(self) -> dict[str, object]:
+        """Gives the host's data for pyinfra: connection and settings."""
+        return {**self.connection, **self.settings}
+
+
+def known_stacks(folder: Path) -> list[str]:
+    """Gives the names that STACKS may have: of the stacks under the root ``folder``, sorted.
+
+    A stack with the name of a setting (``proxy``) runs or not as that setting says.
+    """
+    names = {path.parent.name for path in folder.glob("templates/stacks/*/compose.yaml.j2")}
+    return sorted(names - set(Settings.model_fields))
+
+
+def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> Environment:
+    """Reads the environment file of a folder and the environment.
+
+    + variables: the environment of the process; its ``ENV_FILE`` names a file other than ``.env``
+    + folder: where ``.env`` and ``.env.example`` are
+    + stacks: the names of the stacks that exist
+
+    Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value.
+    """
+    given = _file_values(variables, folder)
+    for key in (*CONNECTION_KEYS, *SETTING_KEYS):
+        if key in variables:
+            given[key] = variables[key]
+    host = _host(given.get("WORKSTATION_HOST", LOCAL))
+    return Environment(
+        host=host,
+        stacks=_stacks(given.get("STACKS", DEFAULT_STACKS), sorted(stacks)),
+        connection={} if host == LOCAL else _connection(given),
+        settings={
+            name: Secret(given[key]) if name in SECRETS else given[key]
+            for key, name in SETTING_KEYS.items()
+            if key in given
+        },
+    )
+
+
+def read_file(path: Path) -> dict[str, str]:
+    """Reads one environment file: ``KEY=value`` lines, quotes and comments as in Compose's.
+
+    Values are never interpolated: a password may hold ``$``. No error shows a value.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise EnvironmentFileError(f"{path} line {line} is not UTF-8: save it as UTF-8.") from None
+    except OSError as error:
+        raise EnvironmentFileError(f"{path} cannot be read: {error.strerror}.") from None
+    values: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text, newline="")):
+        original = binding.original.string
+        blank = len(original) - len(original.lstrip())
+        line = binding.original.line + _newlines(original[:blank])
+        if binding.key is None and not binding.error:
+            continue
+        key, value = _entry(binding, f"{path} line {line}")
+        if key in values:
+            raise EnvironmentFileError(f"{path} line {line} sets {key} again: keep one of the two.")
+        values[key] = value
+    return values
+
+
+def _entry(binding: Binding, place: str) -> tuple[str, str]:
+    """The key and value of one line, or the reason why it cannot be used."""
+    key, value = binding.key, binding.value
+    if binding.error or key is None:
+        raise EnvironmentFileError(
+            f"{place} is not KEY=value, or its quotes are not closed: "
+            "put a value with special characters in single quotes."
+        )
+    if value is None:
+        raise EnvironmentFileError(f"{place} has no '=': write KEY=value.")
+    _check_key(key, place)
+    if CONTROL.search(value):
+        raise EnvironmentFileError(
+            f"{place}: the value of {key} has a line break or control character; "
+            "close its quotes, and use single quotes for one with backslashes."
+        )
+    if key.lower() in SECRETS and _loses_text(binding):
+        raise EnvironmentFileError(
+            f"{place}: the value of {key} has ' #', which begins a comment: "
+            "put the value in single quotes."
+        )
+    return key, value
+
+
+def _check_key(key: str, place: str) -> None:
+    if key in CONNECTION_KEYS:
+        return
+    if key not in SETTING_KEYS:
+        hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS))
+        raise EnvironmentFileError(
+            f"{place}: {key[:40]} is not a known key{hint}: .env.example lists them."
+        )
+    if not takes_text(SETTING_KEYS[key]):
+        raise EnvironmentFileError(
+            f"{place}: {key} has several values: set {key.lower()} in group_data/all.py instead."
+        )
+
+
+def _loses_text(binding: Binding) -> bool:
+    """Whether an unquoted value was cut at a blank and ``#``: half a password is no password."""
+    raw = binding.original.string.partition("=")[2]
+    return not raw.lstrip().startswith(("'", '"')) and re.search(r"\s#", raw) is not None
+
+
+def _newlines(text: str) -> int:
+    return len(re.findall(r"\r\n|\n|\r", text))
+
+
+def _file_values(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The values of the environment file; none if there is no file and the environment has all."""
+    named = variables.get("ENV_FILE")
+    path = Path(named).expanduser() if named else folder / ".env"
+    if path.is_file():
+        return read_file(path)
+    if named:
+        raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
+    if "WORKSTATION_HOST" not in variables:
+        raise EnvironmentFileError(
+            f"{path} is not there: cp .env.example .env, and fill it in "
+            "(or set WORKSTATION_HOST and the rest in the environment)."
+        )
+    return {}
+
+
+def _host(value: str) -> str:
+    """The name of the one host, as pyinfra takes it."""
+    if value == LOCAL:
+        return value
+    if "@" in value or not re.fullmatch(r"[A-Za-z0-9_.:%-]+", value):
+        raise EnvironmentFileError(
+            f"WORKSTATION_HOST is {value!r}: give one host name or address, or {LOCAL} for this "
+            "machine (user and port belong in SSH_USER and SSH_PORT)."
+        )
+    return value
+
+
+def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+    if not names:
+        raise EnvironmentFileError(f"STACKS names no stack: choose from {', '.join(known)}.")
+    for name in names:
+        if name not in known:
+            raise EnvironmentFileError(
+                f"STACKS names {name!r}, which is not in templates/stacks{nearest(name, known)}: "
+                f"choose from {', '.join(known)}."
+            )
+    return names
+
+
+def _connection(given: Mapping[str, str]) -> dict[str, object]:
+    """pyinfra's own ``ssh_*`` data; what is not given is left to it and to ``~/.ssh/config``."""
+    data: dict[str, object] = {}
+    if user := given.get("SSH_USER"):
+        data["ssh_user"] = user
+    if port := given.get("SSH_PORT"):
+        if not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise EnvironmentFileError(f"SSH_PORT is {port!r}: expected a number from 1 to 65535.")
+        data["ssh_port"] = int(port)
+    if key := given.get("SSH_KEY"):
+        path = Path(key).expanduser()
+        if not path.is_file():
+            raise EnvironmentFileError(f"SSH_KEY is {key!r}, where no file is: name a private key.")
+        data["ssh_key"] = str(path)
+    if known_hosts := given.get("SSH_KNOWN_HOSTS"):
+        data["ssh_known_hosts_file"] = str(Path(known_hosts).expanduser())
+    return data

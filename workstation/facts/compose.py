@@ -1,0 +1,104 @@
+"""A Compose project on the host: containers, images, and the hashes that its file asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+from workstation.project import Container, ProjectState
+
+_LABEL = "com.docker.compose."
+
+# Templates of `docker inspect`; the dollar is Go's, escaped for the double quotes around it.
+_INSPECT = "{{json .Id}} {{json .State}} {{json .Config.Labels}} {{json .Image}}"
+_IMAGE = (
+    r"{{range .RepoTags}}{{\$.Id}} {{.}}{{println}}{{end}}"
+    r"{{range .RepoDigests}}{{\$.Id}} {{.}}{{println}}{{end}}"
+)
+
+
+class Project(FactBase[ProjectState]):
+    """
+    Returns the ``ProjectState`` of a project in one round trip.
+
+    + name: of the project
+    + folder: its folder, from which relative paths in the file start
+    + images: references to look up
+
+    The Compose file must be given as ``_stdin``: it need not stand on the host yet.
+    """
+
+    @staticmethod
+    def default() -> ProjectState:
+        return ProjectState()
+
+    def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
+        return script(
+            """
+            command -v docker >/dev/null && docker ps -q >/dev/null 2>&1 || exit 0
+            echo docker
+            project=$1 folder=$2; shift 2
+            docker compose -p "$project" --project-directory "$folder" -f - config --hash '*' 2>&1 \
+              | sed 's/^/hash /'
+            docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
+              | xargs -r docker inspect -f "container $inspect"
+            docker image inspect -f "$image" -- "$@" 2>/dev/null | sed -n '/./s/^/image /p'
+            docker network ls --format 'network {{.Name}}'
+            """.replace("$inspect", _INSPECT).replace("$image", _IMAGE),
+            project,
+            folder,
+            *images,
+        )
+
+    def process(self, output: list[str]) -> ProjectState:
+        hashes: dict[str, str] = {}
+        containers: list[Container] = []
+        images: dict[str, str] = {}
+        networks: list[str] = []
+        errors: list[str] = []
+        for line in output:
+            word, _, rest = line.partition(" ")
+            if word == "hash":
+                service, _, value = rest.partition(" ")
+                if len(value) == 64:
+                    hashes[service] = value
+                else:
+                    errors.append(rest)
+            elif word == "container":
+                containers.append(_container(rest))
+            elif word == "image":
+                image_id, _, reference = rest.partition(" ")
+                images[reference] = image_id
+            elif word == "network":
+                networks.append(rest)
+        return ProjectState(
+            docker=bool(output),
+            hashes=hashes,
+            containers=tuple(containers),
+            images=images,
+            networks=tuple(networks),
+            error=" ".join(errors) if not hashes else "",
+        )
+
+
+def _container(line: str) -> Container:
+    decoder = json.JSONDecoder()
+    values: list[Any] = []
+    while line.strip():
+        value, end = decoder.raw_decode(line.lstrip())
+        values.append(value)
+        line = line.lstrip()[end:]
+    identity, state, labels, image = values
+    return Container(
+        id=identity,
+        service=labels.get(_LABEL + "service", ""),
+        image=image,
+        hash=labels.get(_LABEL + "config-hash", ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        started=state.get("StartedAt", ""),
+        oneoff=labels.get(_LABEL + "oneoff", "False") == "True",
+    )

@@ -1,0 +1,74 @@
+"""The Docker Engine of the host: what is installed, how it is configured."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Versions are empty where a part is missing; ``daemon_json`` is None without a file.
+    ``bridge`` is the gateway address of the default bridge network."""
+
+    client: str = ""
+    server: str = ""
+    compose: str = ""
+    buildx: str = ""
+    snap: bool = False
+    daemon_json: bytes | None = None
+    bridge: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Engine, Buildx and a Compose plugin of at least 2.24 are there and it is not a snap."""
+        return bool(
+            self.client and self.buildx and not self.snap and version(self.compose) >= (2, 24)
+        )
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``v2.26.1-4`` is ``(2, 26, 1)``."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+class Engine(FactBase[EngineState]):
+    """Returns the ``EngineState`` of the host."""
+
+    @staticmethod
+    def default() -> EngineState:
+        return EngineState()
+
+    def command(self) -> StringCommand:
+        return script(
+            """
+            [ ! -f /etc/docker/daemon.json ] || echo "daemon $(base64 -w0 /etc/docker/daemon.json)"
+            client=$(command -v docker) || exit 0
+            case $(readlink -f "$client") in *snap*) echo snap ;; esac
+            echo "client $(docker --version | sed 's/.*version \\([^, ]*\\).*/\\1/')"
+            echo "compose $(docker compose version --short 2>/dev/null)"
+            echo "buildx $(docker buildx version 2>/dev/null | cut -d' ' -f2)"
+            docker network inspect bridge -f \\
+              'bridge {{range .IPAM.Config}}{{.Gateway}}{{end}}' 2>/dev/null
+            docker info -f 'server {{.ServerVersion}}' 2>/dev/null
+            true
+            """
+        )
+
+    def process(self, output: list[str]) -> EngineState:
+        words = dict(line.partition(" ")[::2] for line in output)
+        return EngineState(
+            client=words.get("client", ""),
+            server=words.get("server", ""),
+            compose=words.get("compose", ""),
+            buildx=words.get("buildx", ""),
+            snap="snap" in words,
+            daemon_json=base64.b64decode(words["daemon"]) if "daemon" in words else None,
+            bridge=words.get("bridge", ""),
+        )

@@ -1,0 +1,89 @@
+"""NVIDIA on the host: cards, driver, Container Toolkit, CDI devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+_QUERY = "name,compute_cap,driver_version,memory.total,uuid"
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU as ``nvidia-smi`` sees it; ``memory`` in MiB."""
+
+    name: str
+    compute_capability: str
+    driver: str
+    memory: int
+    uuid: str
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """``cards`` that a working driver offers; ``error``: what ``nvidia-smi`` says otherwise;
+    ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not; ``cdi``: names of
+    the devices that the toolkit has described; ``old_keys``: apt keyrings that hold its key."""
+
+    cards: tuple[Card, ...] = ()
+    error: str = ""
+    pci: tuple[str, ...] = ()
+    cdi: tuple[str, ...] = ()
+    probed: str = ""
+
+
+class Gpu(FactBase[GpuState]):
+    """Returns the ``GpuState`` of the host."""
+
+    @staticmethod
+    def default() -> GpuState:
+        return GpuState()
+
+    def command(self) -> StringCommand:
+        # Class 0x03 is a display device (PCI Code and ID Assignment Specification).
+        return script(
+            """
+            for device in /sys/bus/pci/devices/*; do
+              [ "$(cat "$device/vendor" 2>/dev/null)" = 0x10de ] || continue
+              case $(cat "$device/class") in
+                0x03*) echo "pci 10de:$(cut -c3- "$device/device")" ;;
+              esac
+            done
+            if command -v nvidia-smi >/dev/null; then
+              if cards=$(nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>&1); then
+                printf '%s\\n' "$cards" | sed 's/^/card /'
+              else
+                printf '%s\\n' "$cards" | head -n 1 | sed 's/^/error /'
+              fi
+            fi
+            if command -v nvidia-ctk >/dev/null; then
+              nvidia-ctk cdi list 2>/dev/null | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'
+            fi
+            [ ! -f /var/lib/ai-workstation/gpu-proof ] \\
+              || echo "probed $(cat /var/lib/ai-workstation/gpu-proof)"
+            true
+            """,
+            _QUERY,
+        )
+
+    def process(self, output: list[str]) -> GpuState:
+        lines = [line.partition(" ")[::2] for line in output]
+
+        def of(word: str) -> list[str]:
+            return [rest for key, rest in lines if key == word]
+
+        return GpuState(
+            cards=tuple(_card(line) for line in of("card")),
+            error="".join(of("error")[:1]),
+            pci=tuple(of("pci")),
+            cdi=tuple(of("cdi")),
+            probed="".join(of("probed")[:1]),
+        )
+
+
+def _card(line: str) -> Card:
+    name, capability, driver, memory, uuid = (part.strip() for part in line.split(","))
+    return Card(name, capability, driver, int(memory), uuid)

@@ -1,0 +1,107 @@
+"""systemd units: what runs, since when, and with which configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+_PROPERTIES = (
+    "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,"
+    "ActiveEnterTimestamp,ExecMainStartTimestamp"
+)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A unit as ``systemctl show`` sees it. ``started`` and ``configured`` are Unix times:
+    when it last started and when the newest of its configuration files was written."""
+
+    active: bool = False
+    state: str = "inactive"
+    enabled: str = ""
+    needs_reload: bool = False
+    started: float = 0.0
+    configured: float = 0.0
+
+    @property
+    def stale(self) -> bool:
+        """Whether it runs with a configuration older than what stands on disk."""
+        return self.active and (self.needs_reload or self.configured > self.started)
+
+
+class Units(FactBase[dict[str, UnitState]]):
+    """
+    Returns the state of each unit that systemd knows.
+
+    + units: unit names with their suffix
+    + configuration: unit name -> further files that it reads at start
+    """
+
+    @staticmethod
+    def default() -> dict[str, UnitState]:
+        return {}
+
+    def command(
+        self, units: list[str], configuration: dict[str, list[str]] | None = None
+    ) -> StringCommand:
+        extra = [
+            f"{unit}={path}" for unit, paths in (configuration or {}).items() for path in paths
+        ]
+        return script(
+            """
+            count=$1; properties=$2; shift 2
+            units=; while [ "$count" -gt 0 ]; do
+              units="$units $1"; count=$((count - 1)); shift
+            done
+            for unit in $units; do
+              shown=$(systemctl show --timestamp=us+utc -p "$properties" -- "$unit") || continue
+              printf '%s\\n' "$shown"
+              paths=$(printf '%s\\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')
+              for pair; do
+                case $pair in "$unit="*) paths="$paths ${pair#*=}" ;; esac
+              done
+              newest=$(stat -c %.6Y -- $paths 2>/dev/null | sort -n | tail -n 1)
+              printf 'Newest=%s\\n' "${newest:-0}"
+            done
+            """,
+            len(units),
+            _PROPERTIES,
+            *units,
+            *extra,
+        )
+
+    def process(self, output: list[str]) -> dict[str, UnitState]:
+        units: dict[str, UnitState] = {}
+        shown: dict[str, str] = {}
+        for line in output:
+            key, _, value = line.partition("=")
+            shown[key] = value
+            if key == "Newest":
+                if shown.get("LoadState") != "not-found":
+                    units[shown["Id"]] = _unit_state(shown)
+                shown = {}
+        return units
+
+
+def _unit_state(shown: dict[str, str]) -> UnitState:
+    started = shown.get("ExecMainStartTimestamp") or shown.get("ActiveEnterTimestamp") or ""
+    return UnitState(
+        active=shown["ActiveState"] in ("active", "activating", "reloading"),
+        state=f"{shown['ActiveState']} ({shown['SubState']})",
+        enabled=shown["UnitFileState"],
+        needs_reload=shown["NeedDaemonReload"] == "yes",
+        started=_unix_time(started),
+        configured=float(shown["Newest"]),
+    )
+
+
+def _unix_time(text: str) -> float:
+    """Read ``Sat 2026-11-21 00:11:20.123456 UTC`` (``systemctl --timestamp=us+utc``)."""
+    if not text or text == "n/a":
+        return 0.0
+    moment = datetime.strptime(" ".join(text.split()[1:3]), "%Y-%m-%d %H:%M:%S.%f")
+    return moment.replace(tzinfo=UTC).timestamp()

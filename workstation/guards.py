@@ -1,0 +1,108 @@
+"""Three changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
+
+1. An error of ours is printed as its one sentence. pyinfra shows a traceback for every exception
+   that is not its own, and the file and line that raised it for those that are.
+2. A run that has no host to work on fails. pyinfra 3.10 exits 0 after a wrong inventory name or a
+   ``--limit`` that matches nothing.
+3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
+   side's delayed acknowledgement (about 40 ms on Linux).
+
+Each wraps one method and calls the original; ``install`` may be called again.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from paramiko import SSHClient, Transport
+from pyinfra import logger
+from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.state import State
+from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
+
+from workstation.errors import UserError
+
+
+class NoHostsError(UserError, InventoryError):
+    """The inventory, or what ``--limit`` and ``--exclude`` leave of it, is empty."""
+
+
+def install() -> None:
+    """Makes the three changes."""
+    for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
+        _wrap(error, "show", _show_sentence)
+    _wrap(State, "init", _require_hosts)
+    _wrap(SSHClient, "connect", _without_delay)
+
+
+def ensure_known_hosts(path: object = None) -> None:
+    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing.
+
+    + path: the file; None: ``~/.ssh/known_hosts``
+    """
+    file = Path(str(path)) if path else Path("~/.ssh/known_hosts").expanduser()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}): name another in SSH_KNOWN_HOSTS."
+        ) from None
+
+
+def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replaces a method by ``wrapper``, which is called with the original before its arguments."""
+    original = getattr(owner, name)
+    if hasattr(original, "_wrapped_by_workstation"):
+        return
+
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(original, self, *args, **kwargs)
+
+    setattr(method, "_wrapped_by_workstation", True)  # noqa: B010 (mypy knows no such attribute)
+    setattr(owner, name, method)
+
+
+def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) -> None:
+    """In place of ``show`` of pyinfra_cli's exceptions; click then exits with status 1."""
+    if isinstance(self.exception, UserError):
+        logger.error(f"--> {click.style('error', 'red', bold=True)}: {self.exception}")
+    else:
+        original(self, file)
+
+
+def _require_hosts(
+    original: Callable[..., Any],
+    self: State,
+    inventory: Any,
+    config: Any,
+    initial_limit: list[Any] | None = None,
+) -> None:
+    """In place of ``State.init``, the first call after the limits have been applied."""
+    if not len(inventory):
+        raise NoHostsError(
+            "The inventory has no hosts: name a file that exists, such as inventory.py."
+        )
+    if initial_limit is not None and not initial_limit:
+        names = ", ".join(dict.fromkeys([*(host.name for host in inventory), *inventory.groups]))
+        raise NoHostsError(f"--limit or --exclude leaves no host: choose from {names}.")
+    original(self, inventory, config, initial_limit=initial_limit)
+
+
+def _without_delay(original: Callable[..., Any], self: SSHClient, *args: Any, **kwargs: Any) -> Any:
+    """In place of ``SSHClient.connect``, also for the hops of a ProxyJump."""
+    kwargs.setdefault("transport_factory", _transport)
+    return original(self, *args, **kwargs)
+
+
+def _transport(sock: Any, **kwargs: Any) -> Transport:
+    """A transport on a socket that sends at once; a ProxyCommand or a channel is no socket."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Transport(sock, **kwargs)

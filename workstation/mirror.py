@@ -1,0 +1,99 @@
+"""The mirror: one machine that serves, under the upstreams' names, all that a run downloads.
+
+For a machine without internet, and for the lab. The setting ``mirror`` names a YAML file; without
+one everything comes from its own upstream.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+
+from workstation import yaml_file
+from workstation.errors import UserError, expectation, nearest
+
+
+class MirrorError(UserError):
+    """A mirror file that cannot be used."""
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+        raise ValueError("expected an address such as http://192.168.0.5, or nothing")
+    return value.rstrip("/")
+
+
+def _registry(value: str) -> str:
+    if "://" in value or any(character.isspace() for character in value):
+        raise ValueError("expected host[:port] without http://, such as 192.168.0.5:5000")
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
+Registry = Annotated[StrictStr, AfterValidator(_registry)]
+
+
+class Mirror(BaseModel):
+    """Where the upstreams' files, images and packages are served. All empty: no mirror."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    http: BaseUrl = Field(
+        default="", description="https://HOST/PATH is fetched from <http>/HOST/PATH."
+    )
+    registry: Registry = Field(
+        default="", description="The image docker.io/x/y is pulled as <registry>/docker.io/x/y."
+    )
+    insecure: bool = Field(
+        default=False, description="Whether the registry speaks plain HTTP (insecure-registries)."
+    )
+    pypi: BaseUrl = Field(default="", description="Python package index for builds.")
+    npm: BaseUrl = Field(default="", description="npm registry for builds.")
+    pins: dict[str, dict[str, dict[str, object]]] = Field(
+        default_factory=dict, description="What differs from pins.yml, entry by entry."
+    )
+    stand_ins: tuple[StrictStr, ...] = Field(
+        default=(), description="Names of parts that are not the real ones."
+    )
+
+    def url(self, upstream: str) -> str:
+        """Gives the address at which an upstream's ``https://`` address is fetched."""
+        scheme, separator, rest = upstream.partition("://")
+        if self.http and separator and scheme in ("http", "https"):
+            return f"{self.http}/{rest}"
+        return upstream
+
+    def image(self, name: str) -> str:
+        """Gives the name under which an image, full name such as ``docker.io/x/y``, is pulled."""
+        return f"{self.registry}/{name}" if self.registry else name
+
+
+def load(setting: str) -> Mirror:
+    """Reads the mirror file that the setting ``mirror`` names; an empty setting: no mirror.
+
+    + setting: a path, relative ones from the working directory
+
+    Raises MirrorError.
+    """
+    if not setting:
+        return Mirror()
+    path = Path(setting).expanduser()
+    if not path.is_file():
+        raise MirrorError(
+            f"MIRROR names {setting}, where no file is: correct it in .env, or remove it to use "
+            "the upstreams themselves."
+        )
+    file = yaml_file.read(path)
+    try:
+        return Mirror.model_validate(file.content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place, keys = file.place(first["loc"]), ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = nearest(keys, Mirror.model_fields)
+            raise MirrorError(f"{place}: {keys} is not a key of a mirror file{hint}.") from None
+        raise MirrorError(f"{place}: {keys} cannot be used, {expectation(first)}.") from None

@@ -1,0 +1,46 @@
+"""The decorator of our operations: pyinfra's own, with errors told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, ParamSpec
+
+from pyinfra import state
+from pyinfra.api import FunctionCommand
+from pyinfra.api import operation as pyinfra_operation
+from pyinfra.api.arguments_typed import PyinfraOperation
+from pyinfra.api.command import PyinfraCommand
+
+from workstation.errors import UserError
+
+P = ParamSpec("P")
+Commands = Generator[PyinfraCommand, None, None]
+
+
+def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
+    """Make an operation of a generator of commands.
+
+    A ``UserError`` stops the whole run while it is prepared, before anything is changed. While
+    operations run it fails this one on this host: pyinfra would print a traceback and leave the
+    other hosts half-way.
+    """
+
+    @wraps(func)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
+        try:
+            yield from func(*args, **kwargs)
+        except UserError as error:
+            if not state.is_executing:
+                raise
+            yield FunctionCommand(_fail, (str(error),), {})
+
+    made = pyinfra_operation()(guarded)
+    # One operation inside another raises as it is, before the outer one has yielded anything.
+    made._inner = func
+    return made
+
+
+def _fail(state: Any, host: Any, message: str) -> bool:
+    host.log_styled(message, fg="red")
+    return False

@@ -1,0 +1,40 @@
+"""CA certificates of a network that re-signs outgoing TLS: trusted by the host and by builds."""
+
+from __future__ import annotations
+
+from pyinfra import host
+
+from workstation.facts.files import Paths
+from workstation.facts.shell import script
+from workstation.operations import files
+from workstation.operations.base import Commands, operation
+
+# Given to builds as a BuildKit secret: it is in no layer.
+BUILD_BUNDLE = "/etc/ai-workstation/ca-bundle.crt"
+
+_ANCHOR = "/usr/local/share/ca-certificates/ai-workstation.crt"
+
+
+@operation
+def trusted(bundle: bytes | None) -> Commands:
+    """
+    Have the certificates of a bundle trusted by the host.
+
+    + bundle: PEM certificates; None leaves the host as it is
+    """
+    if bundle is None:
+        host.noop("no CA bundle is set")
+        return
+    entries: list[files.Entry] = [
+        files.Directory("/etc/ai-workstation"),
+        files.File(BUILD_BUNDLE, bundle),
+        files.Directory("/usr/local/share/ca-certificates"),
+        files.File(_ANCHOR, bundle),
+    ]
+    states = host.get_fact(Paths, paths=[_ANCHOR, "/etc/ssl/certs/ca-certificates.crt"])
+    commands = list(files.present._inner(entries=entries))
+    yield from commands
+    hashed = states.get("/etc/ssl/certs/ca-certificates.crt")
+    anchor = states.get(_ANCHOR)
+    if hashed and (commands or anchor is None or hashed.modified < anchor.modified):
+        yield script("update-ca-certificates >/dev/null")

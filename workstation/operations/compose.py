@@ -1,0 +1,178 @@
+"""A Compose project: its images built or pulled, its containers brought up and healthy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from pyinfra import host
+
+from workstation.errors import HostError
+from workstation.facts.compose import Project
+from workstation.facts.shell import script
+from workstation.operations import files
+from workstation.operations.base import Commands, operation
+from workstation.operations.plan import live, tell
+from workstation.project import Action, actions, bake_definition, familiar
+from workstation.render import RenderedStack
+from workstation.stack import Stack
+
+_SIGNS = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
+
+# Plain progress: a line per step, so that a log shows it as well as a screen.
+_BAKE = "docker buildx bake --builder default --progress plain -f - 2>&1"
+
+_PULL = """
+printf '%s\\n' "$@" | xargs -P 4 -I{} sh -c '
+  docker pull --quiet "$1" >/dev/null || { echo "$1 cannot be pulled" >&2; exit 255; }
+  echo "pulled $1"' sh {} &
+pulling=$!; seconds=0
+while kill -0 $pulling 2>/dev/null; do
+  sleep 1; seconds=$((seconds + 1))
+  [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
+done
+wait $pulling
+"""
+
+_UP = """
+docker compose --project-directory "$1" up -d --remove-orphans --no-build --pull never 2>&1
+"""
+
+# Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
+# restart loop. What is neither is waited for.
+_WAIT = """
+project=$1 limit=$2; seconds=0
+while :; do
+  waiting= lost=
+  for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
+    set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
+      {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
+      {{.RestartCount}}' "$id")
+    case $2/$3 in
+      running/healthy|running/none) ;;
+      running/unhealthy|exited/*|dead/*) lost="$lost $1" ;;
+      *) if [ "$4" -ge 3 ]; then lost="$lost $1"; else waiting="$waiting $1"; fi ;;
+    esac
+  done
+  [ "$seconds" -lt "$limit" ] || lost="$lost$waiting"
+  if [ -n "$lost" ]; then
+    for service in $lost; do
+      echo "Service $service of $project is not healthy; its last lines:" >&2
+      docker ps -aq --filter "label=com.docker.compose.project=$project" \\
+        --filter "label=com.docker.compose.service=$service" \\
+        | xargs -r docker logs --tail 25 2>&1 | sed 's/^/    /' >&2
+      docker ps -aq --filter "label=com.docker.compose.project=$project" \\
+        --filter "label=com.docker.compose.service=$service" | xargs -r docker inspect -f \\
+        '{{if .State.Health}}{{range .State.Health.Log}}    health: {{.Output}}{{end}}{{end}}' \\
+        | tail -n 3 >&2
+    done
+    exit 1
+  fi
+  [ -n "$waiting" ] || { echo "all of $project are healthy"; exit 0; }
+  [ $((seconds % 4)) != 0 ] || echo "waiting for$waiting ($seconds s)"
+  sleep 2; seconds=$((seconds + 2))
+done
+"""
+
+
+@operation
+def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
+    """
+    Have the stack's folder on the host: Compose file, build contexts, configuration, and the
+    host folders that its containers mount.
+
+    + stack: the rendered stack
+    + elsewhere: folders that other tasks care for
+    """
+    parents = {
+        "/".join([stack.folder, *path.split("/")[:depth]])
+        for path in stack.files
+        for depth in range(1, path.count("/") + 1)
+    }
+    entries: list[files.Entry] = [
+        files.Directory(path) for path in [stack.folder, *sorted(parents)]
+    ]
+    entries += [
+        files.File(
+            f"{stack.folder}/{path}",
+            content,
+            mode="755" if content.startswith(b"#!") else "644",
+            backup=path == "compose.yaml",
+        )
+        for path, content in stack.files.items()
+    ]
+    for path, owner in stack.model.owned_folders([stack.folder, *elsewhere]).items():
+        names, _, mode = owner.partition(" ")
+        user, _, group = names.partition(":")
+        entries.append(files.Directory(path, mode or "755", user, group or user))
+    yield from files.present._inner(entries=entries)
+
+
+@operation
+def up(stack: RenderedStack, secrets: list[str], limit: int = 1800) -> Commands:
+    """
+    Build and pull what is missing, bring the project up, wait until every service is healthy.
+
+    + stack: the rendered stack; its folder has been laid down
+    + secrets: BuildKit secrets for builds
+    + limit: seconds after which a service that is not healthy is an error
+    """
+    model = stack.model
+    found = host.get_fact(
+        Project,
+        project=model.name,
+        folder=stack.folder,
+        images=sorted({familiar(service.image) for service in model.services}),
+        _stdin=stack.compose,
+    )
+    if found.error:
+        raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")
+    planned = actions(model, found)
+    if not planned:
+        host.noop(f"{len(model.running)} services of {model.name} run as they should")
+        return
+    for action in planned:
+        tell(_SIGNS.get(action.verb, "~"), f"{model.name}: {action}")
+    tell_unchanged(model, planned)
+
+    yield from _image_commands(stack, planned, secrets)
+    yield live(script(_UP, stack.folder))
+    yield live(script(_WAIT, model.name, limit))
+
+
+def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:
+    """Log how many services stay as they are."""
+    touched = {action.subject for action in planned}
+    unchanged = sum(service.name not in touched for service in model.running)
+    if unchanged:
+        host.noop(f"{unchanged} services of {model.name} stay as they are")
+
+
+def _image_commands(stack: RenderedStack, planned: list[Action], secrets: list[str]) -> Commands:
+    built = {service.image: service.name for service in stack.model.built}
+    missing = [built[action.subject] for action in planned if action.verb == "build"]
+    pulled = [action.subject for action in planned if action.verb == "pull"]
+    if pulled:
+        yield live(script(_PULL, *pulled))
+    if missing:
+        dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
+        bake = bake_definition(stack.model, dockerfiles, missing, secrets)
+        yield live(script(_BAKE, stdin=json.dumps(bake)))
+
+
+@operation
+def network_exists(network: str) -> Commands:
+    """
+    Raise HostError unless the Docker network is there: it belongs to somebody else.
+
+    + network: its name
+    """
+    found = host.get_fact(Project, project=network, folder="/", images=[], _stdin="services: {}\n")
+    if found.docker and network not in found.networks:
+        known = ", ".join(found.networks)
+        raise HostError(
+            f"Docker on {host.name} has no network {network}, which the existing proxy should "
+            f"share with the services: set PROXY_NETWORK to one of {known}, or create it."
+        )
+    host.noop(f"network {network} is there")
+    yield from ()

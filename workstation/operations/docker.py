@@ -1,0 +1,114 @@
+"""The Docker Engine: installed where it is missing, its configuration merged, never replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyinfra import host
+
+from workstation.daemon_json import DaemonJsonError, merge
+from workstation.errors import HostError
+from workstation.facts.docker import Engine, EngineState
+from workstation.mirror import Mirror
+from workstation.operations import files, packages
+from workstation.operations.base import Commands, operation
+from workstation.pins import AptRepository
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+
+# Ubuntu and Debian before 13 have no Compose plugin of at least 2.24 of their own.
+_DISTRIBUTION_PACKAGES = ["docker.io", "docker-cli", "docker-compose", "docker-buildx"]
+_DOCKER_PACKAGES = [
+    "docker-ce",
+    "docker-ce-cli",
+    "containerd.io",
+    "docker-buildx-plugin",
+    "docker-compose-plugin",
+]
+
+
+def source_of(setting: str, os_release: Mapping[str, str]) -> str:
+    """Return where the Engine comes from: ``docker`` (its own repository) or ``distribution``.
+
+    + setting: ``auto``, ``docker`` or ``distribution``
+    + os_release: fields of ``/etc/os-release``
+    """
+    if setting != "auto":
+        return setting
+    version = os_release.get("VERSION_ID", "0").split(".")[0]
+    if os_release.get("ID") == "debian" and version.isdigit() and int(version) >= 13:
+        return "distribution"
+    return "docker"
+
+
+@operation
+def engine(source: str, repository: Mapping[str, str]) -> Commands:
+    """
+    Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
+    these is left alone.
+
+    + source: ``docker`` or ``distribution``, see ``source_of``
+    + repository: arguments of ``packages.repository`` for Docker's own
+    """
+    found = host.get_fact(Engine)
+    refuse_snap(found)
+    if found.complete:
+        host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
+        return
+    # Lists, so that the whole plan is told before the first command.
+    prepare = list(packages.repository._inner(**repository)) if source == "docker" else []
+    install = list(
+        packages.installed._inner(
+            packages=_DOCKER_PACKAGES if source == "docker" else _DISTRIBUTION_PACKAGES
+        )
+    )
+    yield from (*prepare, *install)
+
+
+def refuse_snap(found: EngineState) -> None:
+    """Raise HostError if Docker is the snap, which cannot see ``/vol`` or ``/mnt``."""
+    if found.snap:
+        raise HostError(
+            "Docker on this host is the snap, which has no access to /vol and /mnt and no NVIDIA "
+            "runtime: save what its volumes hold, remove it with `snap remove docker`, run again."
+        )
+
+
+@operation
+def daemon_config(wanted: dict[str, Any]) -> Commands:
+    """
+    Have these keys in ``daemon.json``; others stay as they are.
+
+    + wanted: keys and values to merge
+    """
+    found = host.get_fact(Engine)
+    try:
+        content = merge(found.daemon_json, wanted)
+    except DaemonJsonError as error:
+        raise HostError(
+            f"{DAEMON_JSON} on {host.name} was left untouched, because {error}: correct it or "
+            "move it away, then run again."
+        ) from error
+    if content == found.daemon_json:
+        host.noop(f"{DAEMON_JSON} holds what it should")
+        return
+    yield from files.present._inner(
+        entries=[
+            files.Directory("/etc/docker"),
+            files.File(DAEMON_JSON, content, backup=True),
+        ]
+    )
+
+
+def repository(pin: AptRepository, mirror: Mirror, os_release: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of ``packages.repository`` for Docker's own apt repository
+    (docs.docker.com/engine/install): the pin is Ubuntu's, Debian has a folder of its own, signed by
+    the same key.
+    """
+    arguments = packages.repository_of("docker", pin, mirror)
+    if os_release.get("ID") == "debian":
+        for key in ("key_url", "uri"):
+            arguments[key] = arguments[key].replace("/linux/ubuntu", "/linux/debian")
+        arguments["suite"] = os_release["VERSION_CODENAME"]
+    return arguments

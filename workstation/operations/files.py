@@ -1,0 +1,218 @@
+"""Files and folders of ours on the host: compared by digest, written atomically.
+
+pyinfra's own ``files.*`` ask once per path, upload through a predictable file in ``/tmp`` and
+print every content they change. These ask once for all paths, write to a temporary name
+beside the destination, flush it and rename it, and never show what is marked secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pyinfra import host, state
+from pyinfra.api import HiddenValue, StringCommand
+
+from workstation.errors import HostError
+from workstation.facts.files import Contents, Paths, PathState, WrongEntries
+from workstation.facts.shell import script
+from workstation.operations.base import Commands, operation
+from workstation.operations.plan import tell, tell_diff
+
+# Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
+DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
+
+_WRITE = """
+set -e
+umask 077
+temporary=$(mktemp "$(dirname "$1")/.$(basename "$1").XXXXXX")
+trap 'rm -f "$temporary"' EXIT
+base64 -d > "$temporary"
+if [ "$4" = backup ] && [ -f "$1" ] && ! grep -q ai-workstation "$1"; then
+  cp -a --update=none "$1" "$1.before-ai-workstation" 2>/dev/null \
+    || cp -an "$1" "$1.before-ai-workstation"
+fi
+chown "$3" "$temporary"
+chmod "$2" "$temporary"
+sync "$temporary"
+mv -fT "$temporary" "$1"
+trap - EXIT
+sync "$(dirname "$1")"
+"""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that must stand at ``path`` with exactly this content, mode and owner.
+
+    ``secret`` keeps its content out of every output. ``backup`` is for a path where somebody
+    else's file may stand: one without our mark, the word ``ai-workstation``, is first copied to
+    ``<path>.before-ai-workstation``.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: str = "644"
+    user: str = "root"
+    group: str = "root"
+    secret: bool = False
+    backup: bool = False
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A folder that must exist at ``path`` with this mode and owner (a name or a number)."""
+
+    path: str
+    mode: str = "755"
+    user: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A path that must not exist: a file or link, or an empty folder."""
+
+    path: str
+
+
+Entry = File | Directory | Absent
+
+
+def _same_owner(state_: PathState, entry: File | Directory) -> bool:
+    return entry.user in (state_.user, str(state_.uid)) and entry.group in (
+        state_.group,
+        str(state_.gid),
+    )
+
+
+def _digest(entry: File) -> str:
+    key = str(DIGEST_KEY.unmask()).encode() if entry.secret else b""
+    return hashlib.sha256(key + entry.content).hexdigest()
+
+
+def _describe(entry: File | Directory, found: PathState | None) -> str:
+    if found is None:
+        return f"{entry.path} ({entry.mode} {entry.user}:{entry.group})"
+    notes = []
+    if isinstance(entry, File) and found.digest != _digest(entry):
+        notes.append("content")
+    if found.mode != entry.mode:
+        notes.append(f"mode {found.mode} -> {entry.mode}")
+    if not _same_owner(found, entry):
+        notes.append(f"owner {found.user}:{found.group} -> {entry.user}:{entry.group}")
+    return f"{entry.path} ({', '.join(notes)})"
+
+
+def commands_for(entry: Entry, found: PathState | None) -> Iterable[StringCommand]:
+    """Yield what makes ``entry`` true; nothing when it already is."""
+    if isinstance(entry, Absent):
+        if found is not None:
+            remove = "rmdir" if found.kind == "directory" else "rm -f"
+            yield script(f'{remove} -- "$1"', entry.path)
+        return
+    owner = f"{entry.user}:{entry.group}"
+    if isinstance(entry, Directory):
+        if found is None:
+            yield script('mkdir -p -- "$1"', entry.path)
+        if found is None or found.mode != entry.mode or not _same_owner(found, entry):
+            yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
+        return
+    if found is None or found.digest != _digest(entry):
+        content = base64.b64encode(entry.content).decode()
+        backup = "backup" if entry.backup else ""
+        yield script(_WRITE, entry.path, entry.mode, owner, backup, stdin=content)
+    elif found.mode != entry.mode or not _same_owner(found, entry):
+        yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
+
+
+@operation
+def present(entries: list[Entry]) -> Commands:
+    """
+    Make every entry true, touching only those that are not.
+
+    + entries: files, folders and paths to remove, in the order in which they are made
+
+    **Example:**
+
+    .. code:: python
+
+        files.present(name="Units of Ollama", entries=[files.File(path, content)])
+    """
+    secret = [entry.path for entry in entries if isinstance(entry, File) and entry.secret]
+    states = host.get_fact(
+        Paths, paths=[entry.path for entry in entries], secret=secret, key=DIGEST_KEY
+    )
+    _refuse_wrong_kinds(entries, states)
+    changes = [
+        (entry, commands)
+        for entry in entries
+        if (commands := list(commands_for(entry, states.get(entry.path))))
+    ]
+    if not changes:
+        host.noop(f"{len(entries)} paths are as they should be")
+        return
+    _tell_changes([entry for entry, _ in changes], states)
+    for _, commands in changes:
+        yield from commands
+
+
+def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> None:
+    """Raise before anything is changed where something of another kind is in the way."""
+    for entry in entries:
+        found = states.get(entry.path)
+        if found is None or isinstance(entry, Absent):
+            continue
+        wanted = "file" if isinstance(entry, File) else "directory"
+        if found.kind != wanted:
+            raise HostError(
+                f"{entry.path} on {host.name} is a {found.kind}, but a {wanted} belongs there: "
+                "move it away, then run again."
+            )
+
+
+def _tell_changes(changed: list[Entry], states: dict[str, PathState]) -> None:
+    plain = [entry for entry in changed if isinstance(entry, File) and not entry.secret]
+    old: dict[str, bytes] = {}
+    if state.config.DIFF:
+        existing = [entry.path for entry in plain if entry.path in states]
+        old = host.get_fact(Contents, paths=existing) if existing else {}
+    for entry in changed:
+        found = states.get(entry.path)
+        if isinstance(entry, Absent):
+            tell("-", entry.path)
+            continue
+        tell("~" if found else "+", _describe(entry, found))
+        if entry in plain and isinstance(entry, File):
+            tell_diff(entry.path, old.get(entry.path, b""), entry.content)
+
+
+@operation
+def shared_tree(path: str, group: str) -> Commands:
+    """
+    Give everything below ``path`` to ``group``, folders setgid, so that people and services
+    share it. Only entries that are wrong are touched, and no owner is changed.
+
+    + path: the folder
+    + group: the group
+    """
+    wrong = host.get_fact(WrongEntries, path=path, group=group)
+    if not wrong:
+        host.noop(f"all below {path} is shared with {group}")
+        return
+    for entry in wrong[:5]:
+        tell("~", f"{entry} (group {group}, group access)")
+    if len(wrong) > 5:
+        tell("~", f"{len(wrong) - 5} or more others below {path}")
+    yield script(
+        """
+        find "$1" -xdev ! -type l ! -group "$2" -exec chgrp -- "$2" {} +
+        find "$1" -xdev -type d ! -perm -2070 -exec chmod g+rwxs -- {} +
+        find "$1" -xdev -type f ! -perm -040 -exec chmod g+r -- {} +
+        """,
+        path,
+        group,
+    )

@@ -1,0 +1,135 @@
+"""Native Ollama: a pinned release, unpacked beside the running one and switched to at once."""
+
+from __future__ import annotations
+
+from pyinfra import host
+
+from workstation.facts.docker import Engine
+from workstation.facts.ollama import Ollama
+from workstation.facts.shell import script
+from workstation.operations import files
+from workstation.operations.base import Commands, operation
+from workstation.operations.download import DOWNLOAD
+from workstation.operations.plan import live, tell
+
+RELEASES = "/opt/ollama"
+
+# Docker's default address of the default bridge, until an Engine says otherwise.
+DEFAULT_BRIDGE = "172.17.0.1"
+
+# Verified before it is unpacked, unpacked beside, flushed, and only then given its name.
+_INSTALL = (
+    DOWNLOAD
+    + """
+release=$1 url=$2 sha256=$3 sums=$4
+mkdir -p "$(dirname "$release")"
+partial=$(dirname "$release")/.partial
+rm -rf "$partial"; mkdir -p "$partial/tree"
+trap 'rm -rf "$partial"' EXIT
+if [ -z "$sha256" ]; then
+  curl -fsSL --retry 3 -o "$partial/sums" "$sums" || {
+    echo "The checksums of Ollama cannot be fetched from $sums." >&2; exit 1; }
+  sha256=$(awk -v name="$(basename "$url")" '$2 ~ "(^|/)" name "$" {print $1}' "$partial/sums")
+fi
+download "$url" "$partial/archive" "$sha256"
+echo "unpacking"
+tar --zstd -xf "$partial/archive" -C "$partial/tree" || {
+  echo "The archive from $url cannot be unpacked." >&2; exit 1; }
+[ -f "$partial/tree/bin/ollama" ] || {
+  echo "The archive from $url holds no bin/ollama." >&2; exit 1; }
+chown -R root:root "$partial/tree"
+touch "$partial/tree/.complete"
+sync -f "$partial"
+rm -rf "$release"
+mv -T "$partial/tree" "$release"
+sync -f "$release"
+"""
+)
+
+# A rename replaces install.sh's binary or an older link in one step.
+_SWITCH = """
+set -e
+mkdir -p /usr/local/bin
+ln -sfn "$1/bin/ollama" /usr/local/bin/.ollama.new
+mv -fT /usr/local/bin/.ollama.new /usr/local/bin/ollama
+rm -rf /usr/local/lib/ollama
+"""
+
+_PRUNE = 'cd "$1" && ls -1t | grep -vxF -- "$2" | tail -n +2 | xargs -r rm -rf --'
+
+
+@operation
+def release(version: str, url: str, sha256: str | None, models: str) -> Commands:
+    """
+    Have this release installed, its binary and libraries switched to together.
+
+    + version: of the release
+    + url: of the archive, ``ollama-linux-amd64.tar.zst`` (Ollama: scripts/install.sh)
+    + sha256: of the archive; None: taken from the release's own ``sha256sum.txt``
+    + models: the model store
+
+    Ollama finds its libraries beside the file that ``/usr/local/bin/ollama`` points to
+    (``../lib/ollama``), so one link switches both. An install.sh installation is taken over:
+    its binary is replaced by the link, its libraries removed, its models moved to the store.
+    """
+    found = host.get_fact(Ollama, releases=RELEASES, models=models)
+    folder = f"{RELEASES}/{version}" + (f"-{sha256[:12]}" if sha256 else "")
+    name = folder.rsplit("/", 1)[1]
+    unpack = name not in found.releases
+    switch = found.target != f"{folder}/bin/ollama"
+    adopt = found.foreign_models if found.foreign_models and not found.models else ""
+    if not (unpack or switch or adopt):
+        host.noop(f"Ollama {version} is installed")
+        return
+    if unpack:
+        tell("+", f"Ollama {version} from {url}")
+    if switch:
+        tell("~" if found.target else "+", f"/usr/local/bin/ollama -> {folder}/bin/ollama")
+    if adopt:
+        tell("~", f"models of {adopt} moved to {models}")
+    if unpack:
+        sums = url.rsplit("/", 1)[0] + "/sha256sum.txt"
+        yield live(script(_INSTALL, folder, url, sha256 or "", sums))
+    if adopt:
+        yield live(
+            script(
+                """
+                set -e
+                systemctl stop ollama.service 2>/dev/null || true
+                mkdir -p "$2"
+                for part in "$1"/*; do
+                  [ ! -e "$2/$(basename "$part")" ] && mv -- "$part" "$2/"
+                done
+                chown -R ollama:ollama "$2"
+                """,
+                adopt,
+                models,
+            )
+        )
+    if switch:
+        yield script(_SWITCH, folder)
+        yield script(_PRUNE, RELEASES, name)
+        yield script("systemctl try-restart ollama.service 2>/dev/null || true")
+
+
+@operation
+def bridge_socket(socket: str, guard: str) -> Commands:
+    """
+    Lay down the units through which containers reach Ollama on the bridge's gateway address.
+
+    + socket, guard: text of the units, with ``@BRIDGE@`` for the address
+
+    The address is read from the Engine when the operation runs: an earlier operation may just
+    have installed it.
+    """
+    bridge = host.get_fact(Engine).bridge or DEFAULT_BRIDGE
+    units = {
+        "/etc/systemd/system/ollama-docker.socket": socket,
+        "/etc/systemd/system/ollama-docker-guard.service": guard,
+    }
+    yield from files.present._inner(
+        entries=[
+            files.File(path, text.replace("@BRIDGE@", bridge).encode())
+            for path, text in units.items()
+        ]
+    )

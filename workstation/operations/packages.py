@@ -1,0 +1,136 @@
+"""Debian packages: exact versions, held where an upgrade would break something.
+
+pyinfra's ``apt.packages(update=True)`` always counts as a change, ``apt.key`` does not look at
+the fingerprint. Here the package lists are fetched only when something is to be installed, and
+a repository's key is only accepted if its fingerprint is the pinned one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra import host
+
+from workstation.facts.packages import KeyringFingerprints, Packages
+from workstation.facts.shell import script
+from workstation.mirror import Mirror
+from workstation.operations import files
+from workstation.operations.base import Commands, operation
+from workstation.operations.plan import live, tell
+from workstation.pins import AptRepository
+
+# Waits for another apt (unattended-upgrades at boot) instead of failing; asks nothing.
+_APT = """
+set -e
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
+"""
+
+_FETCH_KEY = """
+set -e
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+curl -fsSL --retry 3 --connect-timeout 20 -o "$folder/key" "$1" || {
+  echo "The key of the $4 repository cannot be fetched from $1." >&2; exit 1; }
+found=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$folder/key" 2>/dev/null \\
+  | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}')
+[ "$found" = "$2" ] || {
+  echo "The key at $1 has the fingerprint ${found:-none}, but pins.yml says $2:" \\
+    "do not trust this source before you know why." >&2; exit 1; }
+if grep -q 'BEGIN PGP' "$folder/key"; then
+  gpg --batch --homedir "$folder" --dearmor -o "$folder/key.gpg" "$folder/key"
+else
+  mv "$folder/key" "$folder/key.gpg"
+fi
+install -D -m 644 "$folder/key.gpg" "$3"
+"""
+
+
+@operation
+def installed(packages: list[str], hold: bool = False) -> Commands:
+    """
+    Have these packages installed, each as ``name`` or ``name=version``.
+
+    + packages: names, with an exact version where one is pinned
+    + hold: also keep ``apt upgrade`` from replacing them
+    """
+    wanted = {package.partition("=")[0]: package.partition("=")[2] for package in packages}
+    found = host.get_fact(Packages, names=list(wanted))
+    missing = [
+        f"{name}={version}" if version else name
+        for name, version in wanted.items()
+        if name not in found or (version and found[name].version != version)
+    ]
+    unheld = [name for name in wanted if hold and (name not in found or not found[name].held)]
+    if not missing and not unheld:
+        host.noop("packages are installed: " + ", ".join(packages))
+        return
+    for package in missing:
+        name = package.partition("=")[0]
+        tell("~" if name in found else "+", f"package {package}")
+    for name in unheld:
+        tell("~", f"package {name} held")
+    if missing:
+        yield live(
+            script(
+                _APT
+                + "apt -q update; apt -q install -y --no-install-recommends"
+                + ' --allow-downgrades --allow-change-held-packages -- "$@"',
+                *missing,
+            )
+        )
+    if unheld:
+        yield script('apt-mark hold -- "$@" >/dev/null', *unheld)
+
+
+@operation
+def repository(
+    name: str,
+    key_url: str,
+    fingerprint: str,
+    uri: str,
+    suite: str,
+    components: str = "",
+) -> Commands:
+    """
+    Have an apt repository in deb822 form, signed by exactly the pinned key.
+
+    + name: of the ``.sources`` file and the keyring
+    + key_url: where the key is fetched from
+    + fingerprint: 40 hexadecimal digits, of the only primary key in it
+    + uri, suite, components: as in ``sources.list(5)``; suite ``/`` is a flat repository
+    """
+    keyring = f"/usr/share/keyrings/{name}.gpg"
+    found = host.get_fact(KeyringFingerprints, paths=[keyring]).get(keyring)
+    lines = [
+        "# ai-workstation",
+        "Types: deb",
+        f"URIs: {uri}",
+        f"Suites: {suite}",
+        *([f"Components: {components}"] if components else []),
+        f"Signed-By: {keyring}",
+        "",
+    ]
+    sources = files.File(f"/etc/apt/sources.list.d/{name}.sources", "\n".join(lines).encode())
+    if found != [fingerprint]:
+        tell("~" if found else "+", f"{keyring} (key {fingerprint})")
+    laid_down = list(files.present._inner(entries=[sources]))
+    if found != [fingerprint]:
+        yield script(_FETCH_KEY, key_url, fingerprint, keyring, name)
+    yield from laid_down
+
+
+def repository_of(name: str, pin: AptRepository, mirror: Mirror) -> dict[str, Any]:
+    """Return the arguments of :func:`repository` for a pinned repository.
+
+    + name: of the ``.sources`` file
+    + pin: from ``pins.yml``
+    + mirror: where upstreams are
+    """
+    return {
+        "name": name,
+        "key_url": mirror.url(pin.key_url),
+        "fingerprint": pin.fingerprint,
+        "uri": mirror.url(pin.uri),
+        "suite": pin.suite,
+        "components": pin.components,
+    }

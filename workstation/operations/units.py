@@ -1,0 +1,68 @@
+"""systemd units: enabled, running, and running with the configuration that stands on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyinfra import host
+
+from workstation.facts.shell import script
+from workstation.facts.units import Units, UnitState
+from workstation.operations.base import Commands, operation
+from workstation.operations.plan import tell
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit that must run and start at boot; ``configuration`` are further files that it reads
+    when it starts, whose change makes a restart due."""
+
+    name: str
+    enabled: bool = True
+    running: bool = True
+    configuration: list[str] = field(default_factory=list)
+
+
+@operation
+def running(units: list[Unit]) -> Commands:
+    """
+    Have every unit enabled and running, restarted only if what stands on disk is newer than
+    its start. The decision rests on the host's state, so a run that died between writing a
+    file and the restart is finished by the next one.
+
+    + units: in the order in which they are started
+    """
+    states = host.get_fact(
+        Units,
+        units=[unit.name for unit in units],
+        configuration={unit.name: unit.configuration for unit in units if unit.configuration},
+    )
+    steps = [(unit, verbs) for unit in units if (verbs := _verbs(unit, states.get(unit.name)))]
+    if not steps:
+        host.noop("units run: " + ", ".join(unit.name for unit in units))
+        return
+    for unit, verbs in steps:
+        tell("+" if unit.name not in states else "~", f"unit {unit.name} ({', '.join(verbs)})")
+    yield script("systemctl daemon-reload")
+    for unit, verbs in steps:
+        for verb in verbs:
+            yield script(
+                """
+                systemctl "$1" -- "$2" || {
+                  systemctl status --no-pager --lines=20 -- "$2" >&2; exit 1; }
+                """,
+                verb,
+                unit.name,
+            )
+
+
+def _verbs(unit: Unit, state: UnitState | None) -> list[str]:
+    verbs = []
+    if unit.enabled and (state is None or state.enabled not in ("enabled", "static", "generated")):
+        verbs.append("enable")
+    if unit.running and (state is None or not state.active):
+        # restart, not start: it also ends a failed state or a start limit that was hit.
+        verbs.append("restart")
+    elif unit.running and state is not None and state.stale:
+        verbs.append("restart")
+    return verbs

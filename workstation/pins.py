@@ -1,0 +1,223 @@
+"""The pins: the exact version of everything that a run downloads, read from ``pins.yml``.
+
+A mirror file may say what is different there (the digest of a re-packed image, the fingerprint of
+its own signing key); that overlay changes entries, it never adds any.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from workstation import yaml_file
+from workstation.errors import UserError, expectation, nearest
+
+PINS_FILE = Path("pins.yml")
+
+
+class PinsError(UserError):
+    """A pin that is missing, unknown or malformed, with its file and line."""
+
+
+def _text(value: object) -> object:
+    """YAML reads ``1.10`` as the number 1.1: a version must be quoted to stay what it is."""
+    if isinstance(value, int | float):
+        raise PydanticCustomError("text", "expected text: put it in quotes")
+    return value
+
+
+def _form(pattern: str, expected: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _fingerprint(value: str) -> str:
+    """A key's fingerprint as ``gpg --with-colons`` prints it; blanks between groups are dropped."""
+    compact = value.replace(" ", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", compact):
+        raise ValueError("expected the 40 hexadecimal digits of an OpenPGP fingerprint")
+    return compact
+
+
+def _download_url(value: str) -> str:
+    if not value.startswith("https://") or re.search(r"[{}]", value.replace("{version}", "")):
+        raise ValueError("expected an https:// address with no placeholder but {version}")
+    return value
+
+
+Text = Annotated[StrictStr, BeforeValidator(_text)]
+# github.com/distribution/reference: a name with its registry, then a tag.
+ImageName = Annotated[
+    Text,
+    _form(
+        r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+",
+        "a name with its registry, such as docker.io/louislam/dockge",
+    ),
+]
+ImageTag = Annotated[Text, _form(r"\w[\w.-]{0,127}", "an image tag")]
+Digest = Annotated[
+    Text, _form(r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits, or null")
+]
+Sha256 = Annotated[Text, _form(r"[0-9a-f]{64}", "64 hexadecimal digits, or null")]
+Commit = Annotated[Text, _form(r"[0-9a-f]{40}", "a full commit id of 40 hexadecimal digits")]
+Version = Annotated[Text, _form(r"[A-Za-z0-9][A-Za-z0-9.+:~_-]*", "a version")]
+AptVersion = Annotated[
+    Text, _form(r"([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?", "a package version, or nothing")
+]
+HttpsUrl = Annotated[Text, _form(r"https://[^\s{}]+", "an https:// address")]
+DownloadUrl = Annotated[Text, AfterValidator(_download_url)]
+Fingerprint = Annotated[Text, AfterValidator(_fingerprint)]
+
+
+class _Pin(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Image(_Pin):
+    """A container image."""
+
+    name: ImageName
+    tag: ImageTag
+    digest: Digest | None = Field(description="null until the registry has been asked.")
+
+    def ref(self, registry: str = "") -> str:
+        """Gives the reference to pull.
+
+        + registry: the mirror's registry (``mirror.registry``), or empty
+        """
+        name = f"{registry}/{self.name}" if registry else self.name
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{name}:{self.tag}{digest}"
+
+
+class Source(_Pin):
+    """A git repository at one commit."""
+
+    url: HttpsUrl
+    commit: Commit
+    version: Version = Field(description="For people and image tags; the commit decides.")
+
+
+class Download(_Pin):
+    """A file of a release."""
+
+    template: DownloadUrl = Field(alias="url", description="Address, {version} to be filled in.")
+    version: Version
+    sha256: Sha256 | None = Field(description="null until the file has been seen.")
+
+    @property
+    def url(self) -> str:
+        """The upstream's address of this version."""
+        return self.template.replace("{version}", self.version)
+
+
+class AptRepository(_Pin):
+    """An apt repository, the fingerprint of the key that signs it, and the version to install."""
+
+    key_url: HttpsUrl
+    fingerprint: Fingerprint
+    uri: HttpsUrl
+    suite: Text
+    components: Text
+    version: AptVersion = Field(description="Exact version of its packages; empty: the newest.")
+
+
+class Pins(_Pin):
+    """All pins, by section and key."""
+
+    images: dict[str, Image]
+    sources: dict[str, Source]
+    downloads: dict[str, Download]
+    apt: dict[str, AptRepository]
+
+
+FIELDS: dict[str, list[str]] = {
+    section: [field.alias or name for name, field in kind.model_fields.items()]
+    for section, kind in (
+        ("images", Image),
+        ("sources", Source),
+        ("downloads", Download),
+        ("apt", AptRepository),
+    )
+}
+
+
+def load(
+    path: Path = PINS_FILE,
+    overlay: Mapping[str, Mapping[str, Mapping[str, object]]] | None = None,
+) -> Pins:
+    """Reads the pins and lays a mirror's differences over them.
+
+    + path: the pins file
+    + overlay: ``mirror.pins``
+
+    Raises PinsError (or YamlFileError) for what is unreadable, unknown or malformed.
+    """
+    file = yaml_file.read(path)
+    _parse(file.content, file)
+    return _parse(_overlaid(file.content, overlay or {}), None)
+
+
+def _overlaid(
+    content: dict[str, object], overlay: Mapping[str, Mapping[str, Mapping[str, object]]]
+) -> dict[str, object]:
+    """The content with single fields of existing entries replaced; ``content`` is well-formed."""
+    merged: dict[str, object] = dict(content)
+    for section, entries in overlay.items():
+        base = content.get(section)
+        if not isinstance(base, dict):
+            raise PinsError(
+                f"The mirror's pins have a section {section}{nearest(section, content)}: "
+                "expected those of pins.yml."
+            )
+        changed = dict(base)
+        for key, fields in entries.items():
+            if key not in base:
+                raise PinsError(
+                    f"The mirror's pins.{section}.{key} is not in pins.yml{nearest(key, base)}."
+                )
+            changed[key] = {**base[key], **fields}
+        merged[section] = changed
+    return merged
+
+
+def _parse(content: dict[str, object], file: yaml_file.YamlFile | None) -> Pins:
+    """Checks the content. Without a file, what is wrong came from the mirror's overlay."""
+    try:
+        return Pins.model_validate(content)
+    except ValidationError as error:
+        # A misspelt key is also a missing one: the first tells more.
+        errors = error.errors()
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+        keys = [str(part) for part in first["loc"]]
+        place = file.place(keys) if file else "The mirror's pins"
+        raise PinsError(f"{place}: {_problem(first, keys)}.") from None
+
+
+def _problem(error: ErrorDetails, keys: list[str]) -> str:
+    name = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        known = FIELDS if len(keys) == 1 else FIELDS[keys[0]]
+        return f"{name} is not known{nearest(keys[-1], known)}: expected {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} is {error['input']!r}, {expectation(error)}"

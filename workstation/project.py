@@ -1,0 +1,143 @@
+"""What bringing a stack up will do: decided from hashes and labels, never by trying.
+
+Compose labels every container with the hash of its service's configuration and with the id of
+the image that it was made from; ``docker compose config --hash '*'`` gives the hash that the file
+asks for (checked with Compose 2.26). ``docker compose up --dry-run`` is not used: it has swapped
+real containers (docker/compose#14029).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from workstation.stack import Service, Stack
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the project: ids, what it was made from, how it is."""
+
+    id: str
+    service: str
+    image: str
+    hash: str
+    state: str
+    health: str = ""
+    started: str = ""
+    oneoff: bool = False
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
+    ``images``: reference -> id of those that are there; ``networks``: names of all networks;
+    ``error``: what Compose says against the file; ``docker``: whether there is an Engine."""
+
+    docker: bool = False
+    hashes: dict[str, str] = field(default_factory=dict)
+    containers: tuple[Container, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
+    networks: tuple[str, ...] = ()
+    error: str = ""
+
+    def image_id(self, reference: str) -> str:
+        """Return the id of an image that is on the host, empty for one that is not."""
+        return self.images.get(familiar(reference), "")
+
+
+def familiar(reference: str) -> str:
+    """Return a reference as the Engine lists it: ``docker.io/library/`` and ``docker.io/`` are
+    left out, and a digest stands alone, without the tag beside it."""
+    name, _, digest = reference.partition("@")
+    name = name.removeprefix("docker.io/").removeprefix("library/")
+    if digest:
+        head, slash, last = name.rpartition("/")
+        return f"{head}{slash}{last.partition(':')[0]}@{digest}"
+    return name
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step: ``verb`` is build, pull, create, recreate, start or remove; ``cause`` says why."""
+
+    verb: str
+    subject: str
+    cause: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject}" + (f" ({self.cause})" if self.cause else "")
+
+
+def actions(stack: Stack, state: ProjectState) -> list[Action]:
+    """Return what bringing ``stack`` up will do, in order; empty if it runs as it should."""
+    planned = [*_images(stack.services, state)]
+    by_service: dict[str, list[Container]] = {}
+    for container in state.containers:
+        if not container.oneoff:
+            by_service.setdefault(container.service, []).append(container)
+    for service in stack.running:
+        action = _container(service, by_service.pop(service.name, []), state)
+        if action:
+            planned.append(action)
+    planned += [Action("remove", name, "no longer in the file") for name in by_service]
+    return planned
+
+
+def _images(services: Iterable[Service], state: ProjectState) -> Iterable[Action]:
+    seen = set()
+    for service in services:
+        if state.image_id(service.image) or service.image in seen:
+            continue
+        seen.add(service.image)
+        yield Action("build" if service.build else "pull", service.image)
+
+
+def _container(service: Service, containers: list[Container], state: ProjectState) -> Action | None:
+    if not containers:
+        return Action("create", service.name)
+    if len(containers) > 1:
+        return Action("recreate", service.name, f"{len(containers)} containers instead of one")
+    container = containers[0]
+    if container.image != state.image_id(service.image):
+        return Action("recreate", service.name, "image")
+    if container.hash != state.hashes.get(service.name):
+        return Action("recreate", service.name, "configuration")
+    if container.state not in ("running", "restarting"):
+        return Action("start", service.name, container.state)
+    return None
+
+
+def bake_definition(
+    stack: Stack,
+    dockerfiles: Mapping[str, str],
+    missing: Iterable[str],
+    secrets: Iterable[str] = (),
+) -> dict[str, object]:
+    """Return the content of a bake file (docs.docker.com/build/bake/reference) that builds the
+    services ``missing`` in one graph.
+
+    A ``FROM`` of another service's image that is built in the same run becomes that target's
+    result: a base is built once, and what does not depend on each other is built side by side.
+
+    + dockerfiles: service name -> its Dockerfile
+    + secrets: BuildKit secrets, such as ``id=ca,src=/etc/ssl/ca.crt``
+    """
+    services = {service.name: service for service in stack.built if service.name in set(missing)}
+    by_image = {service.image: name for name, service in services.items()}
+    targets = {}
+    for name, service in services.items():
+        bases = [
+            word
+            for line in dockerfiles[name].splitlines()
+            if line.upper().startswith("FROM ")
+            for word in line.split()[1:]
+            if word in by_image and word != service.image
+        ]
+        targets[name] = {
+            "context": service.build,
+            "tags": [service.image],
+            "contexts": {image: f"target:{by_image[image]}" for image in sorted(set(bases))},
+            "secret": list(secrets),
+        }
+    return {"group": {"default": {"targets": sorted(services)}}, "target": targets}

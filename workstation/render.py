@@ -1,0 +1,182 @@
+"""Rendering a stack's folder: its Compose file, its build contexts and configuration files.
+
+Everything in ``templates/stacks/<stack>/`` whose name ends in ``.j2`` is rendered and loses the
+suffix, the rest is copied. Templates see:
+
+- ``settings``, ``pin``, ``mirror``; ``stack``: the dictionary ``group_data/<stack>.py`` gives
+- ``gpu``: whether services may reserve a GPU
+- ``image("dockge")``: reference of a pinned image; ``source("fooocus")``: a pinned git source
+- ``built("fooocus")``: name of an image built from the folder ``fooocus/``; its tag is a hash of
+  all that goes into it, so "does the tag exist" tells whether to build
+- ``digest("comfyui")``: hash of the folder ``comfyui/``, for a label that makes Compose recreate
+  a container when a file that it mounts changes
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from workstation.mirror import Mirror
+from workstation.pins import Pins
+from workstation.settings import Settings
+from workstation.stack import Service, Stack, StackError, parse
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+@dataclass(frozen=True)
+class RenderedStack:
+    """The stack's model, its folder on the host, and every file in it by relative path."""
+
+    model: Stack
+    folder: str
+    files: dict[str, bytes]
+
+    @property
+    def compose(self) -> str:
+        return self.files["compose.yaml"].decode()
+
+    def dockerfile(self, service: Service) -> str:
+        """Return the Dockerfile from which the image of ``service`` is built.
+
+        Raises StackError if there is none in its folder.
+        """
+        path = f"{(service.build or '').removeprefix(self.folder + '/')}/Dockerfile"
+        if path not in self.files:
+            raise StackError(
+                f"Service {service.name} is built from {service.build}, but the stack's "
+                f"templates have no {path}.j2."
+            )
+        return self.files[path].decode()
+
+
+class StackRenderer:
+    """Renders one stack for one host."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        pins: Pins,
+        mirror: Mirror,
+        data: Mapping[str, Any],
+        gpu: bool,
+        templates: Path = TEMPLATES,
+    ) -> None:
+        self._name = name
+        self._pins = pins
+        self._mirror = mirror
+        self._root = templates / "stacks" / name
+        self._folders: dict[str, dict[str, bytes]] = {}
+        self._rendering: list[str] = []
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(templates / "stacks"),
+            undefined=jinja2.StrictUndefined,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+        self._environment.globals.update(
+            settings=settings,
+            stack=data,
+            pin=pins,
+            mirror=mirror,
+            gpu=gpu,
+            project=name,
+            image=self._image,
+            source=self._source,
+            built=self._built,
+            digest=self._digest,
+        )
+        self._folder = f"{settings.stacks_dir}/{name}"
+
+    def render(self) -> RenderedStack:
+        """Return the rendered stack.
+
+        Raises StackError, naming template and line, if a template fails.
+        """
+        if not (self._root / "compose.yaml.j2").is_file():
+            raise StackError(
+                f"There is no stack {self._name}: {self._root / 'compose.yaml.j2'} does not exist."
+            )
+        compose = self._render_file(self._root / "compose.yaml.j2")
+        rendered = {"compose.yaml": compose}
+        for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
+            for path, content in self._render_folder(folder.name).items():
+                rendered[f"{folder.name}/{path}"] = content
+        return RenderedStack(parse(compose.decode(), self._folder), self._folder, rendered)
+
+    def _render_file(self, path: Path) -> bytes:
+        template = path.relative_to(self._root.parent).as_posix()
+        try:
+            return self._environment.get_template(template).render().encode()
+        except jinja2.TemplateSyntaxError as error:
+            raise StackError(
+                f"templates/stacks/{error.name}, line {error.lineno}: {error.message}."
+            ) from error
+        except jinja2.UndefinedError as error:
+            raise StackError(f"templates/stacks/{template}: {error.message}.") from error
+
+    def _render_folder(self, name: str) -> dict[str, bytes]:
+        """Return the files of one service's folder by their path in it."""
+        if name not in self._folders:
+            root = self._root / name
+            if not root.is_dir():
+                raise StackError(f"{self._root.name} uses the folder {root}, which does not exist.")
+            if name in self._rendering:
+                raise StackError(f"Images of {self._name} are built from each other: {name}.")
+            self._rendering.append(name)
+            self._folders[name] = {
+                path.relative_to(root).as_posix().removesuffix(".j2"): (
+                    self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
+                )
+                for path in sorted(root.rglob("*"))
+                if path.is_file()
+            }
+            self._rendering.remove(name)
+        return self._folders[name]
+
+    def _digest(self, name: str) -> str:
+        total = hashlib.sha256()
+        for path, content in self._render_folder(name).items():
+            total.update(f"{path}\0{len(content)}\0".encode() + content)
+        return total.hexdigest()[:12]
+
+    def _built(self, name: str) -> str:
+        pin = self._pins.sources.get(name.replace("-", "_"))
+        return f"{self._name}/{name}:{pin.version if pin else '1'}-{self._digest(name)}"
+
+    def _image(self, key: str) -> str:
+        if key not in self._pins.images:
+            raise jinja2.UndefinedError(f"pins.yml has no image {key}")
+        return self._pins.images[key].ref(self._mirror.registry)
+
+    def _source(self, key: str) -> str:
+        if key not in self._pins.sources:
+            raise jinja2.UndefinedError(f"pins.yml has no source {key}")
+        pin = self._pins.sources[key]
+        return f"{self._mirror.url(pin.url)}#{pin.commit}"
+
+
+def template(path: str, **values: Any) -> str:
+    """Return the text of one file of ``templates/`` outside the stacks.
+
+    + path: below ``templates/``, such as ``ollama/ollama.service.j2``
+    + values: what the template uses; one that it lacks is an error
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    return environment.get_template(path).render(**values)

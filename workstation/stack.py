@@ -1,0 +1,228 @@
+"""A stack, read from its rendered Compose file: the one statement of what runs.
+
+Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
+derived here. What Compose cannot say stands in a service's ``x-workstation``:
+
+- ``owners``: host folder -> ``user:group`` or ``user:group mode`` of a bind mount's source
+- ``probe``: path that answers below 400 through the proxy (default ``/``)
+- ``websocket``: path that upgrades to a websocket
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from workstation.errors import UserError
+
+
+class StackError(UserError):
+    """A stack's Compose file cannot be understood; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mount of a service: ``source`` is a host path for a bind, a name for a volume."""
+
+    kind: str
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """One entry of ``services:``; ``host`` is the name under which the proxy routes to it."""
+
+    name: str
+    image: str
+    build: str | None = None
+    profiles: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    gpu: bool = False
+    host: str = ""
+    health: bool = False
+    ports: tuple[str, ...] = ()
+    probe: str = "/"
+    websocket: str = ""
+    owners: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> bool:
+        """Whether ``up`` starts it: one with a profile is only built."""
+        return not self.profiles
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One Compose project."""
+
+    name: str
+    services: tuple[Service, ...]
+    external_networks: tuple[str, ...]
+
+    @property
+    def running(self) -> tuple[Service, ...]:
+        """The services that ``up`` starts."""
+        return tuple(service for service in self.services if service.runs)
+
+    @property
+    def built(self) -> tuple[Service, ...]:
+        """The services whose image is built here."""
+        return tuple(service for service in self.services if service.build)
+
+    def binds(self) -> tuple[Mount, ...]:
+        """Return every bind mount of every service that runs."""
+        return tuple(
+            mount for service in self.running for mount in service.mounts if mount.kind == "bind"
+        )
+
+    def folders_below(self, parent: str) -> list[str]:
+        """Return the first folder below ``parent`` of every bind mount from there, sorted."""
+        prefix = parent.rstrip("/") + "/"
+        return sorted(
+            {
+                mount.source.removeprefix(prefix).split("/")[0]
+                for mount in self.binds()
+                if mount.source.startswith(prefix)
+            }
+        )
+
+    def owned_folders(self, elsewhere: Iterable[str]) -> dict[str, str]:
+        """Return host folders to make for bind mounts, with their owner (``uid:gid`` and perhaps
+        a mode behind a blank).
+
+        + elsewhere: folders that other tasks care for, such as the model store and the share
+        """
+        owners: dict[str, str] = {}
+        for service in self.running:
+            for mount in service.mounts:
+                if mount.kind != "bind" or _is_system(mount.source):
+                    continue
+                if any(is_below(mount.source, folder) for folder in elsewhere):
+                    continue
+                owners[mount.source] = service.owners.get(mount.source, "root:root")
+        return owners
+
+
+_SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
+
+
+def _is_system(path: str) -> bool:
+    return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
+
+
+def is_below(path: str, parent: str) -> bool:
+    """Whether ``path`` is ``parent`` or lies below it."""
+    return path == parent or path.startswith(parent.rstrip("/") + "/")
+
+
+def parse(text: str, folder: str = "") -> Stack:
+    """Return the stack that a rendered Compose file describes.
+
+    + text: content of ``compose.yaml``
+    + folder: where it lies on the host; relative bind mounts start there
+
+    Raises StackError if it is not YAML or lacks ``name``, ``services`` or a service's ``image``.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StackError(f"{folder}/compose.yaml is not YAML: {_one_line(error)}.") from error
+    if not isinstance(content, dict) or not isinstance(content.get("services"), dict):
+        raise StackError(f"{folder}/compose.yaml has no services.")
+    if not isinstance(content.get("name"), str):
+        raise StackError(f"{folder}/compose.yaml has no `name:` for the project.")
+    services = tuple(
+        _service(name, keys or {}, folder) for name, keys in content["services"].items()
+    )
+    networks = content.get("networks") or {}
+    return Stack(
+        name=content["name"],
+        services=services,
+        external_networks=tuple(
+            (keys or {}).get("name", name)
+            for name, keys in networks.items()
+            if (keys or {}).get("external")
+        ),
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
+    if not isinstance(keys.get("image"), str):
+        raise StackError(f"Service {name} in {folder}/compose.yaml has no `image:`.")
+    build = keys.get("build")
+    if isinstance(build, dict):
+        build = build.get("context", ".")
+    own = keys.get("x-workstation") or {}
+    return Service(
+        name=name,
+        image=keys["image"],
+        build=_absolute(build, folder) if build else None,
+        profiles=tuple(keys.get("profiles") or ()),
+        mounts=tuple(_mount(entry, folder) for entry in keys.get("volumes") or ()),
+        gpu=_has_gpu(keys),
+        host=_routed_host(keys.get("labels") or {}),
+        health=not (keys.get("healthcheck") or {}).get("disable", False)
+        and ("healthcheck" in keys or bool(own.get("image_healthcheck"))),
+        ports=tuple(str(port) for port in keys.get("ports") or ()),
+        probe=own.get("probe", "/"),
+        websocket=own.get("websocket", ""),
+        owners=dict(own.get("owners") or {}),
+        keys=keys,
+    )
+
+
+def _absolute(path: str, folder: str) -> str:
+    if path.startswith("."):
+        path = path.removeprefix(".").lstrip("/")
+        return f"{folder}/{path}".rstrip("/")
+    return path
+
+
+def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
+    if isinstance(entry, dict):
+        return Mount(
+            kind=entry.get("type", "volume"),
+            source=_absolute(str(entry.get("source", "")), folder),
+            target=str(entry["target"]),
+            read_only=bool(entry.get("read_only", False)),
+        )
+    source, _, rest = entry.partition(":")
+    target, _, options = rest.partition(":")
+    kind = "bind" if source.startswith(("/", ".")) else "volume"
+    return Mount(kind, _absolute(source, folder), target, "ro" in options.split(","))
+
+
+def _has_gpu(keys: dict[str, Any]) -> bool:
+    resources = (keys.get("deploy") or {}).get("resources") or {}
+    reservations = (resources.get("reservations") or {}).get("devices") or []
+    devices = [str(device) for device in keys.get("devices") or []]
+    return bool(
+        any("gpu" in (device.get("capabilities") or []) for device in reservations)
+        or any(device.startswith("nvidia.com/gpu") for device in devices)
+        or keys.get("gpus")
+    )
+
+
+def _routed_host(labels: dict[str, Any] | list[str]) -> str:
+    """Return the first host name of the first router in the labels of a service."""
+    if isinstance(labels, list):
+        labels = dict(label.partition("=")[::2] for label in labels)
+    if str(labels.get("traefik.enable", "")).lower() != "true":
+        return ""
+    for label, value in labels.items():
+        if re.fullmatch(r"traefik\.http\.routers\.[^.]+\.rule", label):
+            match = re.search(r"Host\(`([^`]+)`\)", str(value))
+            if match:
+                return match[1]
+    return ""
