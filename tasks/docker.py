@@ -5,7 +5,6 @@ from typing import Any
 from pyinfra import host
 
 from workstation import context
-from workstation.facts.machine import Machine
 from workstation.operations import ca, docker, packages, units
 
 machine = context.load(host)
@@ -31,7 +30,7 @@ if mirror.registry and mirror.insecure:
 # Before the Engine, so that its first start already has them.
 docker.daemon_config(name="Docker Engine's configuration", wanted=wanted)
 
-release = host.get_fact(Machine).os_release
+release = machine.system.os_release
 docker.engine(
     name="Docker Engine, Compose and Buildx",
     source=docker.source_of(settings.docker_source, release),

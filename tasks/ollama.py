@@ -65,8 +65,10 @@ firewall.containers_reach(name="Firewall lets containers reach Ollama", port=por
 units.running(
     name="Ollama runs",
     units=[
-        units.Unit("ollama.service"),
+        # A new release is a new link, and makes a restart due.
+        units.Unit("ollama.service", configuration=["/usr/local/bin/ollama"]),
         units.Unit("ollama-docker-guard.service"),
         units.Unit("ollama-docker.socket"),
+        units.Unit("ollama-docker.service", enabled=False, running=False),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
+from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
 from workstation.pins import Pins
@@ -37,6 +38,12 @@ class Context:
         if self.settings.gpu == "optional":
             return bool(self.host.get_fact(Gpu).cards)
         return self.settings.gpu == "required"
+
+    @cached_property
+    def system(self) -> MachineState:
+        """What kind of machine the host is, asked once."""
+        state: MachineState = self.host.get_fact(Machine)
+        return state
 
     def stack(self, name: str) -> RenderedStack:
         """Return a stack, rendered for this host. Raises StackError."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from pyinfra import host, state
 from pyinfra.api import HiddenValue, StringCommand
@@ -41,6 +42,17 @@ sync "$temporary"
 mv -fT "$temporary" "$1"
 trap - EXIT
 sync "$(dirname "$1")"
+"""
+
+
+# Triples of path, mode and owner: one round trip for all folders in a row.
+_DIRECTORIES = """
+set -e
+while [ $# != 0 ]; do
+  [ -d "$1" ] || mkdir -p -- "$1"
+  chown -- "$3" "$1"; chmod -- "$2" "$1"
+  shift 3
+done
 """
 
 
@@ -107,7 +119,7 @@ def _describe(entry: File | Directory, found: PathState | None) -> str:
     return f"{entry.path} ({', '.join(notes)})"
 
 
-def commands_for(entry: Entry, found: PathState | None) -> Iterable[StringCommand]:
+def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[StringCommand]:
     """Yield what makes ``entry`` true; nothing when it already is."""
     if isinstance(entry, Absent):
         if found is not None:
@@ -115,18 +127,37 @@ def commands_for(entry: Entry, found: PathState | None) -> Iterable[StringComman
             yield script(f'{remove} -- "$1"', entry.path)
         return
     owner = f"{entry.user}:{entry.group}"
-    if isinstance(entry, Directory):
-        if found is None:
-            yield script('mkdir -p -- "$1"', entry.path)
-        if found is None or found.mode != entry.mode or not _same_owner(found, entry):
-            yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
-        return
     if found is None or found.digest != _digest(entry):
         content = base64.b64encode(entry.content).decode()
         backup = "backup" if entry.backup else ""
         yield script(_WRITE, entry.path, entry.mode, owner, backup, stdin=content)
     elif found.mode != entry.mode or not _same_owner(found, entry):
         yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
+
+
+def _is_wrong(entry: Entry, found: PathState | None) -> bool:
+    if isinstance(entry, Directory):
+        return found is None or found.mode != entry.mode or not _same_owner(found, entry)
+    return any(True for _ in commands_for(entry, found))
+
+
+def _changes(entries: list[Entry], states: dict[str, PathState]) -> Iterator[StringCommand]:
+    """Yield the commands for entries that are wrong, folders in a row by one."""
+    for is_directory, group in groupby(entries, lambda entry: isinstance(entry, Directory)):
+        if is_directory:
+            yield script(
+                _DIRECTORIES,
+                *(
+                    value
+                    for entry in group
+                    if isinstance(entry, Directory)
+                    for value in (entry.path, entry.mode, f"{entry.user}:{entry.group}")
+                ),
+            )
+            continue
+        for entry in group:
+            if not isinstance(entry, Directory):
+                yield from commands_for(entry, states.get(entry.path))
 
 
 @operation
@@ -147,17 +178,12 @@ def present(entries: list[Entry]) -> Commands:
         Paths, paths=[entry.path for entry in entries], secret=secret, key=DIGEST_KEY
     )
     _refuse_wrong_kinds(entries, states)
-    changes = [
-        (entry, commands)
-        for entry in entries
-        if (commands := list(commands_for(entry, states.get(entry.path))))
-    ]
-    if not changes:
+    wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
+    if not wrong:
         host.noop(f"{len(entries)} paths are as they should be")
         return
-    _tell_changes([entry for entry, _ in changes], states)
-    for _, commands in changes:
-        yield from commands
+    _tell_changes(wrong, states)
+    yield from _changes(wrong, states)
 
 
 def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> None:

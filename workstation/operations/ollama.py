@@ -109,7 +109,6 @@ def release(version: str, url: str, sha256: str | None, models: str) -> Commands
     if switch:
         yield script(_SWITCH, folder)
         yield script(_PRUNE, RELEASES, name)
-        yield script("systemctl try-restart ollama.service 2>/dev/null || true")
 
 
 @operation

@@ -8,7 +8,6 @@ from workstation import preflight
 from workstation.context import PROXY, Context
 from workstation.errors import UserError
 from workstation.facts.docker import Engine
-from workstation.facts.machine import Machine
 from workstation.facts.nvidia import Gpu
 from workstation.findings import Finding, failed
 from workstation.operations.acceptance import project_state
@@ -27,7 +26,7 @@ def check(host: Any, machine: Context) -> None:
     settings = machine.settings
     settings.require("smb_server", "smb_share", "smb_user", "smb_password")
     stacks = machine.stacks()
-    system = host.get_fact(Machine)
+    system = machine.system
     engine = host.get_fact(Engine)
     findings = [
         *preflight.machine_findings(settings, system),

@@ -15,7 +15,8 @@ from workstation.operations.plan import tell
 @dataclass(frozen=True)
 class Unit:
     """A unit that must run and start at boot; ``configuration`` are further files that it reads
-    when it starts, whose change makes a restart due."""
+    when it starts, whose change makes a restart due. One that another starts on demand is
+    neither ``enabled`` nor ``running``, and only restarted if it runs with an old one."""
 
     name: str
     enabled: bool = True
@@ -60,9 +61,9 @@ def _verbs(unit: Unit, state: UnitState | None) -> list[str]:
     verbs = []
     if unit.enabled and (state is None or state.enabled not in ("enabled", "static", "generated")):
         verbs.append("enable")
-    if unit.running and (state is None or not state.active):
-        # restart, not start: it also ends a failed state or a start limit that was hit.
+    if state is not None and state.stale:
         verbs.append("restart")
-    elif unit.running and state is not None and state.stale:
+    elif unit.running and (state is None or not state.active):
+        # restart, not start: it also ends a failed state or a start limit that was hit.
         verbs.append("restart")
     return verbs
