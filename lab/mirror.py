@@ -34,7 +34,9 @@ from urllib.parse import unquote, urlsplit
 from lab.upstream import npm, pypi
 
 _HTML = "text/html; charset=utf-8"
-_GIT = re.compile(r"^/(?P<repository>.+?\.git)(?P<rest>/(?:info/refs|HEAD|git-upload-pack|objects/.*))$")
+_GIT = re.compile(
+    r"^/(?P<repository>.+?\.git)(?P<rest>/(?:info/refs|HEAD|git-upload-pack|objects/.*))$"
+)
 _V2 = re.compile(r"^/v2/(?P<name>.+)/(?P<kind>manifests|blobs)/(?P<reference>[^/]+)$")
 _BLOCK = 1 << 18
 
@@ -144,19 +146,27 @@ class Mirror:
         if match is None:
             return None
         environment = {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_PROJECT_ROOT": str(self.root / "git"), "PATH_INFO": path,
-            "QUERY_STRING": query, "REQUEST_METHOD": method, "REMOTE_ADDR": "127.0.0.1",
-            "CONTENT_TYPE": headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROJECT_ROOT": str(self.root / "git"),
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": method,
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_TYPE": headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": headers.get("Git-Protocol", ""),
             # The tree may belong to another user; any commit may be asked for by its id.
-            "GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*", "GIT_CONFIG_KEY_1": "uploadpack.allowAnySHA1InWant",
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "GIT_CONFIG_KEY_1": "uploadpack.allowAnySHA1InWant",
             "GIT_CONFIG_VALUE_1": "true",
         }
-        result = subprocess.run(["git", "http-backend"], input=body, env=environment,
-                                capture_output=True, check=False)
+        result = subprocess.run(
+            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False
+        )
         return _cgi(result.stdout) if result.stdout else error(500, result.stderr.decode()[-500:])
 
 
@@ -197,16 +207,20 @@ class Handler(BaseHTTPRequestHandler):
         if "status" in fault:
             reply = error(int(fault["status"]), "fault switched on")
         else:
-            reply = (self.mirror.git(self.command, path, parts.query, self.headers, body)
-                     or self.mirror.get(path, self.headers.get("Host", "localhost")))
+            reply = self.mirror.git(
+                self.command, path, parts.query, self.headers, body
+            ) or self.mirror.get(path, self.headers.get("Host", "localhost"))
         sent = 0
         try:
             sent = self._reply(reply, fault)
         except ConnectionError:
             self.close_connection = True
         seconds = time.monotonic() - started
-        print(f"{self.command} {self.path} {reply.status} {sent} {seconds:.3f}s"
-              f"{' fault' if fault else ''}", flush=True)
+        print(
+            f"{self.command} {self.path} {reply.status} {sent} {seconds:.3f}s"
+            f"{' fault' if fault else ''}",
+            flush=True,
+        )
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -252,7 +266,7 @@ class Handler(BaseHTTPRequestHandler):
             position += len(block)
         return position
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class' name)
         """Silence the base class: `_handle` writes one line per request."""
 
 
@@ -261,7 +275,7 @@ def _tampered(block: bytes, position: int, size: int) -> bytes:
     middle = size // 2 - position
     if not 0 <= middle < len(block):
         return block
-    return block[:middle] + bytes([block[middle] ^ 1]) + block[middle + 1:]
+    return block[:middle] + bytes([block[middle] ^ 1]) + block[middle + 1 :]
 
 
 class Server(ThreadingHTTPServer):
@@ -283,14 +297,16 @@ def serve(root: Path, port: int, bind: str = "127.0.0.1") -> Server:
 
 def main() -> int:
     """Run the server until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m lab.mirror", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.mirror", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--root", type=Path, required=True, help="the tree to serve")
     parser.add_argument("--port", type=int, required=True, help="TCP port; 0 for a free one")
     parser.add_argument("--bind", default="127.0.0.1", help="address to listen on")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with serve(arguments.root, arguments.port, arguments.bind) as server:
-        print(f"listening on {server.server_address[0]}:{server.server_address[1]}", flush=True)
+        print(f"listening on {arguments.bind}:{server.server_port}", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

@@ -50,9 +50,9 @@ def step(title: str) -> Iterator[Step]:
     try:
         yield running
     except BaseException:
-        _end(thread, ended, f"[red]failed[/] {escape(title)} after {running.seconds:.1f} s")
+        _end(thread, ended, f"[red]failed[/] {escape(running.title)} after {running.seconds:.1f} s")
         raise
-    _end(thread, ended, f"[green]ok[/] {escape(title)}  [dim]{running.seconds:.1f} s[/]")
+    _end(thread, ended, f"[green]ok[/] {escape(running.title)}  [dim]{running.seconds:.1f} s[/]")
 
 
 def run(command: Sequence[str], running: Step) -> None:

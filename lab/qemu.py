@@ -27,7 +27,7 @@ MEMORY_MIB = 6144
 GUEST = "192.168.0.15"
 NETWORK = "user,id=lan,net=192.168.0.0/24,host=192.168.0.2,dns=192.168.0.3,dhcpstart=192.168.0.200"
 # init_on_free: freed pages are zero, and a snapshot of RAM does not hold zero pages.
-KERNEL = "root=/dev/vda rw console=ttyS0 panic=10 init_on_free=1"
+KERNEL = "root=/dev/vda rw console=ttyS0 panic=10 init_on_free=1 mitigations=off"
 
 # A KVM that works is in the initrd's user space well before that.
 PROBE_SECONDS = 25

@@ -60,8 +60,11 @@ class Monitor:
                 raise LabError(f"QEMU refuses {command}: {answer['error']['desc']}")
         raise LabError(f"QEMU went away during {command}")
 
-    def human(self, line: str) -> None:
-        """Run a command of the human monitor, which says something only when it fails."""
-        answer = self.execute("human-monitor-command", **{"command-line": line})
-        if answer.strip():
-            raise LabError(f"QEMU refuses {line!r}: {answer.strip()}")
+    def human(self, line: str) -> str:
+        """Run a command of the human monitor and return what it prints."""
+        return str(self.execute("human-monitor-command", **{"command-line": line})).strip()
+
+    def human_silent(self, line: str) -> None:
+        """Run a command of the human monitor that prints nothing unless it fails."""
+        if answer := self.human(line):
+            raise LabError(f"QEMU refuses {line!r}: {answer}")

@@ -46,7 +46,9 @@ def gpus() -> list[str]:
         return []
     result = subprocess.run(
         ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return result.stdout.split("\n")[:-1] if result.returncode == 0 else []
 
@@ -55,8 +57,10 @@ def need_gpu() -> str:
     """Return the first GPU's name, or exit as PyTorch does without a driver."""
     found = gpus()
     if not found:
-        die("RuntimeError: Found no NVIDIA driver on your system. "
-            "Please check that you have an NVIDIA GPU and installed a driver")
+        die(
+            "RuntimeError: Found no NVIDIA driver on your system. "
+            "Please check that you have an NVIDIA GPU and installed a driver"
+        )
     return found[0]
 
 
@@ -78,8 +82,11 @@ def model_files(folders: list[str]) -> list[str]:
     found = set()
     for top in folders:
         for folder, _, names in os.walk(top, followlinks=True):
-            found |= {os.path.relpath(os.path.join(folder, name), top)
-                      for name in names if name.endswith(endings)}
+            found |= {
+                os.path.relpath(os.path.join(folder, name), top)
+                for name in names
+                if name.endswith(endings)
+            }
     return sorted(found)
 
 
@@ -108,7 +115,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
-    do_PUT = do_DELETE = do_POST
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -163,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(head + data)
         self.wfile.flush()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         print(f"{self.address_string()} {format % args}", flush=True)
 
 
@@ -177,8 +188,12 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(
-    host: str, port: int, routes: Mapping[str, Route], sockets: Mapping[str, str] | None = None,
-    *, head: bool = True,
+    host: str,
+    port: int,
+    routes: Mapping[str, Route],
+    sockets: Mapping[str, str] | None = None,
+    *,
+    head: bool = True,
 ) -> None:
     """Serve until SIGTERM.
 
@@ -188,8 +203,9 @@ def serve(
     """
     # As PID 1 a process without a handler ignores SIGTERM, and `docker stop` would take 10 s.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    handler = type("Handler", (_Handler,), {
-        "routes": routes, "sockets": sockets or {}, "head": head})
+    handler = type(
+        "Handler", (_Handler,), {"routes": routes, "sockets": sockets or {}, "head": head}
+    )
     try:
         server = _Server((host, port), handler)
     except OSError as error:

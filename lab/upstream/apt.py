@@ -20,6 +20,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+from lab.errors import LabError
 from lab.upstream.files import EPOCH, STANDINS, cached, key_of, place, tree_hash, write
 
 STAND_INS = [
@@ -32,6 +33,7 @@ VERSIONS = ("1.20.0-1", "1.20.1-1")
 
 _BASE = Path("nvidia.github.io/libnvidia-container")
 _USER = "Lab upstream <lab@localhost>"
+_KEY = ("rsa3072", "sign", "never")
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,26 @@ class Package:
 
 
 _PACKAGES = (
-    Package("libnvidia-container1", files={
-        "usr/lib/x86_64-linux-gnu/libnvidia-container.so.1": "lab stand-in\n"}),
-    Package("libnvidia-container-tools", "libnvidia-container1 (>= {version})",
-            ("nvidia-container-cli",)),
-    Package("nvidia-container-toolkit-base", "python3", ("nvidia-ctk", "nvidia-container-runtime"),
-            units=True),
-    Package("nvidia-container-toolkit",
-            "nvidia-container-toolkit-base (= {version}), libnvidia-container-tools (>= {version})",
-            ("nvidia-container-runtime-hook",)),
+    Package(
+        "libnvidia-container1",
+        files={"usr/lib/x86_64-linux-gnu/libnvidia-container.so.1": "lab stand-in\n"},
+    ),
+    Package(
+        "libnvidia-container-tools",
+        "libnvidia-container1 (>= {version})",
+        ("nvidia-container-cli",),
+    ),
+    Package(
+        "nvidia-container-toolkit-base",
+        "python3",
+        ("nvidia-ctk", "nvidia-container-runtime"),
+        units=True,
+    ),
+    Package(
+        "nvidia-container-toolkit",
+        "nvidia-container-toolkit-base (= {version}), libnvidia-container-tools (>= {version})",
+        ("nvidia-container-runtime-hook",),
+    ),
 )
 
 
@@ -91,8 +104,14 @@ def _repository(folder: Path, versions: Sequence[str], secret: str) -> None:
     release = _release(folder)
     write(folder / "Release", release)
     with _keyring(secret) as home:
-        _gpg(home, "--armor", "--detach-sign", "--output", str(folder / "Release.gpg"),
-             str(folder / "Release"))
+        _gpg(
+            home,
+            "--armor",
+            "--detach-sign",
+            "--output",
+            str(folder / "Release.gpg"),
+            str(folder / "Release"),
+        )
         _gpg(home, "--clearsign", "--output", str(folder / "InRelease"), str(folder / "Release"))
 
 
@@ -111,25 +130,35 @@ def _deb(package: Package, version: str, folder: Path) -> None:
                 write(tree / "etc/systemd/system" / unit, (source / unit).read_text())
             write(tree / "DEBIAN/postinst", (source / "base.postinst").read_text(), 0o755)
         depends = package.depends.format(version=version)
-        write(tree / "DEBIAN/control", (
-            f"Package: {package.name}\nVersion: {version}\nArchitecture: amd64\n"
-            f"Maintainer: {_USER}\n{f'Depends: {depends}' + chr(10) if depends else ''}"
-            "Section: utils\nPriority: optional\nDescription: lab stand-in, not NVIDIA's package\n"))
+        write(
+            tree / "DEBIAN/control",
+            (
+                f"Package: {package.name}\nVersion: {version}\nArchitecture: amd64\n"
+                f"Maintainer: {_USER}\n{f'Depends: {depends}' + chr(10) if depends else ''}"
+                "Section: utils\nPriority: optional\nDescription: lab stand-in, not NVIDIA's\n"
+            ),
+        )
         for path in tree.rglob("*"):
             if path.is_dir():
                 os.chmod(path, 0o755)
         target = folder / f"{package.name}_{version}_amd64.deb"
         subprocess.run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(tree), str(target)],
-            check=True, capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)})
+            check=True,
+            capture_output=True,
+            env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)},
+        )
 
 
 def _stanza(path: Path) -> str:
-    control = subprocess.run(["dpkg-deb", "--field", str(path)], check=True, capture_output=True,
-                             text=True).stdout.strip()
+    control = subprocess.run(
+        ["dpkg-deb", "--field", str(path)], check=True, capture_output=True, text=True
+    ).stdout.strip()
     data = path.read_bytes()
-    return (f"{control}\nFilename: ./{path.name}\nSize: {len(data)}\n"
-            f"SHA256: {hashlib.sha256(data).hexdigest()}\n")
+    return (
+        f"{control}\nFilename: ./{path.name}\nSize: {len(data)}\n"
+        f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
+    )
 
 
 def _release(folder: Path) -> str:
@@ -137,8 +166,10 @@ def _release(folder: Path) -> str:
     for name in ("Packages", "Packages.gz"):
         data = (folder / name).read_bytes()
         lines.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}")
-    head = (f"Origin: lab\nLabel: lab\nArchitectures: amd64\nDate: {formatdate(EPOCH, usegmt=True)}\n"
-            "SHA256:\n").replace("GMT", "UTC")
+    head = (
+        f"Origin: lab\nLabel: lab\nArchitectures: amd64\nDate: {formatdate(EPOCH, usegmt=True)}\n"
+        "SHA256:\n"
+    ).replace("GMT", "UTC")
     return head + "\n".join(lines) + "\n"
 
 
@@ -148,15 +179,19 @@ def _key(cache: Path) -> tuple[str, str, str]:
     if not (folder / "fingerprint").exists():
         folder.mkdir(parents=True, exist_ok=True)
         with _keyring() as home:
-            _gpg(home, "--passphrase", "", "--quick-generate-key", _USER, "rsa3072", "sign", "never")
+            _gpg(home, "--passphrase", "", "--quick-generate-key", _USER, *_KEY)
             listing = _gpg(home, "--with-colons", "--list-keys")
-            fingerprint = next(line.split(":")[9] for line in listing.splitlines()
-                               if line.startswith("fpr:"))
+            fingerprint = next(
+                line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr:")
+            )
             write(folder / "secret.asc", _gpg(home, "--armor", "--export-secret-keys"), 0o600)
             write(folder / "public.asc", _gpg(home, "--armor", "--export"))
             write(folder / "fingerprint", fingerprint)
-    return ((folder / "secret.asc").read_text(), (folder / "public.asc").read_text(),
-            (folder / "fingerprint").read_text())
+    return (
+        (folder / "secret.asc").read_text(),
+        (folder / "public.asc").read_text(),
+        (folder / "fingerprint").read_text(),
+    )
 
 
 @contextmanager
@@ -176,5 +211,5 @@ def _gpg(home: str, *arguments: str, text: str = "") -> str:
     command = ["gpg", "--homedir", home, "--batch", "--quiet", "--yes", "--no-tty", *arguments]
     result = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"gpg {arguments[0]} failed: {result.stderr.strip()}")
+        raise LabError(f"gpg {arguments[0]} failed: {result.stderr.strip()}")
     return result.stdout

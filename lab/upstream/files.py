@@ -74,6 +74,8 @@ def cached(path: Path, make: Callable[[Path], None]) -> Path:
             make(temporary)
             os.replace(temporary, path)
         finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
             temporary.unlink(missing_ok=True)
     return path
 
@@ -84,9 +86,7 @@ class Tar:
     def __init__(self) -> None:
         self._members: dict[str, tuple[tarfile.TarInfo, bytes | Path]] = {}
 
-    def file(
-        self, name: str, data: bytes | str | Path, mode: int = 0o644, uid: int = 0
-    ) -> None:
+    def file(self, name: str, data: bytes | str | Path, mode: int = 0o644, uid: int = 0) -> None:
         """Add a regular file ``name`` (no leading slash) from bytes, text or a file."""
         self._parents(name)
         info = tarfile.TarInfo(name)
@@ -100,7 +100,11 @@ class Tar:
         self._parents(name)
         info = tarfile.TarInfo(name.rstrip("/"))
         info.type, info.mode, info.mtime, info.uid, info.gid = (
-            tarfile.DIRTYPE, mode, EPOCH, uid, uid,
+            tarfile.DIRTYPE,
+            mode,
+            EPOCH,
+            uid,
+            uid,
         )
         self._members[info.name] = (info, b"")
 

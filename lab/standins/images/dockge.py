@@ -73,8 +73,12 @@ def main() -> None:
 
     hello = '0{"sid":"standin","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000}'
     routes = {"/": page("Dockge"), "/socket.io": lambda _: (200, hello), "/standin/stacks": listing}
-    serve(os.environ.get("DOCKGE_HOSTNAME", "0.0.0.0"), int(os.environ.get("DOCKGE_PORT", "5001")),
-          routes, {"/socket.io": hello})
+    serve(
+        os.environ.get("DOCKGE_HOSTNAME", "0.0.0.0"),
+        int(os.environ.get("DOCKGE_PORT", "5001")),
+        routes,
+        {"/socket.io": hello},
+    )
 
 
 if __name__ == "__main__":

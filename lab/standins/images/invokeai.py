@@ -11,7 +11,7 @@ import threading
 
 sys.path.insert(0, "/opt/invokeai")
 
-from standin import Request, die, gpus, model_files, need_writable, page, serve  # noqa: E402
+from standin import Request, die, gpus, model_files, need_writable, page, serve
 
 ROOT = os.environ.get("INVOKEAI_ROOT", "/invokeai")
 LOCK = threading.Lock()
@@ -28,8 +28,10 @@ def database() -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(os.path.join(place, "invokeai.db"), check_same_thread=False)
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS models "
-                           "(key INTEGER PRIMARY KEY, path TEXT UNIQUE, source TEXT)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS models "
+            "(key INTEGER PRIMARY KEY, path TEXT UNIQUE, source TEXT)"
+        )
         connection.commit()
     except sqlite3.Error as error:
         die(f"sqlite3.{type(error).__name__}: {error}")
@@ -47,8 +49,15 @@ def main() -> None:
     def installed() -> list[dict[str, object]]:
         with LOCK:
             rows = connection.execute("SELECT key, path, source FROM models").fetchall()
-        return [{"key": str(key), "name": os.path.splitext(os.path.basename(path))[0],
-                 "path": path, "source": source} for key, path, source in rows]
+        return [
+            {
+                "key": str(key),
+                "name": os.path.splitext(os.path.basename(path))[0],
+                "path": path,
+                "source": source,
+            }
+            for key, path, source in rows
+        ]
 
     def scan(request: Request) -> tuple[int, object]:
         path = request.query.get("scan_path", "")
@@ -67,8 +76,9 @@ def main() -> None:
             target = shutil.copy(source, models)
         try:
             with LOCK, connection:
-                connection.execute("INSERT INTO models (path, source) VALUES (?, ?)",
-                                   (target, source))
+                connection.execute(
+                    "INSERT INTO models (path, source) VALUES (?, ?)", (target, source)
+                )
         except sqlite3.IntegrityError:
             return 409, {"detail": f"A model with path '{target}' is already installed"}
         return 201, {"id": len(installed()), "status": "completed", "source": {"path": source}}
@@ -82,7 +92,10 @@ def main() -> None:
         "/api/v2/models": lambda _: (200, {"models": installed()}),
     }
     hello = '0{"sid":"standin","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
-    host, port = os.environ.get("INVOKEAI_HOST", "127.0.0.1"), os.environ.get("INVOKEAI_PORT", "9090")
+    host, port = (
+        os.environ.get("INVOKEAI_HOST", "127.0.0.1"),
+        os.environ.get("INVOKEAI_PORT", "9090"),
+    )
     serve(host, int(port), routes, {"/ws/socket.io": hello}, head=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 
 
@@ -38,7 +39,9 @@ class _Cuda:
     def get_arch_list() -> list[str]:
         # CUDA 12.8 and so sm_120 came to PyPI's default wheels with torch 2.8.
         old = ["sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
-        release = tuple(int(part) for part in __version__.split("+")[0].split(".")[:2])
+        release = tuple(
+            int(part) for part in importlib.metadata.version("torch").split("+")[0].split(".")[:2]
+        )
         return [*old, "sm_100", "sm_120"] if release >= (2, 8) else old
 
 

@@ -1,0 +1,277 @@
+"""The virtual workstation: wiped, booted, cut from power, checkpointed and restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab import progress, qemu
+from lab.errors import LabError
+from lab.image import Image
+from lab.paths import STATE, cache
+from lab.process import Daemon, free_port
+from lab.qemu import Accelerator, Forward, Upstream
+from lab.qmp import Monitor
+from lab.ssh import Ssh
+
+BARE = "bare"  # the snapshot right after the first boot
+BOOT_SECONDS = 300  # emulated, on a busy machine; 30 s is usual
+SSH_PORT, HTTP_PORT = 22, 80
+
+
+@dataclass
+class Hardware:
+    """What the machine is made of, kept in `machine.json` from one command to the next."""
+
+    image: Path
+    accelerator: Accelerator
+    forwards: list[Forward]
+    upstreams: list[Upstream]
+
+
+class Machine:
+    """The lab's one virtual machine.
+
+    + folder: the lab's state folder, which holds its disk, sockets, pid file and console log
+    """
+
+    def __init__(self, folder: Path = STATE) -> None:
+        self.folder = folder
+        self.process = Daemon("machine", folder)
+        self._disk = folder / "disk.qcow2"
+        self._record = folder / "machine.json"
+
+    # ---- what it is
+
+    @property
+    def hardware(self) -> Hardware:
+        """What it is made of; raise LabError if there is none yet."""
+        if not self._record.exists():
+            raise LabError("there is no lab machine yet; `python -m lab up` makes one")
+        record = json.loads(self._record.read_text())
+        return Hardware(
+            image=Path(record["image"]),
+            accelerator=record["accelerator"],
+            forwards=[Forward(**forward) for forward in record["forwards"]],
+            upstreams=[Upstream(**upstream) for upstream in record["upstreams"]],
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether QEMU runs."""
+        return self.process.alive()
+
+    @property
+    def ssh(self) -> Ssh:
+        """SSH to it."""
+        return Ssh(self.port(SSH_PORT), self.folder / "known_hosts")
+
+    @property
+    def console(self) -> Path:
+        """The log of its serial console, over all boots since it was wiped."""
+        return self.folder / "log" / "console.log"
+
+    def port(self, guest: int) -> int:
+        """Return the loopback port that leads to a port of the guest, opened if need be."""
+        hardware = self.hardware
+        for forward in hardware.forwards:
+            if forward.guest == guest:
+                return forward.outer
+        forward = Forward(free_port(), guest)
+        if self.running:
+            self._silent(f"hostfwd_add lan {forward}")
+        hardware.forwards.append(forward)
+        self._save(hardware)
+        return forward.outer
+
+    # ---- power
+
+    def reset(self, image: Image, upstreams: Iterable[Upstream] = ()) -> None:
+        """Wipe it: a bare machine, running, within seconds once a bare snapshot is in the cache.
+
+        Its ports stay as they were if they are still free.
+        """
+        accelerator = qemu.accelerator(image)
+        bare = _bare_disk(image, accelerator)
+        self.process.kill()
+        self._define(image, accelerator, upstreams)
+        with progress.step("machine: wiped and running") as running:
+            self.console.unlink(missing_ok=True)
+            _copy(bare, self._disk)
+            try:
+                self._start(BARE)
+                self.wait(30)
+            except LabError as error:
+                running.detail = f"booting, the snapshot is of no use ({error})"
+                self.process.kill()
+                _blank(image, self._disk)
+                self._start()
+                self.wait()
+            self.set_clock()
+
+    def boot(self) -> None:
+        """Power it on and wait until it has booted; nothing is done if it runs."""
+        if self.running:
+            return
+        self._start()
+        self.wait()
+
+    def power_cut(self, boot: bool = True) -> None:
+        """Cut its power: what it had not flushed to its disk is lost. Then boot it again."""
+        self.process.kill()
+        if boot:
+            self.boot()
+
+    def reboot(self) -> None:
+        """Reboot it in good order and wait until it is back."""
+        before = self.boot_id()
+        self.ssh.run("systemctl reboot", check=False)
+        deadline = time.monotonic() + BOOT_SECONDS
+        while time.monotonic() < deadline:
+            self.wait()
+            if self.boot_id() != before:
+                return
+            time.sleep(1)
+        raise LabError(f"the machine did not reboot; see {self.console}")
+
+    def stop(self) -> None:
+        """End it at once. Its disk stays."""
+        self.process.kill()
+
+    # ---- snapshots
+
+    def checkpoint(self, name: str) -> None:
+        """Keep RAM and disk as they are now, under a name, replacing what had that name.
+
+        The guest's page cache is dropped first: it would be most of the snapshot.
+        """
+        self.ssh.run("sync; echo 1 >/proc/sys/vm/drop_caches")
+        self._silent(f"savevm {name}")
+
+    def restore(self, name: str) -> None:
+        """Go back to a checkpoint, running; raise LabError if there is none of that name.
+
+        The guest's open connections to the outside are cut by that.
+        """
+        if self.running:
+            self._silent(f"loadvm {name}")
+        else:
+            self._start(name)
+        self.wait(60)
+        self.set_clock()
+
+    def checkpoints(self) -> set[str]:
+        """Return the names of the snapshots on its disk."""
+        # Under a running QEMU the image is locked; -U reads it nevertheless.
+        command = ["qemu-img", "info", "-U", "--output=json", str(self._disk)]
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        return {snapshot["name"] for snapshot in json.loads(result.stdout).get("snapshots", [])}
+
+    # ---- in the guest
+
+    def wait(self, seconds: float = BOOT_SECONDS) -> None:
+        """Wait until it takes logins; raise LabError if QEMU ends or time is up."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self.running:
+                raise LabError(f"QEMU ended:\n{self.process.tail()}")
+            # An ordinary user is let in only when systemd has finished with the boot's basics.
+            if self.ssh.answers():
+                probe = self.ssh.run("true", user="operator", check=False, timeout=60)
+                if probe.returncode == 0:
+                    return
+            time.sleep(0.2)
+        raise LabError(f"no SSH after {seconds:.0f} s; see {self.console}")
+
+    def set_clock(self) -> None:
+        """Set its clock, which a snapshot takes back to when it was made: TLS needs it right."""
+        self.ssh.run(f"date --utc --set=@{time.time():.3f}")
+
+    def boot_id(self) -> str:
+        """Return the kernel's id of this boot; "" while it does not answer."""
+        probe = self.ssh.run("cat /proc/sys/kernel/random/boot_id", check=False, timeout=60)
+        return probe.stdout.strip()
+
+    # ---- within
+
+    def _define(
+        self, image: Image, accelerator: Accelerator, upstreams: Iterable[Upstream]
+    ) -> None:
+        """Settle what it is made of; loopback ports are kept if they are free."""
+        known: dict[int, int] = {}
+        if self._record.exists():
+            known = {forward.guest: forward.outer for forward in self.hardware.forwards}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        forwards = [Forward(free_port(known.get(p)), p) for p in (SSH_PORT, HTTP_PORT)]
+        self._save(Hardware(image.folder, accelerator, forwards, list(upstreams)))
+        self.ssh.trust()
+
+    def _save(self, hardware: Hardware) -> None:
+        record = {**asdict(hardware), "image": str(hardware.image)}
+        self._record.write_text(json.dumps(record, indent=1))
+
+    def _start(self, snapshot: str | None = None) -> None:
+        hardware = self.hardware
+        for name in ("log", "run"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        command = qemu.arguments(
+            Image(hardware.image),
+            hardware.accelerator,
+            self._disk.resolve(),
+            hardware.forwards,
+            hardware.upstreams,
+            snapshot,
+        )
+        self.process.start(command, cwd=self.folder)
+
+    def _silent(self, line: str) -> None:
+        with Monitor(self.folder / "run" / "qmp.sock") as monitor:
+            monitor.human_silent(line)
+
+
+def _bare_disk(image: Image, accelerator: Accelerator) -> Path:
+    """Return an overlay with the snapshot of a booted bare machine, made first if need be."""
+    fixed = [qemu.version(), qemu.KERNEL, *qemu.machine_arguments(accelerator)]
+    key = hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:12]
+    bare = image.folder / f"bare-{key}.qcow2"
+    if bare.exists():
+        return bare
+    work = cache() / f"first-boot-{os.getpid()}"
+    first = Machine(work)
+    try:
+        first._define(image, accelerator, [])
+        _blank(image, first._disk)
+        with progress.step("machine: first boot") as running:
+            first._start()
+            first.wait()
+            running.detail = "waiting until it is idle"
+            first.ssh.run("systemctl is-system-running --wait", check=False)
+        with progress.step("machine: snapshot of the bare machine"):
+            first.checkpoint(BARE)
+            first.stop()
+            first._disk.rename(bare)
+    finally:
+        first.stop()
+        shutil.rmtree(work, ignore_errors=True)
+    return bare
+
+
+def _blank(image: Image, disk: Path) -> None:
+    """Make an empty overlay on the image."""
+    disk.unlink(missing_ok=True)
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
+    subprocess.run([*create, str(disk)], check=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a disk, sharing its blocks where the file system can."""
+    subprocess.run(
+        ["cp", "--reflink=auto", "--sparse=always", str(source), str(target)], check=True
+    )

@@ -1,0 +1,1 @@
+echo "stand-in: start launch.py" >&2; exit 1

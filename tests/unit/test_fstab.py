@@ -1,0 +1,137 @@
+"""fstab: one entry is put right, all others stay byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from workstation.errors import UserError
+from workstation.fstab import Entry, FstabError, escape, parse, with_entry
+
+SHARE = Entry("//nas/ki_Daten", "/mnt/ki_Daten", "cifs", "credentials=/etc/c,vers=3.1.1,_netdev")
+LINE = "//nas/ki_Daten /mnt/ki_Daten cifs credentials=/etc/c,vers=3.1.1,_netdev 0 0\n"
+
+# As Ubuntu's installer writes it, with a tab and an indented comment added by hand.
+UBUNTU = """\
+# /etc/fstab: static file system information.
+#
+# <file system> <mount point>   <type>  <options>       <dump>  <pass>
+/dev/disk/by-uuid/0b6c0c2e-9d5f-4a9e-8f5e-2f4a6f0a3f11 / ext4 defaults 0 1
+UUID=5C3E-1A2B\t/boot/efi\tvfat\tumask=0077\t0\t1
+   # //nas/ki_Daten /mnt/ki_Daten cifs guest 0 0
+
+/swap.img\tnone\tswap\tsw\t0\t0
+"""
+
+
+def test_an_entry_is_appended_behind_all_others():
+    """Every line that was there stays as it was, comments, tabs and blank lines included."""
+    assert with_entry(UBUNTU, SHARE) == UBUNTU + LINE
+
+
+def test_a_file_without_a_final_newline_keeps_its_last_line():
+    """The new entry starts on a line of its own."""
+    text = UBUNTU.removesuffix("\n")
+    assert with_entry(text, SHARE) == UBUNTU + LINE
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment"])
+def test_an_empty_file_gets_the_entry_alone(text: str):
+    """Whatever stands there is completed, not replaced."""
+    expected = text if not text or text.endswith("\n") else text + "\n"
+    assert with_entry(text, SHARE) == expected + LINE
+
+
+def test_a_second_run_changes_nothing():
+    """What the first run wrote is recognised."""
+    once = with_entry(UBUNTU, SHARE)
+    assert with_entry(once, SHARE) == once
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.removesuffix("\n"),
+        LINE.replace(" ", "\t"),
+        LINE.replace(" 0 0", ""),
+        LINE.replace(" 0 0\n", " 0 0  # by hand\n"),
+        "  " + LINE,
+    ],
+)
+def test_the_same_entry_written_otherwise_is_left_alone(line: str):
+    """Tabs, missing dump and pass fields, a missing newline are no difference."""
+    assert with_entry(UBUNTU + line, SHARE) == UBUNTU + line
+
+
+def test_an_older_entry_is_corrected_in_its_place():
+    """The order of lines is the order of mounting."""
+    old = "//nas/alt\t/mnt/ki_Daten\tcifs\tguest,vers=1.0\t0 0\n"
+    tmpfs = "tmpfs /tmp tmpfs defaults 0 0\n"
+    assert with_entry(old + tmpfs, SHARE) == LINE + tmpfs
+
+
+def test_a_corrected_last_line_without_newline_gets_one():
+    """A line that is written anew is whole."""
+    assert with_entry("//nas/x /mnt/ki_Daten cifs guest 0 0", SHARE) == LINE
+
+
+@pytest.mark.parametrize("first", [LINE, "//nas/ki_Daten /mnt/ki_Daten smb3 guest 0 0\n"])
+def test_a_second_entry_of_the_mountpoint_is_removed(first: str):
+    """One mountpoint has one entry, where the first one stood."""
+    text = "proc /proc proc defaults 0 0\n" + first + UBUNTU + LINE.replace("_netdev", "guest")
+    assert with_entry(text, SHARE) == "proc /proc proc defaults 0 0\n" + LINE + UBUNTU
+
+
+def test_the_same_share_on_another_mountpoint_is_somebodys_own():
+    """It is neither corrected nor counted as the entry."""
+    other = "//nas/ki_Daten /home/anna/share cifs user,noauto 0 0\n"
+    assert with_entry(other, SHARE) == other + LINE
+
+
+def test_a_mountpoint_that_only_begins_alike_is_another():
+    """Neither a longer path nor a folder below it is the mountpoint."""
+    others = "//nas/a /mnt/ki_Daten2 cifs guest 0 0\n//nas/b /mnt/ki_Daten/b cifs guest 0 0\n"
+    assert with_entry(others, SHARE) == others + LINE
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("nas:/export/ki", "nfs4"), ("UUID=1-2", "ext4"), ("/srv", "none")]
+)
+def test_a_foreign_mount_on_the_mountpoint_is_an_error(source: str, kind: str):
+    """It is named, with both ways out, and nothing is overwritten."""
+    with pytest.raises(FstabError) as caught:
+        with_entry(f"{UBUNTU}{source} /mnt/ki_Daten {kind} defaults 0 0\n", SHARE)
+    message = str(caught.value)
+    assert isinstance(caught.value, UserError)
+    assert message.startswith(f"/etc/fstab mounts {source} ({kind}) on /mnt/ki_Daten")
+    assert "set SMB_MOUNT to another folder" in message
+
+
+def test_a_mountpoint_with_a_trailing_slash_is_the_same():
+    """mount(8) takes both for one folder, so a second entry would mount over the first."""
+    assert with_entry("//nas/alt /mnt/ki_Daten/ cifs guest 0 0\n", SHARE) == LINE
+
+
+def test_windows_line_ends_of_others_stay():
+    """A file edited on another system is not rewritten."""
+    text = "tmpfs /tmp tmpfs defaults 0 0\r\n"
+    assert with_entry(text, SHARE) == text + LINE
+
+
+def test_fields_are_escaped_as_the_kernel_does():
+    """Blanks, tabs, newlines and backslashes in octal, nothing twice (fstab(5))."""
+    assert escape("//nas/KI Daten") == r"//nas/KI\040Daten"
+    assert escape("a\tb\nc\\d") == r"a\011b\012c\134d"
+    assert escape("Übung#1,%") == "Übung#1,%"
+
+
+def test_an_escaped_entry_is_one_entry():
+    """What is written is read back as the same."""
+    share = Entry(escape("//nas/KI Daten"), escape("/mnt/KI Daten"), "cifs", "guest")
+    assert parse(share.line()) == share
+    assert with_entry(share.line() + "\n", share) == share.line() + "\n"
+
+
+@pytest.mark.parametrize("line", ["", "   \t", "# //nas/x /mnt cifs guest", "#x /a b c", "a b c"])
+def test_lines_that_are_no_entry(line: str):
+    """Comments, blank and incomplete lines are left to their owner."""
+    assert parse(line) is None

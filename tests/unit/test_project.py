@@ -1,0 +1,222 @@
+"""The plan of a stack: from hashes and labels to what `up` will do, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workstation.project import (
+    Action,
+    Container,
+    ProjectState,
+    actions,
+    bake_definition,
+    familiar,
+)
+from workstation.stack import Service, Stack
+
+WEB = Service("web", "docker.io/library/nginx:1")
+APP = Service("app", "s/app:1-aaa", build="/opt/stacks/s/app")
+BASE = Service("base", "s/base:1-bbb", build="/opt/stacks/s/base", profiles=("build",))
+STACK = Stack("s", (WEB, APP, BASE), ())
+HASHES = {"web": "1" * 64, "app": "2" * 64}
+IMAGES = {"nginx:1": "sha256:web", "s/app:1-aaa": "sha256:app", "s/base:1-bbb": "sha256:base"}
+
+
+def container(service: str, **changes: Any) -> Container:
+    values = {
+        "id": f"id-{service}",
+        "service": service,
+        "image": f"sha256:{service}",
+        "hash": HASHES.get(service, "0" * 64),
+        "state": "running",
+        **changes,
+    }
+    return Container(**values)
+
+
+def state(*containers: Container, **changes: Any) -> ProjectState:
+    values: dict[str, Any] = {
+        "docker": True,
+        "hashes": HASHES,
+        "images": IMAGES,
+        "containers": containers or (container("web"), container("app")),
+        **changes,
+    }
+    return ProjectState(**values)
+
+
+def plan(found: ProjectState, stack: Stack = STACK) -> list[str]:
+    return [str(action) for action in actions(stack, found)]
+
+
+def test_on_a_bare_host_everything_is_fetched_built_and_created():
+    """Images first; what is only built gets no container."""
+    assert plan(ProjectState()) == [
+        "pull docker.io/library/nginx:1",
+        "build s/app:1-aaa",
+        "build s/base:1-bbb",
+        "create web",
+        "create app",
+    ]
+
+
+def test_a_stack_that_runs_as_it_should_needs_nothing():
+    """The second run."""
+    assert plan(state()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"hash": "f" * 64}, "recreate web (configuration)"),
+        ({"hash": ""}, "recreate web (configuration)"),
+        ({"image": "sha256:older"}, "recreate web (image)"),
+        ({"image": "sha256:older", "hash": "f" * 64}, "recreate web (image)"),
+        ({"state": "exited"}, "start web (exited)"),
+        ({"state": "created"}, "start web (created)"),
+        ({"state": "paused"}, "start web (paused)"),
+        ({"state": "dead"}, "start web (dead)"),
+        ({"state": "exited", "hash": "f" * 64}, "recreate web (configuration)"),
+    ],
+)
+def test_a_container_that_differs_is_named_with_the_cause(change: dict[str, str], expected: str):
+    """And the other service is not touched."""
+    assert plan(state(container("web", **change), container("app"))) == [expected]
+
+
+@pytest.mark.parametrize("change", [{"state": "restarting"}, {"health": "unhealthy"}])
+def test_a_container_that_struggles_is_not_restarted(change: dict[str, str]):
+    """Its own restart policy and its health are not ours to plan."""
+    assert plan(state(container("web", **change), container("app"))) == []
+
+
+def test_a_service_that_left_the_file_is_removed():
+    """Last of all."""
+    assert plan(state(container("web"), container("old"), container("app"))) == [
+        "remove old (no longer in the file)"
+    ]
+
+
+def test_a_service_that_got_a_profile_is_removed():
+    """`up` no longer starts it."""
+    assert plan(state(container("web"), container("app"), container("base"))) == [
+        "remove base (no longer in the file)"
+    ]
+
+
+def test_two_containers_become_one():
+    """Compose's scale, or a recreation that died half-way."""
+    found = state(container("web"), container("web", id="second"), container("app"))
+    assert plan(found) == ["recreate web (2 containers instead of one)"]
+
+
+def test_containers_of_docker_compose_run_are_not_counted():
+    """They are somebody's own, removed or not."""
+    found = state(
+        container("web"),
+        container("app"),
+        container("web", oneoff=True, state="exited"),
+        container("old", oneoff=True),
+    )
+    assert plan(found) == []
+
+
+def test_a_missing_image_is_fetched_and_its_container_recreated():
+    """A container outlives the image that was removed by force."""
+    images = {name: identity for name, identity in IMAGES.items() if name != "nginx:1"}
+    assert plan(state(images=images)) == [
+        "pull docker.io/library/nginx:1",
+        "recreate web (image)",
+    ]
+
+
+def test_an_image_that_two_services_share_is_fetched_once():
+    """And both are created."""
+    stack = Stack("s", (WEB, Service("web2", WEB.image)), ())
+    assert plan(ProjectState(docker=True), stack) == [
+        "pull docker.io/library/nginx:1",
+        "create web",
+        "create web2",
+    ]
+
+
+def test_a_pinned_digest_is_found_under_the_name_the_engine_lists():
+    """The tag beside a digest is not kept by the Engine."""
+    digest = "sha256:" + "d" * 64
+    stack = Stack("s", (Service("web", f"docker.io/library/nginx:1@{digest}"),), ())
+    found = state(container("web"), images={f"nginx@{digest}": "sha256:web"})
+    assert plan(found, stack) == []
+    other = state(container("web"), images={"nginx:1": "sha256:web"})
+    assert plan(other, stack)[0].startswith("pull ")
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("docker.io/library/nginx:1", "nginx:1"),
+        ("docker.io/louislam/dockge:1.5.0", "louislam/dockge:1.5.0"),
+        ("ghcr.io/invoke-ai/invokeai:v6", "ghcr.io/invoke-ai/invokeai:v6"),
+        ("dhoch3/fooocus:2.5.5-0123456789ab", "dhoch3/fooocus:2.5.5-0123456789ab"),
+        ("docker.io/library/nginx:1@sha256:ab", "nginx@sha256:ab"),
+        ("docker.io/library/nginx@sha256:ab", "nginx@sha256:ab"),
+        ("localhost:5000/a/b:1@sha256:ab", "localhost:5000/a/b@sha256:ab"),
+        ("localhost:5000/a/b@sha256:ab", "localhost:5000/a/b@sha256:ab"),
+        ("192.168.0.5/docker.io/library/nginx:1", "192.168.0.5/docker.io/library/nginx:1"),
+    ],
+)
+def test_references_in_the_engines_form(reference: str, expected: str):
+    """As `docker image inspect` shows RepoTags and RepoDigests."""
+    assert familiar(reference) == expected
+
+
+def test_an_action_reads_as_a_line_of_the_plan():
+    """The cause in parentheses, if there is one."""
+    assert str(Action("create", "web")) == "create web"
+    assert str(Action("start", "web", "exited")) == "start web (exited)"
+
+
+DOCKERFILES = {
+    "app": "FROM s/base:1-bbb AS build\nRUN true\nfrom s/base:1-bbb\nCOPY --from=build /a /a\n",
+    "base": "FROM docker.io/library/python:3.11\n",
+    "other": "FROM --platform=linux/amd64 s/base:1-bbb\n",
+}
+
+
+def test_a_base_built_in_the_same_run_is_a_target_of_it():
+    """It is built once, and before what stands on it."""
+    bake = bake_definition(STACK, DOCKERFILES, ["app", "base"], ["id=ca,src=/etc/ca.crt"])
+    assert bake == {
+        "group": {"default": {"targets": ["app", "base"]}},
+        "target": {
+            "app": {
+                "context": "/opt/stacks/s/app",
+                "tags": ["s/app:1-aaa"],
+                "contexts": {"s/base:1-bbb": "target:base"},
+                "secret": ["id=ca,src=/etc/ca.crt"],
+            },
+            "base": {
+                "context": "/opt/stacks/s/base",
+                "tags": ["s/base:1-bbb"],
+                "contexts": {},
+                "secret": ["id=ca,src=/etc/ca.crt"],
+            },
+        },
+    }
+
+
+def test_a_base_that_is_there_is_not_built_again():
+    """Its image is found by its name."""
+    bake: Any = bake_definition(STACK, DOCKERFILES, ["app"])
+    assert list(bake["target"]) == ["app"]
+    assert bake["target"]["app"]["contexts"] == {}
+    assert bake["target"]["app"]["secret"] == []
+
+
+def test_a_base_with_a_platform_is_recognised():
+    """Options may stand between FROM and the image."""
+    other = Service("other", "s/other:1", build="/opt/stacks/s/other")
+    stack = Stack("s", (other, BASE), ())
+    bake: Any = bake_definition(stack, DOCKERFILES, ["other", "base"])
+    assert bake["target"]["other"]["contexts"] == {"s/base:1-bbb": "target:base"}

@@ -1,0 +1,297 @@
+"""Rendering a made-up stack: what is rendered, what is copied, and which tags change with what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workstation import pins, render, settings
+from workstation.errors import UserError
+from workstation.mirror import Mirror
+from workstation.render import RenderedStack, StackRenderer
+
+ROOT = Path(__file__).parents[2]
+HEX = "0123456789abcdef" * 4
+DIGEST = f"sha256:{HEX}"
+PINS = f"""\
+images:
+  python: {{name: docker.io/library/python, tag: 3.11-slim, digest: null}}
+  dockge: {{name: docker.io/louislam/dockge, tag: "1.5.0", digest: "{DIGEST}"}}
+sources:
+  big_app: {{url: https://github.com/a/big.git, commit: {HEX[:40]}, version: "2.5.5"}}
+downloads: {{}}
+apt: {{}}
+"""
+FILES = {
+    "macros.j2": "{% macro greet(name) %}hello {{ name }} of {{ project }}{% endmacro %}",
+    "made-up/compose.yaml.j2": """\
+{% from "macros.j2" import greet %}
+# {{ greet("web") }}
+name: {{ project }}
+services:
+  web: {image: {{ image("dockge") }}, labels: {files: {{ digest("web") }}}}
+  app: {image: "{{ built("app") }}", build: ./app}
+  big-app: {image: "{{ built("big-app") }}", build: ./big-app}
+  base: {image: "{{ built("base") }}", build: ./base, profiles: [build]}
+""",
+    "made-up/web/nested/conf.ini.j2": "memory={{ stack.memory }}\n\n",
+    "made-up/web/plain.ini": "literal {{ nothing }}\n",
+    "made-up/base/Dockerfile.j2": 'FROM {{ image("python") }}\n',
+    "made-up/base/tool.py": "print(1)\n",
+    "made-up/app/Dockerfile.j2": 'FROM {{ built("base") }}\nCOPY a.txt /\n',
+    "made-up/app/a.txt": "a\n",
+    "made-up/big-app/Dockerfile.j2": 'FROM {{ built("base") }}\nADD {{ source("big_app") }} /src\n',
+}
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> Path:
+    """A templates folder with one stack of a base, two images built on it, and a pulled one."""
+    for path, content in FILES.items():
+        file = tmp_path / "stacks" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    (tmp_path / "pins.yml").write_text(PINS)
+    return tmp_path
+
+
+def rendered(
+    templates: Path, mirror: Mirror | None = None, gpu: bool = True, **changes: Any
+) -> RenderedStack:
+    values = settings.defaults(ROOT / "group_data/all.py")
+    return StackRenderer(
+        "made-up",
+        settings.load({**values, **changes}),
+        pins.load(templates / "pins.yml"),
+        mirror or Mirror(),
+        {"memory": "8gb"},
+        gpu,
+        templates,
+    ).render()
+
+
+def refusal(templates: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        rendered(templates)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def replace(templates: Path, path: str, old: str, new: str) -> None:
+    file = templates / "stacks/made-up" / path
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def tags(templates: Path) -> dict[str, str]:
+    """Return service -> tag of those images that are built."""
+    return {
+        service.name: service.image.partition(":")[2] for service in rendered(templates).model.built
+    }
+
+
+def test_templates_are_rendered_and_other_files_copied(templates: Path):
+    """The suffix goes, the rest of the path stays; blank lines at the end stay too."""
+    found = rendered(templates)
+    assert set(found.files) == {
+        "compose.yaml",
+        "web/nested/conf.ini",
+        "web/plain.ini",
+        "base/Dockerfile",
+        "base/tool.py",
+        "app/Dockerfile",
+        "app/a.txt",
+        "big-app/Dockerfile",
+    }
+    assert found.files["web/nested/conf.ini"] == b"memory=8gb\n\n"
+    assert found.files["web/plain.ini"] == b"literal {{ nothing }}\n"
+
+
+def test_binary_files_are_copied_byte_for_byte(templates: Path):
+    """A context may hold any file."""
+    content = bytes(range(256)) + b"\r\n"
+    (templates / "stacks/made-up/app/logo.png").write_bytes(content)
+    assert rendered(templates).files["app/logo.png"] == content
+
+
+def test_the_stack_lies_in_the_folder_that_the_setting_names(templates: Path):
+    """Build contexts are there."""
+    found = rendered(templates, stacks_dir="/srv/stacks")
+    assert found.folder == "/srv/stacks/made-up"
+    assert found.model.services[1].build == "/srv/stacks/made-up/app"
+
+
+def test_macros_see_the_project(templates: Path):
+    """They are imported as Jinja imports them, without the caller's variables."""
+    assert rendered(templates).compose.startswith("# hello web of made-up\n")
+
+
+def test_images_come_with_their_digest_and_from_the_mirror(templates: Path):
+    """And pinned sources with their commit."""
+    mirror = Mirror(registry="192.168.0.5", http="http://192.168.0.5")
+    web = rendered(templates).model.services[0]
+    assert web.image == f"docker.io/louislam/dockge:1.5.0@{DIGEST}"
+    found = rendered(templates, mirror)
+    assert found.model.services[0].image == f"192.168.0.5/{web.image}"
+    assert found.files["base/Dockerfile"] == (
+        b"FROM 192.168.0.5/docker.io/library/python:3.11-slim\n"
+    )
+    source = f"ADD http://192.168.0.5/github.com/a/big.git#{HEX[:40]} /src"
+    assert source.encode() in found.files["big-app/Dockerfile"]
+
+
+def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):
+    """The version of the source of that name, with - as _; 1 where there is none."""
+    found = tags(templates)
+    assert found["app"].startswith("1-")
+    assert found["big-app"].startswith("2.5.5-")
+    assert all(len(tag.rpartition("-")[2]) == 12 for tag in found.values())
+
+
+def test_rendering_twice_gives_the_same(templates: Path):
+    """Nothing random, no order of the file system."""
+    assert rendered(templates) == rendered(templates)
+
+
+def test_the_child_names_its_base_by_tag(templates: Path):
+    """That is how the base's hash becomes part of the child's."""
+    found = rendered(templates)
+    base = next(service for service in found.model.services if service.name == "base")
+    assert found.files["app/Dockerfile"].startswith(f"FROM {base.image}\n".encode())
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_one_byte_in_a_child_changes_its_tag_alone(templates: Path):
+    """Neither its base nor its neighbour is built again."""
+    before = tags(templates)
+    replace(templates, "app/a.txt", "a", "b")
+    assert changed(before, tags(templates)) == {"app"}
+
+
+def test_one_byte_in_the_base_changes_all_that_stand_on_it(templates: Path):
+    """The chain goes through the rendered Dockerfiles."""
+    before = tags(templates)
+    replace(templates, "base/tool.py", "1", "2")
+    assert changed(before, tags(templates)) == {"app", "base", "big-app"}
+
+
+def test_a_new_pin_changes_what_uses_it(templates: Path):
+    """A source's commit its own image, the Python image all."""
+    before = tags(templates)
+    (templates / "pins.yml").write_text(PINS.replace(HEX[:40], "f" * 40))
+    assert changed(before, tags(templates)) == {"big-app"}
+    (templates / "pins.yml").write_text(PINS.replace("3.11-slim", "3.12-slim"))
+    assert changed(before, tags(templates)) == {"app", "base", "big-app"}
+
+
+def test_the_compose_file_changes_no_tag(templates: Path):
+    """Flags of a service are no reason to build its image."""
+    before = tags(templates)
+    replace(templates, "compose.yaml.j2", "build: ./app", "build: ./app, restart: always")
+    assert tags(templates) == before
+
+
+def test_a_renamed_or_moved_file_changes_the_tag(templates: Path):
+    """The same bytes under another name are another image."""
+    before = tags(templates)
+    file = templates / "stacks/made-up/app/a.txt"
+    file.rename(file.with_name("b.txt"))
+    assert changed(before, tags(templates)) == {"app"}
+
+
+def test_bytes_that_move_between_files_change_the_tag(templates: Path):
+    """Contents are not simply strung together."""
+    folder = templates / "stacks/made-up/app"
+    (folder / "b.txt").write_text("bc")
+    before = tags(templates)
+    (folder / "a.txt").write_text("a\nb")
+    (folder / "b.txt").write_text("c")
+    assert changed(before, tags(templates)) == {"app"}
+
+
+def test_a_digest_follows_the_files_that_a_service_mounts(templates: Path):
+    """Through the data of the stack, too: the label changes, so Compose recreates."""
+    before = rendered(templates).model.services[0].keys["labels"]["files"]
+    replace(templates, "web/nested/conf.ini.j2", "memory=", "Memory=")
+    assert rendered(templates).model.services[0].keys["labels"]["files"] != before
+
+
+def test_the_dockerfile_of_a_service_is_found(templates: Path):
+    """One whose folder has none is an error that names it."""
+    found = rendered(templates)
+    assert found.dockerfile(found.model.services[3]) == (
+        "FROM docker.io/library/python:3.11-slim\n"
+    )
+    (templates / "stacks/made-up/app/Dockerfile.j2").unlink()
+    found = rendered(templates)
+    with pytest.raises(UserError, match=r"templates have no app/Dockerfile\.j2\.$"):
+        found.dockerfile(found.model.services[1])
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ('{{ image("dokge") }}', "pins.yml has no image dokge"),
+        ('{{ source("dokge") }}', "pins.yml has no source dokge"),
+        ("{{ stack.shm_size }}", "shm_size"),
+        ("{{ stack.flags['web'] | join(' ') }}", "flags"),
+        ("{{ settings.domian }}", "domian"),
+        ("{{ pin.sources.nothing.commit }}", "nothing"),
+        ("{{ undefined_variable }}", "'undefined_variable' is undefined"),
+        ("{% if undefined_variable %}{% endif %}", "'undefined_variable' is undefined"),
+    ],
+)
+def test_what_a_template_lacks_is_one_sentence(templates: Path, new: str, expected: str):
+    """A missing pin or an undefined variable names the template that asks for it."""
+    replace(templates, "app/Dockerfile.j2", "COPY a.txt /", new)
+    message = refusal(templates)
+    assert message.startswith("templates/stacks/made-up/app/Dockerfile.j2")
+    assert expected in message
+
+
+def test_a_syntax_error_has_its_line(templates: Path):
+    """Jinja knows the line; the person needs it."""
+    replace(templates, "app/Dockerfile.j2", "COPY a.txt /", "{% if %}")
+    assert refusal(templates).startswith("templates/stacks/made-up/app/Dockerfile.j2, line 2: ")
+
+
+def test_a_missing_macro_file_is_one_sentence(templates: Path):
+    """Whoever moves macros.j2 is told where it is used."""
+    (templates / "stacks/macros.j2").unlink()
+    assert "macros.j2" in refusal(templates)
+
+
+def test_a_folder_that_is_used_but_missing_is_named(templates: Path):
+    """`built()` of a service without a folder."""
+    replace(templates, "compose.yaml.j2", 'built("app")', 'built("ap")')
+    assert "made-up/ap, which does not exist" in refusal(templates)
+
+
+def test_images_that_are_built_from_each_other_are_refused(templates: Path):
+    """Instead of a recursion without end."""
+    replace(templates, "base/Dockerfile.j2", 'image("python")', 'built("app")')
+    assert refusal(templates).startswith("Images of made-up are built from each other: ")
+
+
+def test_a_stack_without_a_compose_file_is_refused(templates: Path):
+    """The missing file is named."""
+    (templates / "stacks/made-up/compose.yaml.j2").unlink()
+    assert refusal(templates).startswith("There is no stack made-up: ")
+
+
+def test_a_single_template_outside_the_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """For units: values by name, a missing one is an error, the last newline stays."""
+    (tmp_path / "ollama").mkdir()
+    (tmp_path / "ollama/x.service.j2").write_text("[Service]\nPort={{ port }}\n")
+    monkeypatch.setattr(render, "TEMPLATES", tmp_path)
+    assert render.template("ollama/x.service.j2", port=1) == "[Service]\nPort=1\n"
+    with pytest.raises(Exception, match="'port' is undefined"):
+        render.template("ollama/x.service.j2")

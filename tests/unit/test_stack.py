@@ -1,0 +1,333 @@
+"""A stack is read from its Compose file, in every way that Compose can be written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from workstation.stack import Mount, Service, Stack, StackError, is_below, parse
+
+FOLDER = "/opt/stacks/made-up"
+
+
+def stack(services: dict[str, Any], **keys: Any) -> Stack:
+    content = {"name": "made-up", "services": services, **keys}
+    return parse(yaml.safe_dump(content, sort_keys=False), FOLDER)
+
+
+def service(**keys: Any) -> Service:
+    return stack({"web": {"image": "nginx:1", **keys}}).services[0]
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(StackError) as caught:
+        parse(text, FOLDER)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def test_the_least_service_has_no_more_than_an_image():
+    """Everything else has a default that asks for nothing."""
+    assert service() == Service("web", "nginx:1", keys={"image": "nginx:1"})
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("data:/data", Mount("volume", "data", "/data")),
+        ("data:/data:ro", Mount("volume", "data", "/data", True)),
+        ("/srv/a:/a", Mount("bind", "/srv/a", "/a")),
+        ("/srv/a:/a:rw", Mount("bind", "/srv/a", "/a")),
+        ("/srv/a:/a:z,ro", Mount("bind", "/srv/a", "/a", True)),
+        ("/srv/a:/a:rox", Mount("bind", "/srv/a", "/a")),
+        ("./web/conf:/conf:ro", Mount("bind", f"{FOLDER}/web/conf", "/conf", True)),
+        (".:/all", Mount("bind", FOLDER, "/all")),
+        ("./:/all", Mount("bind", FOLDER, "/all")),
+        ({"type": "volume", "source": "data", "target": "/data"}, Mount("volume", "data", "/data")),
+        ({"type": "tmpfs", "target": "/tmp"}, Mount("tmpfs", "", "/tmp")),
+        (
+            {"type": "bind", "source": "/vol/m", "target": "/m", "read_only": True},
+            Mount("bind", "/vol/m", "/m", True),
+        ),
+        (
+            {
+                "type": "bind",
+                "source": "./web",
+                "target": "/w",
+                "bind": {"create_host_path": False},
+            },
+            Mount("bind", f"{FOLDER}/web", "/w"),
+        ),
+    ],
+)
+def test_mounts_in_short_and_long_form(entry: Any, expected: Mount):
+    """A path is a bind, a word is a volume; relative paths start at the stack's folder."""
+    assert service(volumes=[entry]).mounts == (expected,)
+
+
+def test_a_volume_without_a_name_is_no_folder_of_the_host():
+    """`- /data` is an anonymous volume, which has a target alone."""
+    assert service(volumes=["/data"]).mounts == (Mount("volume", "", "/data"),)
+
+
+def test_a_hidden_folder_keeps_its_dot():
+    """`.config` is no `./config`."""
+    assert service(volumes=[".config:/c"]).mounts[0].source == f"{FOLDER}/.config"
+
+
+def test_a_folder_above_the_stacks_is_found_there():
+    """Compose resolves `..`."""
+    assert service(volumes=["../shared:/s"]).mounts[0].source == "/opt/stacks/shared"
+
+
+@pytest.mark.parametrize("build", ["./web", {"context": "./web"}, {"context": "./web", "args": {}}])
+def test_a_build_context_in_short_and_long_form(build: Any):
+    """Absolute, so that a build can be started anywhere."""
+    assert service(build=build).build == f"{FOLDER}/web"
+
+
+@pytest.mark.parametrize("build", ["web", {"context": "web"}])
+def test_a_build_context_needs_no_dot(build: Any):
+    """For Compose `build: web` and `build: ./web` are the same folder."""
+    assert service(build=build).build == f"{FOLDER}/web"
+
+
+def test_a_build_without_a_context_is_the_stacks_folder():
+    """Compose's default is the folder of its file."""
+    assert service(build={"args": {"A": "1"}}).build == FOLDER
+
+
+def test_a_service_with_a_profile_is_built_but_does_not_run():
+    """`up` leaves it out, so nobody waits for its container."""
+    found = stack(
+        {
+            "web": {"image": "a:1", "build": "./web", "volumes": ["/srv/a:/a"]},
+            "base": {
+                "image": "b:1",
+                "build": "./base",
+                "profiles": ["build"],
+                "volumes": ["/b:/b"],
+            },
+            "db": {"image": "c:1"},
+        }
+    )
+    assert [service.name for service in found.running] == ["web", "db"]
+    assert [service.name for service in found.built] == ["web", "base"]
+    assert [mount.source for mount in found.binds()] == ["/srv/a"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"traefik.enable": "true", "traefik.http.routers.p-web.rule": "Host(`web.example`)"},
+        {"traefik.enable": True, "traefik.http.routers.p-web.rule": "Host(`web.example`)"},
+        ["traefik.enable=true", "traefik.http.routers.p-web.rule=Host(`web.example`)"],
+        ["traefik.enable=true", "a", "b=c=d", "traefik.http.routers.x.rule=Host(`web.example`)"],
+        {
+            "traefik.enable": "true",
+            "traefik.http.routers.p-web.entrypoints": "Host(`not.me`)",
+            "traefik.http.routers.p-web.rule": "(Host(`web.example`) || Host(`www.example`))"
+            " && PathPrefix(`/`)",
+        },
+    ],
+)
+def test_the_route_is_the_first_host_of_a_router(labels: Any):
+    """Labels come as a mapping or as a list."""
+    assert service(labels=labels).host == "web.example"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {},
+        {"traefik.http.routers.p-web.rule": "Host(`web.example`)"},
+        {"traefik.enable": "false", "traefik.http.routers.p-web.rule": "Host(`web.example`)"},
+        {"traefik.enable": "true", "traefik.http.routers.p-web.rule": "PathPrefix(`/x`)"},
+        {"traefik.enable": "true", "traefik.http.routers.p-web.rule.x": "Host(`web.example`)"},
+        {"traefik.enable": "true", "traefik.tcp.routers.p-web.rule": "HostSNI(`web.example`)"},
+        ["traefik.enable=true"],
+    ],
+)
+def test_what_the_proxy_does_not_serve_has_no_route(labels: Any):
+    """Not enabled, no host rule, or not HTTP."""
+    assert service(labels=labels).host == ""
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {
+            "deploy": {
+                "resources": {
+                    "reservations": {
+                        "devices": [
+                            {
+                                "driver": "cdi",
+                                "device_ids": ["nvidia.com/gpu=all"],
+                                "capabilities": ["gpu"],
+                            }
+                        ]
+                    }
+                }
+            }
+        },
+        {"devices": ["nvidia.com/gpu=0"]},
+        {"gpus": "all"},
+    ],
+)
+def test_every_way_to_ask_for_a_gpu(keys: dict[str, Any]):
+    """By reservation, as a CDI device, and by the short `gpus`."""
+    assert service(**keys).gpu
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"deploy": None},
+        {"deploy": {"resources": {"limits": {"memory": "1g"}}}},
+        {"deploy": {"resources": {"reservations": {"devices": [{"capabilities": ["tpu"]}]}}}},
+        {"devices": ["/dev/kvm:/dev/kvm"]},
+        {"devices": [{"source": "/dev/kvm", "target": "/dev/kvm"}]},
+    ],
+)
+def test_other_devices_and_limits_are_no_gpu(keys: dict[str, Any]):
+    """The GPU's probe would fail in such a container."""
+    assert not service(**keys).gpu
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, False),
+        ({"healthcheck": {"test": ["CMD", "true"]}}, True),
+        ({"healthcheck": {"disable": True}}, False),
+        ({"x-workstation": {"image_healthcheck": True}}, True),
+        ({"x-workstation": {"image_healthcheck": True}, "healthcheck": {"disable": True}}, False),
+    ],
+)
+def test_whether_a_service_has_a_health_check(keys: dict[str, Any], expected: bool):
+    """Its own, or the image's where the file says so; switched off is none."""
+    assert service(**keys).health is expected
+
+
+def test_what_compose_cannot_say_stands_in_an_extension():
+    """Probe, websocket and owners."""
+    found = service(
+        **{"x-workstation": {"probe": "/api", "websocket": "/ws", "owners": {"/srv/a": "5:6 2775"}}}
+    )
+    assert (found.probe, found.websocket, found.owners) == ("/api", "/ws", {"/srv/a": "5:6 2775"})
+
+
+def test_ports_are_text_in_every_form():
+    """YAML reads 80 as a number; the long form is a mapping."""
+    found = service(ports=["8080:80", 80, {"target": 80, "published": "8080"}])
+    assert found.ports[:2] == ("8080:80", "80")
+
+
+def test_yaml_anchors_and_merge_keys_are_resolved():
+    """As Compose itself resolves them."""
+    text = (
+        "name: a\n"
+        "x-s: &s\n"
+        "  volumes: ['d:/d']\n"
+        "services:\n"
+        "  one: {<<: *s, image: 'i:1'}\n"
+        "  two: {<<: *s, image: 'i:2', volumes: []}\n"
+    )
+    one, two = parse(text, FOLDER).services
+    assert (one.mounts, two.mounts) == ((Mount("volume", "d", "/d"),), ())
+
+
+def test_external_networks_go_by_their_real_name():
+    """One that Compose makes itself is not to be waited for."""
+    found = stack(
+        {"web": {"image": "a:1"}},
+        networks={
+            "default": None,
+            "own": {"name": "own"},
+            "proxy": {"name": "traefik_net", "external": True},
+            "lan": {"external": True},
+        },
+    )
+    assert found.external_networks == ("traefik_net", "lan")
+
+
+def test_folders_below_the_share_are_the_first_ones():
+    """Each once, sorted; a folder that only begins alike, and the share itself, are none."""
+    found = stack(
+        {
+            "a": {"image": "i:1", "volumes": ["/mnt/ki/Forge/x:/o", "/mnt/ki/ComfyUI:/p:ro"]},
+            "b": {"image": "i:1", "volumes": ["/mnt/ki/Forge:/o", "/mnt/ki2/No:/n", "/mnt/ki:/k"]},
+            "c": {"image": "i:1", "profiles": ["build"], "volumes": ["/mnt/ki/Never:/n"]},
+        }
+    )
+    assert found.folders_below("/mnt/ki") == ["ComfyUI", "Forge"]
+    assert found.folders_below("/mnt/ki/") == ["ComfyUI", "Forge"]
+
+
+def test_folders_to_make_have_their_owners():
+    """The system's folders and those of other tasks are left alone; root owns what is not said."""
+    found = stack(
+        {
+            "a": {
+                "image": "i:1",
+                "volumes": [
+                    "/var/run/docker.sock:/var/run/docker.sock",
+                    "/etc/localtime:/etc/localtime:ro",
+                    "/dev/dri:/dev/dri",
+                    "/vol/models/vae:/m:ro",
+                    "/vol/models2:/n",
+                    "/etcetera:/e",
+                    "./data:/data",
+                    "named:/v",
+                ],
+                "x-workstation": {"owners": {f"{FOLDER}/data": "2000:2000 2775"}},
+            }
+        }
+    )
+    assert found.owned_folders(["/vol/models"]) == {
+        "/vol/models2": "root:root",
+        "/etcetera": "root:root",
+        f"{FOLDER}/data": "2000:2000 2775",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "parent", "expected"),
+    [
+        ("/a", "/a", True),
+        ("/a/b", "/a", True),
+        ("/a/b", "/a/", True),
+        ("/ab", "/a", False),
+        ("/", "/a", False),
+        ("/a", "/", True),
+    ],
+)
+def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool):
+    """A path is below itself, and not below one that it only begins with."""
+    assert is_below(path, parent) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("services: {a: [", f"{FOLDER}/compose.yaml is not YAML"),
+        ("", "has no services"),
+        ("[]", "has no services"),
+        ("name: a\nservices: []", "has no services"),
+        ("services: {a: {image: x}}", "has no `name:`"),
+        ("name: 5\nservices: {a: {image: x}}", "has no `name:`"),
+        ("name: a\nservices: {web: {build: .}}", "Service web in"),
+        ("name: a\nservices: {web: }", "has no `image:`"),
+        ("name: a\nservices: {web: text}", "Service web in"),
+        ("name: a\nservices: {web: {image: i, volumes: [{type: bind}]}}", "Service web in"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_one_sentence(text: str, expected: str):
+    """It says which file and what it lacks."""
+    assert expected in refusal(text)
