@@ -24,10 +24,11 @@ from lab.paths import GUEST, cache
 SUITE = "trixie"
 SIZE = "40G"  # sparse: it takes 1 GB
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-PACKAGES = (
-    "systemd systemd-sysv udev dbus openssh-server sudo ca-certificates linux-image-amd64 iproute2 "
-    "iputils-ping netbase kmod less procps python3 gpg curl e2fsprogs systemd-timesyncd"
-).split()
+PACKAGES = [
+    *("systemd", "systemd-sysv", "udev", "dbus", "systemd-timesyncd", "linux-image-amd64"),
+    *("openssh-server", "sudo", "ca-certificates", "iproute2", "iputils-ping", "netbase"),
+    *("kmod", "less", "procps", "python3", "gpg", "curl", "e2fsprogs"),
+]
 HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: they run, they do not stay
 
 

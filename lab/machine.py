@@ -64,6 +64,11 @@ class Machine:
         )
 
     @property
+    def exists(self) -> bool:
+        """Whether it has been made and has a disk."""
+        return self._record.exists() and self._disk.exists()
+
+    @property
     def running(self) -> bool:
         """Whether QEMU runs."""
         return self.process.alive()
@@ -122,6 +127,12 @@ class Machine:
             return
         self._start()
         self.wait()
+
+    def rewire(self, upstreams: Iterable[Upstream]) -> None:
+        """Power it off and settle anew where its network leads, from the next boot on."""
+        self.process.kill()
+        hardware = self.hardware
+        self._define(Image(hardware.image), hardware.accelerator, upstreams)
 
     def power_cut(self, boot: bool = True) -> None:
         """Cut its power: what it had not flushed to its disk is lost. Then boot it again."""
@@ -208,8 +219,9 @@ class Machine:
         known: dict[int, int] = {}
         if self._record.exists():
             known = {forward.guest: forward.outer for forward in self.hardware.forwards}
+        guests = dict.fromkeys((SSH_PORT, HTTP_PORT, *known))
         self.folder.mkdir(parents=True, exist_ok=True)
-        forwards = [Forward(free_port(known.get(p)), p) for p in (SSH_PORT, HTTP_PORT)]
+        forwards = [Forward(free_port(known.get(guest)), guest) for guest in guests]
         self._save(Hardware(image.folder, accelerator, forwards, list(upstreams)))
         self.ssh.trust()
 

@@ -79,7 +79,9 @@ class Mirror:
 
     def get(self, path: str, host: str) -> Reply:
         """Answer a GET or HEAD of the decoded ``path``; ``host`` is the request's Host header."""
-        if path == "/v2/" or path == "/v2":
+        if ".." in path.split("/"):
+            return error(404, "not in this mirror")
+        if path in ("/v2/", "/v2"):
             return Reply(body=b"{}", content_type="application/json")
         if match := _V2.match(path):
             return self._registry(**match.groupdict())
@@ -216,11 +218,11 @@ class Handler(BaseHTTPRequestHandler):
         except ConnectionError:
             self.close_connection = True
         seconds = time.monotonic() - started
-        print(
-            f"{self.command} {self.path} {reply.status} {sent} {seconds:.3f}s"
-            f"{' fault' if fault else ''}",
-            flush=True,
-        )
+        note = " fault" if fault else ""
+        line = f"{self.command} {self.path} {reply.status} {sent} {seconds:.3f}s{note}\n"
+        # One write: print() makes two of it, which other threads' lines come between.
+        sys.stdout.write(line)
+        sys.stdout.flush()
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

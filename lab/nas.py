@@ -79,11 +79,11 @@ class Nas:
 
     def freeze(self) -> None:
         """Let it hang: connections stay open and nobody answers, as with a NAS that crashed."""
-        self.process.signal(signal.SIGSTOP)
+        self.process.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """End `freeze`."""
-        self.process.signal(signal.SIGCONT)
+        self.process.send(signal.SIGCONT)
 
     def set_password(self, password: str) -> None:
         """Change the share's password; sessions that are open stay."""

@@ -107,7 +107,7 @@ class Daemon:
         self._end(signal.SIGKILL, 10)
         self._pid_file.unlink(missing_ok=True)
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send a signal to it and its children."""
         pid = self.pid()
         if pid is not None:

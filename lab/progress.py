@@ -27,6 +27,7 @@ class Step:
     title: str
     started: float = field(default_factory=time.monotonic)
     detail: str = ""
+    spoke: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -37,6 +38,11 @@ class Step:
         """Return its one line: title, whole seconds, detail."""
         detail = f"  {self.detail[:100]}" if self.detail else ""
         return f"{self.title}  {self.seconds:.0f} s{detail}"
+
+    def tell(self, line: str) -> None:
+        """Print a line that stays."""
+        self.spoke = time.monotonic()
+        console.print(line, markup=False)
 
 
 @contextlib.contextmanager
@@ -53,6 +59,16 @@ def step(title: str) -> Iterator[Step]:
         _end(thread, ended, f"[red]failed[/] {escape(running.title)} after {running.seconds:.1f} s")
         raise
     _end(thread, ended, f"[green]ok[/] {escape(running.title)}  [dim]{running.seconds:.1f} s[/]")
+
+
+@contextlib.contextmanager
+def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Note under `name` how many seconds the body takes."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[name] = time.monotonic() - started
 
 
 def run(command: Sequence[str], running: Step) -> None:
@@ -93,4 +109,5 @@ def _spin(running: Step, ended: threading.Event) -> None:
 
 def _beat(running: Step, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
-        console.print(f".. {escape(running.line())}")
+        if time.monotonic() - running.spoke >= HEARTBEAT_SECONDS:
+            console.print(f".. {escape(running.line())}")

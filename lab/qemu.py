@@ -99,7 +99,12 @@ def arguments(
         *("-netdev", lan, "-device", "virtio-net-pci,netdev=lan,romfile="),
         *("-device", "virtio-rng-pci"),
         *("-device", "virtio-balloon-pci,free-page-reporting=on"),
-        *("-chardev", "file,id=console,path=log/console.log,append=on", "-serial", "chardev:console"),
+        *(
+            "-chardev",
+            "file,id=console,path=log/console.log,append=on",
+            "-serial",
+            "chardev:console",
+        ),
         *("-qmp", "unix:run/qmp.sock,server=on,wait=off"),
         *(("-loadvm", snapshot) if snapshot else ()),
     ]

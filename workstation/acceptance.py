@@ -31,9 +31,12 @@ fi
 echo "$2 has $count entries, writing is refused"
 """
 
+# As the user that the service itself runs as, which an entrypoint may have changed to.
 _WRITE = """
-docker exec "$1" sh -c 'printf "%s" "$2" > "$1/.acceptance-$2"' sh "$2" "$3" 2>&1 || exit 1
-echo "written as $(docker exec "$1" id -u)"
+user=$(docker top "$1" -eo uid,pid | awk 'NR > 1 {print $1}' | sort -n | tail -n 1)
+docker exec --user "${user:-0}" "$1" \
+  sh -c 'printf "%s" "$2" > "$1/.acceptance-$2"' sh "$2" "$3" 2>&1 || exit 1
+echo "written by uid ${user:-0}"
 """
 
 # Whatever HTTP client an image happens to have.

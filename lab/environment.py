@@ -1,0 +1,63 @@
+"""`.lab/env`: the environment file that points the deploy at the lab's machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lab import keys, nas
+from lab.image import outer_bundle
+
+DOMAIN = "localhost"  # browsers and curl resolve every *.localhost to the loopback address
+LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+
+
+def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict[str, str]:
+    """Return the environment for the machine whose state folder is `folder`.
+
+    + user: root, or operator who uses sudo
+    + mirror: the mirror file, or None for the real upstreams
+    """
+    values = {
+        "WORKSTATION_HOST": "127.0.0.1",
+        "SSH_PORT": str(ssh_port),
+        "SSH_USER": user,
+        "SSH_KEY": str(keys.user_key().private),
+        "SSH_KNOWN_HOSTS": str(folder / "known_hosts"),
+        "DOMAIN": DOMAIN,
+        "GPU": "required",
+        "SMB_SERVER": nas.ADDRESS,
+        "SMB_SHARE": nas.SHARE,
+        "SMB_USER": nas.USER,
+        "SMB_PASSWORD": nas.PASSWORD,
+    }
+    if mirror:
+        values["MIRROR"] = str(mirror)
+    if trusts_more():
+        values["CA_BUNDLE"] = str(outer_bundle())
+    return values
+
+
+def trusts_more(variables: Mapping[str, str] = os.environ) -> bool:
+    """Say whether this machine trusts authorities of its own, as where TLS is re-signed."""
+    named = any(variables.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))
+    return named or any(LOCAL_AUTHORITIES.glob("*.crt"))
+
+
+def text(values: Mapping[str, str]) -> str:
+    """Return an environment file's text, every value in single quotes."""
+    return "".join(f"{name}={quoted(value)}\n" for name, value in values.items())
+
+
+def quoted(value: str) -> str:
+    r"""Return a value in single quotes, where \ and ' take a backslash (python-dotenv)."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def write(path: Path, values: Mapping[str, str]) -> None:
+    """Write an environment file that its owner alone may read."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text(values))

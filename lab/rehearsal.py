@@ -1,0 +1,137 @@
+"""The whole story on the lab's machine: deploy, deploy again, acceptance.
+
+The second deploy must change nothing. pyinfra's `--json` (3.10) puts the plan and the results on
+standard output and its log on standard error, so the log is shown and the results are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import progress
+from lab.control import Lab
+from lab.errors import LabError
+from lab.machine import HTTP_PORT
+from lab.paths import REPOSITORY
+from lab.progress import console
+
+ROUTE = re.compile(r"Host\(`([^`]+)`\)")
+
+
+@dataclass
+class Outcome:
+    """What one pyinfra run did: its exit code and the names of its operations by result."""
+
+    code: int
+    changed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+
+
+def outcome(code: int, output: str) -> Outcome:
+    """Return what pyinfra's JSON output says. A run that broke off prints none."""
+    start = output.find('{"plan"')
+    if start < 0:
+        return Outcome(code)
+    document: dict[str, Any] = json.JSONDecoder().raw_decode(output[start:])[0]
+    result = Outcome(code)
+    for operation in (document.get("results") or {}).get("operations", []):
+        result.changed += [operation["name"]] * len(operation["success"])
+        result.failed += [operation["name"]] * len(operation["error"])
+        result.unchanged += len(operation["no_change"])
+    return result
+
+
+def routes(compose_files: str) -> list[str]:
+    """Return the host names that the stacks' Traefik labels route, sorted."""
+    return sorted(set(ROUTE.findall(compose_files)))
+
+
+def rehearse(lab: Lab) -> int:
+    """Bring the lab up, deploy twice, prove it; return 0 only if the lab's rules hold."""
+    seconds: dict[str, float] = {}
+    with progress.stopwatch(seconds, "lab"):
+        lab.up()
+    with progress.stopwatch(seconds, "first run"):
+        first = deploy(lab, "first run")
+    if first.code:
+        return _verdict(f"the first run failed (exit code {first.code})", seconds)
+    with progress.stopwatch(seconds, "second run"):
+        second = deploy(lab, "second run")
+    if second.code:
+        return _verdict(f"the second run failed (exit code {second.code})", seconds)
+    with progress.stopwatch(seconds, "acceptance"):
+        proved = _stream(["tasks/acceptance.py", "-y"], lab.env_file, "acceptance")[0]
+    for name in second.changed:
+        console.print(f"[red]changed by the second run:[/] {name}")
+    tell(lab)
+    console.print(
+        f"first run: {len(first.changed)} operations changed, {first.unchanged} did not; "
+        f"second run: {len(second.changed)} changed, {second.unchanged} did not"
+    )
+    if second.changed:
+        return _verdict("the second run changed something", seconds)
+    if proved:
+        return _verdict(f"acceptance failed (exit code {proved})", seconds)
+    return _verdict("", seconds)
+
+
+def deploy(lab: Lab, title: str, extra: Sequence[str] = ()) -> Outcome:
+    """Run the deploy on the lab's machine with live output."""
+    code, output = _stream(["deploy.py", "-y", "--json", *extra], lab.env_file, title)
+    return outcome(code, output)
+
+
+def tell(lab: Lab) -> None:
+    """Print where the services are and how to get in."""
+    files = lab.machine.ssh.run("cat /opt/stacks/*/compose.yaml", check=False).stdout
+    port = lab.machine.port(HTTP_PORT)
+    for host in routes(files):
+        console.print(f"  http://{host}:{port}/")
+    console.print("  shell: python -m lab ssh    end: python -m lab down")
+
+
+def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, str]:
+    """Run pyinfra, its log shown as it comes; return its exit code and standard output."""
+    pyinfra = Path(sys.executable).with_name("pyinfra")
+    if not pyinfra.exists():
+        raise LabError("pyinfra is missing beside this Python; `./provision lab` installs it")
+    with (
+        progress.step(title) as running,
+        subprocess.Popen(
+            [str(pyinfra), "inventory.py", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=REPOSITORY,
+            env={**os.environ, "ENV_FILE": str(env_file), "PYTHONUNBUFFERED": "1"},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        collected: list[str] = []
+        reader = threading.Thread(target=lambda: collected.append(process.stdout.read()))  # type: ignore[union-attr]
+        reader.start()
+        for line in process.stderr:
+            if line.strip():
+                running.tell(line.rstrip())
+        reader.join()
+    return process.returncode, "".join(collected)
+
+
+def _verdict(problem: str, seconds: dict[str, float]) -> int:
+    """Print the seconds and the verdict; return the exit code."""
+    console.print(", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
+    console.print(f"[red]{problem}[/]" if problem else "[green]The rehearsal holds.[/]")
+    return 1 if problem else 0

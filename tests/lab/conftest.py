@@ -1,0 +1,248 @@
+"""The lab for tests: one virtual machine per session, bare or converged within seconds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.control import Lab
+from lab.environment import content, text, write
+from lab.machine import BARE
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONVERGED = "converged"
+
+# What a machine changes by itself while nobody touches it. Nothing else is left out.
+VOLATILE = (
+    "/var/log",
+    "/var/lib/systemd",
+    "/var/lib/private/systemd",
+    "/var/cache/ldconfig",
+    "/var/tmp",
+    "/root/.cache",
+)
+
+_RESULT = re.compile(r"^ {4}(\S.*?) {2,}(\d+) +(\S+) +(\S+) +(\S+) *$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of pyinfra: exit status, all that it printed, and its table of results."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the operations that changed something."""
+        return [
+            name
+            for name, _, success, _, _ in self._results()
+            if success != "-" and name != "Grand total"
+        ]
+
+    @property
+    def operations(self) -> int:
+        """How many operations the table lists."""
+        return sum(name != "Grand total" for name, *_ in self._results())
+
+    @property
+    def error(self) -> str:
+        """The lines that say what is wrong: pyinfra's and ours."""
+        return "\n".join(line for line in self.output.splitlines() if "rror" in line)
+
+    def _results(self) -> list[tuple[str, ...]]:
+        _, _, table = self.output.partition("--> Results:")
+        return [match.groups() for match in _RESULT.finditer(table)]
+
+
+@dataclass
+class Workstation:
+    """The machine under test and how the deploy is run against it."""
+
+    lab: Lab
+
+    def pyinfra(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        folder: Path = REPOSITORY,
+        inventory: str = "inventory.py",
+    ) -> Run:
+        """Run ``pyinfra inventory.py ARGUMENTS`` as a person would, without a terminal.
+
+        + environment: variables besides the lab's environment file
+        + folder: the checkout to run
+        """
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SMB_", "SSH_", "WORKSTATION_"))
+        }
+        variables |= {"ENV_FILE": str(self.lab.env_file)} | (environment or {})
+        result = subprocess.run(
+            [sys.executable, "-m", "pyinfra", inventory, *arguments],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=1500,
+            check=False,
+        )
+        sys.stdout.write(result.stdout)
+        return Run(result.returncode, result.stdout)
+
+    def environment_without(self, *names: str) -> dict[str, str]:
+        """Return an environment that names a copy of the lab's file without these keys."""
+        values = content(
+            self.lab.folder,
+            self.lab.machine.port(22),
+            self.lab.user,
+            self.lab.mirror.file,
+        )
+        file = self.lab.folder / "env-without"
+        write(file, {key: value for key, value in values.items() if key not in names})
+        return {"ENV_FILE": str(file)}
+
+    def run(self, script: str, check: bool = True) -> str:
+        """Run a script as root on the machine and return what it printed."""
+        return self.lab.machine.ssh.run(script, check=check, timeout=600).stdout
+
+    def succeeds(self, script: str) -> bool:
+        """Whether a script run as root on the machine exits with 0."""
+        return self.lab.machine.ssh.run(script, check=False, timeout=600).returncode == 0
+
+    def files(self) -> dict[str, str]:
+        """Return path -> kind, mode, owner, size and time of every file on the root disk."""
+        prune = " -o ".join(f"-path {path}" for path in VOLATILE)
+        listing = self.run(
+            f"find / -xdev \\( {prune} \\) -prune -o -printf '%p\\t%y %m %U:%G %s %T@\\n'"
+        )
+        # A folder's time changes with what is made and removed in it: files tell of both.
+        return {
+            path: facts.rsplit(" ", 2)[0] if facts.startswith("d") else facts
+            for path, _, facts in (line.partition("\t") for line in listing.splitlines())
+        }
+
+    def containers(self) -> dict[str, str]:
+        """Return name -> id and start time of every container."""
+        listing = self.run(
+            "docker ps -aq | xargs -r docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
+        )
+        return dict(line.split(" ", 1) for line in listing.splitlines())
+
+    def unit_starts(self) -> str:
+        """Return when the units of ours and Docker were started."""
+        units = "docker.service ollama.service ollama-docker.socket ollama-docker-guard.service"
+        return self.run(
+            f"systemctl show --timestamp=us -p Id,ActiveEnterTimestamp {units}"
+            " $(systemctl list-units --plain --no-legend 'mnt-*.mount' | cut -d' ' -f1)"
+        )
+
+    def clone(self, folder: str) -> None:
+        """Make a clone of what is committed and changed here on the machine, with an ``.env``
+        that points it at the machine itself."""
+        values = content(self.lab.folder, 22, "root", None)
+        local = {key: value for key, value in values.items() if not key.startswith(("SSH_", "CA_"))}
+        local |= {"WORKSTATION_HOST": "@local", "MIRROR": f"{folder}/mirror.yml"}
+        if "CA_BUNDLE" in values:
+            local["CA_BUNDLE"] = "/etc/ai-workstation/ca-bundle.crt"
+        files = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        archive = self.lab.folder / "clone.tar"
+        subprocess.run(
+            ["tar", "-cf", archive, "-C", REPOSITORY, "-T", "-"], input=files, text=True, check=True
+        )
+        for source, target in (
+            (archive, f"{folder}/clone.tar"),
+            (self.lab.mirror.file, f"{folder}/mirror.yml"),
+        ):
+            self.send(source.read_bytes(), target)
+        self.send(text(local).encode(), f"{folder}/.env")
+        self.run(f"cd {folder} && tar -xf clone.tar && rm clone.tar && chmod 600 .env")
+
+    def send(self, data: bytes, target: str) -> None:
+        """Write a file on the machine, and the folder that it is in."""
+        script = f"mkdir -p $(dirname {target}) && cat > {target}"
+        subprocess.run(
+            [*self.lab.machine.ssh.command(), script], input=data, check=True, timeout=120
+        )
+
+    def faults(self, faults: str) -> None:
+        """Make the mirror serve faults (JSON, see lab/mirror.py); ``{}`` ends them."""
+        (self.lab.mirror.root / "faults.json").write_text(faults)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab, up for the whole session, in a state folder of its own."""
+    made = Lab(REPOSITORY / ".lab" / "test")
+    made.reset()
+    yield made
+    made.down()
+
+
+def _empty_share(lab: Lab) -> None:
+    """Remove what earlier tests left on the share; the server runs on, its port is wired in."""
+    lab.nas.start()
+    for path in lab.nas.data.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Iterator[Workstation]:
+    """A bare machine: no Docker, an empty share."""
+    machine = Workstation(lab)
+    machine.faults("{}")
+    _empty_share(lab)
+    lab.machine.restore(BARE)
+    yield machine
+    machine.faults("{}")
+
+
+@pytest.fixture(scope="session")
+def first_run(lab: Lab) -> Run:
+    """The first run on a bare machine, kept as a checkpoint."""
+    machine = Workstation(lab)
+    _empty_share(lab)
+    lab.machine.restore(BARE)
+    run = machine.pyinfra("deploy.py", "-y")
+    assert run.status == 0, run.error
+    lab.machine.checkpoint(CONVERGED)
+    return run
+
+
+@pytest.fixture
+def converged(lab: Lab, first_run: Run) -> Workstation:
+    """A machine on which the whole deploy has run once."""
+    lab.machine.restore(CONVERGED)
+    return Workstation(lab)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Callable[[], Path]:
+    """Return a function that copies the checkout, for tests that change templates or pins."""
+
+    def copy() -> Path:
+        target = tmp_path / "checkout"
+        ignored = shutil.ignore_patterns(".git", ".venv", ".lab", "__pycache__", ".*_cache")
+        shutil.copytree(REPOSITORY, target, ignore=ignored)
+        return target
+
+    return copy

@@ -1,0 +1,130 @@
+"""Bad input of every kind: one clear sentence, an exit status that says so, no change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import Workstation
+
+
+def test_a_missing_env_file(converged: Workstation, checkout: Callable[[], Path]) -> None:
+    """Without .env and environment, the run says how to make one."""
+    run = converged.pyinfra("deploy.py", "-y", folder=checkout(), environment={"ENV_FILE": ""})
+    assert run.status != 0
+    assert "cp .env.example .env" in run.error
+
+
+def test_a_missing_password(converged: Workstation) -> None:
+    """A missing secret is named, with where to set it, before anything is changed."""
+    before = converged.files()
+    run = converged.pyinfra(
+        "deploy.py", "-y", environment=converged.environment_without("SMB_PASSWORD")
+    )
+    assert run.status != 0
+    assert "SMB_PASSWORD is not set: add it to .env" in run.error
+    assert converged.files() == before
+
+
+def test_an_unknown_key(converged: Workstation, tmp_path: Path) -> None:
+    """A key that does not exist is refused with the nearest that does."""
+    file = tmp_path / "env"
+    file.write_text(converged.lab.env_file.read_text() + "MODELS_PAHT=/vol\n")
+    run = converged.pyinfra("deploy.py", "-y", environment={"ENV_FILE": str(file)})
+    assert run.status != 0
+    assert "MODELS_PAHT" in run.error
+    assert "MODELS_PATH" in run.error
+
+
+def test_an_unreachable_host(converged: Workstation) -> None:
+    """A host that does not answer is one sentence."""
+    run = converged.pyinfra(
+        "deploy.py", "-y", environment={"WORKSTATION_HOST": "127.0.0.1", "SSH_PORT": "1"}
+    )
+    assert run.status != 0
+    assert "Could not connect" in run.error
+    assert "Traceback" not in run.output
+
+
+def test_a_wrong_ssh_key(converged: Workstation, tmp_path: Path) -> None:
+    """A key that the host does not know is one sentence."""
+    key = tmp_path / "key"
+    os.system(f"ssh-keygen -q -t ed25519 -N '' -f {key}")
+    run = converged.pyinfra("deploy.py", "-y", environment={"SSH_KEY": str(key)})
+    assert run.status != 0
+    assert "Authentication error" in run.error
+    assert "Traceback" not in run.output
+
+
+def test_a_limit_that_matches_nothing(converged: Workstation) -> None:
+    """Zero hosts are an error."""
+    run = converged.pyinfra("deploy.py", "-y", "--limit", "nobody")
+    assert run.status != 0
+    assert "leaves no host" in run.output or "No host" in run.output
+
+
+def test_an_unreadable_pins_file(converged: Workstation, checkout: Callable[[], Path]) -> None:
+    """A pins.yml that is not YAML is named with its line."""
+    copy = checkout()
+    (copy / "pins.yml").write_text("images:\n  comfyui: {name: [\n")
+    run = converged.pyinfra("deploy.py", "-y", folder=copy)
+    assert run.status != 0
+    assert "pins.yml" in run.error
+    assert "Traceback" not in run.output
+
+
+@pytest.mark.parametrize("task", ["tasks/smb.py", "deploy.py"])
+def test_a_wrong_password_for_the_share(bare: Workstation, task: str) -> None:
+    """The server's own answer is shown, and a bare machine stays bare."""
+    before = bare.files()
+    run = bare.pyinfra(task, "-y", environment={"SMB_PASSWORD": "wrong"})
+    assert run.status != 0
+    assert "STATUS_LOGON_FAILURE" in run.output
+    assert "SMB_PASSWORD" in run.output
+    assert "Traceback" not in run.output
+    assert bare.files() == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [('{"tamper": true}', "has the sha256"), ('{"truncate": 1000}', "cannot be downloaded")],
+    ids=["tampered", "truncated"],
+)
+def test_a_bad_archive_of_ollama(bare: Workstation, fault: str, said: str) -> None:
+    """A damaged archive is refused before anything is replaced; the next run converges."""
+    bare.faults(f'{{"/github.com/ollama/": {fault}}}')
+    run = bare.pyinfra("tasks/ollama.py", "-y")
+    assert run.status != 0
+    assert said in run.output
+    assert not bare.succeeds("test -e /usr/local/bin/ollama")
+    assert bare.run("ls -A /opt/ollama") == ""
+    bare.faults("{}")
+    assert bare.pyinfra("tasks/ollama.py", "-y").status == 0
+    assert bare.succeeds("curl -sf http://127.0.0.1:11434/api/version")
+
+
+def test_a_tampered_package(bare: Workstation) -> None:
+    """apt refuses a package that is not what the signed index says; it is not installed."""
+    bare.faults('{"/nvidia.github.io/libnvidia-container/stable/deb/amd64/lib": {"tamper": true}}')
+    run = bare.pyinfra("tasks/nvidia.py", "-y")
+    assert run.status != 0
+    assert "Hash Sum mismatch" in run.output or "unexpected size" in run.output
+    assert not bare.succeeds("dpkg -s libnvidia-container1")
+
+
+def test_a_repository_signed_by_somebody_else(
+    bare: Workstation, checkout: Callable[[], Path]
+) -> None:
+    """A key whose fingerprint is not the pinned one is not trusted."""
+    copy = checkout()
+    mirror = copy / "mirror.yml"
+    text = bare.lab.mirror.file.read_text()
+    fingerprint = next(line for line in text.splitlines() if "fingerprint" in line).split()[-1]
+    mirror.write_text(text.replace(fingerprint, "0" * 40))
+    run = bare.pyinfra("tasks/nvidia.py", "-y", folder=copy, environment={"MIRROR": str(mirror)})
+    assert run.status != 0
+    assert "has the fingerprint" in run.output
+    assert not bare.succeeds("ls /usr/share/keyrings/nvidia-container-toolkit.gpg")

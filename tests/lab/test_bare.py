@@ -1,0 +1,52 @@
+"""What runs do to a bare machine."""
+
+from __future__ import annotations
+
+from lab.nas import PASSWORD
+from tests.lab.conftest import Workstation
+
+
+def test_a_dry_run_lists_what_would_come_and_changes_nothing(bare: Workstation) -> None:
+    """`--dry --diff` on a bare machine exits 0, names every area, and leaves no trace."""
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "--dry", "--diff")
+    assert run.status == 0, run.error
+    for expected in (
+        "package docker.io",
+        '+  "live-restore": true',
+        "nvidia-container-toolkit=1.20.0-1",
+        "Ollama 0.32.15",
+        "/vol/service/cw/storage-models/models/checkpoints",
+        "+//192.168.0.6/ki_Daten /mnt/ki_Daten cifs",
+        "dhoch3: build dhoch3/fooocus:",
+        "dhoch3: create comfyui",
+        "proxy: create traefik",
+    ):
+        assert expected in run.output
+    assert bare.files() == before
+
+
+def test_ollama_alone(bare: Workstation) -> None:
+    """tasks/ollama.py needs no other task; its second run changes nothing."""
+    run = bare.pyinfra(
+        "tasks/ollama.py", "-y", environment=bare.environment_without("SMB_PASSWORD")
+    )
+    assert run.status == 0, run.error
+    assert '"version"' in bare.run("curl -sf http://127.0.0.1:11434/api/version")
+    assert "172.17.0.1:11434" in bare.run("ss -Hltn")
+    assert not bare.succeeds("curl -s --max-time 3 http://192.168.0.15:11434/")
+    assert bare.pyinfra("tasks/ollama.py", "-y").changed == []
+
+
+def test_smb_alone(bare: Workstation) -> None:
+    """tasks/smb.py needs no other task: the share is mounted, guarded, with its folders."""
+    run = bare.pyinfra("tasks/smb.py", "-y")
+    assert run.status == 0, run.error
+    assert "//192.168.0.6/ki_Daten" in bare.run("findmnt -n -o SOURCE,OPTIONS /mnt/ki_Daten")
+    folders = {"ComfyUI", "Fooocus", "Forge", "InvokeAI", "FluxGym", "AIToolkit"}
+    assert {path.name for path in bare.lab.nas.data.iterdir()} >= folders
+    assert bare.run("stat -c '%a %U' /etc/ai-workstation/smb-ki_Daten.credentials") == "600 root\n"
+    assert PASSWORD not in run.output
+    assert bare.pyinfra("tasks/smb.py", "-y").changed == []
+    bare.run("umount /mnt/ki_Daten")
+    assert not bare.succeeds("touch /mnt/ki_Daten/lost")

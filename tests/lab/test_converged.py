@@ -1,0 +1,128 @@
+"""What runs do to a machine that is as it should be, or nearly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.lab.conftest import Run, Workstation
+
+SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", "dockge")
+
+
+def test_the_first_run_proves_itself(first_run: Run) -> None:
+    """A bare machine is provisioned by one run, at whose end every check holds."""
+    assert first_run.status == 0
+    assert "FAILED" not in first_run.output
+    for service in SERVICES:
+        assert f"dhoch3/{service} answers on" in first_run.output
+
+
+def test_a_second_run_changes_nothing(converged: Workstation) -> None:
+    """No operation changes; containers keep their ids and start times, units their start."""
+    containers, units = converged.containers(), converged.unit_starts()
+    run = converged.pyinfra("deploy.py", "-y")
+    assert run.status == 0, run.error
+    assert run.operations > 20
+    assert run.changed == []
+    assert converged.containers() == containers
+    assert converged.unit_starts() == units
+
+
+def test_services_answer_from_outside(converged: Workstation) -> None:
+    """The proxy, reached from outside the machine, routes by name."""
+    import requests
+
+    port = converged.lab.machine.port(80)
+    for service in SERVICES:
+        answer = requests.get(
+            f"http://127.0.0.1:{port}/", headers={"Host": f"{service}.localhost"}, timeout=60
+        )
+        assert answer.status_code == 200, service
+    unknown = requests.get(
+        f"http://127.0.0.1:{port}/", headers={"Host": "nobody.localhost"}, timeout=60
+    )
+    assert unknown.status_code == 404
+
+
+def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> None:
+    """A stopped container, an edited unit, a lost fstab line and a wrong mode: one run heals
+    these and leaves the rest."""
+    before = converged.containers()
+    converged.run(
+        "docker stop dhoch3-fooocus-1;"
+        "echo '# edited' >> /etc/systemd/system/ollama-docker.service;"
+        "sed -i /ki_Daten/d /etc/fstab;"
+        "chmod 700 /vol/service/cw/storage-models/models/loras"
+    )
+    run = converged.pyinfra("deploy.py", "-y")
+    assert run.status == 0, run.error
+    assert {name.rpartition("| ")[2] for name in run.changed} == {
+        "Units of Ollama",
+        "Ollama runs",
+        "Folders of the model store",
+        "//192.168.0.6/ki_Daten on /mnt/ki_Daten",
+        "Services of dhoch3",
+    }
+    after = converged.containers()
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert changed == {"/dhoch3-fooocus-1"}
+    assert converged.run("grep -c ki_Daten /etc/fstab") == "1\n"
+    assert "edited" not in converged.run("cat /etc/systemd/system/ollama-docker.service")
+
+
+def test_acceptance_notices_a_service_that_is_gone(converged: Workstation) -> None:
+    """Acceptance fails, and names what is wrong, when a promise does not hold."""
+    converged.run("docker stop dhoch3-forge-1")
+    run = converged.pyinfra("tasks/acceptance.py", "-y")
+    assert run.status != 0
+    failed = [line for line in run.output.splitlines() if line.startswith("FAILED")]
+    assert failed
+    assert all("forge" in line for line in failed)
+
+
+def test_a_service_is_added_and_removed_by_its_template_alone(
+    converged: Workstation, checkout: Callable[[], Path]
+) -> None:
+    """An eighth service needs its Compose block and its Dockerfile folder, nothing else."""
+    copy = checkout()
+    stack = copy / "templates" / "stacks" / "dhoch3"
+    compose = stack / "compose.yaml.j2"
+    original = compose.read_text()
+    block = (Path(__file__).parent / "eighth_service.yaml.j2").read_text()
+    compose.write_text(original.replace("services:\n", f"services:\n{block}", 1))
+    (stack / "hello").mkdir()
+    (stack / "hello" / "Dockerfile.j2").write_text(
+        'FROM {{ built("base") }}\nWORKDIR /srv\nRUN echo hello > index.html\n'
+        "USER {{ settings.service_uid }}:{{ settings.service_gid }}\n"
+        'CMD ["python3", "-m", "http.server", "8000"]\n'
+    )
+    before = converged.containers()
+    added = converged.pyinfra(
+        "tasks/smb.py", "tasks/stacks.py", "tasks/acceptance.py", "-y", folder=copy
+    )
+    assert added.status == 0, added.error
+    for check in ("is healthy", "answers on", "writes outputs", "reads models"):
+        assert f"dhoch3/hello {check}" in added.output
+    assert (converged.lab.nas.data / "Hello").is_dir()
+    assert converged.run("stat -c '%a %u' /srv/hello") == "750 2000\n"
+    now = converged.containers()
+    assert {name: now[name] for name in before} == before
+
+    compose.write_text(original)
+    removed = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
+    assert removed.status == 0, removed.error
+    assert converged.containers() == before
+    code = converged.run(
+        "curl -s -o /dev/null -w '%{http_code}' -H 'Host: hello.localhost' http://127.0.0.1/"
+    )
+    assert code == "404"
+
+
+def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None:
+    """On the machine itself, `./provision` from a clone makes its environment and agrees that
+    nothing is to be changed."""
+    converged.clone("/root/clone")
+    run = Run(0, converged.run("cd /root/clone && ./provision -y 2>&1"))
+    assert run.operations > 20, run.output[-3000:]
+    assert run.changed == []
