@@ -203,7 +203,8 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         started = time.monotonic()
         parts = urlsplit(self.path)
-        path, body = unquote(parts.path), self._body()
+        # apt asks a flat repository for /amd64/./file.
+        path, body = unquote(parts.path).replace("/./", "/"), self._body()
         fault = faults(self.mirror.root, path)
         time.sleep(float(fault.get("delay", 0)))
         if "status" in fault:

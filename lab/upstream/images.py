@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,9 @@ class Image:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-def build(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
+def build(
+    root: Path, cache: Path, pins: dict[str, Any], tell: Callable[[str], None]
+) -> dict[str, Any]:
     """Write every image to ``root``; return the pins overlay ``{key: {name, tag, digest}}``.
 
     ``pins`` is the project's ``images`` section; a key it lacks gets its default.
@@ -67,9 +69,9 @@ def build(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
         **{k: (v["name"], str(v["tag"])) for k, v in pins.items() if k in DEFAULTS},
     }
     overlay = {}
-    for key, image in _images(cache, {key: tag for key, (_, tag) in names.items()}).items():
-        name, tag = names[key]
-        digest = store(root / "registry", name, tag, image)
+    for key, (name, tag) in names.items():
+        tell(f"image {name}:{tag}")
+        digest = store(root / "registry", name, tag, _image(key, cache, tag))
         overlay[key] = {"name": name, "tag": tag, "digest": digest}
     return overlay
 
@@ -77,7 +79,7 @@ def build(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
 def build_older(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
     """Write an older release of one image, for tests of an upgrade; return its pin."""
     name = str(pins.get("dockge", {}).get("name") or DEFAULTS["dockge"][0])
-    image = _dockge_image(contents.minimal(cache), cache, OLDER_DOCKGE)
+    image = _image("dockge", cache, OLDER_DOCKGE)
     digest = store(root / "registry", name, OLDER_DOCKGE, image)
     return {"dockge": {"name": name, "tag": OLDER_DOCKGE, "digest": digest}}
 
@@ -89,7 +91,7 @@ def store(registry: Path, name: str, tag: str, image: Image) -> str:
             "architecture": "amd64",
             "os": "linux",
             "created": "2026-01-01T00:00:00Z",
-            "config": {"Env": [_PATH], **image.config},
+            "config": image.config,
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in image.layers]},
             "history": [
                 {"created": "2026-01-01T00:00:00Z", "created_by": "lab"} for _ in image.layers
@@ -126,70 +128,68 @@ def _blob(registry: Path, data: bytes) -> str:
     return f"sha256:{digest}"
 
 
-def _images(cache: Path, tags: dict[str, str]) -> dict[str, Image]:
+def _image(key: str, cache: Path, tag: str) -> Image:
+    """Return one image of DEFAULTS, with the layers made or taken from the cache."""
+    if key == "uv":
+        return Image(
+            [contents.uv(cache, tag)], {"Entrypoint": ["/uv"], "WorkingDir": "/io", "Env": [_PATH]}
+        )
     minimal = contents.minimal(cache)
-    shell = {"Cmd": ["bash"]}
-    return {
-        "gpu_probe": Image([minimal], shell),
-        "python": Image(
-            [minimal, contents.python(cache)],
-            {"Cmd": ["python3"], "Env": [_PATH, "LANG=C.UTF-8", "PYTHON_VERSION=3.11.2"]},
-        ),
-        "node": Image(
-            [minimal, contents.node(cache)],
-            {"Cmd": ["node"], "Env": [_PATH, f"NODE_VERSION={contents.NODE_VERSION}"]},
-        ),
-        "uv": Image([contents.uv(cache, tags["uv"])], {"Entrypoint": ["/uv"], "WorkingDir": "/io"}),
-        "traefik": Image(
-            [minimal, contents.traefik(cache, tags["traefik"])],
-            {"Entrypoint": ["/entrypoint.sh"], "Cmd": ["traefik"], "ExposedPorts": {"80/tcp": {}}},
-        ),
-        "comfyui": Image(
-            [minimal, contents.comfyui(cache)],
-            {
-                "Cmd": ["bash", "/runner-scripts/entrypoint.sh"],
-                "WorkingDir": "/root",
-                "Env": [_PATH, "CLI_ARGS="],
-                "ExposedPorts": {"8188/tcp": {}},
-            },
-        ),
-        "invokeai": Image(
-            [minimal, contents.invokeai(cache)],
-            {
-                "Entrypoint": ["/opt/invokeai/docker-entrypoint.sh"],
-                "Cmd": ["invokeai-web"],
-                "Env": [
-                    _PATH,
-                    "INVOKEAI_ROOT=/invokeai",
-                    "INVOKEAI_HOST=0.0.0.0",
-                    "INVOKEAI_PORT=9090",
-                    "CONTAINER_UID=1000",
-                    "CONTAINER_GID=1000",
-                    f"INVOKEAI_VERSION={tags['invokeai'].strip('v').partition('-')[0]}",
-                ],
-                "WorkingDir": "/opt/invokeai",
-            },
-        ),
-        "dockge": _dockge_image(minimal, cache, tags["dockge"]),
-    }
+    if key == "python":
+        environment = [_PATH, "LANG=C.UTF-8", "PYTHON_VERSION=3.11.2"]
+        layers = [minimal, contents.python(cache)]
+        return Image(layers, {"Cmd": ["python3"], "Env": environment})
+    if key == "node":
+        environment = [_PATH, f"NODE_VERSION={contents.NODE_VERSION}"]
+        return Image([minimal, contents.node(cache)], {"Cmd": ["node"], "Env": environment})
+    if key == "traefik":
+        entrypoint = {"Entrypoint": ["/entrypoint.sh"], "Cmd": ["traefik"]}
+        config = {**entrypoint, "Env": [_PATH], "ExposedPorts": {"80/tcp": {}}}
+        return Image([minimal, contents.traefik(cache, tag)], config)
+    if key == "comfyui":
+        return Image([minimal, contents.comfyui(cache)], _COMFYUI)
+    if key == "invokeai":
+        version = tag.strip("v").partition("-")[0]
+        environment = [*_INVOKEAI["Env"], f"INVOKEAI_VERSION={version}"]
+        return Image([minimal, contents.invokeai(cache)], {**_INVOKEAI, "Env": environment})
+    if key == "dockge":
+        environment = [*_DOCKGE["Env"], f"DOCKGE_VERSION={tag}"]
+        return Image([minimal, contents.dockge(cache)], {**_DOCKGE, "Env": environment})
+    return Image([minimal], {"Cmd": ["bash"], "Env": [_PATH]})
 
 
-def _dockge_image(minimal: Layer, cache: Path, version: str) -> Image:
-    return Image(
-        [minimal, contents.dockge(cache)],
-        {
-            "Cmd": ["python3", "/app/dockge.py"],
-            "WorkingDir": "/app",
-            "Env": [_PATH, "UV_USE_IO_URING=0", f"DOCKGE_VERSION={version}"],
-            "ExposedPorts": {"5001/tcp": {}},
-            "Volumes": {"/app/data": {}},
-            # As in louislam/dockge docker/Dockerfile: the first probe may take a minute.
-            "Healthcheck": {
-                "Test": ["CMD-SHELL", "extra/healthcheck"],
-                "Interval": 60 * _SECOND,
-                "Timeout": 30 * _SECOND,
-                "StartPeriod": 60 * _SECOND,
-                "Retries": 5,
-            },
-        },
-    )
+# As in the upstreams' Dockerfiles.
+_COMFYUI: dict[str, Any] = {
+    "Cmd": ["bash", "/runner-scripts/entrypoint.sh"],
+    "WorkingDir": "/root",
+    "Env": [_PATH, "CLI_ARGS="],
+    "ExposedPorts": {"8188/tcp": {}},
+}
+_INVOKEAI: dict[str, Any] = {
+    "Entrypoint": ["/opt/invokeai/docker-entrypoint.sh"],
+    "Cmd": ["invokeai-web"],
+    "WorkingDir": "/opt/invokeai",
+    "Env": [
+        _PATH,
+        "INVOKEAI_ROOT=/invokeai",
+        "INVOKEAI_HOST=0.0.0.0",
+        "INVOKEAI_PORT=9090",
+        "CONTAINER_UID=1000",
+        "CONTAINER_GID=1000",
+    ],
+}
+_DOCKGE: dict[str, Any] = {
+    "Cmd": ["python3", "/app/dockge.py"],
+    "WorkingDir": "/app",
+    "Env": [_PATH, "UV_USE_IO_URING=0"],
+    "ExposedPorts": {"5001/tcp": {}},
+    "Volumes": {"/app/data": {}},
+    # Without a start_interval of Compose's the first probe comes after a minute.
+    "Healthcheck": {
+        "Test": ["CMD-SHELL", "extra/healthcheck"],
+        "Interval": 60 * _SECOND,
+        "Timeout": 30 * _SECOND,
+        "StartPeriod": 60 * _SECOND,
+        "Retries": 5,
+    },
+}

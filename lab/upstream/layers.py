@@ -132,10 +132,14 @@ def from_files(name: str, cache: Path, tar: Tar) -> Layer:
 
 
 def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
-    """Return an uncompressed tar of Debian bookworm with ``packages``, made by mmdebstrap."""
+    """Return an uncompressed tar of Debian bookworm with ``packages``, made by mmdebstrap.
+
+    The environment's DEBIAN_MIRROR says from where. Raises LabError.
+    """
     wanted = f"{name}-{key_of(*packages, _RECIPE)}"
 
     def make(target: Path) -> None:
+        mirror = os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian"
         command = [
             "mmdebstrap",
             "--quiet",
@@ -147,7 +151,7 @@ def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "bookworm",
             str(target),
-            "http://deb.debian.org/debian",
+            mirror,
         ]
         if shutil.which("mmdebstrap") is None:
             raise LabError("mmdebstrap is missing: apt install mmdebstrap")
