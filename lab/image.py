@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ PACKAGES = [
     *("openssh-server", "sudo", "ca-certificates", "iproute2", "iputils-ping", "netbase"),
     *("kmod", "less", "procps", "python3", "gpg", "curl", "e2fsprogs"),
 ]
+KEPT_SECONDS = 30 * 24 * 3600
 HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: they run, they do not stay
 
 
@@ -57,13 +59,14 @@ class Image:
 def ensure() -> Image:
     """Return the image, built first if the cache lacks it (about a minute, needs root or sudo)."""
     files = guest_files()
-    mirror = os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian"
+    mirror = (os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian").rstrip("/")
     image = Image(cache() / "images" / input_hash(files, mirror))
-    if image.folder.exists():
-        return image
-    with _locked():
-        if not image.folder.exists():
-            _build(image, files, mirror)
+    if not image.folder.exists():
+        with _locked():
+            if not image.folder.exists():
+                _forget_old_images()
+                _build(image, files, mirror)
+    os.utime(image.folder)
     return image
 
 
@@ -96,7 +99,7 @@ def input_hash(files: Mapping[str, tuple[int, bytes]], mirror: str) -> str:
     """Return 16 hex digits that change with whatever the image is made of."""
     listing = [[name, mode, _sha256(data)] for name, (mode, data) in sorted(files.items())]
     script = _sha256((GUEST / "customize.sh").read_bytes())
-    recipe = [SUITE, SIZE, PACKAGES, mirror, script, listing]
+    recipe = [SUITE, SIZE, sorted(PACKAGES), mirror, script, listing]
     return _sha256(json.dumps(recipe).encode())[:16]
 
 
@@ -105,7 +108,7 @@ def sources(mirror: str) -> list[str]:
     return [
         f"deb {mirror} {SUITE} main",
         f"deb {mirror} {SUITE}-updates main",
-        f"deb {mirror.rstrip('/')}-security {SUITE}-security main",
+        f"deb {mirror}-security {SUITE}-security main",
     ]
 
 
@@ -146,6 +149,13 @@ def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) ->
     _root(["chown", "-R", f"{os.getuid()}:{os.getgid()}", str(work)], "owner of the image")
     (work / "initrd").chmod(0o644)
     work.rename(image.folder)
+
+
+def _forget_old_images() -> None:
+    """Remove images that no lab was started from for a month."""
+    for folder in (cache() / "images").glob("*"):
+        if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root(command: list[str], title: str) -> None:

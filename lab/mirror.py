@@ -83,6 +83,8 @@ class Mirror:
             return error(404, "not in this mirror")
         if path in ("/v2/", "/v2"):
             return Reply(body=b"{}", content_type="application/json")
+        if path in ("/", "/npm/", "/npm/-/ping"):
+            return Reply(body=b"{}", content_type="application/json")
         if match := _V2.match(path):
             return self._registry(**match.groupdict())
         if path.startswith("/pypi/"):

@@ -19,7 +19,6 @@ from typing import Any
 
 from lab import progress
 from lab.control import Lab
-from lab.errors import LabError
 from lab.machine import HTTP_PORT
 from lab.paths import REPOSITORY
 from lab.progress import console
@@ -102,13 +101,10 @@ def tell(lab: Lab) -> None:
 
 def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, str]:
     """Run pyinfra, its log shown as it comes; return its exit code and standard output."""
-    pyinfra = Path(sys.executable).with_name("pyinfra")
-    if not pyinfra.exists():
-        raise LabError("pyinfra is missing beside this Python; `./provision lab` installs it")
     with (
         progress.step(title) as running,
         subprocess.Popen(
-            [str(pyinfra), "inventory.py", *arguments],
+            [sys.executable, "-m", "pyinfra", "inventory.py", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -121,7 +117,9 @@ def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, 
         assert process.stdout is not None
         assert process.stderr is not None
         collected: list[str] = []
-        reader = threading.Thread(target=lambda: collected.append(process.stdout.read()))  # type: ignore[union-attr]
+        reader = threading.Thread(
+            target=lambda pipe: collected.append(pipe.read()), args=(process.stdout,)
+        )
         reader.start()
         for line in process.stderr:
             if line.strip():

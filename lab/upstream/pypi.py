@@ -102,7 +102,12 @@ def build(root: Path, cache: Path, sources: Iterable[Path]) -> None:
 
 
 def index(folder: Path, name: str) -> str:
-    """Return the PEP 503 page of a package, or "" when the mirror does not have it."""
+    """Return the PEP 503 page of a package, or "" when the mirror does not have it.
+
+    An empty name gives the page of all packages.
+    """
+    if not name:
+        return _root(folder)
     wanted = normalize(name)
     real = [
         path
@@ -119,6 +124,13 @@ def index(folder: Path, name: str) -> str:
     )
     title = f"<!DOCTYPE html><html><head><title>Links for {escape(wanted)}</title></head><body>\n"
     return f"{title}{links}</body></html>\n" if links else ""
+
+
+def _root(folder: Path) -> str:
+    real = {normalize(path.name.split("-")[0]) for path in (folder / "files").glob("*.whl")}
+    names = sorted(real | set(_pins(folder)))
+    links = "".join(f'<a href="/pypi/simple/{name}/">{name}</a><br>\n' for name in names)
+    return f"<!DOCTYPE html><html><body>\n{links}</body></html>\n"
 
 
 def file(folder: Path, name: str) -> bytes | Path | None:

@@ -130,6 +130,11 @@ def test_a_delayed_answer_comes_late(client: Client, file: bytes) -> None:
     assert time.monotonic() - started >= 0.3
 
 
+@pytest.mark.parametrize("path", ["/", "/v2/", "/pypi/simple/", "/npm/"])
+def test_every_service_answers_at_its_root(client: Client, path: str) -> None:
+    assert client.get(path).status == client.get(path, "HEAD").status == 200
+
+
 def test_a_fault_finds_a_path_with_a_dot_in_it(client: Client, file: bytes) -> None:
     client.fault("/example.org/dir/a b", status=503)
     assert client.get("/example.org/dir/./a%20b.tar.zst").status == 503
