@@ -57,7 +57,11 @@ class Mirror:
         for folder in (self.root, store):
             folder.mkdir(parents=True, exist_ok=True)
         description = upstream.build(
-            self.root, store, tell=lambda line: setattr(running, "detail", line)
+            self.root,
+            store,
+            # With the port: an insecure registry without one is first tried on 443.
+            address=f"{MIRROR_ADDRESS}:80",
+            tell=lambda line: setattr(running, "detail", line),
         )
         self.file.write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
@@ -148,6 +152,8 @@ class Lab:
     def _upstreams(self) -> list[Upstream]:
         return [
             Upstream(MIRROR_ADDRESS, 80, self.mirror.port),
+            # Docker tries HTTPS first with a registry that is declared insecure.
+            Upstream(MIRROR_ADDRESS, 443, None),
             Upstream(nas.ADDRESS, 445, self.nas.port),
         ]
 

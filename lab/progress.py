@@ -22,12 +22,17 @@ HEARTBEAT_SECONDS = 5.0
 
 @dataclass
 class Step:
-    """A running step. `detail` is what it does at present, shown while it lasts."""
+    """A running step.
+
+    + detail: what it does at present, shown while it lasts
+    + failed: set by the body to end the step as failed without an exception
+    """
 
     title: str
     started: float = field(default_factory=time.monotonic)
     detail: str = ""
     spoke: float = 0.0
+    failed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -56,9 +61,13 @@ def step(title: str) -> Iterator[Step]:
     try:
         yield running
     except BaseException:
-        _end(thread, ended, f"[red]failed[/] {escape(running.title)} after {running.seconds:.1f} s")
+        running.failed = True
         raise
-    _end(thread, ended, f"[green]ok[/] {escape(running.title)}  [dim]{running.seconds:.1f} s[/]")
+    finally:
+        ended.set()
+        thread.join()
+        mark = "[red]failed[/]" if running.failed else "[green]ok[/]"
+        console.print(f"{mark} {escape(running.title)}  [dim]{running.seconds:.1f} s[/]")
 
 
 @contextlib.contextmanager
@@ -93,12 +102,6 @@ def run(command: Sequence[str], running: Step) -> None:
     if process.returncode:
         end = "\n".join(lines[-20:])
         raise LabError(f"{command[0]} failed with exit code {process.returncode}:\n{end}")
-
-
-def _end(thread: threading.Thread, ended: threading.Event, line: str) -> None:
-    ended.set()
-    thread.join()
-    console.print(line)
 
 
 def _spin(running: Step, ended: threading.Event) -> None:

@@ -125,6 +125,7 @@ def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, 
             if line.strip():
                 running.tell(line.rstrip())
         reader.join()
+        running.failed = process.wait() != 0
     return process.returncode, "".join(collected)
 
 

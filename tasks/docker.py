@@ -1,7 +1,5 @@
 """Docker Engine, Compose plugin and Buildx; log rotation; the mirror's registry."""
 
-from typing import Any
-
 from pyinfra import host
 
 from workstation import context
@@ -18,17 +16,19 @@ packages.installed(
     packages=["ca-certificates", "curl", "gpg", "git"],
 )
 
-wanted: dict[str, Any] = {
-    "log-driver": "json-file",
-    "log-opts": {"max-size": "10m", "max-file": "3"},
-    # Containers run on while the Engine restarts.
-    "live-restore": True,
-}
-if mirror.registry and mirror.insecure:
-    wanted["insecure-registries"] = [mirror.registry]
+registries = [mirror.registry] if mirror.registry and mirror.insecure else []
 
 # Before the Engine, so that its first start already has them.
-docker.daemon_config(name="Docker Engine's configuration", wanted=wanted)
+docker.daemon_config(
+    name="Docker Engine's configuration",
+    wanted={"insecure-registries": registries} if registries else {},
+    defaults={
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+        # Containers run on while the Engine restarts.
+        "live-restore": True,
+    },
+)
 
 release = machine.system.os_release
 docker.engine(

@@ -20,9 +20,19 @@ echo "HTTP $code"
 [ "$code" -ge 200 ] && [ "$code" -lt 400 ]
 """
 
+# The handshake of RFC 6455; curl then waits for frames until its time is up.
+_WEBSOCKET = """
+code=$(curl -s -o /dev/null -w '%{http_code}' --http1.1 --max-time 5 -H "Host: $1" \\
+  -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \\
+  -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "http://127.0.0.1:$2$3")
+echo "HTTP $code"
+[ "$code" = 101 ]
+"""
+
 _GPU = 'docker exec "$1" nvidia-smi --query-gpu=name,compute_cap,memory.total --format=csv,noheader'
 
 _READ_ONLY = """
+docker exec "$1" test -d "$2" || { echo "$2 is not there"; exit 1; }
 count=$(docker exec "$1" sh -c 'ls -1 "$1" | wc -l' sh "$2") || exit 1
 if docker exec "$1" sh -c ': > "$1/.acceptance"' sh "$2" 2>/dev/null; then
   docker exec "$1" rm -f "$2/.acceptance"
@@ -95,7 +105,7 @@ def service_probes(
     + state: the project on the host; a service without a container has no probe inside it
     + token: random text of this run, part of the names of test files
     """
-    containers = {container.service: container.id for container in state.containers}
+    containers = {name: container.id for name, container in state.by_service().items()}
     for service in stack.running:
         yield from _route_probes(stack.name, service, settings)
         if service.name in containers:
@@ -111,6 +121,13 @@ def _route_probes(stack: str, service: Service, settings: Settings) -> Iterator[
             _HTTP,
             (service.host, str(settings.proxy_http_port), service.probe),
             "read its log and the proxy's: `docker logs`; Traefik hides what is not healthy",
+        )
+    if service.host and service.websocket:
+        yield Probe(
+            f"{stack}/{service.name} takes websockets",
+            _WEBSOCKET,
+            (service.host, str(settings.proxy_http_port), service.websocket),
+            "look for a middleware of the proxy that buffers or compresses",
         )
 
 
@@ -167,7 +184,7 @@ def host_probes(settings: Settings) -> Iterator[Probe]:
 
 def health_findings(stack: Stack, state: ProjectState) -> Iterator[Finding]:
     """Yield whether each service has one container that runs and is healthy."""
-    containers = {container.service: container for container in state.containers}
+    containers = state.by_service()
     for service in stack.running:
         container = containers.get(service.name)
         seen = "no container"
@@ -185,11 +202,13 @@ def health_findings(stack: Stack, state: ProjectState) -> Iterator[Finding]:
 
 def outputs(stacks: Iterable[Stack], settings: Settings) -> list[tuple[str, str]]:
     """Return ``(service, folder on the share)`` of each mount that outputs are written to."""
-    prefix = settings.smb_mount + "/"
     return [
-        (f"{stack.name}/{service.name}", mount.source.removeprefix(prefix))
+        (
+            f"{stack.name}/{service.name}",
+            mount.source.removeprefix(settings.smb_mount).strip("/") or ".",
+        )
         for stack in stacks
         for service in stack.running
         for mount in service.mounts
-        if not mount.read_only and mount.source.startswith(prefix)
+        if not mount.read_only and is_below(mount.source, settings.smb_mount)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from workstation.errors import UserError
@@ -31,6 +32,11 @@ def escape(text: str) -> str:
     return text
 
 
+def unescape(text: str) -> str:
+    """Return a field of fstab as it is meant: the opposite of :func:`escape`."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
 def parse(line: str) -> Entry | None:
     """Return the entry of a line, None for a comment, a blank or a malformed line."""
     fields = line.split()
@@ -54,7 +60,7 @@ def with_entry(text: str, wanted: Entry) -> str:
     placed = False
     for line in lines:
         entry = parse(line)
-        if entry is None or entry.target != wanted.target:
+        if entry is None or entry.target.rstrip("/") != wanted.target:
             result.append(line)
             continue
         if entry.kind not in ("cifs", "smb3"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from workstation.daemon_json import DaemonJsonError, merge
-from workstation.facts.docker import EngineState
-from workstation.facts.machine import MachineState
-from workstation.facts.nvidia import GpuState
 from workstation.findings import Finding
 from workstation.settings import Settings
+
+if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.docker import EngineState
+    from workstation.facts.machine import MachineState
+    from workstation.facts.nvidia import GpuState
 
 # Docker, the toolkit and Ollama's release are tried there; SERVICES of other systems differ.
 _SYSTEMS = {"ubuntu": ("24.04",), "debian": ("13",)}

@@ -41,6 +41,12 @@ class ProjectState:
     networks: tuple[str, ...] = ()
     error: str = ""
 
+    def by_service(self) -> dict[str, Container]:
+        """Return the container of each service, those of ``docker compose run`` left out."""
+        return {
+            container.service: container for container in self.containers if not container.oneoff
+        }
+
     def image_id(self, reference: str) -> str:
         """Return the id of an image that is on the host, empty for one that is not."""
         return self.images.get(familiar(reference), "")
@@ -54,7 +60,7 @@ def familiar(reference: str) -> str:
     if digest:
         head, slash, last = name.rpartition("/")
         return f"{head}{slash}{last.partition(':')[0]}@{digest}"
-    return name
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 @dataclass(frozen=True)

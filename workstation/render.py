@@ -15,6 +15,7 @@ suffix, the rest is copied. Templates see:
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,10 +109,15 @@ class StackRenderer:
             )
         compose = self._render_file(self._root / "compose.yaml.j2")
         rendered = {"compose.yaml": compose}
+        for file in sorted(file for file in self._root.iterdir() if file.is_file()):
+            rendered.setdefault(file.name.removesuffix(".j2"), self._content(file))
         for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
         return RenderedStack(parse(compose.decode(), self._folder), self._folder, rendered)
+
+    def _content(self, path: Path) -> bytes:
+        return self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
 
     def _render_file(self, path: Path) -> bytes:
         template = path.relative_to(self._root.parent).as_posix()
@@ -121,8 +127,14 @@ class StackRenderer:
             raise StackError(
                 f"templates/stacks/{error.name}, line {error.lineno}: {error.message}."
             ) from error
+        except jinja2.TemplateNotFound as error:
+            raise StackError(
+                f"templates/stacks/{template} uses {error}, which is missing."
+            ) from error
         except jinja2.UndefinedError as error:
-            raise StackError(f"templates/stacks/{template}: {error.message}.") from error
+            raise StackError(
+                f"templates/stacks/{template}, line {_line(error)}: {error.message}."
+            ) from error
 
     def _render_folder(self, name: str) -> dict[str, bytes]:
         """Return the files of one service's folder by their path in it."""
@@ -134,9 +146,7 @@ class StackRenderer:
                 raise StackError(f"Images of {self._name} are built from each other: {name}.")
             self._rendering.append(name)
             self._folders[name] = {
-                path.relative_to(root).as_posix().removesuffix(".j2"): (
-                    self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
-                )
+                path.relative_to(root).as_posix().removesuffix(".j2"): self._content(path)
                 for path in sorted(root.rglob("*"))
                 if path.is_file()
             }
@@ -163,6 +173,14 @@ class StackRenderer:
             raise jinja2.UndefinedError(f"pins.yml has no source {key}")
         pin = self._pins.sources[key]
         return f"{self._mirror.url(pin.url)}#{pin.commit}"
+
+
+def _line(error: Exception) -> int:
+    """Return the line of the innermost template that an error went through; 0 for none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next(
+        (frame.lineno or 0 for frame in reversed(frames) if frame.filename.endswith(".j2")), 0
+    )
 
 
 def template(path: str, **values: Any) -> str:

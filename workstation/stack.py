@@ -10,6 +10,7 @@ derived here. What Compose cannot say stands in a service's ``x-workstation``:
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ def parse(text: str, folder: str = "") -> Stack:
     if not isinstance(content.get("name"), str):
         raise StackError(f"{folder}/compose.yaml has no `name:` for the project.")
     services = tuple(
-        _service(name, keys or {}, folder) for name, keys in content["services"].items()
+        _checked_service(name, keys, folder) for name, keys in content["services"].items()
     )
     networks = content.get("networks") or {}
     return Stack(
@@ -151,6 +152,16 @@ def parse(text: str, folder: str = "") -> Stack:
             if (keys or {}).get("external")
         ),
     )
+
+
+def _checked_service(name: str, keys: Any, folder: str) -> Service:
+    try:
+        return _service(name, keys or {}, folder)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StackError(
+            f"Service {name} in {folder}/compose.yaml cannot be read ({_one_line(error)}): "
+            "compare it with docs.docker.com/reference/compose-file/services."
+        ) from error
 
 
 def _one_line(error: Exception) -> str:
@@ -183,24 +194,25 @@ def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
 
 
 def _absolute(path: str, folder: str) -> str:
-    if path.startswith("."):
-        path = path.removeprefix(".").lstrip("/")
-        return f"{folder}/{path}".rstrip("/")
-    return path
+    return posixpath.normpath(posixpath.join(folder, path))
 
 
 def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
+    """Read a volume in short or long syntax (docs.docker.com/reference/compose-file/services)."""
     if isinstance(entry, dict):
-        return Mount(
-            kind=entry.get("type", "volume"),
-            source=_absolute(str(entry.get("source", "")), folder),
-            target=str(entry["target"]),
-            read_only=bool(entry.get("read_only", False)),
-        )
-    source, _, rest = entry.partition(":")
-    target, _, options = rest.partition(":")
-    kind = "bind" if source.startswith(("/", ".")) else "volume"
-    return Mount(kind, _absolute(source, folder), target, "ro" in options.split(","))
+        kind, source = entry.get("type", "volume"), str(entry.get("source") or "")
+        target, read_only = str(entry["target"]), bool(entry.get("read_only", False))
+    else:
+        source, _, rest = entry.partition(":")
+        target, _, options = rest.partition(":")
+        if not target:
+            # A path alone is an anonymous volume.
+            source, target = "", source
+        kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
+        read_only = "ro" in options.split(",")
+    if kind == "bind":
+        source = _absolute(source, folder)
+    return Mount(kind, source, target, read_only)
 
 
 def _has_gpu(keys: dict[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def _add_listener(listeners: dict[int, str], line: str) -> None:
     columns = line.split(None, 5)
     address, _, port = columns[3].rpartition(":")
     address = address.split("%")[0].strip("[]")
-    if address.startswith("127.") or address == "::1":
+    if address.removeprefix("::ffff:").startswith("127.") or address == "::1":
         return
     program = columns[5].split('"')[1] if len(columns) > 5 and '"' in columns[5] else "?"
     listeners[int(port)] = program

@@ -26,7 +26,7 @@ class Card:
 class GpuState:
     """``cards`` that a working driver offers; ``error``: what ``nvidia-smi`` says otherwise;
     ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not; ``cdi``: names of
-    the devices that the toolkit has described; ``old_keys``: apt keyrings that hold its key."""
+    the devices that the toolkit has described; ``probed``: what the last proof was made with."""
 
     cards: tuple[Card, ...] = ()
     error: str = ""
@@ -86,4 +86,5 @@ class Gpu(FactBase[GpuState]):
 
 def _card(line: str) -> Card:
     name, capability, driver, memory, uuid = (part.strip() for part in line.split(","))
-    return Card(name, capability, driver, int(memory), uuid)
+    # Cards that share the system's memory have none to report: "[N/A]".
+    return Card(name, capability, driver, int(memory) if memory.isdigit() else 0, uuid)

@@ -17,7 +17,6 @@ class OllamaState:
 
     target: str = ""
     releases: tuple[str, ...] = ()
-    foreign_library: bool = False
     foreign_models: str = ""
     models: bool = False
 
@@ -43,7 +42,6 @@ class Ollama(FactBase[OllamaState]):
             for folder in "$1"/*/; do
               [ -f "$folder.complete" ] && echo "release $(basename "$folder")"
             done
-            [ ! -d /usr/local/lib/ollama ] || echo foreign-library
             [ ! -d "$2/manifests" ] || echo models
             set -- "$2" $(systemctl show -P Environment ollama.service 2>/dev/null | tr ' ' '\\n' \\
               | sed -n 's/^OLLAMA_MODELS=//p') /usr/share/ollama/.ollama/models
@@ -65,7 +63,6 @@ class Ollama(FactBase[OllamaState]):
         return OllamaState(
             target=words.get("target", ""),
             releases=tuple(value for word, value in pairs if word == "release"),
-            foreign_library="foreign-library" in words,
             foreign_models=words.get("foreign-models", ""),
             models="models" in words,
         )

@@ -46,11 +46,13 @@ class Packages(FactBase[dict[str, PackageState]]):
 
 @dataclass(frozen=True)
 class RepositoryState:
-    """``fingerprints`` of the primary keys in the keyring, ``others``: further files in
-    ``sources.list.d`` that name the same repository."""
+    """``fingerprints`` of the primary keys in the keyring; ``others``: further files in
+    ``sources.list.d`` that name this repository alone; ``mixed``: those that name it beside
+    another."""
 
     fingerprints: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    mixed: tuple[str, ...] = ()
 
 
 class Repository(FactBase[RepositoryState]):
@@ -73,8 +75,14 @@ class Repository(FactBase[RepositoryState]):
             [ ! -f "$1" ] || ! command -v gpg >/dev/null \
               || gpg --batch --show-keys --with-colons "$1" 2>/dev/null \
               | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
-            grep -lF -e "$3" -e "${3%/*}/\\$(ARCH)" /etc/apt/sources.list.d/*.list \
-              /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -vxF "$2" | sed 's/^/other /'
+            for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+              [ -f "$file" ] && [ "$file" != "$2" ] || continue
+              active=$(grep -E '^(deb |deb-src |URIs:)' "$file")
+              same=$(printf '%s\\n' "$active" | grep -cF -e "$3" -e "${3%/*}/\\$(ARCH)")
+              [ "$same" != 0 ] || continue
+              [ "$same" = "$(printf '%s\\n' "$active" | wc -l)" ] \\
+                && echo "other $file" || echo "mixed $file"
+            done
             true
             """,
             keyring,
@@ -87,4 +95,5 @@ class Repository(FactBase[RepositoryState]):
         return RepositoryState(
             fingerprints=tuple(value for word, value in pairs if word == "key"),
             others=tuple(value for word, value in pairs if word == "other"),
+            mixed=tuple(value for word, value in pairs if word == "mixed"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase, StringCommand
@@ -163,6 +164,11 @@ class MountState:
     guarded: bool = False
 
 
+def _unescape(text: str) -> str:
+    """Return what ``findmnt --raw`` writes as ``\\x20`` and the like as it is."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
+
+
 class Mount(FactBase[MountState]):
     """
     Returns the ``MountState`` of a mountpoint.
@@ -202,7 +208,7 @@ class Mount(FactBase[MountState]):
         source, _, options = words.get("mount", "").partition(" ")
         return MountState(
             fstab=base64.b64decode(words.get("fstab", "")),
-            source=source,
+            source=_unescape(source),
             options=options,
             mounted_at=float(words.get("since") or 0),
             credentials_at=float(words.get("credentials") or 0),

@@ -76,15 +76,16 @@ def refuse_snap(found: EngineState) -> None:
 
 
 @operation
-def daemon_config(wanted: dict[str, Any]) -> Commands:
+def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None) -> Commands:
     """
     Have these keys in ``daemon.json``; others stay as they are.
 
     + wanted: keys and values to merge
+    + defaults: keys and values where there are none yet
     """
     found = host.get_fact(Engine)
     try:
-        content = merge(found.daemon_json, wanted)
+        content = merge(found.daemon_json, wanted, defaults)
     except DaemonJsonError as error:
         raise HostError(
             f"{DAEMON_JSON} on {host.name} was left untouched, because {error}: correct it or "
@@ -96,7 +97,7 @@ def daemon_config(wanted: dict[str, Any]) -> Commands:
     yield from files.present._inner(
         entries=[
             files.Directory("/etc/docker"),
-            files.File(DAEMON_JSON, content, backup=True),
+            files.File(DAEMON_JSON, content, mode="", backup=True),
         ]
     )
 

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from pyinfra import host, state
@@ -60,6 +60,7 @@ done
 class File:
     """A file that must stand at ``path`` with exactly this content, mode and owner.
 
+    An empty ``mode`` keeps mode and owner of a file that is there: for one that we merge into.
     ``secret`` keeps its content out of every output. ``backup`` is for a path where somebody
     else's file may stand: one without our mark, the word ``ai-workstation``, is first copied to
     ``<path>.before-ai-workstation``.
@@ -94,6 +95,15 @@ class Absent:
 Entry = File | Directory | Absent
 
 
+def _settled(entry: File, found: PathState | None) -> File:
+    """Return the entry with the mode and owner that are to be kept filled in."""
+    if entry.mode:
+        return entry
+    if found is None:
+        return replace(entry, mode="644")
+    return replace(entry, mode=found.mode, user=found.user, group=found.group)
+
+
 def _same_owner(state_: PathState, entry: File | Directory) -> bool:
     return entry.user in (state_.user, str(state_.uid)) and entry.group in (
         state_.group,
@@ -107,6 +117,8 @@ def _digest(entry: File) -> str:
 
 
 def _describe(entry: File | Directory, found: PathState | None) -> str:
+    if isinstance(entry, File):
+        entry = _settled(entry, found)
     if found is None:
         return f"{entry.path} ({entry.mode} {entry.user}:{entry.group})"
     notes = []
@@ -126,6 +138,7 @@ def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[Stri
             remove = "rmdir" if found.kind == "directory" else "rm -f"
             yield script(f'{remove} -- "$1"', entry.path)
         return
+    entry = _settled(entry, found)
     owner = f"{entry.user}:{entry.group}"
     if found is None or found.digest != _digest(entry):
         content = base64.b64encode(entry.content).decode()

@@ -30,6 +30,9 @@ def containers_reach(port: int) -> Commands:
         for network in _BRIDGES
         if not any(f"from {network} to any port {port} proto tcp" in rule for rule in rules)
     ]
+    if not missing:
+        host.noop(f"ufw lets containers reach port {port}")
+        return
     for network in missing:
         tell("+", f"ufw allows {network} to reach port {port} (Docker's bridges)")
     for network in missing:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyinfra import host
 
+from workstation.errors import HostError
 from workstation.facts.packages import Packages, Repository
 from workstation.facts.shell import script
 from workstation.mirror import Mirror
@@ -102,6 +103,11 @@ def repository(
     keyring = f"/usr/share/keyrings/{name}.gpg"
     path = f"/etc/apt/sources.list.d/{name}.sources"
     found = host.get_fact(Repository, keyring=keyring, sources=path, uri=uri)
+    if found.mixed:
+        raise HostError(
+            f"{found.mixed[0]} on {host.name} names {uri} beside other repositories, and apt "
+            "refuses two entries of one repository with different keyrings: remove that line."
+        )
     trusted = found.fingerprints == (fingerprint,)
     lines = [
         "# ai-workstation",

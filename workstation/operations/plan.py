@@ -7,11 +7,15 @@ operation computes all its changes first, tells them with these functions, then 
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.output import format_text
+
+# Somebody's own line in a file that we merge into may hold a password.
+_PASSWORD = re.compile(r"(pass(?:word)?2?\s*=\s*)[^,\s]+", re.IGNORECASE)
 
 _SIGNS = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -38,6 +42,7 @@ def tell_diff(path: str, old: bytes, new: bytes) -> None:
         host.log(f"    {path}: binary content differs")
         return
     for line in difflib.unified_diff(before, after, path, path, lineterm="", n=2):
+        line = _PASSWORD.sub(r"\1*MASKED*", line)
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
         host.log(f"    {format_text(line, colour) if colour else line}")
 

@@ -8,7 +8,7 @@ from workstation.errors import HostError
 from workstation.facts.files import Paths
 from workstation.facts.shell import HiddenText, script
 from workstation.facts.smb import Mount, MountState, ShareAnswer, ShareLogin
-from workstation.fstab import Entry, FstabError, escape, with_entry
+from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
 from workstation.operations import files, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
@@ -110,7 +110,9 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         tell("+", target)
     if not found.guarded:
         tell("~", f"{target} made immutable while nothing is mounted on it")
-    new_fstab = list(files.present._inner(entries=[files.File("/etc/fstab", fstab, backup=True)]))
+    new_fstab = list(
+        files.present._inner(entries=[files.File("/etc/fstab", fstab, mode="", backup=True)])
+    )
     if not found.source:
         tell("+", f"{unc} mounted on {target}")
     elif stale or new_credentials:
@@ -139,7 +141,7 @@ def _stale(found: MountState, entry: Entry) -> str:
     """Return what of the running mount differs from the entry; empty if nothing does."""
     if not found.source:
         return ""
-    if found.source.replace("\\040", " ") != entry.source.replace("\\040", " "):
+    if found.source != unescape(entry.source):
         return f"source {found.source}"
     if found.credentials_at > found.mounted_at:
         return "credentials are newer"
