@@ -152,8 +152,9 @@ class Lab:
     def _upstreams(self) -> list[Upstream]:
         return [
             Upstream(MIRROR_ADDRESS, 80, self.mirror.port),
-            # Docker tries HTTPS first with a registry that is declared insecure.
-            Upstream(MIRROR_ADDRESS, 443, None),
+            # Plain HTTP here too: a client that tries TLS first sees that there is none. A port
+            # that nobody claims, QEMU would connect to the real network's 192.168.0.5.
+            Upstream(MIRROR_ADDRESS, 443, self.mirror.port),
             Upstream(nas.ADDRESS, 445, self.nas.port),
         ]
 

@@ -186,6 +186,9 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server_version = "lab-mirror"
+    # Docker tries TLS first, and falls back to plain HTTP if the answer begins with "HTTP/"; the
+    # base class would answer such a request, which it cannot read, without a status line.
+    default_request_version = "HTTP/1.1"
     # Without it an answer of two small writes waits for the peer's delayed acknowledgement.
     disable_nagle_algorithm = True
 

@@ -50,20 +50,15 @@ class Forward:
 
 @dataclass(frozen=True)
 class Upstream:
-    """An address and port of the guest's network that lead to a loopback port of this machine.
-
-    + outer: that port; None closes each connection at once. (QEMU connects what nobody claims to
-      the real network, where another machine may have that address.)
-    """
+    """An address and port of the guest's network that lead to a loopback port of this machine."""
 
     address: str
     port: int
-    outer: int | None
+    outer: int
 
     def __str__(self) -> str:
-        """Return it as QEMU writes it: one process per connection."""
-        command = "false" if self.outer is None else f"socat - TCP:127.0.0.1:{self.outer}"
-        return f"tcp:{self.address}:{self.port}-cmd:{command}"
+        """Return it as QEMU writes it: one socat per connection."""
+        return f"tcp:{self.address}:{self.port}-cmd:socat - TCP:127.0.0.1:{self.outer}"
 
 
 def processors(accelerator: Accelerator) -> int:
