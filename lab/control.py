@@ -66,10 +66,13 @@ class Mirror:
         self.file.write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
     def start(self) -> None:
-        """Start the server; idempotent."""
+        """Start the server; idempotent, but for one that is older than its code."""
+        port = self.port
+        code = REPOSITORY / "lab"
+        if self.process.older_than([code / "mirror.py", *code.glob("upstream/*.py")]):
+            self.stop()
         if self.running:
             return
-        port = self.port
         command = [sys.executable, "-u", "-m", "lab.mirror"]
         self.process.start(
             [*command, "--root", str(self.root), "--port", str(port)], cwd=REPOSITORY

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,13 @@ class Daemon:
         """Say whether it runs."""
         return self.pid() is not None
 
+    def older_than(self, files: Iterable[Path]) -> bool:
+        """Say whether any of the files changed after it was started."""
+        if not self._pid_file.exists():
+            return True
+        started = self._pid_file.stat().st_mtime
+        return any(file.stat().st_mtime > started for file in files)
+
     def stop(self, seconds: float = 10) -> None:
         """End it and its children: SIGTERM, and SIGKILL to what is left after `seconds`."""
         self._end(signal.SIGTERM, seconds)
@@ -146,4 +153,6 @@ def _started(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    # A zombie whose other threads still exit holds its files and ports yet.
+    gone = fields[0] == "Z" and int(fields[17]) <= 1
+    return None if gone else int(fields[19])

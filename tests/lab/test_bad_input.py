@@ -128,3 +128,25 @@ def test_a_repository_signed_by_somebody_else(
     assert run.status != 0
     assert "has the fingerprint" in run.output
     assert not bare.succeeds("ls /usr/share/keyrings/nvidia-container-toolkit.gpg")
+
+
+def test_a_foreign_program_on_the_proxys_port(bare: Workstation) -> None:
+    """Somebody else's web server stops the run before any change, and is named."""
+    bare.run("systemd-run --quiet --unit=theirs python3 -m http.server 80")
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y")
+    assert run.status != 0
+    assert "port 80: it is held by python3" in run.output
+    assert "PROXY=existing" in run.output
+    assert bare.files() == before
+
+
+def test_a_daemon_json_that_is_not_json(bare: Workstation) -> None:
+    """Somebody's broken file is named and left as it is."""
+    bare.run("mkdir -p /etc/docker && echo '{not json' > /etc/docker/daemon.json")
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y")
+    assert run.status != 0
+    assert "/etc/docker/daemon.json" in run.output
+    assert "not JSON" in run.output
+    assert bare.files() == before

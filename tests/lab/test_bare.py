@@ -50,3 +50,47 @@ def test_smb_alone(bare: Workstation) -> None:
     assert bare.pyinfra("tasks/smb.py", "-y").changed == []
     bare.run("umount /mnt/ki_Daten")
     assert not bare.succeeds("touch /mnt/ki_Daten/lost")
+
+
+def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation) -> None:
+    """Its binary gives way to the pinned release, its models are kept, its unit runs on."""
+    models = "/usr/share/ollama/.ollama/models"
+    bare.run(
+        "useradd -r -s /bin/false -U -m -d /usr/share/ollama ollama;"
+        f"mkdir -p {models}/manifests/library {models}/blobs /usr/local/lib/ollama;"
+        f"echo weights > {models}/blobs/sha256-1; chown -R ollama:ollama /usr/share/ollama;"
+        "printf '#!/bin/sh\\nexec sleep 1000000\\n' > /usr/local/bin/ollama;"
+        "chmod 755 /usr/local/bin/ollama; touch /usr/local/lib/ollama/libold.so;"
+        "printf '[Service]\\nExecStart=/usr/local/bin/ollama serve\\nUser=ollama\\n"
+        "[Install]\\nWantedBy=default.target\\n' > /etc/systemd/system/ollama.service;"
+        "mkdir -p /etc/systemd/system/ollama.service.d;"
+        "printf '[Service]\\nEnvironment=OLLAMA_HOST=0.0.0.0\\n'"
+        " > /etc/systemd/system/ollama.service.d/override.conf;"
+        "systemctl daemon-reload; systemctl enable --now ollama"
+    )
+    run = bare.pyinfra("tasks/ollama.py", "-y")
+    assert run.status == 0, run.error
+    assert '"version": "0.32.15"' in bare.run("curl -sf http://127.0.0.1:11434/api/version")
+    assert not bare.succeeds("curl -s --max-time 3 http://192.168.0.15:11434/")
+    store = "/vol/service/cw/storage-models/ollama"
+    assert bare.run(f"cat {store}/blobs/sha256-1") == "weights\n"
+    assert not bare.succeeds("ls /usr/local/lib/ollama")
+    assert bare.succeeds("ls /etc/systemd/system/ollama.service.before-ai-workstation")
+    assert bare.pyinfra("tasks/ollama.py", "-y").changed == []
+
+
+def test_traces_of_nvidia_docker_are_removed(bare: Workstation) -> None:
+    """The archived repository's list and the key that apt-key trusted for everything go."""
+    bare.run("echo '# old' > /etc/apt/sources.list.d/nvidia-docker.list")
+    mirror = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
+    bare.run(f"curl -fsS {mirror}/gpgkey | gpg --dearmor > /etc/apt/trusted.gpg")
+    bare.run(
+        f"echo 'deb [trusted=yes] {mirror}/stable/deb/$(ARCH) /'"
+        " > /etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    )
+    # Docker is not there, so the task ends at its unit; the toolkit is complete by then.
+    bare.pyinfra("tasks/nvidia.py", "-y")
+    assert not bare.succeeds("ls /etc/apt/sources.list.d/nvidia-docker.list")
+    assert not bare.succeeds("ls /etc/apt/trusted.gpg")
+    assert not bare.succeeds("ls /etc/apt/sources.list.d/nvidia-container-toolkit.list")
+    assert "nvidia-container-toolkit" in bare.run("apt-mark showhold")

@@ -126,3 +126,22 @@ def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None
     run = Run(0, converged.run("cd /root/clone && ./provision -y 2>&1"))
     assert run.operations > 20, run.output[-3000:]
     assert run.changed == []
+
+
+def test_changed_mount_options_are_applied_under_running_services(
+    converged: Workstation,
+) -> None:
+    """The share is mounted anew, and the containers that use it write to the new mount."""
+    run = converged.pyinfra(
+        "tasks/smb.py", "tasks/acceptance.py", "-y", "--data", "smb_options=nobrl"
+    )
+    assert run.status == 0, run.error
+    assert "nobrl" in converged.run("findmnt -n -o OPTIONS /mnt/ki_Daten")
+    assert "FAILED" not in run.output
+
+
+def test_compose_accepts_what_is_laid_down(converged: Workstation) -> None:
+    """A person can use every stack's folder with plain Compose, and Dockge shows it."""
+    for stack in ("dhoch3", "proxy"):
+        converged.run(f"cd /opt/stacks/{stack} && docker compose config --quiet")
+    assert "dhoch3" in converged.run("docker exec dhoch3-dockge-1 ls /opt/stacks")

@@ -97,3 +97,33 @@ class Repository(FactBase[RepositoryState]):
             others=tuple(value for word, value in pairs if word == "other"),
             mixed=tuple(value for word, value in pairs if word == "mixed"),
         )
+
+
+class TrustedKeys(FactBase[list[str]]):
+    """
+    Returns the files in which ``apt-key add`` has put a key: it then vouches for every
+    repository, not for its own alone.
+
+    + fingerprint: of the key
+    """
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, fingerprint: str) -> StringCommand:
+        return script(
+            """
+            command -v gpg >/dev/null || exit 0
+            for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
+              [ -f "$file" ] || continue
+              gpg --batch --show-keys --with-colons "$file" 2>/dev/null | grep -q "^fpr:.*:$1:" \\
+                && echo "$file"
+            done
+            true
+            """,
+            fingerprint,
+        )
+
+    def process(self, output: list[str]) -> list[str]:
+        return output

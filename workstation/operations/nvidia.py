@@ -10,7 +10,7 @@ from pyinfra import host
 from workstation.errors import HostError
 from workstation.facts.docker import Engine
 from workstation.facts.nvidia import Gpu
-from workstation.facts.packages import Packages
+from workstation.facts.packages import Packages, TrustedKeys
 from workstation.facts.shell import script
 from workstation.operations import files, packages
 from workstation.operations.base import Commands, operation
@@ -37,6 +37,20 @@ DAEMON_JSON = {
     # What `nvidia-ctk runtime configure --runtime=docker` adds, for files that ask for it.
     "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
 }
+
+# Only this key goes: the keyring may hold others' too.
+_FORGET_KEY = """
+set -e
+folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
+gpg --batch --quiet --homedir "$folder" --import "$1"
+gpg --batch --quiet --yes --homedir "$folder" --delete-keys "$2"
+gpg --batch --homedir "$folder" --export > "$folder/rest"
+if [ -s "$folder/rest" ]; then
+  cat "$folder/rest" > "$1"
+else
+  rm -f "$1"
+fi
+"""
 
 _DESCRIBE = """
 systemctl restart nvidia-cdi-refresh.service 2>/dev/null \\
@@ -100,8 +114,12 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
     + repository: arguments of ``packages.repository``
     + version: of all four packages
     """
+    old_keys = host.get_fact(TrustedKeys, fingerprint=repository["fingerprint"])
+    for path in old_keys:
+        tell("-", f"key {repository['fingerprint']} in {path}")
     steps = [
         *files.present._inner(entries=[files.Absent(path) for path in _OLD_FILES]),
+        *(script(_FORGET_KEY, path, repository["fingerprint"]) for path in old_keys),
         *packages.repository._inner(**repository),
         *packages.installed._inner(
             packages=[f"{name}={version}" for name in TOOLKIT_PACKAGES], hold=True
