@@ -25,7 +25,7 @@ class Answers(FactBase[list["Answer"]]):
     def default() -> list[Answer]:
         return []
 
-    def command(self, probes: list[Probe], seconds: int = 60) -> StringCommand:
+    def command(self, probes: list[Probe], seconds: int = 120) -> StringCommand:
         # Side by side, since most of a probe is waiting; each answer in a file of its own.
         steps = ["folder=$(mktemp -d); trap 'rm -rf \"$folder\"' EXIT"]
         values: list[str] = [str(seconds)]
