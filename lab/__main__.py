@@ -13,7 +13,7 @@ from lab.progress import console
 from lab.rehearsal import rehearse
 
 USAGE = """\
-  run      up, deploy, deploy again, acceptance (what no verb does)
+  run      up, deploy, deploy again: nothing may change (what no verb does)
   up       machine, NAS and mirror, from any state
   reset    the same with a wiped machine and an empty share
   ssh      a shell in the machine, or a command: python -m lab ssh -- docker ps

@@ -65,8 +65,9 @@ class Machine:
 
     @property
     def exists(self) -> bool:
-        """Whether it has been made and has a disk."""
-        return self._record.exists() and self._disk.exists()
+        """Whether it has a disk, and the cache still has the image below it."""
+        made = self._record.exists() and self._disk.exists()
+        return made and Image(self.hardware.image).disk.exists()
 
     @property
     def running(self) -> bool:

@@ -1,7 +1,8 @@
-"""The whole story on the lab's machine: deploy, deploy again, acceptance.
+"""The whole story on the lab's machine: deploy, then deploy again, which must change nothing.
 
-The second deploy must change nothing. pyinfra's `--json` (3.10) puts the plan and the results on
-standard output and its log on standard error, so the log is shown and the results are counted.
+Each deploy ends with acceptance, so a deploy that succeeds has proved its services. With `--json`
+(3.10) pyinfra puts plan and results on standard output and its log on standard error: the log is
+shown, the results are counted.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def routes(compose_files: str) -> list[str]:
 
 
 def rehearse(lab: Lab) -> int:
-    """Bring the lab up, deploy twice, prove it; return 0 only if the lab's rules hold."""
+    """Bring the lab up and deploy twice; return 0 if both held and the second changed nothing."""
     seconds: dict[str, float] = {}
     with progress.stopwatch(seconds, "lab"):
         lab.up()
@@ -68,8 +69,6 @@ def rehearse(lab: Lab) -> int:
         second = deploy(lab, "second run")
     if second.code:
         return _verdict(f"the second run failed (exit code {second.code})", seconds)
-    with progress.stopwatch(seconds, "acceptance"):
-        proved = _stream(["tasks/acceptance.py", "-y"], lab.env_file, "acceptance")[0]
     for name in second.changed:
         console.print(f"[red]changed by the second run:[/] {name}")
     tell(lab)
@@ -79,8 +78,6 @@ def rehearse(lab: Lab) -> int:
     )
     if second.changed:
         return _verdict("the second run changed something", seconds)
-    if proved:
-        return _verdict(f"acceptance failed (exit code {proved})", seconds)
     return _verdict("", seconds)
 
 

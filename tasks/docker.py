@@ -35,6 +35,7 @@ docker.engine(
     name="Docker Engine, Compose and Buildx",
     source=docker.source_of(settings.docker_source, release),
     repository=docker.repository(machine.pins.apt["docker"], mirror, release),
+    distribution=machine.system.distribution,
 )
 
 units.running(

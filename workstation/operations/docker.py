@@ -17,15 +17,19 @@ from workstation.pins import AptRepository
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 
-# Ubuntu and Debian before 13 have no Compose plugin of at least 2.24 of their own.
-_DISTRIBUTION_PACKAGES = ["docker.io", "docker-cli", "docker-compose", "docker-buildx"]
-_DOCKER_PACKAGES = [
-    "docker-ce",
-    "docker-ce-cli",
-    "containerd.io",
-    "docker-buildx-plugin",
-    "docker-compose-plugin",
-]
+# By source; the distributions' packages have names of their own (packages.debian.org/trixie,
+# packages.ubuntu.com/noble).
+_PACKAGES = {
+    "docker": [
+        "docker-ce",
+        "docker-ce-cli",
+        "containerd.io",
+        "docker-buildx-plugin",
+        "docker-compose-plugin",
+    ],
+    "debian": ["docker.io", "docker-cli", "docker-compose", "docker-buildx"],
+    "ubuntu": ["docker.io", "docker-compose-v2", "docker-buildx"],
+}
 
 
 def source_of(setting: str, os_release: Mapping[str, str]) -> str:
@@ -43,13 +47,14 @@ def source_of(setting: str, os_release: Mapping[str, str]) -> str:
 
 
 @operation
-def engine(source: str, repository: Mapping[str, str]) -> Commands:
+def engine(source: str, repository: Mapping[str, str], distribution: str = "debian") -> Commands:
     """
     Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
     these is left alone.
 
     + source: ``docker`` or ``distribution``, see ``source_of``
     + repository: arguments of ``packages.repository`` for Docker's own
+    + distribution: ``ID`` of ``/etc/os-release``
     """
     found = host.get_fact(Engine)
     refuse_snap(found)
@@ -58,11 +63,8 @@ def engine(source: str, repository: Mapping[str, str]) -> Commands:
         return
     # Lists, so that the whole plan is told before the first command.
     prepare = list(packages.repository._inner(**repository)) if source == "docker" else []
-    install = list(
-        packages.installed._inner(
-            packages=_DOCKER_PACKAGES if source == "docker" else _DISTRIBUTION_PACKAGES
-        )
-    )
+    origin = "docker" if source == "docker" else distribution
+    install = list(packages.installed._inner(packages=_PACKAGES.get(origin, _PACKAGES["docker"])))
     yield from (*prepare, *install)
 
 

@@ -159,8 +159,9 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
 
     Ownership comes from the options, since chown and chmod do nothing on CIFS. ``forceuid``
     keeps a server with Unix extensions from overriding it (mount.cifs(8)).
-    ``x-systemd.wanted-by`` and ``before`` (systemd.mount(5)) order the mount ahead of Docker
-    without touching Docker's own unit, and Docker still starts when the server is away.
+    ``x-systemd.before`` (systemd.mount(5)) orders the mount ahead of Docker without touching
+    Docker's own unit, and Docker still starts when the server is away. ``x-systemd.wanted-by`` is
+    not used: with it systemd drops the order behind the network that ``_netdev`` brings.
 
     + credentials: path of the credentials file
     """
@@ -178,7 +179,6 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
         "nofail": "",
         "x-systemd.mount-timeout": "30s",
         "x-systemd.before": "docker.service",
-        "x-systemd.wanted-by": "docker.service",
     }
     for option in settings.smb_options:
         key, _, value = option.partition("=")
