@@ -69,12 +69,15 @@ class Repository(FactBase[RepositoryState]):
         return RepositoryState()
 
     def command(self, keyring: str, sources: str, uri: str) -> StringCommand:
+        # gpg makes its home folder, whatever it is asked: not in root's, a fact leaves no trace.
         # NVIDIA's own guide writes $(ARCH) where we name the architecture.
         return script(
             """
-            [ ! -f "$1" ] || ! command -v gpg >/dev/null \
-              || gpg --batch --show-keys --with-colons "$1" 2>/dev/null \
-              | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
+            if [ -f "$1" ] && command -v gpg >/dev/null; then
+              export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
+              gpg --batch --show-keys --with-colons "$1" 2>/dev/null \\
+                | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
+            fi
             for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
               [ -f "$file" ] && [ "$file" != "$2" ] || continue
               active=$(grep -E '^(deb |deb-src |URIs:)' "$file")
@@ -115,6 +118,7 @@ class TrustedKeys(FactBase[list[str]]):
         return script(
             """
             command -v gpg >/dev/null || exit 0
+            export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
             for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
               [ -f "$file" ] || continue
               gpg --batch --show-keys --with-colons "$file" 2>/dev/null | grep -q "^fpr:.*:$1:" \\

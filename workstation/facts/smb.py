@@ -78,7 +78,7 @@ class ShareLogin(FactBase[ShareAnswer]):
         self, server: str, share: str, user: str, domain: str = "", seconds: int = 5
     ) -> StringCommand:
         return script(
-            'code=$1; shift; exec python3 -c "$code" "$@"',
+            'code=$1; shift; exec python3 -B -c "$code" "$@"',
             _PROBE,
             server,
             share,
@@ -123,7 +123,7 @@ class ShareFiles(FactBase[dict[str, str]]):
         return script(
             """
             code=$1 mount=$2; shift 2
-            python3 -c "$code" "$@"
+            python3 -B -c "$code" "$@"
             name=$6; shift 6
             mountpoint -q -- "$mount" || exit 0
             for folder; do rm -f -- "$mount/$folder/$name"; done
