@@ -71,8 +71,12 @@ def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
 
 def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) -> None:
     """In place of ``show`` of pyinfra_cli's exceptions; click then exits with status 1."""
-    if isinstance(self.exception, UserError):
-        logger.error(f"--> {click.style('error', 'red', bold=True)}: {self.exception}")
+    error = self.exception
+    # A file that includes another wraps what the other has wrapped already.
+    while isinstance(error, UnexpectedExternalError):
+        error = error.exception
+    if isinstance(error, UserError):
+        logger.error(f"--> {click.style('error', 'red', bold=True)}: {error}")
     else:
         original(self, file)
 

@@ -198,6 +198,11 @@ def lab() -> Iterator[Lab]:
     made.down()
 
 
+def _keep(lab: Lab) -> Path:
+    """What the share held when the machine had converged: other tests empty it."""
+    return lab.folder / "share-converged"
+
+
 def _empty_share(lab: Lab) -> None:
     """Remove what earlier tests left on the share; the server runs on, its port is wired in."""
     lab.nas.start()
@@ -225,14 +230,20 @@ def first_run(lab: Lab) -> Run:
     run = machine.pyinfra("deploy.py", "-y")
     assert run.status == 0, run.error
     lab.machine.checkpoint(CONVERGED)
+    _keep(lab).mkdir(exist_ok=True)
+    shutil.copytree(lab.nas.data, _keep(lab), dirs_exist_ok=True)
     return run
 
 
 @pytest.fixture
 def converged(lab: Lab, first_run: Run) -> Workstation:
     """A machine on which the whole deploy has run once."""
+    _empty_share(lab)
+    shutil.copytree(_keep(lab), lab.nas.data, dirs_exist_ok=True)
     lab.machine.restore(CONVERGED)
-    return Workstation(lab)
+    machine = Workstation(lab)
+    machine.faults("{}")
+    return machine
 
 
 @pytest.fixture

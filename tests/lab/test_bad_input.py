@@ -45,7 +45,7 @@ def test_an_unreachable_host(converged: Workstation) -> None:
         "deploy.py", "-y", environment={"WORKSTATION_HOST": "127.0.0.1", "SSH_PORT": "1"}
     )
     assert run.status != 0
-    assert "Could not connect" in run.error
+    assert "Could not connect" in run.output
     assert "Traceback" not in run.output
 
 
@@ -55,7 +55,7 @@ def test_a_wrong_ssh_key(converged: Workstation, tmp_path: Path) -> None:
     os.system(f"ssh-keygen -q -t ed25519 -N '' -f {key}")
     run = converged.pyinfra("deploy.py", "-y", environment={"SSH_KEY": str(key)})
     assert run.status != 0
-    assert "Authentication error" in run.error
+    assert "Authentication error" in run.output
     assert "Traceback" not in run.output
 
 

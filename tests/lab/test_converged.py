@@ -55,7 +55,8 @@ def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> Non
         "sed -i /ki_Daten/d /etc/fstab;"
         "chmod 700 /vol/service/cw/storage-models/models/loras"
     )
-    run = converged.pyinfra("deploy.py", "-y")
+    tasks = ("preflight", "docker", "nvidia", "ollama", "storage", "smb", "proxy", "stacks")
+    run = converged.pyinfra(*(f"tasks/{task}.py" for task in tasks), "-y")
     assert run.status == 0, run.error
     assert {name.rpartition("| ")[2] for name in run.changed} == {
         "Units of Ollama",

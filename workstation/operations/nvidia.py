@@ -42,10 +42,11 @@ DAEMON_JSON = {
 _FORGET_KEY = """
 set -e
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-gpg --batch --quiet --homedir "$folder" --import "$1"
-gpg --batch --quiet --yes --homedir "$folder" --delete-keys "$2"
-gpg --batch --homedir "$folder" --export > "$folder/rest"
-if [ -s "$folder/rest" ]; then
+others=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$1" \\
+  | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}' | grep -vxF "$2") || true
+if [ -n "$others" ]; then
+  gpg --batch --homedir "$folder" --no-default-keyring --keyring "$1" --export $others \\
+    > "$folder/rest"
   cat "$folder/rest" > "$1"
 else
   rm -f "$1"
