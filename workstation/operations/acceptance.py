@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 
 from pyinfra import host, state
 from rich.console import Console
@@ -55,7 +56,7 @@ def collect(machine: Context) -> list[Finding]:
     findings: list[Finding] = []
     probes = list(acceptance.host_probes(settings))
     for stack in machine.stacks():
-        found = project_state(stack)
+        found = _settled(stack)
         findings += acceptance.health_findings(stack.model, found)
         probes += acceptance.service_probes(stack.model, found, settings, token)
     answers = host.get_fact(Answers, probes=probes)
@@ -64,6 +65,19 @@ def collect(machine: Context) -> list[Finding]:
         for probe, answer in zip(probes, answers, strict=True)
     ]
     return [*findings, *_share_findings(machine, settings, token)]
+
+
+def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
+    """Return the project once no container is starting any more, or ``seconds`` are over: one
+    that has just been started is not yet a broken promise."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = project_state(stack)
+        starting = [item.service for item in found.containers if item.health == "starting"]
+        if not starting or time.monotonic() > deadline:
+            return found
+        host.log(f"waiting for {', '.join(sorted(starting))} to become healthy")
+        time.sleep(5)
 
 
 def project_state(stack: RenderedStack) -> ProjectState:
