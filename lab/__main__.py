@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"lab: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("lab: interrupted; `python -m lab down` ends what runs")
+        console.print("lab: interrupted; `./provision lab down` ends what runs")
         return 130
 
 

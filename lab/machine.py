@@ -54,7 +54,7 @@ class Machine:
     def hardware(self) -> Hardware:
         """What it is made of; raise LabError if there is none yet."""
         if not self._record.exists():
-            raise LabError("there is no lab machine yet; `python -m lab up` makes one")
+            raise LabError("there is no lab machine yet; `./provision lab up` makes one")
         record = json.loads(self._record.read_text())
         return Hardware(
             image=Path(record["image"]),

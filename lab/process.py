@@ -67,7 +67,7 @@ class Daemon:
     ) -> None:
         """Start `command` in a session of its own, its output in the log."""
         if self.alive():
-            raise LabError(f"{self.name} runs already; `python -m lab down` ends it")
+            raise LabError(f"{self.name} runs already; `./provision lab down` ends it")
         for file in (self.log, self._pid_file):
             file.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:

@@ -93,7 +93,7 @@ def tell(lab: Lab) -> None:
     port = lab.machine.port(HTTP_PORT)
     for host in routes(files):
         console.print(f"  http://{host}:{port}/")
-    console.print("  shell: python -m lab ssh    end: python -m lab down")
+    console.print("  shell: ./provision lab ssh    end: ./provision lab down")
 
 
 def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, str]:
