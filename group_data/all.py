@@ -23,6 +23,11 @@ ca_bundle = ""
 # The folder that Dockge shows: one folder for each stack.
 stacks_dir = "/opt/stacks"
 
+# What images built here carry besides their layers, where Docker keeps them in containerd's image
+# store (the default of a fresh Docker 29): "provenance" (how it was built), "sbom" (the list of all
+# packages in it, for which each build reads the whole image).
+build_attestations = ["provenance"]
+
 # Services answer on <service>.<domain>.
 domain = "design-hoch-drei.de"
 

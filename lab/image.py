@@ -59,7 +59,7 @@ class Image:
 def ensure() -> Image:
     """Return the image, built first if the cache lacks it (about a minute, needs root or sudo)."""
     files = guest_files()
-    mirror = (os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian").rstrip("/")
+    mirror = debian_mirror()
     image = Image(cache() / "images" / input_hash(files, mirror))
     if not image.folder.exists():
         with _locked():
@@ -103,6 +103,11 @@ def input_hash(files: Mapping[str, tuple[int, bytes]], mirror: str) -> str:
     return _sha256(json.dumps(recipe).encode())[:16]
 
 
+def debian_mirror() -> str:
+    """Return where Debian's packages come from; DEBIAN_MIRROR overrides it."""
+    return (os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian").rstrip("/")
+
+
 def sources(mirror: str) -> list[str]:
     """Return the guest's APT sources, one-line style. Security updates lie beside the mirror."""
     return [
@@ -126,10 +131,10 @@ def overlay_tar(files: Mapping[str, tuple[int, bytes]]) -> bytes:
 def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) -> None:
     work = image.folder.with_name(f"{image.folder.name}.new")
     root = work / "root"
-    _root(["rm", "-rf", str(work)], "removing an unfinished image")
+    as_root(["rm", "-rf", str(work)], "image: removing an unfinished image")
     work.mkdir(parents=True)
     (work / "overlay.tar").write_bytes(overlay_tar(files))
-    _root(
+    as_root(
         [
             *("mmdebstrap", "--mode=root", "--variant=minbase", f"--keyring={KEYRING}"),
             *("--aptopt=Acquire::Languages none", f"--include={','.join(PACKAGES)}"),
@@ -137,16 +142,16 @@ def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) ->
             f"--customize-hook='{GUEST}/customize.sh' $1",
             *(SUITE, str(root), *sources(mirror)),
         ],
-        f"Debian {SUITE}, {len(PACKAGES)} packages and what they need",
+        f"image: Debian {SUITE}, {len(PACKAGES)} packages and what they need",
     )
     disk = str(work / "root.raw")
     # The kernel would zero the inode tables later, in the background; a sparse file is zero.
     mkfs = ["mkfs.ext4", "-q", "-L", "root", "-E", "assume_storage_prezeroed=1"]
-    _root([*mkfs, "-d", str(root), disk, SIZE], f"ext4 file system of {SIZE}")
+    as_root([*mkfs, "-d", str(root), disk, SIZE], f"image: ext4 file system of {SIZE}")
     for name, source in (("vmlinuz", "vmlinuz"), ("initrd", "initrd.img")):
-        _root(["cp", "-L", str(root / source), str(work / name)], f"the guest's {source}")
-    _root(["rm", "-rf", str(root), str(work / "overlay.tar")], "cleaning up")
-    _root(["chown", "-R", f"{os.getuid()}:{os.getgid()}", str(work)], "owner of the image")
+        as_root(["cp", "-L", str(root / source), str(work / name)], f"image: the guest's {source}")
+    as_root(["rm", "-rf", str(root), str(work / "overlay.tar")], "image: cleaning up")
+    as_root(["chown", "-R", f"{os.getuid()}:{os.getgid()}", str(work)], "image: owner of the image")
     (work / "initrd").chmod(0o644)
     work.rename(image.folder)
 
@@ -158,12 +163,15 @@ def _forget_old_images() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _root(command: list[str], title: str) -> None:
-    """Run a command as root, as a step."""
+def as_root(command: list[str], title: str) -> None:
+    """Run a command as root, by sudo if need be, as a step.
+
+    Raises LabError if it is missing or fails.
+    """
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     if not shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
         raise LabError(f"{command[0]} is missing; `./provision lab` installs what the lab needs")
-    with progress.step(f"image: {title}") as running:
+    with progress.step(title) as running:
         progress.run([*sudo, *command], running)
 
 

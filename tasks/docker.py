@@ -3,7 +3,8 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.operations import ca, docker, packages, units
+from workstation.operations import ca, docker, files, packages, units
+from workstation.render import template
 
 machine = context.load(host)
 settings, mirror = machine.settings, machine.mirror
@@ -38,7 +39,23 @@ docker.engine(
     distribution=machine.system.distribution,
 )
 
+files.present(
+    name="Unit that starts containers anew at boot",
+    entries=[
+        files.File(
+            "/etc/systemd/system/ai-workstation-containers.service",
+            template(
+                "docker/ai-workstation-containers.service.j2",
+                projects=[context.PROXY, *machine.stack_names],
+            ).encode(),
+        ),
+    ],
+)
+
 units.running(
     name="Docker Engine runs",
-    units=[units.Unit("docker.service", configuration=[docker.DAEMON_JSON])],
+    units=[
+        units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
+        units.Unit("ai-workstation-containers.service"),
+    ],
 )

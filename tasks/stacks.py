@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.operations import ca, compose
+from workstation.operations import ca, compose, invokeai
 
 machine = context.load(host)
 
@@ -22,4 +22,13 @@ for stack in machine.stacks():
         name=f"Services of {project}",
         stack=stack,
         secrets=[f"id=ca,src={ca.BUILD_BUNDLE}"] if machine.ca_bundle() else [],
+        sources=machine.pins.sources,
+        attestations=machine.attestations(),
     )
+    for service in stack.model.registering:
+        invokeai.models_registered(
+            name=f"Models of {service.name}",
+            project=project,
+            service=service.name,
+            path=service.registers,
+        )

@@ -58,6 +58,12 @@ class Context:
         """Return the rendered stacks that the inventory gives this host."""
         return [self.stack(name) for name in self.stack_names]
 
+    def attestations(self) -> list[str]:
+        """Return the options that make ``docker buildx bake`` attest what it builds."""
+        scanner = self.pins.images["sbom_scanner"].ref(self.mirror.registry)
+        options = {"provenance": "--provenance=mode=max", "sbom": f"--sbom=generator={scanner}"}
+        return [options[kind] for kind in self.settings.build_attestations]
+
     def ca_bundle(self) -> bytes | None:
         """Return the CA certificates that the host and its builds must trust, if any."""
         if not self.settings.ca_bundle:

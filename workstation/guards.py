@@ -1,4 +1,4 @@
-"""Three changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
+"""Four changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
 
 1. An error of ours is printed as its one sentence. pyinfra shows a traceback for every exception
    that is not its own, and the file and line that raised it for those that are.
@@ -6,6 +6,7 @@
    ``--limit`` that matches nothing.
 3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
    side's delayed acknowledgement (about 40 ms on Linux).
+4. A run holds the lock of its hosts while it changes them (``workstation/lock.py``).
 
 Each wraps one method and calls the original; ``install`` may be called again.
 """
@@ -16,6 +17,7 @@ import functools
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -23,8 +25,10 @@ from paramiko import SSHClient, Transport
 from pyinfra import logger
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.state import State
+from pyinfra_cli import cli
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
+from workstation import lock
 from workstation.errors import UserError
 
 
@@ -33,11 +37,12 @@ class NoHostsError(UserError, InventoryError):
 
 
 def install() -> None:
-    """Makes the three changes."""
+    """Makes the changes."""
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
         _wrap(error, "show", _show_sentence)
     _wrap(State, "init", _require_hosts)
     _wrap(SSHClient, "connect", _without_delay)
+    _wrap(cli, "run_ops", _alone)
 
 
 def ensure_known_hosts(path: object = None) -> None:
@@ -55,8 +60,8 @@ def ensure_known_hosts(path: object = None) -> None:
         ) from None
 
 
-def _wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
-    """Replaces a method by ``wrapper``, which is called with the original before its arguments."""
+def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replaces a method or function by ``wrapper``, which is given the original first."""
     original = getattr(owner, name)
     if hasattr(original, "_wrapped_by_workstation"):
         return
@@ -97,6 +102,13 @@ def _require_hosts(
         names = ", ".join(dict.fromkeys([*(host.name for host in inventory), *inventory.groups]))
         raise NoHostsError(f"--limit or --exclude leaves no host: choose from {names}.")
     original(self, inventory, config, initial_limit=initial_limit)
+
+
+def _alone(original: Callable[..., Any], state: State, *args: Any, **kwargs: Any) -> Any:
+    """In place of ``run_ops``, with which a run begins to change its hosts."""
+    who = lock.identity(Path(__file__).parent.parent)
+    with lock.held(state.active_hosts, who):
+        return original(state, *args, **kwargs)
 
 
 def _without_delay(original: Callable[..., Any], self: SSHClient, *args: Any, **kwargs: Any) -> Any:

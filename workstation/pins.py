@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from workstation import yaml_file
+from workstation import gpu, yaml_file
 from workstation.errors import UserError, expectation, nearest
 
 PINS_FILE = Path("pins.yml")
@@ -58,6 +58,14 @@ def _fingerprint(value: str) -> str:
     return compact
 
 
+def _compute(value: str) -> str:
+    """Two compute capabilities, the lower one first."""
+    ends = gpu.version(value)
+    if not re.fullmatch(r"\d+\.\d-\d+\.\d", value) or ends[:2] > ends[2:]:
+        raise ValueError("expected the lowest and highest compute capability, such as 7.5-12.0")
+    return value
+
+
 def _download_url(value: str) -> str:
     if not value.startswith("https://") or re.search(r"[{}]", value.replace("{version}", "")):
         raise ValueError("expected an https:// address with no placeholder but {version}")
@@ -83,6 +91,9 @@ Version = Annotated[Text, _form(r"[A-Za-z0-9][A-Za-z0-9.+:~_-]*", "a version")]
 AptVersion = Annotated[
     Text, _form(r"([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?", "a package version, or nothing")
 ]
+# From 11 on a driver serves every minor version (CUDA Compatibility).
+Cuda = Annotated[Text, _form(r"(1[1-9]|[2-9]\d)\.\d+", "a CUDA version from 11.0, such as 12.8")]
+Compute = Annotated[Text, AfterValidator(_compute)]
 HttpsUrl = Annotated[Text, _form(r"https://[^\s{}]+", "an https:// address")]
 DownloadUrl = Annotated[Text, AfterValidator(_download_url)]
 Fingerprint = Annotated[Text, AfterValidator(_fingerprint)]
@@ -98,6 +109,10 @@ class Image(_Pin):
     name: ImageName
     tag: ImageTag
     digest: Digest | None = Field(description="null until the registry has been asked.")
+    cuda: Cuda | None = Field(default=None, description="Version of CUDA that it was built with.")
+    compute: Compute | None = Field(
+        default=None, description="Lowest and highest compute capability that it runs on."
+    )
 
     def ref(self, registry: str = "") -> str:
         """Gives the reference to pull.
@@ -115,6 +130,10 @@ class Source(_Pin):
     url: HttpsUrl
     commit: Commit
     version: Version = Field(description="For people and image tags; the commit decides.")
+    cuda: Cuda | None = Field(default=None, description="Version of CUDA that it was built with.")
+    compute: Compute | None = Field(
+        default=None, description="Lowest and highest compute capability that it runs on."
+    )
 
 
 class Download(_Pin):
@@ -148,6 +167,11 @@ class Pins(_Pin):
     sources: dict[str, Source]
     downloads: dict[str, Download]
     apt: dict[str, AptRepository]
+
+    def build(self, key: str) -> Image | Source:
+        """Return the entry of a key such as ``images.comfyui`` or ``sources.fooocus``."""
+        section, _, name = key.partition(".")
+        return self.images[name] if section == "images" else self.sources[name]
 
 
 FIELDS: dict[str, list[str]] = {

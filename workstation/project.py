@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
 
 from workstation.stack import Service, Stack
 
@@ -32,6 +35,7 @@ class Container:
 class ProjectState:
     """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
     ``images``: reference -> id of those that are there; ``networks``: names of all networks;
+    ``applied``: the Compose file that the last successful run brought up, empty for none;
     ``error``: what Compose says against the file; ``docker``: whether there is an Engine."""
 
     docker: bool = False
@@ -39,6 +43,7 @@ class ProjectState:
     containers: tuple[Container, ...] = ()
     images: dict[str, str] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
+    applied: str = ""
     error: str = ""
 
     def by_service(self) -> dict[str, Container]:
@@ -78,12 +83,15 @@ class Action:
 def actions(stack: Stack, state: ProjectState) -> list[Action]:
     """Return what bringing ``stack`` up will do, in order; empty if it runs as it should."""
     planned = [*_images(stack.services, state)]
+    applied = _services(state.applied)
     by_service: dict[str, list[Container]] = {}
     for container in state.containers:
         if not container.oneoff:
             by_service.setdefault(container.service, []).append(container)
     for service in stack.running:
-        action = _container(service, by_service.pop(service.name, []), state)
+        action = _container(
+            service, by_service.pop(service.name, []), state, applied.get(service.name, {})
+        )
         if action:
             planned.append(action)
     planned += [Action("remove", name, "no longer in the file") for name in by_service]
@@ -99,51 +107,57 @@ def _images(services: Iterable[Service], state: ProjectState) -> Iterable[Action
         yield Action("build" if service.build else "pull", service.image)
 
 
-def _container(service: Service, containers: list[Container], state: ProjectState) -> Action | None:
+def _container(
+    service: Service,
+    containers: list[Container],
+    state: ProjectState,
+    applied: Mapping[str, Any],
+) -> Action | None:
     if not containers:
         return Action("create", service.name)
     if len(containers) > 1:
         return Action("recreate", service.name, f"{len(containers)} containers instead of one")
     container = containers[0]
+    causes = []
     if container.image != state.image_id(service.image):
-        return Action("recreate", service.name, "image")
+        causes.append("image")
     if container.hash != state.hashes.get(service.name):
-        return Action("recreate", service.name, "configuration")
+        keys = differences(applied, service.keys)
+        # The image's name is part of the configuration too.
+        causes += [key for key in keys if key != "image"] or ([] if causes else ["configuration"])
+    if causes:
+        return Action("recreate", service.name, ", ".join(causes))
     if container.state not in ("running", "restarting"):
         return Action("start", service.name, container.state)
     return None
 
 
-def bake_definition(
-    stack: Stack,
-    dockerfiles: Mapping[str, str],
-    missing: Iterable[str],
-    secrets: Iterable[str] = (),
-) -> dict[str, object]:
-    """Return the content of a bake file (docs.docker.com/build/bake/reference) that builds the
-    services ``missing`` in one graph.
+# Of these Compose makes no container's configuration.
+_NO_CONFIGURATION = ("build", "profiles", "pull_policy")
 
-    A ``FROM`` of another service's image that is built in the same run becomes that target's
-    result: a base is built once, and what does not depend on each other is built side by side.
 
-    + dockerfiles: service name -> its Dockerfile
-    + secrets: BuildKit secrets, such as ``id=ca,src=/etc/ssl/ca.crt``
-    """
-    services = {service.name: service for service in stack.built if service.name in set(missing)}
-    by_image = {service.image: name for name, service in services.items()}
-    targets = {}
-    for name, service in services.items():
-        bases = [
-            word
-            for line in dockerfiles[name].splitlines()
-            if line.upper().startswith("FROM ")
-            for word in line.split()[1:]
-            if word in by_image and word != service.image
-        ]
-        targets[name] = {
-            "context": service.build,
-            "tags": [service.image],
-            "contexts": {image: f"target:{by_image[image]}" for image in sorted(set(bases))},
-            "secret": list(secrets),
-        }
-    return {"group": {"default": {"targets": sorted(services)}}, "target": targets}
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a service in which two Compose files differ, as ``environment.NAME``;
+    none if there is nothing to compare with. Values are not told: they may be secret."""
+    found = []
+    for key in sorted(before.keys() | after.keys()) if before else []:
+        old, new = before.get(key), after.get(key)
+        if old == new or key.startswith("x-") or key in _NO_CONFIGURATION:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            names = sorted(
+                name for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+            )
+            found += [f"{key}.{name}" for name in names]
+        else:
+            found.append(key)
+    return found
+
+
+def _services(compose: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a Compose file that was applied once; none of one that is broken."""
+    try:
+        content = yaml.safe_load(compose) or {}
+        return {name: dict(keys) for name, keys in content.get("services", {}).items()}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError):
+        return {}

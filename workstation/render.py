@@ -33,11 +33,16 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 
 @dataclass(frozen=True)
 class RenderedStack:
-    """The stack's model, its folder on the host, and every file in it by relative path."""
+    """The stack's model, its folder on the host, and every file in it by relative path.
+
+    ``pins_used``: the pins that its services are made of, such as ``images.comfyui`` and
+    ``sources.fooocus``.
+    """
 
     model: Stack
     folder: str
     files: dict[str, bytes]
+    pins_used: frozenset[str] = frozenset()
 
     @property
     def compose(self) -> str:
@@ -76,6 +81,7 @@ class StackRenderer:
         self._root = templates / "stacks" / name
         self._folders: dict[str, dict[str, bytes]] = {}
         self._rendering: list[str] = []
+        self._pins_used: set[str] = set()
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(templates / "stacks"),
             undefined=jinja2.StrictUndefined,
@@ -108,13 +114,15 @@ class StackRenderer:
                 f"There is no stack {self._name}: {self._root / 'compose.yaml.j2'} does not exist."
             )
         compose = self._render_file(self._root / "compose.yaml.j2")
+        # Rendering it has rendered all that its services need; what follows may be left over.
+        used = frozenset(self._pins_used)
         rendered = {"compose.yaml": compose}
         for file in sorted(file for file in self._root.iterdir() if file.is_file()):
             rendered.setdefault(file.name.removesuffix(".j2"), self._content(file))
         for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
-        return RenderedStack(parse(compose.decode(), self._folder), self._folder, rendered)
+        return RenderedStack(parse(compose.decode(), self._folder), self._folder, rendered, used)
 
     def _content(self, path: Path) -> bytes:
         return self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
@@ -166,11 +174,13 @@ class StackRenderer:
     def _image(self, key: str) -> str:
         if key not in self._pins.images:
             raise jinja2.UndefinedError(f"pins.yml has no image {key}")
+        self._pins_used.add(f"images.{key}")
         return self._pins.images[key].ref(self._mirror.registry)
 
     def _source(self, key: str) -> str:
         if key not in self._pins.sources:
             raise jinja2.UndefinedError(f"pins.yml has no source {key}")
+        self._pins_used.add(f"sources.{key}")
         pin = self._pins.sources[key]
         return f"{self._mirror.url(pin.url)}#{pin.commit}"
 

@@ -221,6 +221,9 @@ class Settings(BaseModel):
         description="Path of a CA file on the control machine that host and builds trust, or empty."
     )
     stacks_dir: AbsolutePath = Field(description="Folder that holds one folder per stack.")
+    build_attestations: Annotated[
+        list[Literal["provenance", "sbom"]], BeforeValidator(_words), AfterValidator(_distinct)
+    ] = Field(description="What images built here carry besides their layers.")
     domain: HostName = Field(description="Services answer on <service>.<domain>.")
 
     service_user: AccountName = Field(description="Owner of the share's files and of containers.")

@@ -6,6 +6,8 @@ derived here. What Compose cannot say stands in a service's ``x-workstation``:
 - ``owners``: host folder -> ``user:group`` or ``user:group mode`` of a bind mount's source
 - ``probe``: path that answers below 400 through the proxy (default ``/``)
 - ``websocket``: path that upgrades to a websocket
+- ``registers``: for a service that is InvokeAI, a mount's target: the folder in the container whose
+  models are to be registered through its API
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ class Service:
     ports: tuple[str, ...] = ()
     probe: str = "/"
     websocket: str = ""
+    registers: str = ""
     owners: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +74,11 @@ class Stack:
     def running(self) -> tuple[Service, ...]:
         """The services that ``up`` starts."""
         return tuple(service for service in self.services if service.runs)
+
+    @property
+    def registering(self) -> tuple[Service, ...]:
+        """The running services with which models are to be registered."""
+        return tuple(service for service in self.running if service.registers)
 
     @property
     def built(self) -> tuple[Service, ...]:
@@ -175,12 +183,19 @@ def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
     if isinstance(build, dict):
         build = build.get("context", ".")
     own = keys.get("x-workstation") or {}
+    mounts = tuple(_mount(entry, folder) for entry in keys.get("volumes") or ())
+    registers = own.get("registers", "")
+    if registers and registers not in [mount.target for mount in mounts]:
+        raise StackError(
+            f"Service {name} in {folder}/compose.yaml registers {registers}, where it mounts "
+            "nothing: name the target of its mount of the model store."
+        )
     return Service(
         name=name,
         image=keys["image"],
         build=_absolute(build, folder) if build else None,
         profiles=tuple(keys.get("profiles") or ()),
-        mounts=tuple(_mount(entry, folder) for entry in keys.get("volumes") or ()),
+        mounts=mounts,
         gpu=_has_gpu(keys),
         host=_routed_host(keys.get("labels") or {}),
         health=not (keys.get("healthcheck") or {}).get("disable", False)
@@ -188,6 +203,7 @@ def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
         ports=tuple(str(port) for port in keys.get("ports") or ()),
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),
+        registers=registers,
         owners=dict(own.get("owners") or {}),
         keys=keys,
     )

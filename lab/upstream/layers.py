@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.image import debian_mirror
 from lab.upstream.files import EPOCH, Tar, cached, key_of, sha256_file
 
 MINIMAL = ("python3", "python3-yaml", "ca-certificates", "usr-is-merged")
@@ -139,7 +140,6 @@ def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
     wanted = f"{name}-{key_of(*packages, _RECIPE)}"
 
     def make(target: Path) -> None:
-        mirror = os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian"
         command = [
             "mmdebstrap",
             "--quiet",
@@ -151,7 +151,7 @@ def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "bookworm",
             str(target),
-            mirror,
+            debian_mirror(),
         ]
         if shutil.which("mmdebstrap") is None:
             raise LabError("mmdebstrap is missing: apt install mmdebstrap")

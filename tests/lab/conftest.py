@@ -19,6 +19,7 @@ from lab.machine import BARE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONVERGED = "converged"
+CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
 
 # What a machine changes by itself while nobody touches it. Nothing else is left out.
 VOLATILE = (
@@ -223,10 +224,15 @@ def bare(lab: Lab) -> Iterator[Workstation]:
 
 @pytest.fixture(scope="session")
 def first_run(lab: Lab) -> Run:
-    """The first run on a bare machine, kept as a checkpoint."""
+    """The first run on a bare machine with two models, one cut off; kept as a checkpoint."""
     machine = Workstation(lab)
     _empty_share(lab)
     lab.machine.restore(BARE)
+    machine.run(f"mkdir -p {CHECKPOINTS}")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = len(header).to_bytes(8, "little") + header + bytes(4)
+    machine.send(weights, f"{CHECKPOINTS}/whole.safetensors")
+    machine.send(b"half", f"{CHECKPOINTS}/half.safetensors")
     run = machine.pyinfra("deploy.py", "-y")
     assert run.status == 0, run.error
     lab.machine.checkpoint(CONVERGED)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.conftest import Workstation
+from workstation import lock
 
 
 def test_a_missing_env_file(converged: Workstation, checkout: Callable[[], Path]) -> None:
@@ -88,19 +89,18 @@ def test_a_wrong_password_for_the_share(bare: Workstation, task: str) -> None:
     assert bare.files() == before
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [('{"tamper": true}', "has the sha256"), ('{"truncate": 1000}', "cannot be downloaded")],
-    ids=["tampered", "truncated"],
-)
-def test_a_bad_archive_of_ollama(bare: Workstation, fault: str, said: str) -> None:
+def test_a_bad_archive_of_ollama(bare: Workstation) -> None:
     """A damaged archive is refused before anything is replaced; the next run converges."""
-    bare.faults(f'{{"/github.com/ollama/": {fault}}}')
-    run = bare.pyinfra("tasks/ollama.py", "-y")
-    assert run.status != 0
-    assert said in run.output
-    assert not bare.succeeds("test -e /usr/local/bin/ollama")
-    assert bare.run("ls -A /opt/ollama") == ""
+    for fault, said in (
+        ('{"tamper": true}', "has the sha256"),
+        ('{"truncate": 1000}', "cannot be downloaded"),
+    ):
+        bare.faults(f'{{"/github.com/ollama/": {fault}}}')
+        run = bare.pyinfra("tasks/ollama.py", "-y")
+        assert run.status != 0
+        assert said in run.output
+        assert not bare.succeeds("test -e /usr/local/bin/ollama")
+        assert bare.run("ls -A /opt/ollama") == ""
     bare.faults("{}")
     assert bare.pyinfra("tasks/ollama.py", "-y").status == 0
     assert bare.succeeds("curl -sf http://127.0.0.1:11434/api/version")
@@ -150,3 +150,19 @@ def test_a_daemon_json_that_is_not_json(bare: Workstation) -> None:
     assert "/etc/docker/daemon.json" in run.output
     assert "not JSON" in run.output
     assert bare.files() == before
+
+
+def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
+    """It is refused with who is at work, and changes nothing; the lock goes with its holder."""
+    script = lock._HOLD.replace("'", "'\\''")
+    bare.run(
+        "mkfifo /run/words; sleep 600 </dev/null 2>/dev/null >/run/words & "
+        f"nohup bash -c '{script}' bash 'anna@desk' "
+        "</run/words >/run/answer 2>&1 & until grep -q held /run/answer; do sleep 0.2; done"
+    )
+    run = bare.pyinfra("tasks/storage.py", "-y")
+    assert run.status != 0
+    assert "Another run is changing 127.0.0.1: anna@desk. Wait until it has ended" in run.output
+    assert not bare.succeeds("test -e /vol")
+    bare.run("pkill -f '^ai-workstation-lock'")
+    assert bare.pyinfra("tasks/storage.py", "-y").status == 0

@@ -21,6 +21,12 @@ def test_the_first_run_proves_itself(first_run: Run) -> None:
         assert f"dhoch3/{service} answers on" in first_run.output
 
 
+def test_models_of_the_store_are_registered_where_they_lie(first_run: Run) -> None:
+    """InvokeAI is told of each; what it cannot use is named and does not fail the run."""
+    assert "registered checkpoints/whole.safetensors" in first_run.output
+    assert "refused checkpoints/half.safetensors" in first_run.output
+
+
 def test_a_second_run_changes_nothing(converged: Workstation) -> None:
     """No operation changes; containers keep their ids and start times, units their start."""
     containers, units = converged.containers(), converged.unit_starts()
@@ -53,6 +59,20 @@ def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
         if status == wanted or time.monotonic() > deadline:
             return status
         time.sleep(2)
+
+
+def test_a_model_of_the_store_is_offered_by_every_interface(converged: Workstation) -> None:
+    """One file in `checkpoints`, four programs."""
+    for service, path in (
+        ("comfyui", "models/checkpoints"),
+        ("fooocus", "config"),
+        ("forge", "config"),
+        ("invokeai", "api/v2/models/scan_folder?scan_path=/models"),
+    ):
+        assert _status(converged, service) == 200
+        url = f"http://127.0.0.1:{converged.lab.machine.port(80)}/{path}"
+        answer = requests.get(url, headers={"Host": f"{service}.localhost"}, timeout=60)
+        assert "whole.safetensors" in answer.text, service
 
 
 def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> None:
@@ -149,6 +169,16 @@ def test_changed_mount_options_are_applied_under_running_services(
     assert run.status == 0, run.error
     assert "nobrl" in converged.run("findmnt -n -o OPTIONS /mnt/ki_Daten")
     assert "FAILED" not in run.output
+
+
+def test_a_reboot_brings_everything_back(converged: Workstation) -> None:
+    """Share, Ollama and its socket, proxy and services come up by themselves, in order."""
+    converged.lab.machine.reboot()
+    converged.run("systemctl is-system-running --wait", check=False)
+    run = converged.pyinfra("tasks/acceptance.py", "-y")
+    assert run.status == 0, run.error
+    assert "FAILED" not in run.output
+    assert converged.run("systemctl --failed --plain --no-legend") == ""
 
 
 def test_compose_accepts_what_is_laid_down(converged: Workstation) -> None:

@@ -79,6 +79,26 @@ def test_a_fingerprint_may_be_written_in_groups(tmp_path: Path):
     assert nvidia.fingerprint == "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 
 
+def test_what_a_build_needs_of_a_gpu_may_be_said(tmp_path: Path):
+    """Of images and sources; found by the key that the renderer gives; most need nothing."""
+    gpu = 'cuda: "12.8", compute: 7.5-12.0'
+    text = COMPLETE.replace("tag: v3.7.9,", f"tag: v3.7.9, {gpu},")
+    text = text.replace('version: "2.5.5"}', f'version: "2.5.5", {gpu}}}')
+    loaded = load(tmp_path, text)
+    for key in ("images.traefik", "sources.fooocus"):
+        build = loaded.build(key)
+        assert (build.cuda, build.compute) == ("12.8", "7.5-12.0")
+    dockge = loaded.build("images.dockge")
+    assert (dockge.cuda, dockge.compute) == (None, None)
+
+
+def test_a_mirrors_overlay_may_change_what_a_build_needs_of_a_gpu(tmp_path: Path):
+    """A re-packed image may be made with another CUDA."""
+    loaded = load(tmp_path, images={"traefik": {"cuda": "13.0", "compute": "7.5-12.1"}})
+    assert loaded.images["traefik"].cuda == "13.0"
+    assert "images.traefik.cuda is '13'" in refusal(tmp_path, images={"traefik": {"cuda": "13"}})
+
+
 def test_a_mirrors_overlay_changes_single_fields(tmp_path: Path):
     """What it does not mention stays, null removes a digest."""
     loaded = load(
@@ -118,6 +138,22 @@ def test_a_wrong_overlay_says_that_it_is_the_mirrors(
         ),
         ("digest: null", "digest: sha256:abc", 5, "expected sha256: and 64 hexadecimal digits"),
         ("name: docker.io/louislam/dockge", "name: Dockge", 3, "a name with its registry"),
+        (
+            "digest: null",
+            "digest: null\n    cuda: 12.8",
+            6,
+            "cuda is 12.8, expected text: put it in",
+        ),
+        (
+            "digest: null",
+            'digest: null\n    cuda: "12"',
+            6,
+            "a CUDA version from 11.0, such as 12.8",
+        ),
+        ("digest: null", 'digest: null\n    cuda: "10.2"', 6, "a CUDA version from 11.0"),
+        ("digest: null", "digest: null\n    compute: sm_75", 6, "lowest and highest compute capab"),
+        ("digest: null", "digest: null\n    compute: 12.0-7.5", 6, "such as 7.5-12.0"),
+        ("digest: null", "digest: null\n    comput: 7.5-12.0", 6, "did you mean compute?"),
         ("    digest: null\n", "", 2, "images.dockge.digest is missing"),
         ('    tag: "1.5.0"', '    tagg: "1.5.0"', 4, "did you mean tag?"),
         (COMMIT, "abc1234", 8, "expected a full commit id"),
@@ -183,5 +219,8 @@ def test_the_pins_of_the_repository_load_and_every_mark_is_found():
     """pins.yml as shipped is well-formed, and Renovate will see each entry that has a mark."""
     loaded = pins.load(ROOT / "pins.yml")
     assert {"dockge", "traefik"} <= set(loaded.images)
+    gpu = {key for key in loaded.images if loaded.images[key].compute}
+    gpu |= {key for key in loaded.sources if loaded.sources[key].compute}
+    assert gpu == {"comfyui", "invokeai", "fooocus", "forge", "fluxgym", "ai_toolkit"}
     text = (ROOT / "pins.yml").read_text()
     assert len(renovate_matches(text)) == text.count("# renovate:")

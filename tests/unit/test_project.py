@@ -11,7 +11,6 @@ from workstation.project import (
     Container,
     ProjectState,
     actions,
-    bake_definition,
     familiar,
 )
 from workstation.stack import Service, Stack
@@ -106,6 +105,40 @@ def test_a_service_that_got_a_profile_is_removed():
     ]
 
 
+APPLIED = """
+services:
+  web:
+    image: docker.io/library/nginx:1
+    environment: {COLOUR: red, SIZE: "1"}
+    volumes: ["data:/data"]
+    x-workstation: {probe: /}
+"""
+
+
+def test_a_change_is_told_by_the_keys_that_differ():
+    """As the file that was brought up last says; values may be secret and are not told."""
+    keys = {
+        "image": WEB.image,
+        "environment": {"COLOUR": "blue", "SIZE": "1", "NEW": "x"},
+        "volumes": [],
+        "x-workstation": {"probe": "/other"},
+    }
+    stack = Stack("s", (Service("web", WEB.image, keys=keys), APP, BASE), ())
+    changed = state(container("web", hash="f" * 64), container("app"), applied=APPLIED)
+    assert plan(changed, stack) == ["recreate web (environment.COLOUR, environment.NEW, volumes)"]
+    both = state(
+        container("web", hash="f" * 64, image="sha256:old"), container("app"), applied=APPLIED
+    )
+    assert plan(both, stack)[0].startswith("recreate web (image, environment.COLOUR")
+
+
+@pytest.mark.parametrize("applied", ["", "a: [", "services: 5", "- 1", "services: {web: 1}"])
+def test_without_a_file_to_compare_with_the_cause_is_the_configuration(applied: str):
+    """Or with one that cannot be read."""
+    changed = state(container("web", hash="f" * 64), container("app"), applied=applied)
+    assert plan(changed) == ["recreate web (configuration)"]
+
+
 def test_two_containers_become_one():
     """Compose's scale, or a recreation that died half-way."""
     found = state(container("web"), container("web", id="second"), container("app"))
@@ -175,48 +208,3 @@ def test_an_action_reads_as_a_line_of_the_plan():
     """The cause in parentheses, if there is one."""
     assert str(Action("create", "web")) == "create web"
     assert str(Action("start", "web", "exited")) == "start web (exited)"
-
-
-DOCKERFILES = {
-    "app": "FROM s/base:1-bbb AS build\nRUN true\nfrom s/base:1-bbb\nCOPY --from=build /a /a\n",
-    "base": "FROM docker.io/library/python:3.11\n",
-    "other": "FROM --platform=linux/amd64 s/base:1-bbb\n",
-}
-
-
-def test_a_base_built_in_the_same_run_is_a_target_of_it():
-    """It is built once, and before what stands on it."""
-    bake = bake_definition(STACK, DOCKERFILES, ["app", "base"], ["id=ca,src=/etc/ca.crt"])
-    assert bake == {
-        "group": {"default": {"targets": ["app", "base"]}},
-        "target": {
-            "app": {
-                "context": "/opt/stacks/s/app",
-                "tags": ["s/app:1-aaa"],
-                "contexts": {"s/base:1-bbb": "target:base"},
-                "secret": ["id=ca,src=/etc/ca.crt"],
-            },
-            "base": {
-                "context": "/opt/stacks/s/base",
-                "tags": ["s/base:1-bbb"],
-                "contexts": {},
-                "secret": ["id=ca,src=/etc/ca.crt"],
-            },
-        },
-    }
-
-
-def test_a_base_that_is_there_is_not_built_again():
-    """Its image is found by its name."""
-    bake: Any = bake_definition(STACK, DOCKERFILES, ["app"])
-    assert list(bake["target"]) == ["app"]
-    assert bake["target"]["app"]["contexts"] == {}
-    assert bake["target"]["app"]["secret"] == []
-
-
-def test_a_base_with_a_platform_is_recognised():
-    """Options may stand between FROM and the image."""
-    other = Service("other", "s/other:1", build="/opt/stacks/s/other")
-    stack = Stack("s", (other, BASE), ())
-    bake: Any = bake_definition(stack, DOCKERFILES, ["other", "base"])
-    assert bake["target"]["other"]["contexts"] == {"s/base:1-bbb": "target:base"}

@@ -145,6 +145,20 @@ def test_images_come_with_their_digest_and_from_the_mirror(templates: Path):
     assert source.encode() in found.files["big-app/Dockerfile"]
 
 
+def test_the_pins_that_services_are_made_of_are_known(templates: Path):
+    """Also through the base of a built image, but not those of a folder that no service uses."""
+    assert rendered(templates).pins_used == {
+        "images.dockge",
+        "images.python",
+        "sources.big_app",
+    }
+    line = '  big-app: {image: "{{ built("big-app") }}", build: ./big-app}\n'
+    replace(templates, "compose.yaml.j2", line, "")
+    found = rendered(templates)
+    assert found.pins_used == {"images.dockge", "images.python"}
+    assert "big-app/Dockerfile" in found.files
+
+
 def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):
     """The version of the source of that name, with - as _; 1 where there is none."""
     found = tags(templates)

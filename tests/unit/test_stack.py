@@ -223,6 +223,19 @@ def test_what_compose_cannot_say_stands_in_an_extension():
     assert (found.probe, found.websocket, found.owners) == ("/api", "/ws", {"/srv/a": "5:6 2775"})
 
 
+def test_a_service_registers_models_from_one_of_its_mounts():
+    """Another path is a slip; what is only built registers nothing."""
+    keys = {
+        "image": "i:1",
+        "volumes": ["/vol/models:/models:ro"],
+        "x-workstation": {"registers": "/models"},
+    }
+    found = stack({"web": keys, "base": {**keys, "profiles": ["build"]}, "db": {"image": "i:1"}})
+    assert [(one.name, one.registers) for one in found.registering] == [("web", "/models")]
+    with pytest.raises(StackError, match=r"Service web in .* registers /model, where it mounts"):
+        service(**{**keys, "x-workstation": {"registers": "/model"}})
+
+
 def test_ports_are_text_in_every_form():
     """YAML reads 80 as a number; the long form is a mapping."""
     found = service(ports=["8080:80", 80, {"target": 80, "published": "8080"}])

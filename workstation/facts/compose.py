@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,6 +10,9 @@ from pyinfra.api import FactBase, StringCommand
 
 from workstation.facts.shell import script
 from workstation.project import Container, ProjectState
+
+APPLIED = "/var/lib/ai-workstation/applied"
+"""Folder of the Compose files that were brought up last, by project."""
 
 _LABEL = "com.docker.compose."
 
@@ -47,7 +51,11 @@ class Project(FactBase[ProjectState]):
               | xargs -r docker inspect -f "container $inspect"
             docker image inspect -f "$image" -- "$@" 2>/dev/null | sed -n '/./s/^/image /p'
             docker network ls --format 'network {{.Name}}'
-            """.replace("$inspect", _INSPECT).replace("$image", _IMAGE),
+            file=$applied/$project.yaml
+            [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
+            """.replace("$inspect", _INSPECT)
+            .replace("$image", _IMAGE)
+            .replace("$applied", APPLIED),
             project,
             folder,
             *images,
@@ -58,6 +66,7 @@ class Project(FactBase[ProjectState]):
         containers: list[Container] = []
         images: dict[str, str] = {}
         networks: list[str] = []
+        applied = ""
         errors: list[str] = []
         for line in output:
             word, _, rest = line.partition(" ")
@@ -74,12 +83,15 @@ class Project(FactBase[ProjectState]):
                 images[reference] = image_id
             elif word == "network":
                 networks.append(rest)
+            elif word == "applied":
+                applied = base64.b64decode(rest).decode(errors="replace")
         return ProjectState(
             docker=bool(output),
             hashes=hashes,
             containers=tuple(containers),
             images=images,
             networks=tuple(networks),
+            applied=applied,
             error=" ".join(errors) if not hashes else "",
         )
 

@@ -9,11 +9,16 @@ from pyinfra.api import FactBase, StringCommand
 from workstation.facts.shell import script
 
 _QUERY = "name,compute_cap,driver_version,memory.total,uuid"
+# nvidia-smi of the branch 470 refuses compute_cap, and with it the whole query.
+_OLD_QUERY = "name,driver_version,memory.total,uuid"
 
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU as ``nvidia-smi`` sees it; ``memory`` in MiB."""
+    """One GPU as ``nvidia-smi`` sees it; ``memory`` in MiB.
+
+    ``compute_capability`` is empty where the driver is too old to tell.
+    """
 
     name: str
     compute_capability: str
@@ -53,7 +58,8 @@ class Gpu(FactBase[GpuState]):
               esac
             done
             if command -v nvidia-smi >/dev/null; then
-              if cards=$(nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>&1); then
+              query() { nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>&1; }
+              if cards=$(query "$1") || cards=$(query "$2"); then
                 printf '%s\\n' "$cards" | sed 's/^/card /'
               else
                 printf '%s\\n' "$cards" | head -n 1 | sed 's/^/error /'
@@ -67,6 +73,7 @@ class Gpu(FactBase[GpuState]):
             true
             """,
             _QUERY,
+            _OLD_QUERY,
         )
 
     def process(self, output: list[str]) -> GpuState:
@@ -85,6 +92,7 @@ class Gpu(FactBase[GpuState]):
 
 
 def _card(line: str) -> Card:
-    name, capability, driver, memory, uuid = (part.strip() for part in line.split(","))
+    name, *capability, driver, memory, uuid = (part.strip() for part in line.split(","))
     # Cards that share the system's memory have none to report: "[N/A]".
-    return Card(name, capability, driver, int(memory) if memory.isdigit() else 0, uuid)
+    size = int(memory) if memory.isdigit() else 0
+    return Card(name, "".join(capability), driver, size, uuid)

@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from pyinfra import host
 
+from workstation.builds import bake_definition, labels
 from workstation.errors import HostError
-from workstation.facts.compose import Project
+from workstation.facts.compose import APPLIED, Project
 from workstation.facts.shell import script
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
-from workstation.project import Action, actions, bake_definition, familiar
+from workstation.pins import Source
+from workstation.project import Action, actions, familiar
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
 _SIGNS = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
 
-# Plain progress: a line per step, so that a log shows it as well as a screen.
-_BAKE = "docker buildx bake --builder default --progress plain -f - 2>&1"
+# Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
+# containerd's image store (docs.docker.com/build/metadata/attestations).
+_BAKE = """
+what=$1; shift
+case $(docker info -f '{{.DriverStatus}}') in
+  *containerd.snapshotter*) ;;
+  *) set -- ;;
+esac
+docker buildx bake --builder default --progress plain -f - "$@" 2>&1 || {
+  echo "$what could not be built, see above; what runs was left as it is" >&2
+  exit 1
+}
+"""
+
+# What runs now, to tell the next change by: the file of the folder is laid down before it runs.
+_REMEMBER = 'umask 077; mkdir -p "${1%/*}"; cat >"$1.new"; mv "$1.new" "$1"'
+
+# Of an image built here, the one in use and the one before are kept, for the way back.
+_PRUNE = """
+before=$1; shift
+for image in "$@"; do
+  docker image ls --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' "${image%:*}" |
+    while read -r id name; do
+      [ "$name" = "$image" ] && continue
+      case " $before " in *" $id "*) continue ;; esac
+      docker image rm "$name" >/dev/null && echo "removed image $name"
+    done
+done
+true
+"""
 
 _PULL = """
 printf '%s\\n' "$@" | xargs -P 4 -I{} sh -c '
@@ -109,12 +140,21 @@ def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
 
 
 @operation
-def up(stack: RenderedStack, secrets: list[str], limit: int = 1800) -> Commands:
+def up(
+    stack: RenderedStack,
+    secrets: list[str],
+    sources: Mapping[str, Source] | None = None,
+    attestations: Sequence[str] = (),
+    limit: int = 1800,
+) -> Commands:
     """
     Build and pull what is missing, bring the project up, wait until every service is healthy.
+    Images built here that neither run nor ran before this are removed then.
 
     + stack: the rendered stack; its folder has been laid down
     + secrets: BuildKit secrets for builds
+    + sources: the pins' git sources, for the labels of images
+    + attestations: options of ``docker buildx bake``, used where the Engine can store what they ask
     + limit: seconds after which a service that is not healthy is an error
     """
     model = stack.model
@@ -135,9 +175,17 @@ def up(stack: RenderedStack, secrets: list[str], limit: int = 1800) -> Commands:
         tell(_SIGNS.get(action.verb, "~"), f"{model.name}: {action}")
     tell_unchanged(model, planned)
 
-    yield from _image_commands(stack, planned, secrets)
+    yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
     yield live(script(_UP, stack.folder))
     yield live(script(_WAIT, model.name, limit))
+    yield script(_REMEMBER, f"{APPLIED}/{model.name}.yaml", stdin=stack.compose)
+    before = {name: container.image for name, container in found.by_service().items()}
+    if renewed := [
+        service.image
+        for service in model.built
+        if before.get(service.name, "") not in ("", found.image_id(service.image))
+    ]:
+        yield live(script(_PRUNE, " ".join(before.values()), *renewed))
 
 
 def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:
@@ -148,7 +196,13 @@ def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:
         host.noop(f"{unchanged} services of {model.name} stay as they are")
 
 
-def _image_commands(stack: RenderedStack, planned: list[Action], secrets: list[str]) -> Commands:
+def _image_commands(
+    stack: RenderedStack,
+    planned: list[Action],
+    secrets: list[str],
+    sources: Mapping[str, Source],
+    attestations: Sequence[str],
+) -> Commands:
     built = {service.image: service.name for service in stack.model.built}
     missing = [built[action.subject] for action in planned if action.verb == "build"]
     pulled = [action.subject for action in planned if action.verb == "pull"]
@@ -156,8 +210,10 @@ def _image_commands(stack: RenderedStack, planned: list[Action], secrets: list[s
         yield live(script(_PULL, *pulled))
     if missing:
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
-        bake = bake_definition(stack.model, dockerfiles, missing, secrets)
-        yield live(script(_BAKE, stdin=json.dumps(bake)))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        said = {service.name: labels(service, sources, created) for service in stack.model.built}
+        bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
+        yield live(script(_BAKE, ", ".join(missing), *attestations, stdin=json.dumps(bake)))
 
 
 @operation

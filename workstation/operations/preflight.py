@@ -28,11 +28,17 @@ def check(host: Any, machine: Context) -> None:
     stacks = machine.stacks()
     system = machine.system
     engine = host.get_fact(Engine)
+    gpu = host.get_fact(Gpu)
+    pins_used = {key for stack in stacks for key in stack.pins_used}
     findings = [
         *preflight.machine_findings(settings, system),
         *preflight.docker_findings(system, engine),
-        *preflight.gpu_findings(settings, host.get_fact(Gpu)),
+        *preflight.gpu_findings(settings, gpu),
+        *preflight.card_findings(settings, gpu),
+        *preflight.pin_findings(settings, gpu, machine.pins, pins_used),
     ]
+    for stack in stacks:
+        findings += preflight.xformers_findings(settings, gpu, stack.model)
     if settings.proxy == "own" and settings.proxy_http_port in system.listeners:
         own = any(
             container.state == "running"

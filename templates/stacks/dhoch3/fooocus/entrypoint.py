@@ -17,13 +17,16 @@ CONFIG = Path(os.environ.get("config_path", "/data/config.txt"))  # noqa: SIM112
 # Fooocus downloads to the first folder of a list and finds models in all of them.
 LISTS = {"path_checkpoints": "checkpoints", "path_loras": "loras"}
 # Where it knows one folder only, that is ours, with links into the model store.
-LINKED = {"path_embeddings": "embeddings", "path_vae": "vae"}
-OWN = {
+LINKED = {
+    "path_embeddings": "embeddings",
+    "path_vae": "vae",
     "path_vae_approx": "vae_approx",
     "path_upscale_models": "upscale_models",
-    "path_inpaint": "inpaint",
     "path_controlnet": "controlnet",
     "path_clip_vision": "clip_vision",
+}
+OWN = {
+    "path_inpaint": "inpaint",
     "path_fooocus_expansion": "prompt_expansion/fooocus_expansion",
     "path_safety_checker": "safety_checker",
     "path_sam": "sam",

@@ -1,0 +1,81 @@
+"""What a change of one image's inputs does, and what a build that fails leaves alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tests.lab.conftest import Workstation
+
+
+def _images(machine: Workstation) -> set[str]:
+    """Return the names of the images that were built on the machine."""
+    listing = machine.run("docker image ls --format '{{.Repository}}:{{.Tag}}'").split()
+    return {name for name in listing if name.startswith("dhoch3/")}
+
+
+def _recreated(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+def test_one_byte_builds_one_image_and_recreates_one_container(
+    converged: Workstation, checkout: Callable[[], Path]
+) -> None:
+    """The image before stays for the way back, older ones of ours go."""
+    copy = checkout()
+    input_file = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
+    first = _images(converged)
+    before = converged.containers()
+    started = time.monotonic()
+    input_file.write_text(input_file.read_text() + "\n")
+    run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
+    print(f"one byte: {time.monotonic() - started:.0f} s")
+    assert run.status == 0, run.error
+    second = _images(converged)
+    after = converged.containers()
+    assert first <= second
+    assert [name.partition(":")[0] for name in second - first] == ["dhoch3/fooocus"]
+    assert _recreated(before, after) == {"/dhoch3-fooocus-1"}
+
+    input_file.write_text(input_file.read_text() + "\n")
+    run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
+    assert run.status == 0, run.error
+    third = _images(converged)
+    assert first - third == {name for name in first if name.startswith("dhoch3/fooocus:")}
+    assert second - first < third
+    assert len(third) == len(second)
+    assert _recreated(after, converged.containers()) == {"/dhoch3-fooocus-1"}
+
+
+def test_a_build_that_fails_leaves_the_service_as_it_is(
+    converged: Workstation, checkout: Callable[[], Path], tmp_path: Path
+) -> None:
+    """A commit that does not exist and a package that does not: one sentence each, and the
+    service serves on with the image that it has."""
+    before, images = converged.containers(), _images(converged)
+    mirror = yaml.safe_load(converged.lab.mirror.file.read_text())
+    mirror["pins"]["sources"]["fooocus"]["commit"] = "0123456789" * 4
+    elsewhere = tmp_path / "mirror.yml"
+    elsewhere.write_text(yaml.safe_dump(mirror))
+    run = converged.pyinfra("tasks/stacks.py", "-y", environment={"MIRROR": str(elsewhere)})
+    assert run.status != 0
+    assert "fooocus could not be built, see above; what runs was left as it is" in run.output
+
+    copy = checkout()
+    lock = copy / "templates" / "stacks" / "dhoch3" / "forge" / "requirements.lock"
+    lock.write_text(lock.read_text() + "no-such-package==1.0\n")
+    run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
+    assert run.status != 0
+    assert "forge could not be built, see above; what runs was left as it is" in run.output
+    assert "no-such-package" in run.output
+
+    assert converged.containers() == before
+    assert _images(converged) == images
+    for service in ("fooocus", "forge"):
+        code = converged.run(
+            f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: {service}.localhost' http://127.0.0.1/"
+        )
+        assert code == "200"

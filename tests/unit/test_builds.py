@@ -1,0 +1,83 @@
+"""The bake file of a stack, and what its images say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workstation.builds import bake_definition, labels
+from workstation.pins import Source
+from workstation.stack import Service, Stack
+
+BASE = Service("base", "s/base:1-bbb", build="/opt/stacks/s/base", profiles=("build",))
+APP = Service("app", "s/app:1-aaa", build="/opt/stacks/s/app")
+STACK = Stack("s", (APP, BASE), ())
+
+
+DOCKERFILES = {
+    "app": "FROM s/base:1-bbb AS build\nRUN true\nfrom s/base:1-bbb\nCOPY --from=build /a /a\n",
+    "base": "FROM docker.io/library/python:3.11\n",
+    "other": "FROM --platform=linux/amd64 s/base:1-bbb\n",
+}
+
+
+def test_a_base_built_in_the_same_run_is_a_target_of_it():
+    """It is built once, and before what stands on it."""
+    bake = bake_definition(STACK, DOCKERFILES, ["app", "base"], ["id=ca,src=/etc/ca.crt"])
+    assert bake == {
+        "group": {"default": {"targets": ["app", "base"]}},
+        "target": {
+            "app": {
+                "context": "/opt/stacks/s/app",
+                "tags": ["s/app:1-aaa"],
+                "contexts": {"s/base:1-bbb": "target:base"},
+                "secret": ["id=ca,src=/etc/ca.crt"],
+                "labels": {},
+            },
+            "base": {
+                "context": "/opt/stacks/s/base",
+                "tags": ["s/base:1-bbb"],
+                "contexts": {},
+                "secret": ["id=ca,src=/etc/ca.crt"],
+                "labels": {},
+            },
+        },
+    }
+
+
+def test_a_base_that_is_there_is_not_built_again():
+    """Its image is found by its name."""
+    bake: Any = bake_definition(STACK, DOCKERFILES, ["app"])
+    assert list(bake["target"]) == ["app"]
+    assert bake["target"]["app"]["contexts"] == {}
+    assert bake["target"]["app"]["secret"] == []
+
+
+def test_a_base_with_a_platform_is_recognised():
+    """Options may stand between FROM and the image."""
+    other = Service("other", "s/other:1", build="/opt/stacks/s/other")
+    stack = Stack("s", (other, BASE), ())
+    bake: Any = bake_definition(stack, DOCKERFILES, ["other", "base"])
+    assert bake["target"]["other"]["contexts"] == {"s/base:1-bbb": "target:base"}
+
+
+def test_an_image_says_what_it_was_made_from():
+    """Source and commit of the pin, and the hash of its inputs."""
+    commit = "0123456789" * 4
+    source = Source(url="https://github.com/a/big.git", commit=commit, version="2.5")
+    service = Service("big-app", "s/big-app:2.5-0123abcd", build="/opt/stacks/s/big-app")
+    found = labels(service, {"big_app": source}, "2026-01-01T00:00:00+00:00")
+    assert found == {
+        "org.opencontainers.image.title": "s/big-app",
+        "org.opencontainers.image.version": "2.5-0123abcd",
+        "org.opencontainers.image.created": "2026-01-01T00:00:00+00:00",
+        "org.opencontainers.image.source": "https://github.com/a/big",
+        "org.opencontainers.image.revision": commit,
+        "workstation.inputs": "0123abcd",
+    }
+    bake: Any = bake_definition(STACK, DOCKERFILES, ["app"], labels={"app": found})
+    assert bake["target"]["app"]["labels"] == found
+
+
+def test_an_image_of_no_source_says_nothing_of_one():
+    """Such as the base."""
+    assert "org.opencontainers.image.source" not in labels(BASE, {}, "2026-01-01T00:00:00+00:00")

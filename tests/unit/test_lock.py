@@ -1,0 +1,96 @@
+"""The lock of a host, held here: bash and flock do the work."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from workstation import lock
+
+
+class LocalConnector:
+    """Named as pyinfra's, by which the lock knows how to reach the host."""
+
+
+@pytest.fixture
+def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """This machine, with a lock file of its own."""
+    name = f"test-lock-{tmp_path.name}"
+    for old, new in ((lock.FILE, str(tmp_path / "lock")), (lock._NAME, name)):
+        monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(old, new))
+    monkeypatch.setattr(lock, "_NAME", name)
+    return SimpleNamespace(name="here", connector=LocalConnector())
+
+
+def test_a_second_run_is_refused_with_who_holds_the_lock(host: Any):
+    """And gets it when the first has ended."""
+    with (
+        lock.held([host], "anna@desk since 12:00, commit abc"),
+        pytest.raises(lock.LockedError, match=r"here: anna@desk since 12:00, commit abc\. Wait"),
+        lock.held([host], "ben"),
+    ):
+        pass
+    with lock.held([host], "ben"):
+        pass
+
+
+def test_a_run_that_dies_lets_go(host: Any):
+    """Its end of the connection is closed; nothing is left to clean up."""
+    holder = subprocess.Popen(
+        lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.stdin.close()
+    holder.wait(10)
+    with lock.held([host], "ben"):
+        pass
+
+
+def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.MonkeyPatch):
+    """As when its network is cut: the host hears no end."""
+    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(f"-t {lock.SILENCE}", "-t 0.3"))
+    with subprocess.Popen(
+        lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        started = time.monotonic()
+        holder.wait(10)
+        assert time.monotonic() - started > 0.2
+        with lock.held([host], "ben"):
+            pass
+
+
+def test_a_run_keeps_the_lock_while_it_lives(host: Any, monkeypatch: pytest.MonkeyPatch):
+    """It says a word before the host loses patience."""
+    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(f"-t {lock.SILENCE}", "-t 0.4"))
+    monkeypatch.setattr(lock, "SILENCE", 0.4)
+    with lock.held([host], "anna"):
+        time.sleep(1)
+        with pytest.raises(lock.LockedError), lock.held([host], "ben"):
+            pass
+
+
+def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.MonkeyPatch):
+    """Not a run without one."""
+    monkeypatch.setattr(lock, "_HOLD", "echo; exit 1")
+    with pytest.raises(lock.HostError, match="could not be locked"), lock.held([host], "anna"):
+        pass
+
+
+def test_other_connections_are_not_locked():
+    """Such as pyinfra's @fake of tests."""
+    with lock.held([SimpleNamespace(name="x", connector=object())], "anna"):
+        pass
+
+
+def test_a_run_says_who_it_is(tmp_path: Any):
+    """Outside a repository too."""
+    assert "@" in lock.identity(tmp_path)
+    assert lock.identity(tmp_path).endswith("commit unknown")

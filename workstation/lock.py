@@ -1,0 +1,136 @@
+"""One run at a time on a host: a lock that lives as long as the run that took it.
+
+A shell on the host holds flock(1) on a file in ``/run/lock`` for as long as the run's connection
+tells it to. It ends with the run, however that ends: the connection's end ends its input, and
+where that is not noticed, silence does. A reboot ends it too. So there is nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from workstation.errors import HostError
+
+FILE = "/run/lock/ai-workstation"
+SILENCE = 90
+"""Seconds without a word after which the host takes the run for dead."""
+
+# The holder's name shows who it is, to a run that is refused and to anyone who asks ps(1). The file
+# is only ever opened for reading, since another user may have made it.
+_NAME = "ai-workstation-lock"
+_HOLD = f"""
+[ -e {FILE} ] || (umask 0; : >{FILE})
+exec 9<{FILE}
+if ! flock -n 9; then
+  echo "busy $(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)"
+  exit
+fi
+echo held
+exec -a "{_NAME}: $1" bash -c 'while IFS= read -r -t {SILENCE} word; do :; done'
+"""
+
+
+class LockedError(HostError):
+    """Another run is at work on the host."""
+
+
+def identity(repository: Path) -> str:
+    """Return who runs what since when: user, machine, time, commit and whether it was changed."""
+    commit = _git(repository, "rev-parse", "--short", "HEAD") or "unknown"
+    changed = " with changes" if _git(repository, "status", "--porcelain") else ""
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    return f"{getpass.getuser()}@{socket.gethostname()} since {since}, commit {commit}{changed}"
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return result.stdout.strip()
+
+
+@contextmanager
+def held(hosts: Any, who: str) -> Iterator[None]:
+    """Hold the lock of every host while the body runs.
+
+    + hosts: pyinfra's, connected by SSH or @local; others are not locked
+    + who: what a run that is refused is told
+
+    Raises LockedError if another run holds one of them.
+    """
+    with ExitStack() as stack:
+        for host in hosts:
+            opened = _open(host, who)
+            if opened is None:
+                continue
+            write, answer, close = opened
+            stack.callback(close)
+            word, _, holder = answer.readline().strip().partition(" ")
+            if word == "busy":
+                raise LockedError(
+                    f"Another run is changing {host.name}: {holder or 'nobody knows whose'}. "
+                    f"Wait until it has ended; a run that died gives way within {SILENCE} seconds."
+                )
+            if word != "held":
+                raise HostError(
+                    f"{host.name} could not be locked: {FILE} cannot be used ({holder or word})."
+                )
+            stack.enter_context(_beat(write))
+        yield
+
+
+def _command(who: str) -> list[str]:
+    return ["bash", "-c", _HOLD, "bash", who]
+
+
+def _open(host: Any, who: str) -> tuple[Any, IO[str], Any] | None:
+    """Start the holder; return how to write to it, its output, and how to end it."""
+    kind = type(host.connector).__name__
+    if kind == "LocalConnector":
+        process = subprocess.Popen(
+            _command(who), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def end() -> None:
+            process.kill()
+            process.wait()
+
+        return process.stdin.write, process.stdout, end
+    if kind == "SSHConnector" and host.connector.client is not None:
+        channel = host.connector.client.get_transport().open_session()
+        channel.exec_command(shlex.join(_command(who)))
+        return lambda text: channel.sendall(text.encode()), channel.makefile("r"), channel.close
+    return None
+
+
+@contextmanager
+def _beat(write: Any) -> Iterator[None]:
+    """Say a word now and then while the body runs."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(SILENCE / 4):
+            try:
+                write("alive\n")
+            except OSError:  # the connection is gone, which the run itself will notice
+                return
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
