@@ -147,8 +147,9 @@ class Machine:
         self.ssh.run("systemctl reboot", check=False)
         deadline = time.monotonic() + BOOT_SECONDS
         while time.monotonic() < deadline:
-            self.wait()
-            if self.boot_id() != before:
+            # While it goes down, or is not up yet, it gives no id at all.
+            if self.boot_id() not in ("", before):
+                self.wait(deadline - time.monotonic())
                 return
             time.sleep(1)
         raise LabError(f"the machine did not reboot; see {self.console}")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's result. ``detail`` says what was seen, ``fix`` what a person can do."""
+    """One check's result. ``detail`` says what was seen, ``fix`` what a person can do,
+    ``evidence`` is what was asked and what came back, in full."""
 
     name: str
     ok: bool
     detail: str
     fix: str = ""
+    evidence: str = ""
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:

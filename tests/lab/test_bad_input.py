@@ -19,15 +19,13 @@ def test_a_missing_env_file(converged: Workstation, checkout: Callable[[], Path]
     assert "cp .env.example .env" in run.error
 
 
-def test_a_missing_password(converged: Workstation) -> None:
+def test_a_missing_password(bare: Workstation) -> None:
     """A missing secret is named, with where to set it, before anything is changed."""
-    before = converged.files()
-    run = converged.pyinfra(
-        "deploy.py", "-y", environment=converged.environment_without("SMB_PASSWORD")
-    )
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y", environment=bare.environment_without("SMB_PASSWORD"))
     assert run.status != 0
     assert "SMB_PASSWORD is not set: add it to .env" in run.error
-    assert converged.files() == before
+    assert bare.files() == before
 
 
 def test_an_unknown_key(converged: Workstation, tmp_path: Path) -> None:
