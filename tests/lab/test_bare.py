@@ -77,20 +77,3 @@ def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation) -> None:
     assert not bare.succeeds("ls /usr/local/lib/ollama")
     assert bare.succeeds("ls /etc/systemd/system/ollama.service.before-ai-workstation")
     assert bare.pyinfra("tasks/ollama.py", "-y").changed == []
-
-
-def test_traces_of_nvidia_docker_are_removed(bare: Workstation) -> None:
-    """The archived repository's list and the key that apt-key trusted for everything go."""
-    bare.run("echo '# old' > /etc/apt/sources.list.d/nvidia-docker.list")
-    mirror = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
-    bare.run(f"curl -fsS {mirror}/gpgkey | gpg --dearmor > /etc/apt/trusted.gpg")
-    bare.run(
-        f"echo 'deb [trusted=yes] {mirror}/stable/deb/$(ARCH) /'"
-        " > /etc/apt/sources.list.d/nvidia-container-toolkit.list"
-    )
-    # Docker is not there, so the task ends at its unit; the toolkit is complete by then.
-    bare.pyinfra("tasks/nvidia.py", "-y")
-    assert not bare.succeeds("ls /etc/apt/sources.list.d/nvidia-docker.list")
-    assert not bare.succeeds("ls /etc/apt/trusted.gpg")
-    assert not bare.succeeds("ls /etc/apt/sources.list.d/nvidia-container-toolkit.list")
-    assert "nvidia-container-toolkit" in bare.run("apt-mark showhold")

@@ -27,6 +27,17 @@ def test_models_of_the_store_are_registered_where_they_lie(first_run: Run) -> No
     assert "refused checkpoints/half.safetensors" in first_run.output
 
 
+def test_traces_of_nvidia_docker_are_removed(converged: Workstation) -> None:
+    """The old lists and the key that apt-key trusted for everything are gone."""
+    for path in (
+        "sources.list.d/nvidia-docker.list",
+        "sources.list.d/nvidia-container-toolkit.list",
+        "trusted.gpg",
+    ):
+        assert not converged.succeeds(f"test -e /etc/apt/{path}")
+    assert "nvidia-container-toolkit" in converged.run("apt-mark showhold")
+
+
 def test_a_second_run_changes_nothing(converged: Workstation) -> None:
     """No operation changes; containers keep their ids and start times, units their start."""
     containers, units = converged.containers(), converged.unit_starts()
