@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 from workstation.pins import Source
@@ -10,19 +11,24 @@ from workstation.stack import Service, Stack
 _OCI = "org.opencontainers.image."
 
 
-def labels(service: Service, sources: Mapping[str, Source], created: str) -> dict[str, str]:
+INPUTS = "workstation.inputs"
+
+
+def labels(
+    service: Service, sources: Mapping[str, Source], created: str, inputs: str = ""
+) -> dict[str, str]:
     """Return an image's labels (github.com/opencontainers/image-spec, annotations.md).
 
     + sources: the pins' git sources; that of the service's name, if any, is what it is built from
     + created: when, as RFC 3339 says it
+    + inputs: what went into it, as ``listing`` writes it
     """
     name, _, tag = service.image.rpartition(":")
     found = {
         f"{_OCI}title": name,
         f"{_OCI}version": tag,
         f"{_OCI}created": created,
-        # The hash of all that went into it, which is part of the tag too.
-        "workstation.inputs": tag.rpartition("-")[2],
+        INPUTS: inputs,
     }
     if source := sources.get(service.name.replace("-", "_")):
         found |= {
@@ -30,6 +36,24 @@ def labels(service: Service, sources: Mapping[str, Source], created: str) -> dic
             f"{_OCI}revision": source.commit,
         }
     return found
+
+
+def listing(files: Mapping[str, bytes]) -> str:
+    """Return the files of a build context, each with eight digits of its hash, as one line."""
+    return " ".join(
+        f"{path}={hashlib.sha256(content).hexdigest()[:8]}"
+        for path, content in sorted(files.items())
+    )
+
+
+def changed_inputs(before: str, after: str) -> list[str]:
+    """Return the paths in which two listings differ; none if there is none to compare with."""
+    if not before:
+        return []
+    old, new = (
+        dict(part.rpartition("=")[::2] for part in text.split()) for text in (before, after)
+    )
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
 def bake_definition(

@@ -1,4 +1,4 @@
-"""Four changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
+"""Changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
 
 1. An error of ours is printed as its one sentence. pyinfra shows a traceback for every exception
    that is not its own, and the file and line that raised it for those that are.
@@ -6,9 +6,11 @@
    ``--limit`` that matches nothing.
 3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
    side's delayed acknowledgement (about 40 ms on Linux).
-4. A run holds the lock of its hosts while it changes them (``workstation/lock.py``).
+4. The plan is always made and shown, as text or JSON, and a run holds the lock of its hosts while
+   it changes them (``workstation/run.py``).
+5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
 
-Each wraps one method and calls the original; ``install`` may be called again.
+Each wraps one function and calls the original; ``install`` may be called again.
 """
 
 from __future__ import annotations
@@ -23,13 +25,29 @@ from typing import Any
 import click
 from paramiko import SSHClient, Transport
 from pyinfra import logger
+from pyinfra.api.command import (
+    FileDownloadCommand,
+    FileUploadCommand,
+    FunctionCommand,
+    RsyncCommand,
+    StringCommand,
+)
 from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra_cli import cli
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
-from workstation import lock
+from workstation import remembered, run
 from workstation.errors import UserError
+
+_COMMANDS = (
+    StringCommand,
+    FunctionCommand,
+    FileUploadCommand,
+    FileDownloadCommand,
+    RsyncCommand,
+)
 
 
 class NoHostsError(UserError, InventoryError):
@@ -40,9 +58,20 @@ def install() -> None:
     """Makes the changes."""
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
         _wrap(error, "show", _show_sentence)
-    _wrap(State, "init", _require_hosts)
+    _wrap(State, "init", _begin)
     _wrap(SSHClient, "connect", _without_delay)
-    _wrap(cli, "run_ops", _alone)
+    _wrap(cli, "_handle_commands", run.prepare)
+    _wrap(cli, "print_meta", lambda original, state: None)  # the plan has been shown
+    _wrap(cli, "run_ops", run.operate)
+    _wrap(cli, "print_results", run.show_results)
+    _wrap(cli, "print_run_json", lambda original, *args, **kwargs: run.show_json(*args, **kwargs))
+    _wrap(cli, "disconnect_all", run.disconnect)
+    run.quiet()
+    _wrap(Host, "get_fact", remembered.fact)
+    for name in ("run_shell_command", "put_file", "get_file"):
+        _wrap(Host, name, remembered.counted)
+    for command in _COMMANDS:
+        _wrap(command, "execute", remembered.command)
 
 
 def ensure_known_hosts(path: object = None) -> None:
@@ -86,7 +115,7 @@ def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) ->
         original(self, file)
 
 
-def _require_hosts(
+def _begin(
     original: Callable[..., Any],
     self: State,
     inventory: Any,
@@ -94,6 +123,7 @@ def _require_hosts(
     initial_limit: list[Any] | None = None,
 ) -> None:
     """In place of ``State.init``, the first call after the limits have been applied."""
+    self.check_for_changes = True  # with -y too
     if not len(inventory):
         raise NoHostsError(
             "The inventory has no hosts: name a file that exists, such as inventory.py."
@@ -102,13 +132,6 @@ def _require_hosts(
         names = ", ".join(dict.fromkeys([*(host.name for host in inventory), *inventory.groups]))
         raise NoHostsError(f"--limit or --exclude leaves no host: choose from {names}.")
     original(self, inventory, config, initial_limit=initial_limit)
-
-
-def _alone(original: Callable[..., Any], state: State, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``run_ops``, with which a run begins to change its hosts."""
-    who = lock.identity(Path(__file__).parent.parent)
-    with lock.held(state.active_hosts, who):
-        return original(state, *args, **kwargs)
 
 
 def _without_delay(original: Callable[..., Any], self: SSHClient, *args: Any, **kwargs: Any) -> Any:

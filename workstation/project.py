@@ -14,12 +14,14 @@ from typing import Any
 
 import yaml
 
+from workstation.builds import changed_inputs
 from workstation.stack import Service, Stack
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the project: ids, what it was made from, how it is."""
+    """A container of the project: ids, what it was made from, how it is. ``inputs``: the listing
+    of what went into its image, where that was built here."""
 
     id: str
     service: str
@@ -29,6 +31,7 @@ class Container:
     health: str = ""
     started: str = ""
     oneoff: bool = False
+    inputs: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,15 @@ class Action:
         return f"{self.verb} {self.subject}" + (f" ({self.cause})" if self.cause else "")
 
 
-def actions(stack: Stack, state: ProjectState) -> list[Action]:
-    """Return what bringing ``stack`` up will do, in order; empty if it runs as it should."""
-    planned = [*_images(stack.services, state)]
+def actions(
+    stack: Stack, state: ProjectState, inputs: Mapping[str, str] | None = None
+) -> list[Action]:
+    """Return what bringing ``stack`` up will do, in order; empty if it runs as it should.
+
+    + inputs: service -> listing of what goes into its image, of those that are built here
+    """
     applied = _services(state.applied)
+    planned = [*_images(stack.services, state, applied, inputs or {})]
     by_service: dict[str, list[Container]] = {}
     for container in state.containers:
         if not container.oneoff:
@@ -98,13 +106,32 @@ def actions(stack: Stack, state: ProjectState) -> list[Action]:
     return planned
 
 
-def _images(services: Iterable[Service], state: ProjectState) -> Iterable[Action]:
+def _images(
+    services: Iterable[Service],
+    state: ProjectState,
+    applied: Mapping[str, Mapping[str, Any]],
+    inputs: Mapping[str, str],
+) -> Iterable[Action]:
+    containers = state.by_service()
     seen = set()
     for service in services:
         if state.image_id(service.image) or service.image in seen:
             continue
         seen.add(service.image)
-        yield Action("build" if service.build else "pull", service.image)
+        if service.build:
+            container = containers.get(service.name)
+            before = container.inputs if container else ""
+            changed = changed_inputs(before, inputs.get(service.name, ""))
+            cause = f"changed: {', '.join(changed)}" if changed else ""
+            yield Action("build", service.image, cause)
+        else:
+            before = str(applied.get(service.name, {}).get("image", ""))
+            yield Action("pull", service.image, f"was {_version(before)}" if before else "")
+
+
+def _version(reference: str) -> str:
+    """Return the tag and digest of an image's reference."""
+    return reference.rpartition("/")[2].partition(":")[2] or "without a tag"
 
 
 def _container(

@@ -48,18 +48,27 @@ class RenderedStack:
     def compose(self) -> str:
         return self.files["compose.yaml"].decode()
 
+    def context(self, service: Service) -> dict[str, bytes]:
+        """Return the files from which the image of ``service`` is built, by path in its folder."""
+        folder = (service.build or "").removeprefix(self.folder + "/") + "/"
+        return {
+            path.removeprefix(folder): content
+            for path, content in self.files.items()
+            if path.startswith(folder)
+        }
+
     def dockerfile(self, service: Service) -> str:
         """Return the Dockerfile from which the image of ``service`` is built.
 
         Raises StackError if there is none in its folder.
         """
-        path = f"{(service.build or '').removeprefix(self.folder + '/')}/Dockerfile"
-        if path not in self.files:
+        context = self.context(service)
+        if "Dockerfile" not in context:
             raise StackError(
                 f"Service {service.name} is built from {service.build}, but the stack's "
-                f"templates have no {path}.j2."
+                f"templates have no {(service.build or '').rpartition('/')[2]}/Dockerfile.j2."
             )
-        return self.files[path].decode()
+        return context["Dockerfile"].decode()
 
 
 class StackRenderer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workstation.builds import bake_definition, labels
+from workstation.builds import bake_definition, changed_inputs, labels, listing
 from workstation.pins import Source
 from workstation.stack import Service, Stack
 
@@ -65,17 +65,26 @@ def test_an_image_says_what_it_was_made_from():
     commit = "0123456789" * 4
     source = Source(url="https://github.com/a/big.git", commit=commit, version="2.5")
     service = Service("big-app", "s/big-app:2.5-0123abcd", build="/opt/stacks/s/big-app")
-    found = labels(service, {"big_app": source}, "2026-01-01T00:00:00+00:00")
+    found = labels(service, {"big_app": source}, "2026-01-01T00:00:00+00:00", "Dockerfile=1234abcd")
     assert found == {
         "org.opencontainers.image.title": "s/big-app",
         "org.opencontainers.image.version": "2.5-0123abcd",
         "org.opencontainers.image.created": "2026-01-01T00:00:00+00:00",
         "org.opencontainers.image.source": "https://github.com/a/big",
         "org.opencontainers.image.revision": commit,
-        "workstation.inputs": "0123abcd",
+        "workstation.inputs": "Dockerfile=1234abcd",
     }
     bake: Any = bake_definition(STACK, DOCKERFILES, ["app"], labels={"app": found})
     assert bake["target"]["app"]["labels"] == found
+
+
+def test_what_differs_between_two_builds_is_named():
+    """Changed, new and gone files; nothing where the earlier listing is not known."""
+    before = listing({"Dockerfile": b"FROM a\n", "start.sh": b"", "old": b""})
+    after = listing({"Dockerfile": b"FROM b\n", "start.sh": b"", "new=1": b""})
+    assert changed_inputs(before, after) == ["Dockerfile", "new=1", "old"]
+    assert changed_inputs("", after) == []
+    assert changed_inputs(after, after) == []
 
 
 def test_an_image_of_no_source_says_nothing_of_one():

@@ -1,418 +1,259 @@
-"""Preflight: every finding on its own, with what was seen and the way out."""
+"""Preflight as a whole: what it asks the host, what stops the run, and how it is told."""
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyinfra.api.exceptions import PyinfraError
 
-from workstation import pins, settings
-from workstation.facts.docker import EngineState
+from tests.fixtures.harness import PASSWORD, Machine, settings
+from workstation import pins
+from workstation.context import Context
+from workstation.errors import UserError
+from workstation.facts.compose import Project
+from workstation.facts.docker import Engine, EngineState
+from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.machine import MachineState
-from workstation.facts.nvidia import Card, GpuState
-from workstation.findings import Finding, failed
+from workstation.facts.nvidia import Card, Gpu, GpuState
+from workstation.facts.smb import ShareAnswer, ShareLogin
+from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
+from workstation.findings import Finding
 from workstation.mirror import Mirror
-from workstation.preflight import (
-    card_findings,
-    docker_findings,
-    gpu_findings,
-    machine_findings,
-    pin_findings,
-    proxy_findings,
-    summary,
-    xformers_findings,
-)
-from workstation.render import StackRenderer
-from workstation.settings import Settings
+from workstation.operations import preflight
+from workstation.preflight import line, summary
+from workstation.project import ProjectState, familiar
+from workstation.render import RenderedStack, StackRenderer
 from workstation.stack import parse
 
 ROOT = Path(__file__).parents[2]
-UBUNTU = {"ID": "ubuntu", "VERSION_ID": "24.04", "VERSION_CODENAME": "noble"}
-CARD = Card("NVIDIA RTX PRO 6000 Blackwell", "12.0", "580.95.05", 97887, "GPU-1")
-
-
-def configured(**changes: Any) -> Settings:
-    return settings.load({**settings.defaults(ROOT / "group_data/all.py"), **changes})
-
-
-def machine(**changes: Any) -> MachineState:
-    values: dict[str, Any] = {"os_release": UBUNTU, "architecture": "x86_64", "systemd": True}
-    return MachineState(**{**values, **changes})
-
-
-def problems(*findings: Finding) -> dict[str, str]:
-    """Return name -> detail of what is not ok; each of these has a way out."""
-    bad = failed(findings)
-    assert all(finding.detail and finding.fix for finding in bad)
-    return {finding.name: finding.detail for finding in bad}
-
-
-@pytest.mark.parametrize(
-    "release",
-    [
-        UBUNTU,
-        {"ID": "debian", "VERSION_ID": "13", "VERSION_CODENAME": "trixie"},
-    ],
-)
-def test_the_supported_systems_pass(release: dict[str, str]):
-    """With evidence of what was seen."""
-    findings = list(machine_findings(configured(), machine(os_release=release)))
-    assert problems(*findings) == {}
-    assert f"{release['ID']} {release['VERSION_ID']}" in findings[0].detail
-
-
-@pytest.mark.parametrize(
-    ("release", "seen"),
-    [
-        ({"ID": "ubuntu", "VERSION_ID": "22.04"}, "ubuntu 22.04"),
-        ({"ID": "ubuntu", "VERSION_ID": "24.10"}, "ubuntu 24.10"),
-        ({"ID": "debian", "VERSION_ID": "12"}, "debian 12"),
-        ({"ID": "debian"}, "debian"),
-        ({"ID": "fedora", "VERSION_ID": "43"}, "fedora 43"),
-        ({}, "unknown"),
-    ],
-)
-def test_other_systems_are_refused_by_name(release: dict[str, str], seen: str):
-    """Testing and unstable have no version, an unreadable os-release no name."""
-    found = problems(*machine_findings(configured(), machine(os_release=release)))
-    assert list(found) == ["operating system"]
-    assert found["operating system"].endswith(seen)
-
-
-def test_every_problem_of_a_machine_is_told_at_once():
-    """Not only the first."""
-    found = problems(*machine_findings(configured(), MachineState(architecture="aarch64")))
-    assert set(found) == {"operating system", "architecture", "systemd"}
-    assert "aarch64" in found["architecture"]
-
-
-@pytest.mark.parametrize(
-    "engine",
-    [
-        EngineState(),
-        EngineState(client="28.5.1", daemon_json=b'{"bip": "10.9.0.1/16"}'),
-        EngineState(daemon_json=b""),
-    ],
-)
-def test_a_docker_that_is_absent_or_there_passes(engine: EngineState):
-    """An empty daemon.json, too."""
-    assert problems(*docker_findings(machine(), engine)) == {}
-
-
-@pytest.mark.parametrize(
-    ("system", "engine"),
-    [
-        (machine(snap_docker=True), EngineState()),
-        (machine(), EngineState(client="28.4.0", snap=True)),
-        (machine(snap_docker=True), EngineState(client="28.4.0", snap=True)),
-    ],
-)
-def test_dockers_snap_is_refused(system: MachineState, engine: EngineState):
-    """Wherever it was noticed; the volumes are to be saved first."""
-    findings = failed(docker_findings(system, engine))
-    assert [finding.name for finding in findings] == ["Docker"]
-    assert "snap" in findings[0].detail
-    assert findings[0].fix.startswith("save what its volumes hold")
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"{", "it is not JSON"), (b"[]", "it is not a JSON object")]
-)
-def test_a_daemon_json_that_cannot_be_merged_is_told_before_a_change(content: bytes, reason: str):
-    """Not when the Engine is half installed."""
-    found = problems(*docker_findings(machine(), EngineState(daemon_json=content)))
-    assert list(found) == ["/etc/docker/daemon.json"]
-    assert reason in found["/etc/docker/daemon.json"]
-
-
-def test_a_taken_port_names_who_holds_it():
-    """And the ways out, by the names of the settings."""
-    system = machine(listeners={22: "sshd", 80: "apache2"})
-    finding = failed(proxy_findings(configured(), system, False))[0]
-    assert finding.name == "port 80"
-    assert "apache2" in finding.detail
-    assert "PROXY=existing" in finding.fix
-    assert "PROXY_HTTP_PORT" in finding.fix
-
-
-@pytest.mark.parametrize(
-    ("changes", "listeners", "own"),
-    [
-        ({}, {22: "sshd"}, False),
-        ({}, {8080: "apache2"}, False),
-        ({}, {80: "docker-proxy"}, True),
-        ({"proxy": "existing"}, {80: "docker-proxy"}, False),
-        ({"proxy_http_port": 8080}, {80: "apache2"}, False),
-    ],
-)
-def test_a_port_that_is_free_or_ours_passes(
-    changes: dict[str, Any], listeners: dict[int, str], own: bool
-):
-    """An existing proxy is expected to hold its port."""
-    system = machine(listeners=listeners)
-    assert problems(*proxy_findings(configured(**changes), system, own)) == {}
-
-
-@pytest.mark.parametrize(
-    ("gpu", "seen"),
-    [
-        (GpuState(), "nvidia-smi is not installed"),
-        (
-            GpuState(error="Failed to initialize NVML: Driver/library version mismatch"),
-            "Driver/library version mismatch",
-        ),
-    ],
-)
-def test_a_required_gpu_without_a_driver_says_why(gpu: GpuState, seen: str):
-    """With the driver's own words."""
-    finding = failed(gpu_findings(configured(), gpu))[0]
-    assert seen in finding.detail
-    assert "NVIDIA_DRIVER" in finding.fix
-
-
-@pytest.mark.parametrize(
-    ("changes", "gpu"),
-    [
-        ({}, GpuState(cards=(CARD,))),
-        ({"gpu": "optional"}, GpuState()),
-        ({"gpu": "none"}, GpuState()),
-        ({"nvidia_driver": "580-open"}, GpuState()),
-    ],
-)
-def test_a_gpu_that_works_or_is_not_required_passes(changes: dict[str, Any], gpu: GpuState):
-    """One whose driver this run installs, too."""
-    assert problems(*gpu_findings(configured(**changes), gpu)) == {}
-
-
-ADA = Card("NVIDIA RTX 6000 Ada", "8.9", "550.163.01", 49140, "GPU-2")
-PINS = pins.Pins.model_validate(
-    {
-        "images": {
-            "comfyui": {
-                "name": "docker.io/a/comfyui",
-                "tag": "1",
-                "digest": None,
-                "cuda": "12.8",
-                "compute": "7.5-12.0",
-            },
-            "next": {"name": "docker.io/a/next", "tag": "1", "digest": None, "cuda": "13.0"},
-            "plain": {"name": "docker.io/a/plain", "tag": "1", "digest": None},
-        },
-        "sources": {
-            "fooocus": {
-                "url": "https://example.org/f.git",
-                "commit": "0" * 40,
-                "version": "1",
-                "cuda": "12.8",
-                "compute": "7.0-12.0",
-            }
-        },
-        "downloads": {},
-        "apt": {},
-    }
-)
-BARE_BLACKWELL = GpuState(pci=("10de:2bb1",))
-
-
-def card(name: str, compute: str, driver: str) -> GpuState:
-    return GpuState(cards=(Card(name, compute, driver, 49140, "GPU-3"),))
-
-
-def judged(state: GpuState, /, *used: str, **changes: Any) -> list[str]:
-    """Return what stands against the cards and pins, as the person reads it."""
-    given = configured(**changes)
-    findings = [
-        *card_findings(given, state),
-        *pin_findings(given, state, PINS, used or ("images.comfyui", "images.plain")),
-    ]
-    problems(*findings)
-    return summary(findings).splitlines()
-
-
-@pytest.mark.parametrize(
-    ("gpu", "changes"),
-    [
-        (GpuState(cards=(ADA,)), {}),
-        (GpuState(cards=(CARD,)), {}),
-        (GpuState(cards=(CARD, ADA)), {"nvidia_driver": "580-open"}),
-        (card("NVIDIA GB10", "12.1", "580.95.05"), {}),
-        (BARE_BLACKWELL, {"nvidia_driver": "580-open"}),
-        (BARE_BLACKWELL, {"nvidia_driver": "580-open", "gpu": "optional"}),
-        (GpuState(pci=("10de:26b1",)), {"nvidia_driver": "535"}),
-        (GpuState(pci=("10de:26b1",)), {"nvidia_driver": "525-server"}),
-    ],
-)
-def test_cards_and_drivers_that_fit_pass(gpu: GpuState, changes: dict[str, Any]):
-    """Also without CUDA 12.8's own driver, and by what a run will install on a bare machine."""
-    assert judged(gpu, **changes) == []
-
-
-@pytest.mark.parametrize(
-    ("gpu", "changes"),
-    [
-        (card("Quadro M4000", "5.2", "470.256.02"), {"gpu": "none"}),
-        (BARE_BLACKWELL, {"gpu": "none", "nvidia_driver": "470"}),
-        (GpuState(pci=("10de:13c2",)), {"gpu": "optional"}),
-        (GpuState(), {"gpu": "optional", "nvidia_driver": "470"}),
-        (GpuState(), {}),
-    ],
-)
-def test_cards_that_are_not_used_are_not_judged(gpu: GpuState, changes: dict[str, Any]):
-    """GPU none, optional without a driver, or no card at all."""
-    assert judged(gpu, **changes) == []
-
-
-def test_a_card_that_a_build_does_not_run_on_is_refused():
-    """By the pin's name, with what would work; a newer driver would not."""
-    assert judged(card("Quadro M4000", "5.2", "470.256.02")) == [
-        "  pins.yml images.comfyui: it runs on Turing (7.5) to Blackwell (12.0), found: "
-        "Quadro M4000 (Maxwell). To fix it: use a card from Turing (7.5) to Blackwell (12.0), "
-        "pin a build for this one, or set GPU to none."
-    ]
-
-
-def test_each_pin_has_its_own_cards():
-    """A card may be too old for one build and not for another."""
-    found = judged(
-        GpuState(pci=("10de:1db6",)), "images.comfyui", "sources.fooocus", nvidia_driver="580"
-    )
-    assert len(found) == 1
-    assert found[0].startswith("  pins.yml images.comfyui: ")
-    assert "card 10de:1db6 (Volta)" in found[0]
-
-
-@pytest.mark.parametrize("pci", ["10de:13c2", "10de:1b06", "10de:1287"])
-def test_a_bare_machine_with_an_old_card_is_refused(pci: str):
-    """Before a driver is installed for nothing."""
-    assert "pins.yml images.comfyui" in judged(GpuState(pci=(pci,)), nvidia_driver="580")[0]
-
-
-def test_one_card_that_fits_is_enough():
-    """An old card for the monitor is no reason to refuse."""
-    assert judged(GpuState(cards=(ADA, Card("Old", "6.1", "550.163.01", 4096, "GPU-4")))) == []
-
-
-@pytest.mark.parametrize(
-    "gpu", [GpuState(pci=("10de:3002",)), GpuState(pci=("10de:3002", "10de:13c2"))]
-)
-def test_an_unknown_card_is_not_refused(gpu: GpuState):
-    """It is newer than this table."""
-    assert judged(gpu, nvidia_driver="580-open") == []
-
-
-def test_a_driver_that_is_too_old_is_refused_for_each_pin():
-    """With the way out for one that is loaded: no run replaces it."""
-    state = card("NVIDIA RTX A6000", "", "470.256.02")
-    found = judged(
-        GpuState(cards=state.cards, pci=("10de:2230",)), "images.comfyui", "sources.fooocus"
-    )
-    assert [line.partition(". To fix it: ")[0] for line in found] == [
-        f"  pins.yml {key}: CUDA 12.8 needs driver 525.60.13 or newer, 470.256.02 is loaded"
-        for key in ("images.comfyui", "sources.fooocus")
-    ]
-    assert all("nvidia-driver-580-open" in line and "reboot" in line for line in found)
-
-
-def test_a_branch_that_is_too_old_is_refused_before_it_is_installed():
-    """With the setting's name."""
-    assert judged(GpuState(pci=("10de:26b1",)), nvidia_driver="470-server") == [
-        "  pins.yml images.comfyui: CUDA 12.8 needs driver 525.60.13 or newer, NVIDIA_DRIVER is "
-        "470-server. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
-    ]
-
-
-def test_a_build_with_cuda_13_needs_a_newer_driver():
-    """On the card on which CUDA 12 runs."""
-    found = judged(GpuState(cards=(ADA,)), "images.comfyui", "images.next")
-    assert len(found) == 1
-    assert "images.next: CUDA 13.0 needs driver 580 or newer, 550.163.01 is loaded" in found[0]
-    assert judged(GpuState(cards=(CARD,)), "images.next") == []
-
-
-def test_blackwell_needs_a_driver_that_knows_it():
-    """Although CUDA 12.8 runs on older ones elsewhere."""
-    found = judged(card("RTX 5090", "12.0", "550.163.01"))
-    assert len(found) == 1
-    assert found[0].startswith(
-        "  GPU driver: RTX 5090 (Blackwell) needs driver 570 or newer, 550.163.01 is loaded. "
-    )
-    assert "NVIDIA_DRIVER is 550-open" in judged(BARE_BLACKWELL, nvidia_driver="550-open")[0]
-
-
-@pytest.mark.parametrize("gpu", [BARE_BLACKWELL, GpuState(cards=(CARD,))])
-def test_blackwell_needs_the_open_kernel_modules(gpu: GpuState):
-    """Told on the bare machine, and for the next one where a driver works."""
-    found = judged(gpu, nvidia_driver="580")
-    assert len(found) == 1
-    assert found[0].startswith("  NVIDIA_DRIVER: 580 has the proprietary kernel modules, and ")
-    assert found[0].endswith(
-        "needs the open ones. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
-    )
-
-
+PINS = pins.load(ROOT / "pins.yml")
 COMPOSE = """\
 name: s
 services:
-  comfyui: {image: a, environment: {CLI_ARGS: "--listen %s"}}
-  forge: {image: b, command: --listen %s}
-  other: {image: c, command: [--port, "80"%s]}
+  web:
+    image: docker.io/louislam/dockge:1.5.0
+    volumes: ["/mnt/ki_Daten/Web:/outputs"]
 """
-OFF = " --disable-xformers"
+CARD = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
+GOOD = MachineState({"ID": "ubuntu", "VERSION_ID": "24.04"}, "x86_64", systemd=True)
+ENGINE = EngineState("28.5.1", "28.5.1", "2.40.3", "v0.29.1")
+PROVEN = GpuState(cards=(CARD,), cdi=("nvidia.com/gpu=all",), probed="0123456789abcdef")
+OLLAMA, TOOLKIT = PINS.downloads["ollama"].version, PINS.apt["nvidia"].version
+
+
+def context(machine: Machine, mirror: Mirror | None = None, **changes: Any) -> Context:
+    given = settings(**changes)
+    made = Context(machine, given, PINS, mirror or Mirror(), stack_names=("s",))
+    used = frozenset({"images.dockge"})
+    model = parse(COMPOSE, "/opt/s")
+    made._rendered["s"] = RenderedStack(model, "/opt/s", {"compose.yaml": COMPOSE.encode()}, used)
+    made._rendered["proxy"] = StackRenderer(
+        "proxy", given, PINS, made.mirror, {}, gpu=False
+    ).render()
+    return made
+
+
+def converged(around: SurroundingsState | None = None, **facts: Any) -> Machine:
+    """Return a host on which everything is there; ``around`` and other facts may differ."""
+    have = ("docker.io/louislam/dockge:1.5.0", PINS.images["traefik"].ref())
+    return Machine(
+        {
+            MachineFact: GOOD,
+            Engine: ENGINE,
+            Gpu: PROVEN,
+            ShareLogin: ShareAnswer("accepted", ""),
+            Project: ProjectState(docker=True, images={familiar(one): "sha256:1" for one in have}),
+            Surroundings: around or SurroundingsState(toolkit=TOOLKIT, ollama=f"{OLLAMA}-0a1b2c"),
+            **{{"system": MachineFact, "engine": Engine}[key]: facts[key] for key in facts},
+        }
+    )
+
+
+def check(machine: Machine, made: Context | None = None) -> list[Finding]:
+    with machine.active():
+        return preflight.check(machine, made or context(machine))
+
+
+def offline(**changes: Any) -> Any:
+    """Return surroundings from which no address can be reached."""
+
+    def state(addresses: list[str], **_: Any) -> SurroundingsState:
+        answers = dict.fromkeys(addresses, Answer("connect", "no answer"))
+        known = {"toolkit": TOOLKIT, "ollama": f"{OLLAMA}-0a1b2c", **changes}
+        return SurroundingsState(answers=answers, **known)
+
+    return state
+
+
+def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.CaptureFixture[str]):
+    """With evidence, so that a plan can show them; only notes are printed."""
+    findings = check(converged())
+    names = [finding.name for finding in findings]
+    for name in (
+        "operating system",
+        "sudo",
+        "dpkg",
+        "Docker Engine",
+        "GPU",
+        "port 80",
+        "port 11434",
+        "foreign Traefik",
+        "/etc/fstab",
+        "share",
+    ):
+        assert name in names
+    assert all(finding.detail for finding in findings)
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert len(shown) == 1
+    assert "[gpu1] note: upstreams: whether they can be reached is not known" in shown[0]
+
+
+def test_the_host_is_asked_few_questions_and_each_once():
+    """One command each for the system, Engine, cards and surroundings; then what others ask too."""
+    machine = converged()
+    check(machine)
+    asked = [fact for fact, _ in machine.asked]
+    assert [fact for fact in asked if fact is not Project] == [
+        MachineFact,
+        Engine,
+        Gpu,
+        Surroundings,
+        ShareLogin,
+    ]
+    projects = [given["project"] for fact, given in machine.asked if fact is Project]
+    assert projects == ["proxy", "s"]
+
+
+def test_without_docker_no_project_is_asked_for():
+    """There can be none."""
+    machine = converged(engine=EngineState())
+    check(machine)
+    assert Project not in [fact for fact, _ in machine.asked]
+
+
+def test_a_host_that_has_everything_needs_no_internet(capsys: pytest.CaptureFixture[str]):
+    """What does not answer is told, and stops nothing."""
+    check(converged(offline()))
+    shown = capsys.readouterr().err
+    assert (
+        "upstream github.com: no connection to it (no answer), and this run fetches noth" in shown
+    )
 
 
 @pytest.mark.parametrize(
-    ("flags", "refused"),
+    ("changes", "host"),
     [
-        ((OFF, OFF, ""), []),
-        (("", OFF, ""), ["comfyui"]),
-        ((OFF, "", ', "--disable-xformers"'), ["forge"]),
-        ((OFF, OFF, ', "--xformers"'), ["other"]),
-        ((OFF, f"{OFF} --xformers", ""), ["forge"]),
+        ({"around": offline(toolkit="1.17.8-1")}, "nvidia.github.io"),
+        ({"around": offline(ollama="0.9.0-0a1b2c")}, "github.com"),
+        ({"around": offline(ollama="local")}, "github.com"),
+        ({"around": offline(), "engine": EngineState()}, "registry-1.docker.io"),
+        ({"around": offline(), "engine": EngineState()}, "download.docker.com"),
     ],
 )
-def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: list[str]):
-    """Programs that use it by themselves must be told so; no other is to switch it on."""
-    stack = parse(COMPOSE % flags)
-    for gpu in (GpuState(cards=(CARD,)), BARE_BLACKWELL):
-        findings = list(xformers_findings(configured(nvidia_driver="580-open"), gpu, stack))
-        assert list(problems(*findings)) == [f"flags of {name}" for name in refused]
-        assert all("group_data/s.py" in finding.fix for finding in findings)
+def test_what_is_missing_must_be_reachable(changes: dict[str, Any], host: str):
+    """A toolkit or Ollama of another version, images, Docker."""
+    with pytest.raises(UserError, match=f"\n  upstream {host}: no connection"):
+        check(converged(**changes))
+
+
+def test_an_engine_that_does_not_run_is_not_taken_for_an_empty_one():
+    """Which images it has is not known: nothing is claimed to be missing."""
+    check(converged(offline(), engine=EngineState("28.5.1", "", "2.40.3", "v0.29.1")))
+
+
+def test_with_the_labs_mirror_only_its_address_is_asked():
+    """Nothing else is reachable there."""
+    machine = converged()
+    lab = Mirror(
+        http="http://192.168.0.5:80",
+        registry="192.168.0.5:80",
+        insecure=True,
+        pypi="http://192.168.0.5:80/pypi/simple",
+        npm="http://192.168.0.5:80/npm",
+    )
+    check(machine, context(machine, lab))
+    asked = next(given for fact, given in machine.asked if fact is Surroundings)
+    assert asked["addresses"] == ["http://192.168.0.5:80/v2/"]
+    assert "_stdin" not in asked
+
+
+def test_the_networks_own_certificates_are_trusted_and_not_shown(tmp_path: Path):
+    """The host may not know them yet; pyinfra prints a fact's standard input with -v."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nTürk\n-----END CERTIFICATE-----\n")
+    machine = converged()
+    check(machine, context(machine, ca_bundle=str(bundle)))
+    asked = next(given for fact, given in machine.asked if fact is Surroundings)
+    assert "Türk" not in f"{asked}"
+    assert "Türk" in "".join(asked["_stdin"])
+
+
+class _Refusing(Machine):
+    """A host whose first answer is an exception."""
+
+    error: Exception
+
+    def get_fact(self, fact: Any, **arguments: Any) -> Any:
+        raise self.error
 
 
 @pytest.mark.parametrize(
-    ("gpu", "changes"), [(GpuState(cards=(ADA,)), {}), (GpuState(cards=(CARD,)), {"gpu": "none"})]
+    ("error", "said"),
+    [
+        (EOFError(), "sudo on gpu1 wants a password, and there is no terminal"),
+        (PyinfraError("No hosts remaining!"), "gpu1 did not run the first command as root"),
+    ],
 )
-def test_elsewhere_xformers_may_be_used(gpu: GpuState, changes: dict[str, Any]):
-    """It works before Blackwell, and does nothing on the CPU."""
-    stack = parse(COMPOSE % ("", "--xformers", ""))
-    assert list(xformers_findings(configured(**changes), gpu, stack)) == []
+def test_sudo_that_is_in_the_way_is_one_sentence(error: Exception, said: str):
+    """As pyinfra shows it: a prompt that nobody can answer, or sudo's refusal."""
+    machine = _Refusing()
+    machine.error = error
+    with pytest.raises(preflight.PreflightError, match=said):
+        check(machine)
 
 
-@pytest.mark.parametrize("gpu", [GpuState(cards=(ADA,)), GpuState(cards=(CARD,))])
-def test_the_stack_of_the_repository_fits_ada_and_blackwell(gpu: GpuState):
-    """With the pins and flags as shipped, each service that uses the GPU judged."""
-    shipped = pins.load(ROOT / "pins.yml")
-    data = runpy.run_path(str(ROOT / "group_data/dhoch3.py"))["dhoch3"]
-    stack = StackRenderer("dhoch3", configured(), shipped, Mirror(), data, True).render()
-    findings = [
-        *card_findings(configured(), gpu),
-        *pin_findings(configured(), gpu, shipped, stack.pins_used),
-        *xformers_findings(configured(), gpu, stack.model),
+@pytest.mark.parametrize("name", ["smb_server", "smb_share", "smb_user", "smb_password"])
+def test_a_missing_setting_is_told_before_the_host_is_asked(name: str):
+    """By its name in .env."""
+    machine = converged()
+    with pytest.raises(UserError, match=f"^{name.upper()} is not set"):
+        check(machine, context(machine, **{name: ""}))
+    assert machine.asked == []
+
+
+def test_a_share_that_refuses_stops_the_run_and_the_password_is_not_told():
+    """With the server's own words."""
+    machine = converged()
+    machine.facts[ShareLogin] = ShareAnswer("refused", "STATUS_LOGON_FAILURE")
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine)
+    assert "share: //nas/ki_Daten: the server answered STATUS_LOGON_FAILURE" in str(caught.value)
+    assert "To fix it: check SMB_USER, SMB_PASSWORD" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_problems_are_told_at_once_and_notes_before_them(capsys: pytest.CaptureFixture[str]):
+    """The error holds what stops the run, and nothing else."""
+    system = MachineState(
+        {"ID": "fedora", "VERSION_ID": "43"}, "aarch64", user=1000, ufw_active=True, systemd=True
+    )
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(converged(system=system))
+    told = str(caught.value).splitlines()
+    assert told[0] == "gpu1 is not ready, nothing was changed:"
+    assert [text.partition(":")[0].strip() for text in told[1:]] == [
+        "operating system",
+        "architecture",
+        "sudo",
     ]
-    assert problems(*findings) == {}
-    named = {finding.name.rpartition(".")[2].replace("_", "-") for finding in findings}
-    assert {service.name for service in stack.model.running if service.gpu} <= named
+    assert "ufw: it is active" in capsys.readouterr().err
 
 
 def test_the_summary_has_one_line_for_each_problem():
     """What is ok is not in it."""
-    text = summary(
-        [
-            Finding("a", True, "good"),
-            Finding("b", False, "it is bad", "make it good"),
-            Finding("c", False, "it is worse", "leave"),
-        ]
-    )
+    bad = Finding("b", False, "it is bad", "make it good")
+    text = summary([Finding("a", True, "good"), bad, Finding("c", False, "it is worse", "leave")])
     assert text == "  b: it is bad. To fix it: make it good.\n  c: it is worse. To fix it: leave."
+    assert text.startswith(f"  {line(bad)}")

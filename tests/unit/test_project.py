@@ -208,3 +208,22 @@ def test_an_action_reads_as_a_line_of_the_plan():
     """The cause in parentheses, if there is one."""
     assert str(Action("create", "web")) == "create web"
     assert str(Action("start", "web", "exited")) == "start web (exited)"
+
+
+def test_the_cause_of_a_build_is_what_changed_of_its_inputs():
+    """Read from the running container's image."""
+    found = state(
+        container("web"),
+        container("app", inputs="Dockerfile=00000000 start.sh=11111111"),
+        images={"nginx:1": "sha256:web", "s/base:1-bbb": "sha256:base"},
+    )
+    inputs = {"app": "Dockerfile=00000000 start.sh=22222222"}
+    assert str(actions(STACK, found, inputs)[0]) == "build s/app:1-aaa (changed: start.sh)"
+
+
+def test_the_cause_of_a_pull_is_the_image_before():
+    """Its tag and digest, as the file had it that was brought up last."""
+    applied = "services: {web: {image: 'docker.io/library/nginx:0@sha256:aa'}}"
+    found = state(images={"s/app:1-aaa": "sha256:app", "s/base:1-bbb": "b"}, applied=applied)
+    planned = [str(action) for action in actions(STACK, found)]
+    assert planned[0] == "pull docker.io/library/nginx:1 (was 0@sha256:aa)"

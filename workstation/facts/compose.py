@@ -8,6 +8,7 @@ from typing import Any
 
 from pyinfra.api import FactBase, StringCommand
 
+from workstation.builds import INPUTS
 from workstation.facts.shell import script
 from workstation.project import Container, ProjectState
 
@@ -113,4 +114,5 @@ def _container(line: str) -> Container:
         health=(state.get("Health") or {}).get("Status", ""),
         started=state.get("StartedAt", ""),
         oneoff=labels.get(_LABEL + "oneoff", "False") == "True",
+        inputs=labels.get(INPUTS, ""),
     )

@@ -1,29 +1,57 @@
-"""What kind of machine the host is: system, architecture, listeners, users."""
+"""What kind of machine the host is: system, architecture, listeners, packages, users."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase, StringCommand
 
 from workstation.facts.shell import script
 
+_UNIT = re.compile(r"[^/]+\.(?:service|scope)")
+_PROCESS = re.compile(r'"([^"]*)",pid=(\d+)')
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP socket that waits for connections. ``address`` is ``*`` for all addresses; ``program``
+    is ``?`` where the host does not tell; ``unit`` is the systemd unit it runs in, if any."""
+
+    address: str
+    port: int
+    program: str = "?"
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return self.program + (f" ({self.unit})" if self.unit else "")
+
 
 @dataclass(frozen=True)
 class MachineState:
     """``os_release`` as in ``/etc/os-release``; memory and free disk in bytes; ``kernel`` and
-    ``architecture`` as ``uname`` says; ``listeners`` maps a TCP port to the programs that listen
-    on an address other than loopback."""
+    ``architecture`` as ``uname`` says; ``user``: number of the user that our commands run as.
+
+    ``package_managers``: what holds a lock of apt or dpkg, or is an upgrade in the background;
+    ``broken_packages``: what an interrupted dpkg left half done. ``nvidia_module`` and
+    ``nvidia_library``: versions of the loaded kernel module and of the library ``nvidia-smi`` uses.
+    """
 
     os_release: dict[str, str] = field(default_factory=dict)
     architecture: str = ""
     kernel: str = ""
+    user: int = 0
     memory: int = 0
     free_disk: int = 0
-    listeners: dict[int, str] = field(default_factory=dict)
+    listeners: tuple[Listener, ...] = ()
     snap_docker: bool = False
     ufw_active: bool = False
     systemd: bool = False
+    package_managers: tuple[str, ...] = ()
+    broken_packages: tuple[str, ...] = ()
+    needrestart: bool = False
+    nvidia_module: str = ""
+    nvidia_library: str = ""
 
     @property
     def distribution(self) -> str:
@@ -46,10 +74,14 @@ class Machine(FactBase[MachineState]):
         return MachineState()
 
     def command(self) -> StringCommand:
+        # A waiter for a lock has "->" in the second column of /proc/locks (proc_locks(5)). In
+        # dpkg-query's abbreviation the second letter is the state, the third an error
+        # (dpkg-query(1)); a file named by a number is a step that dpkg has not finished.
         return script(
-            """
+            r"""
             sed 's/^/os /' /etc/os-release
             echo "uname $(uname -m) $(uname -r)"
+            echo "user $(id -u)"
             awk '/^MemTotal:/ {print "memory", $2}' /proc/meminfo
             df -Pk / | awk 'NR == 2 {print "disk", $4}'
             [ ! -e /snap/bin/docker ] || echo snap-docker
@@ -57,45 +89,81 @@ class Machine(FactBase[MachineState]):
             if command -v ufw >/dev/null && ufw status 2>/dev/null | grep -q '^Status: active'; then
               echo ufw-active
             fi
-            ss -Hltnp 2>/dev/null | sed 's/^/listen /'
+
+            sockets=$(ss -Hltnp 2>/dev/null)
+            printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
+            for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
+              group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
+              echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
+            done
+
+            for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
+              inode=$(stat -c %i "$file" 2>/dev/null) || continue
+              awk -v inode="$inode" '$2 != "->" && $6 ~ ":" inode "$" {print $5}' /proc/locks
+            done | sort -u | while read -r pid; do
+              echo "busy $(cat "/proc/$pid/comm" 2>/dev/null) ($pid)"
+            done
+            for unit in apt-daily.service apt-daily-upgrade.service; do
+              [ "$(systemctl is-active "$unit" 2>/dev/null)" != activating ] || echo "busy $unit"
+            done
+            dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\n' 2>/dev/null \
+              | sed -n 's/^.[FHU].|/broken /p; s/^..R|/broken /p'
+            set -- /var/lib/dpkg/updates/[0-9]*
+            [ ! -e "$1" ] || echo "broken ${1%/*}"
+            ! command -v needrestart >/dev/null || echo needrestart
+
+            [ ! -r /sys/module/nvidia/version ] \
+              || echo "nvidia-module $(cat /sys/module/nvidia/version)"
+            library=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null \
+              | sed -n 's/.*libnvidia-ml\.so\.1 .*x86-64.* => //p' | head -n 1)
+            library=$(readlink -f "$library" 2>/dev/null)
+            case $library in *.so.*) echo "nvidia-library ${library##*.so.}" ;; esac
             """
         )
 
     def process(self, output: list[str]) -> MachineState:
-        os_release: dict[str, str] = {}
-        listeners: dict[int, str] = {}
-        words: dict[str, list[str]] = {}
-        for line in output:
-            word, _, rest = line.partition(" ")
-            if word == "os" and "=" in rest:
-                key, _, value = rest.partition("=")
+        lines = [line.partition(" ")[::2] for line in output]
+        words = {word: rest.split() for word, rest in lines}
+        os_release = {}
+        for key, separator, value in (rest.partition("=") for word, rest in lines if word == "os"):
+            if separator:
                 os_release[key] = value.strip("\"'")
-            elif word == "listen":
-                _add_listener(listeners, rest)
-            else:
-                words[word] = rest.split()
+        groups = dict(rest.partition(" ")[::2] for word, rest in lines if word == "group")
         return MachineState(
             os_release=os_release,
             architecture=words.get("uname", [""])[0],
             kernel=words.get("uname", ["", ""])[1],
+            user=int(words.get("user", ["0"])[0]),
             memory=int(words.get("memory", ["0"])[0]) * 1024,
             free_disk=int(words.get("disk", ["0"])[0]) * 1024,
-            listeners=listeners,
+            listeners=tuple(_listener(rest, groups) for word, rest in lines if word == "listen"),
             snap_docker="snap-docker" in words,
             ufw_active="ufw-active" in words,
             systemd="systemd" in words,
+            package_managers=tuple(rest for word, rest in lines if word == "busy"),
+            broken_packages=tuple(rest for word, rest in lines if word == "broken"),
+            needrestart="needrestart" in words,
+            nvidia_module="".join(words.get("nvidia-module", [])[:1]),
+            nvidia_library="".join(words.get("nvidia-library", [])[:1]),
         )
 
 
-def _add_listener(listeners: dict[int, str], line: str) -> None:
-    """Read one line of ``ss -Hltnp``: state, queues, local address, peer, process."""
+def _listener(line: str, groups: dict[str, str]) -> Listener:
+    """Read one line of ``ss -Hltnp``: state, queues, local address, peer, process.
+
+    + groups: process id -> its control group, whose first service or scope is the systemd unit
+    """
     columns = line.split(None, 5)
     address, _, port = columns[3].rpartition(":")
-    address = address.split("%")[0].strip("[]")
-    if address.removeprefix("::ffff:").startswith("127.") or address == "::1":
-        return
-    program = columns[5].split('"')[1] if len(columns) > 5 and '"' in columns[5] else "?"
-    listeners[int(port)] = program
+    address = address.split("%")[0].strip("[]").removeprefix("::ffff:")
+    process = _PROCESS.search(columns[5]) if len(columns) > 5 else None
+    unit = _UNIT.search(groups.get(process[2], "")) if process else None
+    return Listener(
+        address="*" if address in ("0.0.0.0", "::") else address,
+        port=int(port),
+        program=process[1] if process else "?",
+        unit=unit[0] if unit else "",
+    )
 
 
 class Accounts(FactBase[dict[str, str]]):

@@ -18,21 +18,15 @@ class PackageState:
 
 
 class Packages(FactBase[dict[str, PackageState]]):
-    """
-    Returns those of the named packages that are installed.
-
-    + names: package names
-    """
+    """Returns the installed packages. All of them: then one question serves every operation."""
 
     @staticmethod
     def default() -> dict[str, PackageState]:
         return {}
 
-    def command(self, names: list[str]) -> StringCommand:
+    def command(self) -> StringCommand:
         return script(
             "dpkg-query -W -f '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
-            ' -- "$@" 2>/dev/null; true',
-            *names,
         )
 
     def process(self, output: list[str]) -> dict[str, PackageState]:
@@ -48,11 +42,13 @@ class Packages(FactBase[dict[str, PackageState]]):
 class RepositoryState:
     """``fingerprints`` of the primary keys in the keyring; ``others``: further files in
     ``sources.list.d`` that name this repository alone; ``mixed``: those that name it beside
-    another."""
+    another; ``trusted``: files in which ``apt-key add`` has put its key, which then vouches for
+    every repository, not for its own alone."""
 
     fingerprints: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     mixed: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
 
 
 class Repository(FactBase[RepositoryState]):
@@ -62,21 +58,27 @@ class Repository(FactBase[RepositoryState]):
     + keyring: path of its keyring
     + sources: path of its ``.sources`` file
     + uri: as in ``sources.list(5)``
+    + fingerprint: of its key
     """
 
     @staticmethod
     def default() -> RepositoryState:
         return RepositoryState()
 
-    def command(self, keyring: str, sources: str, uri: str) -> StringCommand:
+    def command(self, keyring: str, sources: str, uri: str, fingerprint: str) -> StringCommand:
         # gpg makes its home folder, whatever it is asked: not in root's, a fact leaves no trace.
         # NVIDIA's own guide writes $(ARCH) where we name the architecture.
         return script(
             """
-            if [ -f "$1" ] && command -v gpg >/dev/null; then
+            if command -v gpg >/dev/null; then
               export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
-              gpg --batch --show-keys --with-colons "$1" 2>/dev/null \\
+              [ ! -f "$1" ] || gpg --batch --show-keys --with-colons "$1" 2>/dev/null \\
                 | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
+              for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
+                [ -f "$file" ] || continue
+                gpg --batch --show-keys --with-colons "$file" 2>/dev/null \\
+                  | grep -q "^fpr:.*:$4:" && echo "trusted $file"
+              done
             fi
             for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
               [ -f "$file" ] && [ "$file" != "$2" ] || continue
@@ -91,6 +93,7 @@ class Repository(FactBase[RepositoryState]):
             keyring,
             sources,
             uri,
+            fingerprint,
         )
 
     def process(self, output: list[str]) -> RepositoryState:
@@ -99,35 +102,5 @@ class Repository(FactBase[RepositoryState]):
             fingerprints=tuple(value for word, value in pairs if word == "key"),
             others=tuple(value for word, value in pairs if word == "other"),
             mixed=tuple(value for word, value in pairs if word == "mixed"),
+            trusted=tuple(value for word, value in pairs if word == "trusted"),
         )
-
-
-class TrustedKeys(FactBase[list[str]]):
-    """
-    Returns the files in which ``apt-key add`` has put a key: it then vouches for every
-    repository, not for its own alone.
-
-    + fingerprint: of the key
-    """
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def command(self, fingerprint: str) -> StringCommand:
-        return script(
-            """
-            command -v gpg >/dev/null || exit 0
-            export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
-            for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
-              [ -f "$file" ] || continue
-              gpg --batch --show-keys --with-colons "$file" 2>/dev/null | grep -q "^fpr:.*:$1:" \\
-                && echo "$file"
-            done
-            true
-            """,
-            fingerprint,
-        )
-
-    def process(self, output: list[str]) -> list[str]:
-        return output

@@ -25,7 +25,7 @@ def system_user(user: str, home: str, groups: list[str]) -> Commands:
         host.noop(f"user {user} exists")
         return
     joined = [group for group in groups if f"group:{group}" in found]
-    tell("+", f"user {user}" + (f" in {', '.join(joined)}" if joined else ""))
+    tell("+", f"user {user}", f"in {', '.join(joined)}" if joined else "")
     yield script(
         """
         getent group "$1" >/dev/null || groupadd --system -- "$1"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pyinfra import host
 
-from workstation.builds import bake_definition, labels
+from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.compose import APPLIED, Project
 from workstation.facts.shell import script
@@ -16,11 +16,12 @@ from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.pins import Source
+from workstation.plan import Sign
 from workstation.project import Action, actions, familiar
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
-_SIGNS = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
+_SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
 
 # Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
 # containerd's image store (docs.docker.com/build/metadata/attestations).
@@ -167,12 +168,14 @@ def up(
     )
     if found.error:
         raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")
-    planned = actions(model, found)
+    inputs = {service.name: listing(stack.context(service)) for service in model.built}
+    planned = actions(model, found, inputs)
     if not planned:
         host.noop(f"{len(model.running)} services of {model.name} run as they should")
         return
     for action in planned:
-        tell(_SIGNS.get(action.verb, "~"), f"{model.name}: {action}")
+        sign = _SIGNS.get(action.verb, "~")
+        tell(sign, f"{model.name}: {action.verb} {action.subject}", action.cause)
     tell_unchanged(model, planned)
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
@@ -189,11 +192,11 @@ def up(
 
 
 def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:
-    """Log how many services stay as they are."""
+    """Tell how many services stay as they are."""
     touched = {action.subject for action in planned}
     unchanged = sum(service.name not in touched for service in model.running)
     if unchanged:
-        host.noop(f"{unchanged} services of {model.name} stay as they are")
+        tell("=", f"{unchanged} services of {model.name} stay as they are")
 
 
 def _image_commands(
@@ -211,7 +214,10 @@ def _image_commands(
     if missing:
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        said = {service.name: labels(service, sources, created) for service in stack.model.built}
+        said = {
+            service.name: labels(service, sources, created, listing(stack.context(service)))
+            for service in stack.model.built
+        }
         bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
         yield live(script(_BAKE, ", ".join(missing), *attestations, stdin=json.dumps(bake)))
 

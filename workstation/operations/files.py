@@ -21,7 +21,7 @@ from workstation.errors import HostError
 from workstation.facts.files import Contents, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell, tell_diff
+from workstation.operations.plan import difference, tell
 
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
@@ -116,11 +116,11 @@ def _digest(entry: File) -> str:
     return hashlib.sha256(key + entry.content).hexdigest()
 
 
-def _describe(entry: File | Directory, found: PathState | None) -> str:
+def _described(entry: File | Directory, found: PathState | None) -> str:
     if isinstance(entry, File):
         entry = _settled(entry, found)
     if found is None:
-        return f"{entry.path} ({entry.mode} {entry.user}:{entry.group})"
+        return f"{entry.mode} {entry.user}:{entry.group}"
     notes = []
     if isinstance(entry, File) and found.digest != _digest(entry):
         notes.append("content")
@@ -128,7 +128,7 @@ def _describe(entry: File | Directory, found: PathState | None) -> str:
         notes.append(f"mode {found.mode} -> {entry.mode}")
     if not _same_owner(found, entry):
         notes.append(f"owner {found.user}:{found.group} -> {entry.user}:{entry.group}")
-    return f"{entry.path} ({', '.join(notes)})"
+    return ", ".join(notes)
 
 
 def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[StringCommand]:
@@ -224,9 +224,10 @@ def _tell_changes(changed: list[Entry], states: dict[str, PathState]) -> None:
         if isinstance(entry, Absent):
             tell("-", entry.path)
             continue
-        tell("~" if found else "+", _describe(entry, found))
+        diff: tuple[str, ...] = ()
         if entry in plain and isinstance(entry, File):
-            tell_diff(entry.path, old.get(entry.path, b""), entry.content)
+            diff = difference(entry.path, old.get(entry.path, b""), entry.content)
+        tell("~" if found else "+", entry.path, _described(entry, found), diff)
 
 
 @operation
@@ -243,7 +244,7 @@ def shared_tree(path: str, group: str) -> Commands:
         host.noop(f"all below {path} is shared with {group}")
         return
     for entry in wrong[:5]:
-        tell("~", f"{entry} (group {group}, group access)")
+        tell("~", entry, f"group {group}, group access")
     if len(wrong) > 5:
         tell("~", f"{len(wrong) - 5} or more others below {path}")
     yield script(

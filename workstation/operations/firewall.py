@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from workstation.facts.firewall import UfwRules
+from workstation.facts.machine import Machine
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
@@ -21,7 +22,7 @@ def containers_reach(port: int) -> Commands:
 
     + port: TCP port
     """
-    rules = host.get_fact(UfwRules)
+    rules = host.get_fact(UfwRules) if host.get_fact(Machine).ufw_active else []
     if not rules:
         host.noop("ufw is not active")
         return
@@ -34,6 +35,6 @@ def containers_reach(port: int) -> Commands:
         host.noop(f"ufw lets containers reach port {port}")
         return
     for network in missing:
-        tell("+", f"ufw allows {network} to reach port {port} (Docker's bridges)")
+        tell("+", f"ufw allows {network} to reach port {port}", "Docker's bridges")
     for network in missing:
         yield script('ufw allow from "$1" to any port "$2" proto tcp', network, port)

@@ -10,9 +10,9 @@ from pyinfra import host
 from workstation.errors import HostError
 from workstation.facts.docker import Engine
 from workstation.facts.nvidia import Gpu
-from workstation.facts.packages import Packages, TrustedKeys
+from workstation.facts.packages import Packages, Repository
 from workstation.facts.shell import script
-from workstation.operations import files, packages
+from workstation.operations import packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 
@@ -94,7 +94,7 @@ def driver(branch: str, required: bool) -> Commands:
             )
         host.noop("no driver, and none is asked for")
         return
-    if package in host.get_fact(Packages, names=[package]):
+    if package in host.get_fact(Packages):
         raise HostError(
             f"{package} is installed, but its kernel module is not loaded ({found.error}): "
             f"reboot {host.name}, then run again."
@@ -115,13 +115,12 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
     + repository: arguments of ``packages.repository``
     + version: of all four packages
     """
-    old_keys = host.get_fact(TrustedKeys, fingerprint=repository["fingerprint"])
-    for path in old_keys:
+    found = host.get_fact(Repository, **packages.asked_of(repository))
+    for path in found.trusted:
         tell("-", f"key {repository['fingerprint']} in {path}")
     steps = [
-        *files.present._inner(entries=[files.Absent(path) for path in _OLD_FILES]),
-        *(script(_FORGET_KEY, path, repository["fingerprint"]) for path in old_keys),
-        *packages.repository._inner(**repository),
+        *(script(_FORGET_KEY, path, repository["fingerprint"]) for path in found.trusted),
+        *packages.repository._inner(**repository, gone=_OLD_FILES),
         *packages.installed._inner(
             packages=[f"{name}={version}" for name in TOOLKIT_PACKAGES], hold=True
         ),
@@ -139,11 +138,11 @@ def devices(image: str) -> Commands:
     The proof is repeated when driver, toolkit or Engine have changed since the last one.
     """
     found = host.get_fact(Gpu)
-    versions = host.get_fact(Packages, names=list(TOOLKIT_PACKAGES))
+    versions = host.get_fact(Packages)
     engine = host.get_fact(Engine)
     parts = [
         *(f"{card.uuid} {card.driver}" for card in found.cards),
-        *(f"{name} {state.version}" for name, state in sorted(versions.items())),
+        *(f"{name} {versions[name].version}" for name in TOOLKIT_PACKAGES if name in versions),
         engine.client,
     ]
     proof = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -151,7 +150,7 @@ def devices(image: str) -> Commands:
         host.noop(f"containers see {len(found.cards)} GPU")
         return
     if not found.cdi:
-        tell("~", "GPU described to Docker (CDI)")
+        tell("~", "GPU described to Docker", "CDI")
     tell("~", f"GPU proven by a container of {image}")
     if not found.cdi:
         yield live(script(_DESCRIBE))

@@ -7,6 +7,7 @@ a repository's key is only accepted if its fingerprint is the pinned one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
@@ -55,7 +56,7 @@ def installed(packages: list[str], hold: bool = False) -> Commands:
     + hold: also keep ``apt upgrade`` from replacing them
     """
     wanted = {package.partition("=")[0]: package.partition("=")[2] for package in packages}
-    found = host.get_fact(Packages, names=list(wanted))
+    found = host.get_fact(Packages)
     missing = [
         f"{name}={version}" if version else name
         for name, version in wanted.items()
@@ -91,6 +92,7 @@ def repository(
     uri: str,
     suite: str,
     components: str = "",
+    gone: Sequence[str] = (),
 ) -> Commands:
     """
     Have an apt repository in deb822 form, signed by exactly the pinned key.
@@ -99,10 +101,11 @@ def repository(
     + key_url: where the key is fetched from
     + fingerprint: 40 hexadecimal digits, of the only primary key in it
     + uri, suite, components: as in ``sources.list(5)``; suite ``/`` is a flat repository
+    + gone: files that must not be there any more
     """
-    keyring = f"/usr/share/keyrings/{name}.gpg"
-    path = f"/etc/apt/sources.list.d/{name}.sources"
-    found = host.get_fact(Repository, keyring=keyring, sources=path, uri=uri)
+    question = asked_of({"name": name, "uri": uri, "fingerprint": fingerprint})
+    keyring, path = question["keyring"], question["sources"]
+    found = host.get_fact(Repository, **question)
     if found.mixed:
         raise HostError(
             f"{found.mixed[0]} on {host.name} names {uri} beside other repositories, and apt "
@@ -119,16 +122,34 @@ def repository(
         "",
     ]
     if not trusted:
-        tell("~" if found.fingerprints else "+", f"{keyring} (key {fingerprint})")
+        tell("~" if found.fingerprints else "+", keyring, f"key {fingerprint}")
     for other in found.others:
-        tell("-", f"{other} (the same repository; kept as {other}.before-ai-workstation)")
-    laid_down = list(files.present._inner(entries=[files.File(path, "\n".join(lines).encode())]))
+        tell("-", other, f"the same repository; kept as {other}.before-ai-workstation")
+    laid_down = list(
+        files.present._inner(
+            entries=[
+                *(files.Absent(other) for other in gone),
+                files.File(path, "\n".join(lines).encode()),
+            ]
+        )
+    )
     if not trusted:
         yield script(_FETCH_KEY, key_url, fingerprint, keyring, name)
     for other in found.others:
         # apt refuses two entries of one repository with different keyrings.
         yield script('mv -- "$1" "$1.before-ai-workstation"', other)
     yield from laid_down
+
+
+def asked_of(repository: Mapping[str, str]) -> dict[str, str]:
+    """Return the arguments of the fact ``Repository``, from those of :func:`repository`."""
+    name = repository["name"]
+    return {
+        "keyring": f"/usr/share/keyrings/{name}.gpg",
+        "sources": f"/etc/apt/sources.list.d/{name}.sources",
+        "uri": repository["uri"],
+        "fingerprint": repository["fingerprint"],
+    }
 
 
 def repository_of(name: str, pin: AptRepository, mirror: Mirror) -> dict[str, Any]:

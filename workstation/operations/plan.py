@@ -12,39 +12,45 @@ from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand, StringCommand
-from pyinfra.api.output import format_text
+
+from workstation.findings import Finding
+from workstation.plan import Change, Sign, Step
 
 # Somebody's own line in a file that we merge into may hold a password.
 _PASSWORD = re.compile(r"(pass(?:word)?2?\s*=\s*)[^,\s]+", re.IGNORECASE)
 
-_SIGNS = {"+": "green", "-": "red", "~": "yellow"}
+FINDINGS: dict[str, list[Finding]] = {}
+"""What preflight found, by the host's name."""
+
+STEPS: dict[tuple[str, str], Step] = {}
+"""What was told in this run, by the host's name and pyinfra's hash of the operation."""
 
 
-def _told_before() -> bool:
-    """Whether the same was told while preparing; -y skips the preparation."""
-    return bool(state.is_executing and state.check_for_changes)
+def step_of(host_name: str, operation: str, name: str = "") -> Step:
+    """Return what is told by an operation of this run; the same object for the same arguments."""
+    return STEPS.setdefault((host_name, operation), Step(name))
 
 
-def tell(sign: str, text: str) -> None:
-    """Print one line of the plan: ``+`` to be made, ``~`` to be changed, ``-`` to be removed."""
-    if _told_before():
-        return
-    host.log(f"  {format_text(sign, _SIGNS[sign])} {text}")
+def tell(sign: Sign, subject: str, cause: str = "", diff: tuple[str, ...] = ()) -> None:
+    """Put one line into the plan, or among what is done if operations run already.
+
+    + sign, subject, cause, diff: see ``workstation.plan.Change``
+    """
+    step = step_of(host.name, host.current_op_hash or "")
+    told = step.done if state.is_executing else step.planned
+    told.append(Change(sign, subject, cause, diff))
 
 
-def tell_diff(path: str, old: bytes, new: bytes) -> None:
-    """Print the unified diff of a file's content if the run was asked for diffs."""
-    if not state.config.DIFF or _told_before():
-        return
+def difference(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
+    """Return the lines of the unified diff of a file's content if the run was asked for diffs."""
+    if not state.config.DIFF:
+        return ()
     try:
         before, after = old.decode().splitlines(), new.decode().splitlines()
     except UnicodeDecodeError:
-        host.log(f"    {path}: binary content differs")
-        return
-    for line in difflib.unified_diff(before, after, path, path, lineterm="", n=2):
-        line = _PASSWORD.sub(r"\1*MASKED*", line)
-        colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-        host.log(f"    {format_text(line, colour) if colour else line}")
+        return (f"{path}: binary content differs",)
+    lines = difflib.unified_diff(before, after, path, path, lineterm="", n=2)
+    return tuple(_PASSWORD.sub(r"\1*MASKED*", line) for line in lines)
 
 
 def live(command: StringCommand) -> FunctionCommand:

@@ -2,54 +2,211 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import click
+from pyinfra.api.exceptions import PyinfraError
 
 from workstation import preflight
 from workstation.context import PROXY, Context
 from workstation.errors import UserError
-from workstation.facts.docker import Engine
-from workstation.facts.nvidia import Gpu
-from workstation.findings import Finding, failed
+from workstation.facts.docker import Engine, EngineState
+from workstation.facts.machine import MachineState
+from workstation.facts.nvidia import Gpu, GpuState
+from workstation.facts.shell import HiddenText
+from workstation.facts.surroundings import Surroundings, SurroundingsState
+from workstation.findings import Finding, failed, noted
 from workstation.operations.acceptance import project_state
+from workstation.operations.docker import source_of
+from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
+from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
+from workstation.preflight import docker, gpu, ports, storage, system
+from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
+from workstation.render import RenderedStack
+from workstation.stack import Service
 
 
 class PreflightError(UserError):
     """The host, or what is known of it, is not ready; the message lists every finding."""
 
 
-def check(host: Any, machine: Context) -> None:
-    """Read the host and raise PreflightError if anything stands against the run.
+def check(host: Any, machine: Context) -> list[Finding]:
+    """Read the host and return all findings; notes, which stop nothing, are also printed.
 
-    Called while pyinfra prepares, so it stops the run before its first change, with ``-y`` too.
+    Raises PreflightError, with every finding that stands against the run. Called while pyinfra
+    prepares, so it stops the run before its first change, with ``-y`` too.
     """
-    settings = machine.settings
-    settings.require("smb_server", "smb_share", "smb_user", "smb_password")
-    stacks = machine.stacks()
-    system = machine.system
-    engine = host.get_fact(Engine)
-    gpu = host.get_fact(Gpu)
-    pins_used = {key for stack in stacks for key in stack.pins_used}
-    findings = [
-        *preflight.machine_findings(settings, system),
-        *preflight.docker_findings(system, engine),
-        *preflight.gpu_findings(settings, gpu),
-        *preflight.card_findings(settings, gpu),
-        *preflight.pin_findings(settings, gpu, machine.pins, pins_used),
-    ]
-    for stack in stacks:
-        findings += preflight.xformers_findings(settings, gpu, stack.model)
-    if settings.proxy == "own" and settings.proxy_http_port in system.listeners:
-        own = any(
-            container.state == "running"
-            for container in project_state(machine.stack(PROXY)).containers
-        )
-        findings += preflight.proxy_findings(settings, system, own)
-    if any(stack.model.folders_below(settings.smb_mount) for stack in stacks):
-        refusal = explain(login_answer(settings), settings.smb_unc)
-        findings.append(Finding("share", not refusal, refusal or "accepted", "see above"))
+    machine.settings.require("smb_server", "smb_share", "smb_user", "smb_password")
+    findings = FINDINGS[host.name] = list(_findings(_look(host, machine)))
+    for note in noted(findings):
+        told = f"    [{host.name}] note: {preflight.line(note)}"
+        click.echo(click.style(told, fg="yellow"), err=True)
     problems = failed(findings)
     if problems:
         raise PreflightError(
             f"{host.name} is not ready, nothing was changed:\n{preflight.summary(problems)}"
         )
+    return findings
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """All that is known of the host. ``stacks`` are those that will run, the proxy's too if it is
+    our own; ``missing`` the services of each whose image is not on the host."""
+
+    machine: Context
+    system: MachineState
+    engine: EngineState
+    gpu: GpuState
+    around: SurroundingsState
+    servers: list[Upstream]
+    stacks: list[RenderedStack]
+    missing: list[tuple[RenderedStack, list[Service]]]
+
+    @property
+    def docker_source(self) -> str:
+        return source_of(self.machine.settings.docker_source, self.system.os_release)
+
+
+def _look(host: Any, machine: Context) -> _Seen:
+    """Ask the host. What a stack lacks is asked again by ``compose.up``, which costs nothing."""
+    settings = machine.settings
+    known = _first_answer(host, machine)
+    stacks = machine.stacks()
+    if settings.proxy == "own":
+        stacks = [machine.stack(PROXY), *stacks]
+    engine: EngineState = host.get_fact(Engine)
+    servers = upstreams(machine.pins, machine.mirror, settings)
+    bundle = machine.ca_bundle()
+    trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
+    folders = [*storage.data_folders(engine.daemon_json), settings.models_path]
+    return _Seen(
+        machine=machine,
+        system=known,
+        engine=engine,
+        gpu=host.get_fact(Gpu),
+        around=host.get_fact(
+            Surroundings,
+            folders=[*folders, settings.ollama_models, RELEASES],
+            addresses=[server.address for server in servers],
+            now=round(time.time()),
+            **trusted,
+        ),
+        servers=servers,
+        stacks=stacks,
+        missing=[(stack, _missing(stack, engine)) for stack in stacks],
+    )
+
+
+def _first_answer(host: Any, machine: Context) -> MachineState:
+    """Return what the first command to the host says; sudo may be in its way.
+
+    pyinfra (3.10, ``execute_command_with_sudo_retry``) asks for sudo's password at the terminal,
+    ends in a traceback where there is none, and leaves all else to sudo's own words.
+    """
+    try:
+        return machine.system
+    except EOFError:
+        raise PreflightError(
+            f"sudo on {host.name} wants a password, and there is no terminal to ask for it: run "
+            "from a terminal, connect as root, or allow sudo without one (NOPASSWD in sudoers(5))."
+        ) from None
+    except PyinfraError as error:
+        raise PreflightError(
+            f"{host.name} did not run the first command as root, its own words stand above: "
+            "connect as root, or as a user whom sudo lets be root."
+        ) from error
+
+
+def _missing(stack: RenderedStack, engine: EngineState) -> list[Service]:
+    """Return the services whose image is not on the host; none if its Engine cannot be asked."""
+    if engine.client and not engine.server:
+        return []
+    found = project_state(stack) if engine.server else None
+    return [
+        service for service in stack.model.services if not (found and found.image_id(service.image))
+    ]
+
+
+def _findings(seen: _Seen) -> Iterator[Finding]:
+    yield from _of_the_system(seen)
+    yield from _of_docker(seen)
+    yield from _of_the_gpu(seen)
+    yield from _of_ports(seen)
+    yield from _of_upstreams(seen)
+    yield from _of_storage(seen)
+
+
+def _of_the_system(seen: _Seen) -> Iterator[Finding]:
+    yield from system.system_findings(seen.system)
+    yield from system.clock_findings(seen.around.clock, seen.around.synchronised)
+    yield from system.package_findings(seen.system, installs=not seen.engine.complete)
+    yield from system.firewall_findings(seen.system)
+
+
+def _of_docker(seen: _Seen) -> Iterator[Finding]:
+    newest = seen.docker_source == "docker"
+    yield from docker.docker_findings(seen.system, seen.engine)
+    yield from docker.traefik_findings(
+        seen.machine.settings,
+        own=seen.machine.pins.images["traefik"].tag,
+        foreign=[one for one in seen.around.containers if one.project != PROXY],
+        new_engine=docker.refuses_old_clients(seen.engine, seen.around.minimum_api, newest),
+    )
+
+
+def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
+    settings = seen.machine.settings
+    stacks = seen.machine.stacks()
+    used = {key for stack in stacks for key in stack.pins_used}
+    yield from gpu.module_findings(settings, seen.system, seen.gpu)
+    yield from gpu.gpu_findings(settings, seen.gpu)
+    yield from gpu.card_findings(settings, seen.gpu)
+    yield from gpu.pin_findings(settings, seen.gpu, seen.machine.pins, used)
+    for stack in stacks:
+        yield from gpu.xformers_findings(settings, seen.gpu, stack.model)
+
+
+def _of_ports(seen: _Seen) -> Iterator[Finding]:
+    settings, containers = seen.machine.settings, seen.around.containers
+    bridge = seen.engine.bridge or DEFAULT_BRIDGE
+    yield from ports.port_findings(seen.system, containers, [one.model for one in seen.stacks])
+    yield from ports.ollama_findings(settings, seen.system, containers, bridge)
+    yield from ports.foreign_proxy_findings(settings, containers)
+
+
+def _of_upstreams(seen: _Seen) -> Iterator[Finding]:
+    machine, around = seen.machine, seen.around
+    toolkit, ollama = machine.pins.apt["nvidia"].version, machine.pins.downloads["ollama"].version
+    others = {
+        "apt.docker": not seen.engine.complete and seen.docker_source == "docker",
+        "apt.nvidia": machine.gpu and around.toolkit != toolkit,
+        "images.gpu_probe": machine.gpu and not seen.gpu.probed,
+        "downloads.ollama": not f"{around.ollama}-".startswith(f"{ollama}-"),
+    }
+    yield from upstream_findings(
+        seen.servers,
+        fetched(machine.pins, machine.mirror, seen.missing, others),
+        around.answers,
+        mirrored=bool(machine.settings.mirror),
+        engine_proxied=around.engine_proxied,
+    )
+
+
+def _of_storage(seen: _Seen) -> Iterator[Finding]:
+    machine, settings = seen.machine, seen.machine.settings
+    yield from storage.disk_findings(
+        seen.around.disks,
+        storage.data_folders(seen.engine.daemon_json),
+        [service for _, services in seen.missing for service in services],
+        stand_ins=bool(machine.mirror.stand_ins),
+    )
+    if any(stack.model.folders_below(settings.smb_mount) for stack in seen.stacks):
+        unc = settings.smb_unc
+        yield from storage.fstab_findings(seen.around.fstab, unc, settings.smb_mount)
+        answer = login_answer(settings)
+        yield storage.share_finding(explain(answer, unc), answer.verdict, answer.detail, unc)

@@ -105,7 +105,7 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
 
     tools = list(packages.installed._inner(packages=["cifs-utils"]))
     if new_credentials:
-        tell("~" if credentials.path in states else "+", f"{credentials.path} (600, hidden)")
+        tell("~" if credentials.path in states else "+", credentials.path, "600, hidden")
     if not found.folder:
         tell("+", target)
     if not found.guarded:
@@ -116,7 +116,7 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     if not found.source:
         tell("+", f"{unc} mounted on {target}")
     elif stale or new_credentials:
-        tell("~", f"{unc} mounted anew on {target} ({stale or 'credentials'})")
+        tell("~", f"{unc} mounted on {target}", f"anew: {stale or 'credentials'}")
     for name in missing:
         tell("+", f"{target}/{name} on the share")
 

@@ -1,0 +1,129 @@
+"""Which checks prove which success criterion, and when a criterion stays open."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.page import sample
+from workstation.criteria import Criterion, commit_finding, judge
+from workstation.findings import Finding, subject_of
+from workstation.stack import Stack
+
+
+def judged(findings: list[Finding], *stacks: Stack) -> dict[int, Criterion]:
+    return {one.number: one for one in judge(findings, stacks or (sample.dhoch3(),), sample.SITE)}
+
+
+def names(criterion: Criterion) -> set[str]:
+    return {finding.name for finding in criterion.findings}
+
+
+def all_is_well() -> list[Finding]:
+    return list(sample.checked(sample.dhoch3()))
+
+
+def test_there_are_ten_in_the_order_of_the_requirement():
+    assert list(judged([])) == list(range(1, 11))
+    assert len({criterion.text for criterion in judged([]).values()}) == 10
+
+
+def test_what_acceptance_checks_today_proves_seven_of_them():
+    """A check that is renamed must be renamed here too: it would prove nothing any more."""
+    states = {number: one.state for number, one in judged(all_is_well()).items()}
+    proved = {number for number, state in states.items() if state == "ok"}
+    assert proved == {1, 2, 3, 4, 5, 6, 9}
+    assert {states[number] for number in (7, 8, 10)} == {"not checked"}
+
+
+def test_each_is_proved_by_its_own_checks_alone():
+    found = judged(all_is_well())
+    assert names(found[2]) == {
+        f"dhoch3/{name} reads models, and only reads"
+        for name in ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit")
+    }
+    assert "dhoch3/forge's output is on the server" in names(found[3])
+    assert "dhoch3/forge writes outputs" in names(found[3])
+    assert "Ollama answers on the host" in names(found[5])
+    assert "Ollama answers on the host" not in names(found[1])
+    assert names(found[6]) == {
+        "dhoch3/dockge is healthy",
+        "dhoch3/dockge answers on dockge.design-hoch-drei.de",
+        "dhoch3/dockge takes websockets",
+    }
+    assert names(found[9]) == {
+        f"dhoch3/{name} is healthy" for name in ("fooocus", "forge", "fluxgym", "ai-toolkit")
+    }
+
+
+def test_one_failed_check_fails_its_criteria_and_no_other():
+    findings = [
+        Finding(one.name, not one.name.startswith("dhoch3/forge is healthy"), one.detail)
+        for one in all_is_well()
+    ]
+    failed = {number for number, one in judged(findings).items() if one.state == "FAILED"}
+    assert failed == {9}
+
+
+def test_a_note_is_no_proof():
+    findings = [
+        Finding(one.name, "dockge answers" not in one.name, one.detail, note=True)
+        for one in all_is_well()
+    ]
+    assert judged(findings)[6].state == "note"
+
+
+def test_a_service_that_was_not_asked_leaves_the_criterion_open():
+    """Without a container nothing is asked inside it, and silence is no proof."""
+    findings = [one for one in all_is_well() if one.name != "dhoch3/forge sees the GPU"]
+    criterion = judged(findings)[4]
+    assert criterion.state == "not checked"
+    assert criterion.remark == "not checked: dhoch3/forge"
+
+
+def test_where_nothing_is_to_be_asked_it_is_said():
+    """Without GPU in the stack, nothing that answers can prove the criterion."""
+    stack = sample.dhoch3(gpu=False)
+    criterion = judged(list(sample.checked(stack)), stack)[4]
+    assert criterion.state == "not checked"
+    assert criterion.remark == "no service is given a GPU"
+
+
+def test_ollama_on_the_host_alone_does_not_prove_that_containers_reach_it():
+    stack = sample.made_up(["web"], extra_hosts=[])
+    criterion = judged(list(sample.checked(stack)), stack)[5]
+    assert names(criterion) == {"Ollama answers on the host"}
+    assert criterion.state == "not checked"
+
+
+@pytest.mark.parametrize(
+    ("number", "finding"),
+    [
+        (7, commit_finding("6e19a44c")),
+        (8, Finding("a second run changes nothing", True, "0 of 61 operations")),
+        (10, Finding("pins.yml sources.forge", True, "it runs on Turing to Blackwell")),
+    ],
+)
+def test_criteria_about_the_run_and_the_machine(number: int, finding: Finding):
+    assert judged([])[number].remark
+    assert judged([finding])[number].state == "ok"
+
+
+def test_a_service_of_a_stack_that_is_not_asked_proves_nothing():
+    """The proxy's health is no proof that images of other stacks build."""
+    other = Finding("proxy/traefik is healthy", True, "running", subject="proxy/traefik")
+    assert judged([other])[9].findings == ()
+
+
+@pytest.mark.parametrize(
+    ("finding", "subject"),
+    [
+        (Finding("s/ai-toolkit sees the GPU", True, ""), "s/ai-toolkit"),
+        (Finding("s/ai's output is on the server", True, ""), "s/ai"),
+        (Finding("s/ai", True, ""), "s/ai"),
+        (Finding("s/aim is healthy", True, ""), "host"),
+        (Finding("Ollama answers on the host", True, ""), "host"),
+        (Finding("s/ai is healthy", True, "", subject="other"), "other"),
+    ],
+)
+def test_the_subject_is_said_or_stands_at_the_beginning_of_the_name(finding: Finding, subject: str):
+    assert subject_of(finding, ["s/ai", "s/ai-toolkit"]) == subject

@@ -1,0 +1,334 @@
+"""Cards, driver and pinned builds: every finding on its own, with what was seen and the way out."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workstation import pins, settings
+from workstation.facts.machine import MachineState
+from workstation.facts.nvidia import Card, GpuState
+from workstation.findings import Finding, failed, noted
+from workstation.mirror import Mirror
+from workstation.preflight import summary
+from workstation.preflight.gpu import (
+    card_findings,
+    gpu_findings,
+    module_findings,
+    pin_findings,
+    xformers_findings,
+)
+from workstation.render import StackRenderer
+from workstation.settings import Settings
+from workstation.stack import parse
+
+ROOT = Path(__file__).parents[2]
+CARD = Card("NVIDIA RTX PRO 6000 Blackwell", "12.0", "580.95.05", 97887, "GPU-1")
+
+
+def configured(**changes: Any) -> Settings:
+    return settings.load({**settings.defaults(ROOT / "group_data/all.py"), **changes})
+
+
+def problems(*findings: Finding) -> dict[str, str]:
+    """Return name -> detail of what is not ok; each of these has a way out."""
+    bad = failed(findings)
+    assert all(finding.detail and finding.fix for finding in bad)
+    return {finding.name: finding.detail for finding in bad}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "seen"),
+    [
+        (GpuState(), "nvidia-smi is not installed"),
+        (
+            GpuState(
+                error="NVIDIA-SMI has failed because it could not communicate with the driver"
+            ),
+            "could not communicate",
+        ),
+    ],
+)
+def test_a_required_gpu_without_a_driver_says_why(gpu: GpuState, seen: str):
+    """With the driver's own words."""
+    finding = failed(gpu_findings(configured(), gpu))[0]
+    assert seen in finding.detail
+    assert "NVIDIA_DRIVER" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("changes", "gpu"),
+    [
+        ({}, GpuState(cards=(CARD,))),
+        ({"gpu": "optional"}, GpuState()),
+        ({"gpu": "none"}, GpuState()),
+        ({"nvidia_driver": "580-open"}, GpuState()),
+    ],
+)
+def test_a_gpu_that_works_or_is_not_required_passes(changes: dict[str, Any], gpu: GpuState):
+    """One whose driver this run installs, too."""
+    assert problems(*gpu_findings(configured(**changes), gpu)) == {}
+
+
+REFUSED = "Failed to initialize NVML: Driver/library version mismatch"
+
+
+@pytest.mark.parametrize(
+    ("module", "library", "error"),
+    [
+        ("580.65.06", "580.95.05", REFUSED),
+        ("580.65.06", "580.95.05", "NVIDIA-SMI has failed"),
+        ("", "", REFUSED),
+    ],
+)
+def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
+    module: str, library: str, error: str
+):
+    """By the versions, or by what nvidia-smi says; another driver would not help."""
+    machine, gpu = MachineState(nvidia_module=module, nvidia_library=library), GpuState(error=error)
+    finding = failed(module_findings(configured(), machine, gpu))[0]
+    assert module in finding.detail
+    assert library in finding.detail
+    assert finding.fix.startswith("reboot the host")
+    if error == REFUSED:
+        assert list(gpu_findings(configured(), gpu)) == []
+    assert noted(module_findings(configured(gpu="optional"), machine, gpu))
+    assert list(module_findings(configured(gpu="none"), machine, gpu)) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "gpu"),
+    [
+        (MachineState(nvidia_module="580.95.05", nvidia_library="580.95.05"), GpuState()),
+        # Another library lies about, and nvidia-smi works with its own.
+        (MachineState(nvidia_module="580.95.05", nvidia_library="535.1"), GpuState(cards=(CARD,))),
+        (MachineState(nvidia_library="580.95.05"), GpuState()),
+        (MachineState(nvidia_module="580.95.05"), GpuState()),
+    ],
+)
+def test_a_driver_of_one_version_needs_no_reboot(machine: MachineState, gpu: GpuState):
+    """Nor does one that is only half there, which is the matter of others."""
+    assert problems(*module_findings(configured(), machine, gpu)) == {}
+
+
+ADA = Card("NVIDIA RTX 6000 Ada", "8.9", "550.163.01", 49140, "GPU-2")
+PINS = pins.Pins.model_validate(
+    {
+        "images": {
+            "comfyui": {
+                "name": "docker.io/a/comfyui",
+                "tag": "1",
+                "digest": None,
+                "cuda": "12.8",
+                "compute": "7.5-12.0",
+            },
+            "next": {"name": "docker.io/a/next", "tag": "1", "digest": None, "cuda": "13.0"},
+            "plain": {"name": "docker.io/a/plain", "tag": "1", "digest": None},
+        },
+        "sources": {
+            "fooocus": {
+                "url": "https://example.org/f.git",
+                "commit": "0" * 40,
+                "version": "1",
+                "cuda": "12.8",
+                "compute": "7.0-12.0",
+            }
+        },
+        "downloads": {},
+        "apt": {},
+    }
+)
+BARE_BLACKWELL = GpuState(pci=("10de:2bb1",))
+
+
+def card(name: str, compute: str, driver: str) -> GpuState:
+    return GpuState(cards=(Card(name, compute, driver, 49140, "GPU-3"),))
+
+
+def judged(state: GpuState, /, *used: str, **changes: Any) -> list[str]:
+    """Return what stands against the cards and pins, as the person reads it."""
+    given = configured(**changes)
+    findings = [
+        *card_findings(given, state),
+        *pin_findings(given, state, PINS, used or ("images.comfyui", "images.plain")),
+    ]
+    problems(*findings)
+    return summary(findings).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "changes"),
+    [
+        (GpuState(cards=(ADA,)), {}),
+        (GpuState(cards=(CARD,)), {}),
+        (GpuState(cards=(CARD, ADA)), {"nvidia_driver": "580-open"}),
+        (card("NVIDIA GB10", "12.1", "580.95.05"), {}),
+        (BARE_BLACKWELL, {"nvidia_driver": "580-open"}),
+        (BARE_BLACKWELL, {"nvidia_driver": "580-open", "gpu": "optional"}),
+        (GpuState(pci=("10de:26b1",)), {"nvidia_driver": "535"}),
+        (GpuState(pci=("10de:26b1",)), {"nvidia_driver": "525-server"}),
+    ],
+)
+def test_cards_and_drivers_that_fit_pass(gpu: GpuState, changes: dict[str, Any]):
+    """Also without CUDA 12.8's own driver, and by what a run will install on a bare machine."""
+    assert judged(gpu, **changes) == []
+
+
+@pytest.mark.parametrize(
+    ("gpu", "changes"),
+    [
+        (card("Quadro M4000", "5.2", "470.256.02"), {"gpu": "none"}),
+        (BARE_BLACKWELL, {"gpu": "none", "nvidia_driver": "470"}),
+        (GpuState(pci=("10de:13c2",)), {"gpu": "optional"}),
+        (GpuState(), {"gpu": "optional", "nvidia_driver": "470"}),
+        (GpuState(), {}),
+    ],
+)
+def test_cards_that_are_not_used_are_not_judged(gpu: GpuState, changes: dict[str, Any]):
+    """GPU none, optional without a driver, or no card at all."""
+    assert judged(gpu, **changes) == []
+
+
+def test_a_card_that_a_build_does_not_run_on_is_refused():
+    """By the pin's name, with what would work; a newer driver would not."""
+    assert judged(card("Quadro M4000", "5.2", "470.256.02")) == [
+        "  pins.yml images.comfyui: it runs on Turing (7.5) to Blackwell (12.0), found: "
+        "Quadro M4000 (Maxwell). To fix it: use a card from Turing (7.5) to Blackwell (12.0), "
+        "pin a build for this one, or set GPU to none."
+    ]
+
+
+def test_each_pin_has_its_own_cards():
+    """A card may be too old for one build and not for another."""
+    found = judged(
+        GpuState(pci=("10de:1db6",)), "images.comfyui", "sources.fooocus", nvidia_driver="580"
+    )
+    assert len(found) == 1
+    assert found[0].startswith("  pins.yml images.comfyui: ")
+    assert "card 10de:1db6 (Volta)" in found[0]
+
+
+@pytest.mark.parametrize("pci", ["10de:13c2", "10de:1b06", "10de:1287"])
+def test_a_bare_machine_with_an_old_card_is_refused(pci: str):
+    """Before a driver is installed for nothing."""
+    assert "pins.yml images.comfyui" in judged(GpuState(pci=(pci,)), nvidia_driver="580")[0]
+
+
+def test_one_card_that_fits_is_enough():
+    """An old card for the monitor is no reason to refuse."""
+    assert judged(GpuState(cards=(ADA, Card("Old", "6.1", "550.163.01", 4096, "GPU-4")))) == []
+
+
+@pytest.mark.parametrize(
+    "gpu", [GpuState(pci=("10de:3002",)), GpuState(pci=("10de:3002", "10de:13c2"))]
+)
+def test_an_unknown_card_is_not_refused(gpu: GpuState):
+    """It is newer than this table."""
+    assert judged(gpu, nvidia_driver="580-open") == []
+
+
+def test_a_driver_that_is_too_old_is_refused_for_each_pin():
+    """With the way out for one that is loaded: no run replaces it."""
+    state = card("NVIDIA RTX A6000", "", "470.256.02")
+    found = judged(
+        GpuState(cards=state.cards, pci=("10de:2230",)), "images.comfyui", "sources.fooocus"
+    )
+    assert [line.partition(". To fix it: ")[0] for line in found] == [
+        f"  pins.yml {key}: CUDA 12.8 needs driver 525.60.13 or newer, 470.256.02 is loaded"
+        for key in ("images.comfyui", "sources.fooocus")
+    ]
+    assert all("nvidia-driver-580-open" in line and "reboot" in line for line in found)
+
+
+def test_a_branch_that_is_too_old_is_refused_before_it_is_installed():
+    """With the setting's name."""
+    assert judged(GpuState(pci=("10de:26b1",)), nvidia_driver="470-server") == [
+        "  pins.yml images.comfyui: CUDA 12.8 needs driver 525.60.13 or newer, NVIDIA_DRIVER is "
+        "470-server. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
+    ]
+
+
+def test_a_build_with_cuda_13_needs_a_newer_driver():
+    """On the card on which CUDA 12 runs."""
+    found = judged(GpuState(cards=(ADA,)), "images.comfyui", "images.next")
+    assert len(found) == 1
+    assert "images.next: CUDA 13.0 needs driver 580 or newer, 550.163.01 is loaded" in found[0]
+    assert judged(GpuState(cards=(CARD,)), "images.next") == []
+
+
+def test_blackwell_needs_a_driver_that_knows_it():
+    """Although CUDA 12.8 runs on older ones elsewhere."""
+    found = judged(card("RTX 5090", "12.0", "550.163.01"))
+    assert len(found) == 1
+    assert found[0].startswith(
+        "  GPU driver: RTX 5090 (Blackwell) needs driver 570 or newer, 550.163.01 is loaded. "
+    )
+    assert "NVIDIA_DRIVER is 550-open" in judged(BARE_BLACKWELL, nvidia_driver="550-open")[0]
+
+
+@pytest.mark.parametrize("gpu", [BARE_BLACKWELL, GpuState(cards=(CARD,))])
+def test_blackwell_needs_the_open_kernel_modules(gpu: GpuState):
+    """Told on the bare machine, and for the next one where a driver works."""
+    found = judged(gpu, nvidia_driver="580")
+    assert len(found) == 1
+    assert found[0].startswith("  NVIDIA_DRIVER: 580 has the proprietary kernel modules, and ")
+    assert found[0].endswith(
+        "needs the open ones. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
+    )
+
+
+COMPOSE = """\
+name: s
+services:
+  comfyui: {image: a, environment: {CLI_ARGS: "--listen %s"}}
+  forge: {image: b, command: --listen %s}
+  other: {image: c, command: [--port, "80"%s]}
+"""
+OFF = " --disable-xformers"
+
+
+@pytest.mark.parametrize(
+    ("flags", "refused"),
+    [
+        ((OFF, OFF, ""), []),
+        (("", OFF, ""), ["comfyui"]),
+        ((OFF, "", ', "--disable-xformers"'), ["forge"]),
+        ((OFF, OFF, ', "--xformers"'), ["other"]),
+        ((OFF, f"{OFF} --xformers", ""), ["forge"]),
+    ],
+)
+def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: list[str]):
+    """Programs that use it by themselves must be told so; no other is to switch it on."""
+    stack = parse(COMPOSE % flags)
+    for gpu in (GpuState(cards=(CARD,)), BARE_BLACKWELL):
+        findings = list(xformers_findings(configured(nvidia_driver="580-open"), gpu, stack))
+        assert list(problems(*findings)) == [f"flags of {name}" for name in refused]
+        assert all("group_data/s.py" in finding.fix for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "changes"), [(GpuState(cards=(ADA,)), {}), (GpuState(cards=(CARD,)), {"gpu": "none"})]
+)
+def test_elsewhere_xformers_may_be_used(gpu: GpuState, changes: dict[str, Any]):
+    """It works before Blackwell, and does nothing on the CPU."""
+    stack = parse(COMPOSE % ("", "--xformers", ""))
+    assert list(xformers_findings(configured(**changes), gpu, stack)) == []
+
+
+@pytest.mark.parametrize("gpu", [GpuState(cards=(ADA,)), GpuState(cards=(CARD,))])
+def test_the_stack_of_the_repository_fits_ada_and_blackwell(gpu: GpuState):
+    """With the pins and flags as shipped, each service that uses the GPU judged."""
+    shipped = pins.load(ROOT / "pins.yml")
+    data = runpy.run_path(str(ROOT / "group_data/dhoch3.py"))["dhoch3"]
+    stack = StackRenderer("dhoch3", configured(), shipped, Mirror(), data, True).render()
+    findings = [
+        *card_findings(configured(), gpu),
+        *pin_findings(configured(), gpu, shipped, stack.pins_used),
+        *xformers_findings(configured(), gpu, stack.model),
+    ]
+    assert problems(*findings) == {}
+    named = {finding.name.rpartition(".")[2].replace("_", "-") for finding in findings}
+    assert {service.name for service in stack.model.running if service.gpu} <= named

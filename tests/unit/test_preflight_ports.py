@@ -1,0 +1,219 @@
+"""Findings about ports: who holds them, and Traefiks that are not ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.fixtures.harness import settings
+from workstation.facts.machine import Listener, MachineState
+from workstation.facts.surroundings import RunningContainer
+from workstation.findings import Finding, failed, noted
+from workstation.preflight.ports import (
+    Port,
+    foreign_proxy_findings,
+    ollama_findings,
+    port_findings,
+    published,
+)
+from workstation.stack import Stack, parse
+
+OURS = RunningContainer("a" * 64, "proxy-traefik-1", "traefik:v3.7.15", "proxy", ports=(80,))
+THEIRS = RunningContainer(
+    "b" * 64, "edge", "traefik:v3.1", "web", ports=(80, 443), networks=("base",)
+)
+NGINX = RunningContainer("c" * 64, "site", "nginx:1", ports=(80,))
+DOCKER = Listener("*", 80, "docker-proxy", "docker.service")
+BRIDGE = "172.17.0.1"
+
+
+def stack(name: str = "proxy", ports: str = "['80:80']") -> Stack:
+    return parse(f"name: {name}\nservices: {{web: {{image: a, ports: {ports}}}}}")
+
+
+def ports(entry: str) -> list[Port]:
+    return list(published(stack(ports=f"[{entry}]").services[0]))
+
+
+def machine(*listeners: Listener) -> MachineState:
+    return MachineState(listeners=listeners)
+
+
+def about_80(
+    *containers: RunningContainer, listeners: tuple[Listener, ...] = (DOCKER,), **of: str
+) -> Finding:
+    (finding,) = port_findings(machine(*listeners), containers, [stack(**of)])
+    assert finding.name == "port 80"
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("'80:80'", [Port("*", 80)]),
+        ("'0.0.0.0:80:80/tcp'", [Port("*", 80)]),
+        ("'127.0.0.1:8080:80'", [Port("127.0.0.1", 8080)]),
+        ("'[::1]:8080:80'", [Port("::1", 8080)]),
+        ("'8000-8001:80-81'", [Port("*", 8000), Port("*", 8001)]),
+        ("{published: 81, target: 80}", [Port("*", 81)]),
+        ("{published: '82', target: 80, host_ip: 10.0.0.1}", [Port("10.0.0.1", 82)]),
+        ("{published: 53, target: 53, protocol: udp}", []),
+        ("'53:53/udp'", []),
+        ("'80'", []),
+        ("80", []),
+        ("'127.0.0.1::80'", []),
+        ("'${PORT}:80'", []),
+        ("{target: 80}", []),
+    ],
+)
+def test_published_ports_are_read_from_compose(entry: str, expected: list[Port]):
+    """In short and long syntax; a port that Docker chooses is always free."""
+    assert ports(entry) == expected
+
+
+@pytest.mark.parametrize(
+    ("listeners", "containers"),
+    [
+        ((), ()),
+        ((Listener("*", 22, "sshd"), Listener("*", 8080, "apache2")), ()),
+        ((DOCKER,), (OURS,)),
+        ((DOCKER, Listener("*", 80, "docker-proxy")), (RunningContainer("d", "x", "y"), OURS)),
+        # With the host's network a container listens itself.
+        ((Listener("*", 80, "traefik", f"docker-{OURS.id}.scope"),), (OURS,)),
+        # Nobody listens with "userland-proxy": false.
+        ((), (OURS,)),
+    ],
+)
+def test_a_port_that_is_free_or_ours_passes(
+    listeners: tuple[Listener, ...], containers: tuple[RunningContainer, ...]
+):
+    """In whichever way Docker holds it."""
+    assert about_80(*containers, listeners=listeners).ok
+
+
+def test_a_taken_port_names_who_holds_it():
+    """And the ways out, by the names of the settings."""
+    finding = about_80(listeners=(Listener("*", 80, "apache2", "apache2.service"),))
+    assert failed([finding])
+    assert finding.detail == "it is held by apache2 (apache2.service)"
+    assert "PROXY=existing" in finding.fix
+    assert "PROXY_HTTP_PORT" in finding.fix
+
+
+@pytest.mark.parametrize("address", ["*", "127.0.0.1", "192.168.0.15"])
+def test_a_port_for_all_addresses_is_taken_by_any(address: str):
+    """Linux refuses to bind it."""
+    assert not about_80(listeners=(Listener(address, 80, "nginx"),)).ok
+
+
+def test_a_port_of_one_address_is_taken_there_or_everywhere():
+    """Another address is no matter."""
+    of = {"name": "s", "ports": "['127.0.0.1:80:80']"}
+    assert about_80(listeners=(Listener("192.168.0.15", 80, "nginx"),), **of).ok
+    for address in ("*", "127.0.0.1"):
+        finding = about_80(listeners=(Listener(address, 80, "nginx"),), **of)
+        assert not finding.ok
+        assert "templates/stacks/s/compose.yaml.j2" in finding.fix
+
+
+@pytest.mark.parametrize("listeners", [(DOCKER,), ()])
+def test_a_port_that_docker_holds_names_the_container(listeners: tuple[Listener, ...]):
+    """docker-proxy tells nobody anything; without it nobody listens at all."""
+    finding = about_80(NGINX, listeners=listeners)
+    assert not finding.ok
+    assert "the container site (nginx:1)" in finding.detail
+
+
+def test_a_port_that_a_foreign_traefik_holds_names_its_network():
+    """Which is what PROXY=existing needs."""
+    finding = about_80(THEIRS)
+    assert "the container edge (traefik:v3.1)" in finding.detail
+    assert "PROXY_NETWORK=base" in finding.fix
+
+
+def test_a_container_of_another_project_is_not_ours():
+    """Although it publishes the same port, and ours runs without it."""
+    moved = RunningContainer(OURS.id, OURS.name, OURS.image, "proxy", ports=(8080,))
+    assert not about_80(moved, NGINX).ok
+
+
+def judged(
+    *listeners: Listener, containers: tuple[RunningContainer, ...] = (), **of: Any
+) -> Finding:
+    (finding,) = ollama_findings(settings(**of), machine(*listeners), containers, BRIDGE)
+    return finding
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        (),
+        (
+            Listener("127.0.0.1", 11434, "ollama", "ollama.service"),
+            Listener(BRIDGE, 11434, "systemd", "init.scope"),
+        ),
+        (Listener(BRIDGE, 11434, "systemd-socket-", "ollama-docker.service"),),
+        (Listener("*", 11434, "ollama", "ollama.service"),),  # install.sh, OLLAMA_HOST=0.0.0.0
+        (Listener("127.0.0.1", 11434, "ollama"), Listener(BRIDGE, 11434, "systemd")),
+        (Listener("192.168.0.15", 11434, "nginx"),),
+        (Listener("127.0.0.1", 11435, "nginx"),),
+    ],
+)
+def test_ollamas_port_that_is_free_or_ollamas_passes(listeners: tuple[Listener, ...]):
+    """Ours, and the one of install.sh, which is taken over."""
+    finding = judged(*listeners)
+    assert finding.ok
+    assert finding.name == "port 11434"
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [
+        Listener("*", 11434, "nginx", "nginx.service"),
+        Listener("127.0.0.1", 11434, "ollama", "session-3.scope"),
+        Listener(BRIDGE, 11434, "python3"),
+        Listener("127.0.0.1", 11434, "ollama", "snap.ollama.listener.service"),
+    ],
+)
+def test_ollamas_port_that_is_taken_names_who_holds_it(holder: Listener):
+    """An Ollama that somebody started by hand, too: ours could not start."""
+    finding = judged(holder)
+    assert failed([finding])
+    assert str(holder) in finding.detail
+    assert "OLLAMA_PORT" in finding.fix
+
+
+def test_an_ollama_in_a_container_is_named():
+    """Its port is Ollama's, and it is not ours."""
+    theirs = RunningContainer("e" * 64, "llm", "ollama/ollama", ports=(11434,))
+    finding = judged(Listener("*", 11434, "docker-proxy", "docker.service"), containers=(theirs,))
+    assert "docker-proxy for the container llm (ollama/ollama)" in finding.detail
+
+
+def test_another_port_of_ollama_is_the_one_that_counts():
+    """The setting moves it."""
+    assert judged(Listener("*", 11434, "nginx"), ollama_port=11500).name == "port 11500"
+
+
+def test_a_foreign_traefik_on_our_port_is_refused():
+    """With its name, its ports and the network to join."""
+    (finding,) = failed(foreign_proxy_findings(settings(), [OURS, THEIRS, NGINX]))
+    assert finding.name == "foreign Traefik"
+    assert "edge (traefik:v3.1) runs (published ports: 80, 443)" in finding.detail
+    assert "PROXY=existing" in finding.fix
+    assert "PROXY_NETWORK=base" in finding.fix
+
+
+def test_a_foreign_traefik_on_other_ports_is_worth_knowing():
+    """Both can run; one would do."""
+    findings = list(foreign_proxy_findings(settings(proxy_http_port=8080), [THEIRS]))
+    assert failed(findings) == []
+    assert len(noted(findings)) == 1
+
+
+def test_our_own_traefik_is_not_foreign():
+    """Nor is any with PROXY=existing."""
+    (finding,) = foreign_proxy_findings(settings(), [OURS, NGINX])
+    assert finding.ok
+    assert list(foreign_proxy_findings(settings(proxy="existing"), [THEIRS])) == []

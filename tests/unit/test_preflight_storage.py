@@ -1,0 +1,196 @@
+"""Findings about disks, fstab and the share."""
+
+from __future__ import annotations
+
+import pytest
+
+from workstation.facts.surroundings import Disk
+from workstation.findings import Finding, failed, noted
+from workstation.preflight.storage import (
+    data_folders,
+    disk_findings,
+    fstab_findings,
+    share_finding,
+    size,
+)
+from workstation.stack import Service
+
+GB = 10**9
+DOCKER, CONTAINERD, MODELS = "/var/lib/docker", "/var/lib/containerd", "/vol/models"
+IMAGES = [DOCKER, CONTAINERD]
+ALL = [
+    "dhoch3/base:1-0123456789ab",
+    "dhoch3/fooocus:2.5.5-0123456789ab",
+    "dhoch3/forge:2.0.1-0123456789ab",
+    "dhoch3/fluxgym:20260330-0123456789ab",
+    "dhoch3/ai-toolkit:0.12.0-0123456789ab",
+    "docker.io/yanwk/comfyui-boot:cu128-megapak-pt28",
+    "mirror.lan:5000/ghcr.io/invoke-ai/invokeai:v6.13.8-cuda@sha256:" + "0" * 64,
+    "docker.io/louislam/dockge:1.5.0",
+]
+UNC, MOUNT = "//192.168.0.6/ki_Daten", "/mnt/ki_Daten"
+
+
+def missing(*images: str) -> list[Service]:
+    return [Service(image, image) for image in images]
+
+
+def disks(free: float, **others: tuple[str, float]) -> dict[str, Disk]:
+    found = dict.fromkeys((DOCKER, CONTAINERD, MODELS), Disk("/", round(free * GB)))
+    return found | {
+        {"docker": DOCKER, "containerd": CONTAINERD, "models": MODELS}[key]: Disk(
+            mountpoint, round(value * GB)
+        )
+        for key, (mountpoint, value) in others.items()
+    }
+
+
+def judged(found: dict[str, Disk], *images: str, stand_ins: bool = False) -> dict[str, Finding]:
+    findings = disk_findings(found, IMAGES, missing(*images), stand_ins)
+    return {finding.name: finding for finding in findings}
+
+
+def test_sizes_are_those_of_docs_images():
+    """18.62 GB for what is built; from whichever registry, with or without digest."""
+    assert size(ALL[:5]) == round(18.62 * GB)
+    assert size(ALL[5:7]) == round(15.8 * GB)
+    assert size([*ALL, *ALL]) == size(ALL)
+
+
+@pytest.mark.parametrize("image", ["docker.io/louislam/dockge:1.5.0", "x/mybase:1", "database:5"])
+def test_an_image_of_unknown_size_counts_nothing(image: str):
+    """A guess would stop somebody for nothing."""
+    assert size([image]) == 0
+
+
+def test_a_disk_with_room_passes():
+    """With figures: what is free, what it is for, what is needed."""
+    finding = judged(disks(200), *ALL)["disk /"]
+    assert finding.ok
+    assert f"200 GB are free for {DOCKER}, {CONTAINERD}, {MODELS}" in finding.detail
+    assert "take at least 34 GB" in finding.detail
+
+
+def test_a_disk_that_is_surely_too_small_is_refused():
+    """Before an hour of building ends in 'no space left'."""
+    finding = judged(disks(34), *ALL)["disk /"]
+    assert failed([finding])
+    assert "docker system df" in finding.fix
+
+
+def test_a_disk_that_will_be_nearly_full_is_worth_knowing():
+    """20 GB beyond the images."""
+    assert noted(judged(disks(54), *ALL).values())
+    assert judged(disks(55), *ALL)["disk /"].ok
+
+
+def test_images_that_are_there_need_no_room():
+    """A second run on a full disk changes nothing; it is told all the same."""
+    assert failed(judged(disks(1)).values()) == []
+    assert noted(judged(disks(1)).values())
+    assert judged(disks(30))["disk /"].ok
+
+
+def test_each_disk_is_judged_once_and_for_what_lies_there():
+    """A small system disk does not matter if images lie elsewhere."""
+    found = judged(disks(25, docker=("/data", 100)), *ALL)
+    assert set(found) == {"disk /", "disk /data"}
+    assert all(finding.ok for finding in found.values())
+    assert MODELS in found["disk /"].detail
+    assert "34 GB" not in found["disk /"].detail
+
+
+def test_images_may_lie_in_containerds_folder():
+    """Which of the two it will be is not known for sure, so both must be too small."""
+    found = judged(disks(100, docker=("/data", 5)), *ALL)
+    assert failed(found.values()) == []
+    assert "34 GB" in found["disk /"].detail
+
+
+def test_of_stand_ins_no_size_is_known():
+    """The lab's disk is small, and so are its images."""
+    finding = judged(disks(10), *ALL, stand_ins=True)["disk /"]
+    assert finding.ok
+    assert "what stand-ins take is not known" in finding.detail
+
+
+def test_what_was_not_told_is_not_judged():
+    """No disk, no finding."""
+    assert judged({}, *ALL) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "root"),
+    [
+        (None, DOCKER),
+        (b"", DOCKER),
+        (b"{not json", DOCKER),
+        (b"[]", DOCKER),
+        (b'{"data-root": 5}', DOCKER),
+        (b'{"data-root": "/data/docker"}', "/data/docker"),
+    ],
+)
+def test_the_engines_folder_is_where_daemon_json_says(content: bytes | None, root: str):
+    """A broken file is another finding's matter."""
+    assert data_folders(content) == [root, CONTAINERD]
+
+
+OURS = f"{UNC} {MOUNT} cifs credentials=/etc/x,uid=2000 0 0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# /dev/sdb1 /mnt/ki_Daten ext4 defaults 0 2\nUUID=1 / ext4 defaults 0 1\n",
+        f"{OURS}\n",
+        f"{OURS.replace('uid=2000', 'uid=1000,vers=3.0')}\n",
+        f"{UNC} /home/anna/share cifs user=anna 0 0\n",
+        "/dev/sdb1 /mnt/ki_Daten2 ext4 defaults 0 2\n",
+    ],
+)
+def test_an_fstab_without_another_mount_there_passes(text: str):
+    """Ours may differ in its options: it is corrected."""
+    (finding,) = fstab_findings(text, UNC, MOUNT)
+    assert finding.ok
+
+
+@pytest.mark.parametrize("target", [MOUNT, f"{MOUNT}/", "/mnt/ki\\137Daten"])
+def test_another_disk_on_the_mountpoint_is_refused_with_its_line(target: str):
+    """Somebody's own mount is never replaced; its options, which may hold a password, not shown."""
+    text = f"UUID=1 / ext4 defaults 0 1\nanna@nas:/x {target} fuse.sshfs password=geheim 0 0\n"
+    (finding,) = failed(fstab_findings(text, UNC, MOUNT))
+    assert finding.detail.startswith("line 2 mounts anna@nas:/x (fuse.sshfs)")
+    assert "SMB_MOUNT" in finding.fix
+    assert "geheim" not in f"{finding}"
+
+
+def test_another_share_on_the_mountpoint_is_replaced_and_told():
+    """It is an entry of the same kind, as an earlier server's would be."""
+    (finding,) = fstab_findings(f"//old/ki_Daten {MOUNT} cifs guest 0 0\n", UNC, MOUNT)
+    assert noted([finding])
+    assert "//old/ki_Daten" in finding.detail
+    assert "will be replaced" in finding.detail
+
+
+def test_a_share_that_lets_us_in_passes():
+    """With its name."""
+    finding = share_finding(None, "accepted", "", UNC)
+    assert finding.ok
+    assert UNC in finding.detail
+
+
+def test_a_share_that_refuses_says_what_to_do():
+    """The server's words and the way out apart from each other."""
+    refusal = f"{UNC}: the server answered STATUS_LOGON_FAILURE: check SMB_PASSWORD in .env."
+    finding = share_finding(refusal, "refused", "STATUS_LOGON_FAILURE", UNC)
+    assert failed([finding])
+    assert finding.detail == f"{UNC}: the server answered STATUS_LOGON_FAILURE"
+    assert finding.fix == "check SMB_PASSWORD in .env"
+
+
+def test_a_share_that_could_not_be_tried_is_worth_knowing():
+    """Nothing is claimed of it."""
+    finding = share_finding(None, "unknown", "python3 is not installed on the host", UNC)
+    assert noted([finding])
+    assert "python3" in finding.detail

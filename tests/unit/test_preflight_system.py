@@ -1,0 +1,174 @@
+"""Findings about the system itself, each with what was seen and the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workstation.facts.machine import MachineState
+from workstation.findings import Finding, failed, noted
+from workstation.preflight.system import (
+    clock_findings,
+    firewall_findings,
+    package_findings,
+    system_findings,
+)
+
+UBUNTU = {"ID": "ubuntu", "VERSION_ID": "24.04", "VERSION_CODENAME": "noble"}
+GIB = 2**30
+
+
+def machine(**changes: Any) -> MachineState:
+    values: dict[str, Any] = {"os_release": UBUNTU, "architecture": "x86_64", "systemd": True}
+    return MachineState(**{**values, **changes})
+
+
+def problems(*findings: Finding) -> dict[str, str]:
+    """Return name -> detail of what stops a run; each of these has a way out."""
+    bad = failed(findings)
+    assert all(finding.detail and finding.fix for finding in bad)
+    return {finding.name: finding.detail for finding in bad}
+
+
+@pytest.mark.parametrize(
+    "release",
+    [
+        UBUNTU,
+        {"ID": "debian", "VERSION_ID": "13", "VERSION_CODENAME": "trixie"},
+    ],
+)
+def test_the_supported_systems_pass(release: dict[str, str]):
+    """With evidence of what was seen."""
+    findings = list(system_findings(machine(os_release=release)))
+    assert problems(*findings) == {}
+    assert f"{release['ID']} {release['VERSION_ID']}" in findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("release", "seen"),
+    [
+        ({"ID": "ubuntu", "VERSION_ID": "22.04"}, "ubuntu 22.04"),
+        ({"ID": "ubuntu", "VERSION_ID": "24.10"}, "ubuntu 24.10"),
+        ({"ID": "debian", "VERSION_ID": "12"}, "debian 12"),
+        ({"ID": "debian"}, "debian"),
+        ({"ID": "fedora", "VERSION_ID": "43"}, "fedora 43"),
+        ({}, "unknown"),
+    ],
+)
+def test_other_systems_are_refused_by_name(release: dict[str, str], seen: str):
+    """Testing and unstable have no version, an unreadable os-release no name."""
+    found = problems(*system_findings(machine(os_release=release)))
+    assert list(found) == ["operating system"]
+    assert found["operating system"].endswith(seen)
+
+
+def test_every_problem_of_a_machine_is_told_at_once():
+    """Not only the first."""
+    bad = MachineState(architecture="aarch64", user=1000, memory=GIB)
+    found = problems(*system_findings(bad))
+    assert set(found) == {"operating system", "architecture", "systemd", "sudo", "memory"}
+    assert "aarch64" in found["architecture"]
+    assert "1000" in found["sudo"]
+
+
+def test_root_passes():
+    """And says so."""
+    finding = next(one for one in system_findings(machine()) if one.name == "sudo")
+    assert finding.ok
+    assert finding.detail == "commands run as user 0 (root)"
+
+
+@pytest.mark.parametrize(
+    ("gib", "ok", "stops"),
+    [(15.6, True, False), (94.2, True, False), (5.8, False, False), (1.9, False, True)],
+)
+def test_little_memory_is_worth_knowing_and_next_to_none_is_refused(
+    gib: float, ok: bool, stops: bool
+):
+    """A machine sold with 16 GB shows a little less."""
+    finding = list(system_findings(machine(memory=round(gib * GIB))))[-1]
+    assert (finding.name, finding.ok) == ("memory", ok)
+    assert f"{gib:.1f} GiB" in finding.detail
+    assert bool(failed([finding])) == stops
+
+
+def test_memory_that_could_not_be_read_is_no_finding():
+    """Nothing is said of what is not known."""
+    assert "memory" not in [finding.name for finding in system_findings(machine())]
+
+
+@pytest.mark.parametrize("ahead", [0, 119, -120])
+def test_clocks_that_nearly_agree_pass(ahead: int):
+    """The question takes its time to get there."""
+    (finding,) = clock_findings(ahead, "yes")
+    assert finding.ok
+    assert "a time service sets it" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("ahead", "seen"),
+    [(121, "0:02:01 (h"), (-90061, "1 day, 1:01:01 (h")],
+)
+def test_a_wrong_clock_is_refused_with_the_difference(ahead: int, seen: str):
+    """And with whether anything would set it."""
+    (finding,) = failed(clock_findings(ahead, "no"))
+    assert seen in finding.detail
+    assert ("ahead of" if ahead > 0 else "behind") in finding.detail
+    assert "no time service sets it" in finding.detail
+    assert "timedatectl set-ntp" in finding.fix
+
+
+def test_a_clock_without_a_time_service_is_no_problem_while_it_is_right():
+    """A machine without internet may have none."""
+    (finding,) = clock_findings(3, "no")
+    assert finding.ok
+    assert list(clock_findings(None, "")) == []
+
+
+def test_another_package_manager_is_waited_for():
+    """By name; and what it is just installing is not taken for broken."""
+    busy = machine(
+        package_managers=("apt-daily-upgrade.service", "unattended-upgr (1234)"),
+        broken_packages=("libc6:amd64",),
+    )
+    findings = list(package_findings(busy, installs=True))
+    assert problems(*findings) == {}
+    (note,) = noted(findings)
+    assert note.name == "apt"
+    assert "unattended-upgr (1234)" in note.detail
+    assert "10 minutes" in note.fix
+
+
+def test_an_interrupted_dpkg_is_refused():
+    """apt would refuse to do anything; the first packages are named."""
+    names = tuple(f"package{number}" for number in range(7))
+    found = problems(*package_findings(machine(broken_packages=names), installs=False))
+    assert list(found) == ["dpkg"]
+    assert "package0, package1, package2, package3, package4 and 2 more" in found["dpkg"]
+    fix = failed(package_findings(machine(broken_packages=names), installs=False))[0].fix
+    assert "dpkg --configure -a" in fix
+
+
+def test_packages_in_order_pass():
+    """With nobody else at work."""
+    findings = list(package_findings(machine(), installs=True))
+    assert [finding.name for finding in findings] == ["apt", "dpkg"]
+    assert all(finding.ok for finding in findings)
+
+
+@pytest.mark.parametrize("installs", [True, False])
+def test_needrestart_is_worth_knowing_where_something_is_installed(installs: bool):
+    """It is kept from asking, so afterwards old libraries may be in use."""
+    finding = list(package_findings(machine(needrestart=True), installs))[-1]
+    assert finding.name == "needrestart"
+    assert finding.ok is not installs
+    assert failed([finding]) == []
+
+
+def test_an_active_ufw_is_told_what_it_does_not_cover():
+    """It stops nothing."""
+    (note,) = noted(firewall_findings(machine(ufw_active=True)))
+    assert "Docker publishes" in note.detail
+    assert "DOCKER-USER" in note.fix
+    assert [finding.ok for finding in firewall_findings(machine())] == [True]

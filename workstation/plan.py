@@ -1,0 +1,129 @@
+"""The plan of a run: what it is going to change, told before anything is changed.
+
+Pure: it is filled by ``workstation.operations.plan`` while pyinfra prepares, and shown or written
+as JSON by ``workstation.run``.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Sign = Literal["+", "~", "-", "=", "?"]
+
+_VERBS: dict[Sign, str] = {
+    "+": "create",
+    "~": "change",
+    "-": "remove",
+    "=": "keep",
+    "?": "depends",
+}
+
+# A digest or a commit is known by its first twelve digits, and would fill a line.
+_LONG_HASH = re.compile(r"\b(?P<start>[0-9a-f]{12})(?:[0-9a-f]{52}|[0-9a-f]{28})\b")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of the plan.
+
+    ``sign``: + is made, ~ is changed, - is removed, = stays as it is, ? is known only when the run
+    gets there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
+    diff.
+    """
+
+    sign: Sign
+    subject: str
+    cause: str = ""
+    diff: tuple[str, ...] = ()
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it says that something will be different."""
+        return self.sign in ("+", "~", "-")
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.subject}" + (f" ({self.cause})" if self.cause else "")
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as JSON's types: ``change``, ``subject``, ``cause`` and ``diff``."""
+        return {
+            "change": _VERBS[self.sign],
+            "subject": self.subject,
+            "cause": self.cause,
+            "diff": list(self.diff),
+        }
+
+
+@dataclass
+class Step:
+    """One operation on one host: what was told while preparing, and what was told by the time
+    that it ran."""
+
+    name: str
+    planned: list[Change] = field(default_factory=list)
+    done: list[Change] = field(default_factory=list)
+
+    @property
+    def changes(self) -> list[Change]:
+        """The planned lines that say that something will be different."""
+        return [change for change in self.planned if change.is_change]
+
+    @property
+    def unforeseen(self) -> list[Change]:
+        """What was done although the plan did not name it."""
+        planned = {change.subject for change in self.planned}
+        return [c for c in self.done if c.is_change and c.subject not in planned]
+
+
+def render(host: str, steps: Sequence[Step], width: int = 80) -> Iterator[tuple[str, str]]:
+    """Yield the plan of one host as ``(sign, line)``, no line longer than ``width``.
+
+    The sign of a line says how it may be coloured: one of ``+ ~ - = ?``, ``@`` for a diff's
+    position, ``#`` for a heading, or nothing.
+    """
+    changing = [step for step in steps if step.changes]
+    if not changing:
+        yield "#", f"{host}: nothing to change; {_steps(len(steps))} as it should be"
+    else:
+        yield "#", f"{host}: {len(changing)} of {_steps(len(steps))} will change something"
+    for step in steps:
+        told = [c for c in step.planned if c.is_change or c.sign == "?" or step.changes]
+        if not told:
+            continue
+        yield "", ""
+        yield "#", step.name
+        for change in told:
+            yield from _lines(change, width)
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
+def _lines(change: Change, width: int) -> Iterator[tuple[str, str]]:
+    text = _LONG_HASH.sub(r"\g<start>", str(change))
+    for line in textwrap.wrap(
+        text,
+        width,
+        initial_indent="  ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+    ):
+        yield change.sign, line
+    for line in change.diff:
+        sign = line[:1] if line[:1] in ("+", "-", "@") else ""
+        # A diff is quoted, not set: its own blanks stay.
+        for part in _cut(line, width - 6):
+            yield sign, f"      {part}"
+
+
+def _cut(line: str, width: int) -> Iterable[str]:
+    first, rest = line[:width], line[width:]
+    yield first
+    while rest:
+        yield "    " + rest[: width - 4]
+        rest = rest[width - 4 :]

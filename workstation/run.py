@@ -1,0 +1,164 @@
+"""How a run goes: the plan of everything, then the lock, then the changes.
+
+``workstation.guards`` puts these functions in place of pyinfra's own of the same purpose. pyinfra
+leaves the plan out with ``-y``, and finds a missing template only when it gets there; here the plan
+is always made, and what cannot be planned fails before the first change.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from pyinfra import logger
+from pyinfra_cli import prints
+from pyinfra_cli.cli import CliCommands
+
+from workstation import lock, remembered
+from workstation.operations.plan import FINDINGS, STEPS, step_of
+from workstation.plan import Step, render
+
+_COLOURS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
+_WIDEST = 120
+
+_locks = ExitStack()
+_locked: list[bool] = []
+
+
+def prepare(
+    original: Callable[..., Any],
+    state: Any,
+    config: Any,
+    command: Any,
+    *args: Any,
+    json_output: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """In place of ``_handle_commands``: loads what was asked for, then shows its plan.
+
+    With ``-y`` nobody is asked between plan and run, so the hosts are locked before the plan is
+    made and what was read for it stays true.
+    """
+    changes_hosts = command in (CliCommands.DEPLOY_FILES, CliCommands.FUNC)
+    if changes_hosts and _runs_at_once():
+        _lock(state)
+    result = original(state, config, command, *args, json_output=json_output, **kwargs)
+    if changes_hosts:
+        for host, operation, name in _operations(state):
+            step_of(host.name, operation).name = name
+        if not json_output:
+            _show(state)
+    return result
+
+
+def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any) -> Any:
+    """In place of ``run_ops``, with which a run begins to change its hosts."""
+    if not _locked:
+        # Somebody has read the plan meanwhile, and the hosts may have changed.
+        _lock(state)
+        remembered.forget()
+    return original(state, *args, **kwargs)
+
+
+def disconnect(original: Callable[..., Any], state: Any) -> Any:
+    """In place of ``disconnect_all``: the lock goes with the connection."""
+    _locks.close()
+    return original(state)
+
+
+def show_results(original: Callable[..., Any], state: Any) -> None:
+    """In place of ``print_results``: also tells what the plan did not name, and the cost."""
+    original(state)
+    for host in state.inventory.iter_activated_hosts():
+        for _, step in _steps(state, host):
+            for change in step.unforeseen:
+                host.log_styled(f"not in the plan: {step.name}: {change}", fg="yellow")
+        count = remembered.commands.get(host.name, 0)
+        click.echo(f"    {host.name}: {count} remote commands", err=True)
+
+
+def show_json(state: Any, dry: bool) -> None:
+    """In place of ``print_run_json``: pyinfra's plan and results, each operation with its changes.
+
+    ``plan[].changes`` and ``results.operations[].changes`` map a host to its list of ``change``
+    (create, change, remove, keep, depends), ``subject``, ``cause`` and ``diff``; ``preflight`` to
+    what it found; ``remote_commands`` maps it to the number of commands that went to it.
+    """
+    payload: dict[str, Any] = {"plan": prints.build_plan_json(state), "results": None}
+    for entry in payload["plan"]:
+        entry["changes"] = _changes(state, entry["op_hash"], lambda step: step.planned)
+    if not dry:
+        payload["results"] = prints.build_results_json(state)
+        for entry in payload["results"]["operations"]:
+            entry["changes"] = _changes(state, entry["op_hash"], lambda step: step.done)
+    payload["preflight"] = {
+        name: [asdict(one) for one in found] for name, found in FINDINGS.items()
+    }
+    payload["remote_commands"] = remembered.commands
+    prints.print_json(payload)
+
+
+def quiet() -> None:
+    """Keep pyinfra from saying, with ``-y``, that it skips what is not skipped."""
+    logger.addFilter(_is_true)
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    return record.msg != "--> Skipping change detection"
+
+
+def _runs_at_once() -> bool:
+    options = click.get_current_context().params
+    shows_only = ("dry", "debug_facts", "debug_operations")
+    return bool(options["yes"]) and not any(options[name] for name in shows_only)
+
+
+def _lock(state: Any) -> None:
+    who = lock.identity(Path(__file__).parent.parent)
+    for host in state.active_hosts:
+        remembered.count(host)
+    _locks.enter_context(lock.held(state.active_hosts, who))
+    _locked.append(True)
+
+
+def _operations(state: Any) -> Iterator[tuple[Any, str, str]]:
+    """Yield host, hash and name of every operation, in the order in which they run."""
+    for operation in state.get_op_order():
+        name = prints.pretty_op_name(state.op_meta[operation])
+        for host in state.inventory.iter_activated_hosts():
+            if operation in state.ops[host]:
+                yield host, operation, name
+
+
+def _steps(state: Any, host: Any) -> list[tuple[str, Step]]:
+    return [
+        (operation, STEPS[host.name, operation])
+        for owner, operation, _ in _operations(state)
+        if owner is host
+    ]
+
+
+def _changes(state: Any, operation: str, told: Callable[[Step], Any]) -> dict[str, Any]:
+    return {
+        host.name: [change.as_json() for change in told(STEPS[host.name, operation])]
+        for host, other, _ in _operations(state)
+        if other == operation
+    }
+
+
+def _show(state: Any) -> None:
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stderr.isatty() else 80
+    for host in state.inventory.iter_activated_hosts():
+        click.echo(err=True)
+        steps = [step for _, step in _steps(state, host)]
+        for sign, line in render(host.name, steps, width):
+            styled = click.style(line, fg=_COLOURS.get(sign), bold=sign == "#") if sign else line
+            click.echo(styled, err=True)
+    click.echo(err=True)
