@@ -25,7 +25,11 @@ if machine.gpu:
     docker.daemon_config(name="Docker's NVIDIA runtime and CDI", wanted=nvidia.DAEMON_JSON)
     units.running(
         name="Docker Engine runs with it",
-        units=[units.Unit("docker.service", configuration=[docker.DAEMON_JSON])],
+        # The same question as in tasks/docker.py, which is then not asked again.
+        units=[
+            units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
+            units.Unit("ai-workstation-containers.service", enabled=False, running=False),
+        ],
     )
     nvidia.devices(
         name="Containers see the GPU", image=pins.images["gpu_probe"].ref(mirror.registry)

@@ -8,8 +8,10 @@ something a host's answers stay true, as far as this run goes; its lock keeps ot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from pyinfra.api import FactBase, StringCommand
 
 _answers: dict[str, dict[Any, Any]] = {}
 
@@ -30,6 +32,45 @@ def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwarg
     if key not in answers:
         answers[key] = original(host, fact, *args, **kwargs)
     return answers[key]
+
+
+def ask_together(host: Any, facts: Sequence[type[FactBase[Any]]]) -> None:
+    """Ask facts without arguments in one command, so that each is answered from memory then.
+
+    + facts: of this package
+    """
+    known = _answers.setdefault(host.name, {})
+    keys = {fact: (fact, _frozen(()), _frozen({})) for fact in facts}
+    missing = [fact for fact in facts if keys[fact] not in known]
+    for fact, lines in zip(missing, host.get_fact(Together, facts=missing), strict=True):
+        known[keys[fact]] = fact().process(lines) if lines else fact.default()
+
+
+class Together(FactBase[list[list[str]]]):
+    """
+    Returns the lines that the command of each fact prints.
+
+    + facts: without arguments
+    """
+
+    _MARK = "-- workstation: the next fact --"
+
+    @staticmethod
+    def default() -> list[list[str]]:
+        return []
+
+    def command(self, facts: Sequence[type[FactBase[Any]]]) -> StringCommand:
+        mark = f"echo '{self._MARK}';"
+        return StringCommand(*(part for fact in facts for part in (mark, fact().command(), ";")))
+
+    def process(self, output: list[str]) -> list[list[str]]:
+        answers: list[list[str]] = []
+        for line in output:
+            if line == self._MARK:
+                answers.append([])
+            else:
+                answers[-1].append(line)
+        return answers
 
 
 def forget(host: Any = None) -> None:

@@ -25,6 +25,7 @@ else
 fi
 """
 
+_STORE = "/etc/ssl/certs/ca-certificates.crt"
 _ANCHOR = "/usr/local/share/ca-certificates/ai-workstation.crt"
 
 
@@ -44,10 +45,10 @@ def trusted(bundle: bytes | None) -> Commands:
         files.Directory("/usr/local/share/ca-certificates"),
         files.File(_ANCHOR, bundle),
     ]
-    states = host.get_fact(Paths, paths=[_ANCHOR, "/etc/ssl/certs/ca-certificates.crt"])
-    commands = list(files.present._inner(entries=entries))
+    states = host.get_fact(Paths, paths=[*(entry.path for entry in entries), _STORE])
+    commands = list(files.settle(entries, states))
     yield from commands
-    hashed = states.get("/etc/ssl/certs/ca-certificates.crt")
+    hashed = states.get(_STORE)
     anchor = states.get(_ANCHOR)
     if hashed and (commands or anchor is None or hashed.modified < anchor.modified):
         yield script(_UPDATE, _ANCHOR)

@@ -190,6 +190,14 @@ def present(entries: list[Entry]) -> Commands:
     states = host.get_fact(
         Paths, paths=[entry.path for entry in entries], secret=secret, key=DIGEST_KEY
     )
+    yield from settle(entries, states)
+
+
+def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
+    """Tell and yield what makes the entries true.
+
+    + states: what the fact ``Paths`` says of them
+    """
     _refuse_wrong_kinds(entries, states)
     wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
     if not wrong:

@@ -140,9 +140,10 @@ def devices(image: str) -> Commands:
     found = host.get_fact(Gpu)
     versions = host.get_fact(Packages)
     engine = host.get_fact(Engine)
+    installed = [name for name in sorted(TOOLKIT_PACKAGES) if name in versions]
     parts = [
         *(f"{card.uuid} {card.driver}" for card in found.cards),
-        *(f"{name} {versions[name].version}" for name in TOOLKIT_PACKAGES if name in versions),
+        *(f"{name} {versions[name].version}" for name in installed),
         engine.client,
     ]
     proof = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

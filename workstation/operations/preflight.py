@@ -10,12 +10,13 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import preflight
+from workstation import preflight, remembered
 from workstation.context import PROXY, Context
 from workstation.errors import UserError
 from workstation.facts.docker import Engine, EngineState
-from workstation.facts.machine import MachineState
+from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu, GpuState
+from workstation.facts.packages import Packages
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.findings import Finding, failed, noted
@@ -109,6 +110,7 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
+        remembered.ask_together(host, (Machine, Engine, Gpu, Packages))
         return machine.system
     except EOFError:
         raise PreflightError(

@@ -1,0 +1,96 @@
+"""What is asked of a host, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pyinfra.api import FactBase, HiddenValue
+from pyinfra.facts.server import Hostname
+
+from workstation import remembered
+from workstation.facts.machine import Accounts, Machine
+from workstation.facts.packages import Packages
+from workstation.facts.shell import HiddenText
+
+
+class Host:
+    """Counts what it is asked."""
+
+    name = "gpu1"
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def get_fact(self, fact: type[FactBase[Any]], *args: Any, **kwargs: Any) -> Any:
+        return remembered.fact(self._ask, self, fact, *args, **kwargs)
+
+    def _ask(self, host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked.append(fact)
+        if fact is remembered.Together:
+            return [["os ID=debian"], []][: len(kwargs["facts"])]
+        return len(self.asked)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host of which nothing is known."""
+    remembered.forget()
+    yield Host()
+    remembered.forget()
+
+
+def test_the_same_question_is_asked_once(host: Host):
+    """Lists and dictionaries among its arguments too; another question is another."""
+    question = {"users": ["a"], "groups": [], "uid": 1, "gid": 2}
+    assert host.get_fact(Accounts, **question) == host.get_fact(Accounts, **question)
+    host.get_fact(Accounts, **{**question, "users": ["b"]})
+    assert len(host.asked) == 2
+
+
+def test_secrets_are_told_apart_without_being_shown(host: Host):
+    """By what they hold on standard input, by the object where they are arguments."""
+    key = HiddenValue("k")  # type: ignore[no-untyped-call]
+    for text in ("one\n", "two\n", "one\n"):
+        host.get_fact(Machine, key=key, _stdin=HiddenText(text))
+    assert len(host.asked) == 2
+
+
+def test_an_answer_holds_until_a_command_runs_there(host: Host):
+    """On that host; what the command returns comes through."""
+    other = Host()
+    other.name = "gpu2"
+    for one in (host, other):
+        one.get_fact(Machine)
+    assert remembered.command(lambda *_: "status", None, None, host, {}) == "status"
+    for one in (host, other):
+        one.get_fact(Machine)
+    assert (len(host.asked), len(other.asked)) == (2, 1)
+
+
+def test_facts_of_pyinfra_itself_are_not_remembered(host: Host):
+    """Its operations change answers in place."""
+    host.get_fact(Hostname)
+    host.get_fact(Hostname)
+    assert len(host.asked) == 2
+
+
+def test_facts_asked_together_are_known_each(host: Host):
+    """In one command, and only those that are not known yet."""
+    remembered.ask_together(host, (Machine, Packages))
+    assert host.get_fact(Machine).distribution == "debian"
+    assert host.get_fact(Packages) == {}
+    assert host.asked == [remembered.Together]
+
+
+def test_the_answers_of_one_command_are_told_apart():
+    """Also where a fact prints nothing."""
+    command = remembered.Together().command([Machine, Packages]).get_raw_value()
+    assert command.count(remembered.Together._MARK) == 2
+    mark = remembered.Together._MARK
+    assert remembered.Together().process([mark, "a", "b", mark, mark, "c"]) == [
+        ["a", "b"],
+        [],
+        ["c"],
+    ]
