@@ -62,6 +62,7 @@ def install() -> None:
     _wrap(SSHClient, "connect", _without_delay)
     _wrap(cli, "_handle_commands", run.prepare)
     _wrap(cli, "print_meta", lambda original, state: None)  # the plan has been shown
+    _wrap(cli, "_do_confirm", run.confirm)
     _wrap(cli, "run_ops", run.operate)
     _wrap(cli, "print_results", run.show_results)
     _wrap(cli, "print_run_json", lambda original, *args, **kwargs: run.show_json(*args, **kwargs))

@@ -23,6 +23,7 @@ from typing import Any
 
 import jinja2
 
+from workstation.errors import UserError
 from workstation.mirror import Mirror
 from workstation.pins import Pins
 from workstation.settings import Settings
@@ -207,6 +208,8 @@ def template(path: str, **values: Any) -> str:
 
     + path: below ``templates/``, such as ``ollama/ollama.service.j2``
     + values: what the template uses; one that it lacks is an error
+
+    Raises UserError, naming template and line.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -216,4 +219,11 @@ def template(path: str, **values: Any) -> str:
         lstrip_blocks=True,
         autoescape=False,
     )
-    return environment.get_template(path).render(**values)
+    try:
+        return environment.get_template(path).render(**values)
+    except jinja2.TemplateNotFound as error:
+        raise UserError(f"templates/{error} is missing: restore it from the repository.") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise UserError(f"templates/{path}, line {error.lineno}: {error.message}.") from error
+    except jinja2.UndefinedError as error:
+        raise UserError(f"templates/{path}, line {_line(error)}: {error.message}.") from error

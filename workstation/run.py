@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -18,15 +19,20 @@ from typing import Any
 
 import click
 from pyinfra import logger
+from pyinfra.api.state import BaseStateCallback
 from pyinfra_cli import prints
 from pyinfra_cli.cli import CliCommands
 
 from workstation import lock, remembered
+from workstation.errors import UserError
 from workstation.operations.plan import FINDINGS, STEPS, step_of
 from workstation.plan import Step, render
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
 _WIDEST = 120
+
+PHASES: dict[str, float] = {}
+"""Seconds that each part of this run took so far, in order: ``plan``, then the tasks."""
 
 _locks = ExitStack()
 _locked: list[bool] = []
@@ -49,8 +55,10 @@ def prepare(
     changes_hosts = command in (CliCommands.DEPLOY_FILES, CliCommands.FUNC)
     if changes_hosts and _runs_at_once():
         _lock(state)
+    started = time.monotonic()
     result = original(state, config, command, *args, json_output=json_output, **kwargs)
     if changes_hosts:
+        PHASES["plan"] = time.monotonic() - started
         for host, operation, name in _operations(state):
             step_of(host.name, operation).name = name
         if not json_output:
@@ -64,7 +72,29 @@ def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any)
         # Somebody has read the plan meanwhile, and the hosts may have changed.
         _lock(state)
         remembered.forget()
+    state.add_callback_handler(_Clock())
     return original(state, *args, **kwargs)
+
+
+class _Clock(BaseStateCallback):
+    """Adds up how long the operations of each task take, all hosts together."""
+
+    def operation_start(self, state: Any, op_hash: str) -> None:
+        self._started = time.monotonic()
+
+    def operation_end(self, state: Any, op_hash: str) -> None:
+        file, _, _ = prints.pretty_op_name(state.op_meta[op_hash]).rpartition(" | ")
+        task = Path(file).stem or "operations"
+        PHASES[task] = PHASES.get(task, 0.0) + time.monotonic() - self._started
+
+
+def confirm(original: Callable[..., Any], question: str) -> bool:
+    """In place of ``_do_confirm``, which ends in a traceback where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise UserError(
+            "There is no terminal to answer at: run again with -y, or with --dry to see the plan."
+        )
+    return bool(original(question))
 
 
 def disconnect(original: Callable[..., Any], state: Any) -> Any:
@@ -74,7 +104,7 @@ def disconnect(original: Callable[..., Any], state: Any) -> Any:
 
 
 def show_results(original: Callable[..., Any], state: Any) -> None:
-    """In place of ``print_results``: also tells what the plan did not name, and the cost."""
+    """In place of ``print_results``: also tells what the plan did not name, and what it took."""
     original(state)
     for host in state.inventory.iter_activated_hosts():
         for _, step in _steps(state, host):
@@ -82,6 +112,8 @@ def show_results(original: Callable[..., Any], state: Any) -> None:
                 host.log_styled(f"not in the plan: {step.name}: {change}", fg="yellow")
         count = remembered.commands.get(host.name, 0)
         click.echo(f"    {host.name}: {count} remote commands", err=True)
+    times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in PHASES.items())
+    click.echo(f"    seconds: {times}", err=True)
 
 
 def show_json(state: Any, dry: bool) -> None:
@@ -89,7 +121,8 @@ def show_json(state: Any, dry: bool) -> None:
 
     ``plan[].changes`` and ``results.operations[].changes`` map a host to its list of ``change``
     (create, change, remove, keep, depends), ``subject``, ``cause`` and ``diff``; ``preflight`` to
-    what it found; ``remote_commands`` maps it to the number of commands that went to it.
+    what it found; ``remote_commands`` maps it to the number of commands that went to it;
+    ``seconds`` maps the plan and each task to how long it took.
     """
     payload: dict[str, Any] = {"plan": prints.build_plan_json(state), "results": None}
     for entry in payload["plan"]:
@@ -102,6 +135,7 @@ def show_json(state: Any, dry: bool) -> None:
         name: [asdict(one) for one in found] for name, found in FINDINGS.items()
     }
     payload["remote_commands"] = remembered.commands
+    payload["seconds"] = {name: round(seconds, 3) for name, seconds in PHASES.items()}
     prints.print_json(payload)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONVERGED = "converged"
 TOOLKIT = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
 CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
+
+# Where runs lay files down, but for what packages bring.
+OURS = ("/opt/stacks", "/etc/systemd/system", "/etc/fstab", "/etc/docker", "/etc/ai-workstation")
 
 # What a machine changes by itself while nobody touches it. Nothing else is left out.
 VOLATILE = (
@@ -37,14 +42,37 @@ _RESULT = re.compile(r"^ {4}(\S.*?) {2,}(\d+) +(\S+) +(\S+) +(\S+) *$", re.MULTI
 
 @dataclass(frozen=True)
 class Run:
-    """One run of pyinfra: exit status, all that it printed, and its table of results."""
+    """One run of pyinfra: exit status, all that it printed, its table of results, and with
+    ``--json`` what it wrote."""
 
     status: int
     output: str
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> set[str]:
+        """What the plan says will be different: ``create /etc/fstab`` and the like."""
+        return _told(self.report["plan"])
+
+    @property
+    def done(self) -> set[str]:
+        """What was different by the time that operations ran, in the same words."""
+        return _told(self.report["results"]["operations"])
+
+    @property
+    def commands(self) -> int:
+        """How many commands went to the host."""
+        if self.report:
+            return int(sum(self.report["remote_commands"].values()))
+        found = re.search(r": (\d+) remote commands", self.output)
+        return int(found[1]) if found else 0
 
     @property
     def changed(self) -> list[str]:
         """Names of the operations that changed something."""
+        if self.report:
+            operations = self.report["results"]["operations"]
+            return [one["name"] for one in operations if one["success"]]
         return [
             name
             for name, _, success, _, _ in self._results()
@@ -54,6 +82,8 @@ class Run:
     @property
     def operations(self) -> int:
         """How many operations the table lists."""
+        if self.report:
+            return len(self.report["results"]["operations"])
         return sum(name != "Grand total" for name, *_ in self._results())
 
     @property
@@ -64,6 +94,16 @@ class Run:
     def _results(self) -> list[tuple[str, ...]]:
         _, _, table = self.output.partition("--> Results:")
         return [match.groups() for match in _RESULT.finditer(table)]
+
+
+def _told(operations: list[dict[str, Any]]) -> set[str]:
+    return {
+        f"{one['change']} {one['subject']}"
+        for operation in operations
+        for told in operation["changes"].values()
+        for one in told
+        if one["change"] in ("create", "change", "remove")
+    }
 
 
 @dataclass
@@ -90,20 +130,25 @@ class Workstation:
             if not name.startswith(("SMB_", "SSH_", "WORKSTATION_"))
         }
         variables |= {"ENV_FILE": str(self.lab.env_file)} | (environment or {})
+        machine_readable = "--json" in arguments
         result = subprocess.run(
             [sys.executable, "-m", "pyinfra", inventory, *arguments],
             cwd=folder,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if machine_readable else subprocess.STDOUT,
             text=True,
             errors="replace",
             timeout=1500,
             check=False,
         )
-        sys.stdout.write(result.stdout)
-        return Run(result.returncode, result.stdout)
+        if not machine_readable:
+            sys.stdout.write(result.stdout)
+            return Run(result.returncode, result.stdout)
+        sys.stdout.write(result.stderr)
+        report = json.loads(result.stdout) if result.stdout else {}
+        return Run(result.returncode, result.stderr + result.stdout, report)
 
     def environment_without(self, *names: str) -> dict[str, str]:
         """Return an environment that names a copy of the lab's file without these keys."""
@@ -135,6 +180,14 @@ class Workstation:
         return {
             path: facts.rsplit(" ", 2)[0] if facts.startswith("d") else facts
             for path, _, facts in (line.partition("\t") for line in listing.splitlines())
+        }
+
+    def our_files(self) -> dict[str, str]:
+        """Return path -> mode, owner, size and time of every file where runs lay some down."""
+        return {
+            path: facts
+            for path, facts in self.files().items()
+            if path.startswith(OURS) and not facts.startswith("d")
         }
 
     def containers(self) -> dict[str, str]:
@@ -247,7 +300,7 @@ def first_run(lab: Lab) -> Run:
     machine.send(weights, f"{CHECKPOINTS}/whole.safetensors")
     machine.send(b"half", f"{CHECKPOINTS}/half.safetensors")
     machine.run(_TRACES)
-    run = machine.pyinfra("deploy.py", "-y")
+    run = machine.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
     lab.machine.checkpoint(CONVERGED)
     _keep(lab).mkdir(exist_ok=True)

@@ -75,6 +75,27 @@ def test_an_unreadable_pins_file(converged: Workstation, checkout: Callable[[], 
     assert "Traceback" not in run.output
 
 
+def test_a_missing_template(converged: Workstation, checkout: Callable[[], Path]) -> None:
+    """With -y too it stops the run before its first operation, whichever needs it."""
+    copy = checkout()
+    (copy / "templates" / "ollama" / "ollama-docker.socket.j2").unlink()
+    run = converged.pyinfra("deploy.py", "-y", folder=copy)
+    assert run.status != 0
+    assert "templates/ollama/ollama-docker.socket.j2 is missing" in run.error
+    assert "Starting operation" not in run.output
+    assert "Traceback" not in run.output
+
+
+def test_a_plan_that_nobody_can_confirm(converged: Workstation) -> None:
+    """Without -y and without a terminal the plan is shown, and nothing is changed."""
+    converged.run("chmod 700 /vol/service/cw/storage-models/models/loras")
+    run = converged.pyinfra("tasks/storage.py")
+    assert run.status != 0
+    assert "models/loras (mode 700 -> 2775)" in run.output
+    assert "run again with -y" in run.error
+    assert "Traceback" not in run.output
+
+
 @pytest.mark.parametrize("task", ["tasks/smb.py", "deploy.py"])
 def test_a_wrong_password_for_the_share(bare: Workstation, task: str) -> None:
     """The server's own answer is shown, and a bare machine stays bare."""

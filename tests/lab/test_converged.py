@@ -21,6 +21,11 @@ def test_the_first_run_proves_itself(first_run: Run) -> None:
         assert f"dhoch3/{service} answers on" in first_run.output
 
 
+def test_the_plan_of_a_bare_machine_is_what_the_run_did(first_run: Run) -> None:
+    """Nothing more, and nothing less."""
+    assert first_run.planned == first_run.done
+
+
 def test_models_of_the_store_are_registered_where_they_lie(first_run: Run) -> None:
     """InvokeAI is told of each; what it cannot use is named and does not fail the run."""
     assert "registered checkpoints/whole.safetensors" in first_run.output
@@ -39,12 +44,15 @@ def test_traces_of_nvidia_docker_are_removed(converged: Workstation) -> None:
 
 
 def test_a_second_run_changes_nothing(converged: Workstation) -> None:
-    """No operation changes; containers keep their ids and start times, units their start."""
+    """No operation changes; containers keep their ids and start times, units their start. It
+    asks the host no more than it must."""
     containers, units = converged.containers(), converged.unit_starts()
-    run = converged.pyinfra("deploy.py", "-y")
+    run = converged.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
     assert run.operations > 20
     assert run.changed == []
+    assert run.planned == run.done == set()
+    assert run.commands <= 30
     assert converged.containers() == containers
     assert converged.unit_starts() == units
 
