@@ -58,16 +58,14 @@ def install() -> None:
     """Makes the changes."""
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
         _wrap(error, "show", _show_sentence)
-    _wrap(State, "init", _begin)
+    _wrap(State, "init", _require_hosts)
     _wrap(SSHClient, "connect", _without_delay)
     _wrap(cli, "_handle_commands", run.prepare)
-    _wrap(cli, "print_meta", lambda original, state: None)  # the plan has been shown
     _wrap(cli, "_do_confirm", run.confirm)
     _wrap(cli, "run_ops", run.operate)
     _wrap(cli, "print_results", run.show_results)
     _wrap(cli, "print_run_json", lambda original, *args, **kwargs: run.show_json(*args, **kwargs))
     _wrap(cli, "disconnect_all", run.disconnect)
-    run.quiet()
     _wrap(Host, "get_fact", remembered.fact)
     for name in ("run_shell_command", "put_file", "get_file"):
         _wrap(Host, name, remembered.counted)
@@ -116,7 +114,7 @@ def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) ->
         original(self, file)
 
 
-def _begin(
+def _require_hosts(
     original: Callable[..., Any],
     self: State,
     inventory: Any,
@@ -124,7 +122,6 @@ def _begin(
     initial_limit: list[Any] | None = None,
 ) -> None:
     """In place of ``State.init``, the first call after the limits have been applied."""
-    self.check_for_changes = True  # with -y too
     if not len(inventory):
         raise NoHostsError(
             "The inventory has no hosts: name a file that exists, such as inventory.py."

@@ -7,7 +7,6 @@ is always made, and what cannot be planned fails before the first change.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 import time
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pyinfra import logger
 from pyinfra.api.state import BaseStateCallback
-from pyinfra_cli import prints
+from pyinfra_cli import cli, prints
 from pyinfra_cli.cli import CliCommands
 
 from workstation import lock, remembered
@@ -49,9 +47,11 @@ def prepare(
 ) -> Any:
     """In place of ``_handle_commands``: loads what was asked for, then shows its plan.
 
-    With ``-y`` nobody is asked between plan and run, so the hosts are locked before the plan is
-    made and what was read for it stays true.
+    pyinfra is told that there is no plan to be shown and confirmed, since that is done here and in
+    ``operate``. With ``-y`` nobody is asked between plan and run, so the hosts are locked before the
+    plan is made, and what was read for it stays true.
     """
+    state.check_for_changes = True
     changes_hosts = command in (CliCommands.DEPLOY_FILES, CliCommands.FUNC)
     if changes_hosts and _runs_at_once():
         _lock(state)
@@ -63,12 +63,15 @@ def prepare(
             step_of(host.name, operation).name = name
         if not json_output:
             _show(state)
+            return (False, *result[1:])
     return result
 
 
 def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any) -> Any:
     """In place of ``run_ops``, with which a run begins to change its hosts."""
     if not _locked:
+        if _changes_something() and not cli._do_confirm("Nothing has been changed yet."):
+            sys.exit(0)
         # Somebody has read the plan meanwhile, and the hosts may have changed.
         _lock(state)
         remembered.forget()
@@ -79,13 +82,17 @@ def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any)
 class _Clock(BaseStateCallback):
     """Adds up how long the operations of each task take, all hosts together."""
 
-    def operation_start(self, state: Any, op_hash: str) -> None:
-        self._started = time.monotonic()
+    started = 0.0
 
-    def operation_end(self, state: Any, op_hash: str) -> None:
+    @staticmethod
+    def operation_start(state: Any, op_hash: str) -> None:
+        _Clock.started = time.monotonic()
+
+    @staticmethod
+    def operation_end(state: Any, op_hash: str) -> None:
         file, _, _ = prints.pretty_op_name(state.op_meta[op_hash]).rpartition(" | ")
         task = Path(file).stem or "operations"
-        PHASES[task] = PHASES.get(task, 0.0) + time.monotonic() - self._started
+        PHASES[task] = PHASES.get(task, 0.0) + time.monotonic() - _Clock.started
 
 
 def confirm(original: Callable[..., Any], question: str) -> bool:
@@ -139,13 +146,8 @@ def show_json(state: Any, dry: bool) -> None:
     prints.print_json(payload)
 
 
-def quiet() -> None:
-    """Keep pyinfra from saying, with ``-y``, that it skips what is not skipped."""
-    logger.addFilter(_is_true)
-
-
-def _is_true(record: logging.LogRecord) -> bool:
-    return record.msg != "--> Skipping change detection"
+def _changes_something() -> bool:
+    return any(step.changes for step in STEPS.values())
 
 
 def _runs_at_once() -> bool:
