@@ -47,9 +47,9 @@ def prepare(
 ) -> Any:
     """In place of ``_handle_commands``: loads what was asked for, then shows its plan.
 
-    pyinfra is told that there is no plan to be shown and confirmed, since that is done here and in
-    ``operate``. With ``-y`` nobody is asked between plan and run, so the hosts are locked before the
-    plan is made, and what was read for it stays true.
+    pyinfra is told that there is no plan to show and confirm, since that is done here and in
+    ``operate``. With ``-y`` nobody is asked between plan and run, so the hosts are locked before
+    the plan is made, and what was read for it stays true.
     """
     state.check_for_changes = True
     changes_hosts = command in (CliCommands.DEPLOY_FILES, CliCommands.FUNC)
