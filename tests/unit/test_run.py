@@ -1,0 +1,133 @@
+"""A run as a person or a program sees it, with pyinfra's own command line, on this machine."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+DEPLOY = """
+from workstation.operations import files
+from workstation.operations.files import Directory, File
+
+own = {{"user": {user!r}, "group": {group!r}}}
+files.present(name="Folder", entries=[Directory({folder!r}, **own)])
+files.present(name="File", entries=[File({file!r}, b"one\\ntwo\\n", **own)])
+"""
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Path:
+    """A deploy of one folder and one file in it, neither of which is there."""
+    path = tmp_path / "deploy.py"
+    group = grp.getgrgid(os.getgid()).gr_name
+    folder = tmp_path / "folder"
+    path.write_text(
+        DEPLOY.format(
+            user=getpass.getuser(), group=group, folder=str(folder), file=str(folder / "file")
+        )
+    )
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "pyinfra", "@local", *map(str, arguments)]
+
+
+def pyinfra(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_dry_run_shows_the_plan_and_changes_nothing(deploy: Path):
+    """With the lines of files, and with how many steps find something to do."""
+    run = pyinfra(deploy, "--dry", "--diff")
+    assert run.returncode == 0, run.stderr
+    file = deploy.parent / "folder" / "file"
+    assert "@local: 2 of 2 steps will change something" in run.stderr
+    assert f"+ {file}" in run.stderr
+    assert "      +two" in run.stderr
+    assert not file.exists()
+
+
+def test_with_yes_the_plan_is_shown_too_and_then_done(deploy: Path):
+    """A second run finds nothing to do; each asks as little as it must."""
+    first, second = pyinfra(deploy, "-y"), pyinfra(deploy, "-y")
+    assert "2 of 2 steps will change something" in first.stderr
+    assert "not in the plan" not in first.stderr
+    assert (deploy.parent / "folder" / "file").read_text() == "one\ntwo\n"
+    assert "nothing to change; 2 steps as it should be" in second.stderr
+    assert "@local: 3 remote commands" in second.stderr  # the lock and two questions
+
+
+def test_plan_and_results_can_be_read_by_programs(deploy: Path):
+    """What was done is what was planned; standard output holds nothing else."""
+    report = json.loads(pyinfra(deploy, "-y", "--json", "--diff").stdout)
+    planned = [one["changes"]["@local"] for one in report["plan"]]
+    done = [one["changes"]["@local"] for one in report["results"]["operations"]]
+    assert planned == done
+    assert planned[1][0]["change"] == "create"
+    assert planned[1][0]["subject"].endswith("/folder/file")
+    assert "+two" in planned[1][0]["diff"]
+    assert report["remote_commands"]["@local"] > 3
+    assert list(report["seconds"]) == ["plan", "operations"]
+
+
+def test_json_without_yes_changes_nothing(deploy: Path):
+    """It has no terminal to ask at."""
+    report = json.loads(pyinfra(deploy, "--json").stdout)
+    assert report["results"] is None
+    assert not (deploy.parent / "folder").exists()
+
+
+def test_without_a_terminal_nobody_can_confirm(deploy: Path):
+    """One sentence, after the plan."""
+    run = pyinfra(deploy)
+    assert run.returncode == 1
+    assert "2 of 2 steps will change something" in run.stderr
+    assert "There is no terminal to answer at" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (deploy.parent / "folder").exists()
+
+
+@pytest.mark.parametrize(("answer", "made"), [("\n", True), ("no\n", False)])
+def test_at_a_terminal_the_plan_is_asked_about_once(deploy: Path, answer: str, made: bool):
+    """Enter lets it happen, anything else does not."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command(deploy), cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+    ) as run:
+        os.write(ours, answer.encode())
+        assert run.stderr is not None
+        shown = run.stderr.read().decode()
+    for end in (ours, theirs):
+        os.close(end)
+    assert run.returncode == 0
+    assert shown.count("Nothing has been changed yet.") == 1
+    assert (deploy.parent / "folder" / "file").exists() == made
+
+
+def test_what_cannot_be_planned_stops_before_the_first_change(deploy: Path):
+    """A missing template in the last task, with -y."""
+    deploy.write_text(
+        f"{deploy.read_text()}\nfrom workstation.render import template\ntemplate('no/such.j2')\n"
+    )
+    run = pyinfra(deploy, "-y")
+    assert run.returncode == 1
+    assert "templates/no/such.j2 is missing" in run.stderr
+    assert not (deploy.parent / "folder").exists()
