@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -244,18 +244,34 @@ class Workstation:
         (self.lab.mirror.root / "faults.json").write_text(faults)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--reuse``: for work on a test, begin with the converged machine of an earlier session."""
+    parser.addoption("--reuse", action="store_true", help="keep the lab, and its first run")
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The lab, up for the whole session, in a state folder of its own."""
     made = Lab(REPOSITORY / ".lab" / "test")
-    made.reset()
+    reuse = request.config.getoption("--reuse")
+    if reuse and made.machine.exists:
+        made.up()
+    else:
+        _first_run_file(made).unlink(missing_ok=True)
+        made.reset()
     yield made
-    made.down()
+    if not reuse:
+        made.down()
 
 
 def _keep(lab: Lab) -> Path:
     """What the share held when the machine had converged: other tests empty it."""
     return lab.folder / "share-converged"
+
+
+def _first_run_file(lab: Lab) -> Path:
+    """What the first run said, for a session that does not repeat it."""
+    return lab.folder / "first-run.json"
 
 
 def _empty_share(lab: Lab) -> None:
@@ -291,6 +307,9 @@ echo 'deb [trusted=yes] {TOOLKIT}/stable/deb/$(ARCH) /' \
 def first_run(lab: Lab) -> Run:
     """The first run on a bare machine with two models, one cut off, and traces of nvidia-docker;
     kept as a checkpoint."""
+    kept = _first_run_file(lab)
+    if kept.exists():
+        return Run(**json.loads(kept.read_text()))
     machine = Workstation(lab)
     _empty_share(lab)
     lab.machine.restore(BARE)
@@ -305,6 +324,7 @@ def first_run(lab: Lab) -> Run:
     lab.machine.checkpoint(CONVERGED)
     _keep(lab).mkdir(exist_ok=True)
     shutil.copytree(lab.nas.data, _keep(lab), dirs_exist_ok=True)
+    kept.write_text(json.dumps(asdict(run)))
     return run
 
 
