@@ -16,17 +16,18 @@ accounts.shared_identity(
     gid=settings.service_gid,
 )
 
+folders = [
+    settings.models_path,
+    *(f"{settings.models_path}/{folder}" for folder in settings.models_folders),
+]
 files.present(
     name="Folders of the model store",
-    entries=[
-        files.Directory(path, mode="2775", group=settings.service_group)
-        for path in [
-            settings.models_path,
-            *(f"{settings.models_path}/{folder}" for folder in settings.models_folders),
-        ]
-    ],
+    entries=[files.Directory(path, mode="2775", group=settings.service_group) for path in folders],
 )
 
 files.shared_tree(
-    name="Group of all models", path=settings.models_path, group=settings.service_group
+    name="Group of all models",
+    path=settings.models_path,
+    group=settings.service_group,
+    settled=folders,
 )

@@ -91,7 +91,7 @@ def test_a_plan_that_nobody_can_confirm(converged: Workstation) -> None:
     converged.run("chmod 700 /vol/service/cw/storage-models/models/loras")
     run = converged.pyinfra("tasks/storage.py")
     assert run.status != 0
-    assert "(mode 700 -> 2775)" in run.output
+    assert "(mode 2700 -> 2775)" in run.output
     assert "run again with -y" in run.error
     assert "Traceback" not in run.output
 

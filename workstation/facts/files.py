@@ -144,7 +144,8 @@ class WrongEntries(FactBase[list[str]]):
         return script(
             """
             [ -d "$1" ] || exit 0
-            getent group "$2" >/dev/null || { echo "$1"; exit 0; }
+            getent group "$2" >/dev/null || {
+              find "$1" -xdev ! -type l -print 2>/dev/null | head -n "$3"; exit 0; }
             find "$1" -xdev ! -type l \\( ! -group "$2" \\
               -o -type d ! -perm -2070 -o -type f ! -perm -040 \\) -print 2>/dev/null | head -n "$3"
             """,

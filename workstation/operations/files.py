@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -239,15 +239,17 @@ def _tell_changes(changed: list[Entry], states: dict[str, PathState]) -> None:
 
 
 @operation
-def shared_tree(path: str, group: str) -> Commands:
+def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Commands:
     """
     Give everything below ``path`` to ``group``, folders setgid, so that people and services
     share it. Only entries that are wrong are touched, and no owner is changed.
 
     + path: the folder
     + group: the group
+    + settled: entries whose group and mode are another operation's
     """
-    wrong = host.get_fact(WrongEntries, path=path, group=group)
+    found = host.get_fact(WrongEntries, path=path, group=group)
+    wrong = [entry for entry in found if entry not in settled]
     if not wrong:
         host.noop(f"all below {path} is shared with {group}")
         return
