@@ -19,8 +19,10 @@ from lab.process import Daemon, free_port, wait_port
 ADDRESS = "192.168.0.6"  # in the guest's network, as in production
 SHARE = "ki_Daten"
 USER = "d3kiserver"
-# Every character that a shell, .env, Compose, fstab or mount option might take for its own.
-PASSWORD = "Löwe $HOME \"a\" 'b', #1 100%"
+# Every character that a shell, .env, Compose, fstab or mount option might take for its own, and a
+# word that is found whatever quoting, escaping or JSON make of the rest.
+MARKER = "Zq7Marker"
+PASSWORD = f"Löwe $HOME \"a\" 'b', #1 100% {MARKER} \\ %d"
 
 FOLDERS = ("private", "state", "cache", "lock", "pid", "ncalrpc")
 

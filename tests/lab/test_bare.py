@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lab.nas import PASSWORD
 from tests.lab.conftest import Workstation
+from tests.lab.secret import FORMS, TALKATIVE, seen, watch
 
 
 def test_a_dry_run_lists_what_would_come_and_changes_nothing(bare: Workstation) -> None:
@@ -39,14 +39,17 @@ def test_ollama_alone(bare: Workstation) -> None:
 
 
 def test_smb_alone(bare: Workstation) -> None:
-    """tasks/smb.py needs no other task: the share is mounted, guarded, with its folders."""
-    run = bare.pyinfra("tasks/smb.py", "-y")
+    """tasks/smb.py needs no other task: the share is mounted, guarded, with its folders; the
+    password appears in no output and in no process."""
+    watch(bare)
+    run = bare.pyinfra("tasks/smb.py", "-y", *TALKATIVE)
     assert run.status == 0, run.error
+    assert seen(bare) == ""
     assert "//192.168.0.6/ki_Daten" in bare.run("findmnt -n -o SOURCE,OPTIONS /mnt/ki_Daten")
     folders = {"ComfyUI", "Fooocus", "Forge", "InvokeAI", "FluxGym", "AIToolkit"}
     assert {path.name for path in bare.lab.nas.data.iterdir()} >= folders
     assert bare.run("stat -c '%a %U' /etc/ai-workstation/smb-ki_Daten.credentials") == "600 root\n"
-    assert PASSWORD not in run.output
+    assert not any(form in run.output for form in FORMS)
     assert bare.pyinfra("tasks/smb.py", "-y").changed == []
     bare.run("umount /mnt/ki_Daten")
     assert not bare.succeeds("touch /mnt/ki_Daten/lost")

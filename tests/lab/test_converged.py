@@ -9,6 +9,7 @@ from pathlib import Path
 import requests
 
 from tests.lab.conftest import Run, Workstation
+from tests.lab.secret import FORMS, TALKATIVE
 
 SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", "dockge")
 
@@ -181,11 +182,13 @@ def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None
 def test_changed_mount_options_are_applied_under_running_services(
     converged: Workstation,
 ) -> None:
-    """The share is mounted anew, and the containers that use it write to the new mount."""
+    """The share is mounted anew, and the containers that use it write to the new mount. The
+    password is in nothing that is printed on the way."""
     run = converged.pyinfra(
-        "tasks/smb.py", "tasks/acceptance.py", "-y", "--data", "smb_options=nobrl"
+        *("tasks/smb.py", "tasks/acceptance.py", "-y", "--data", "smb_options=nobrl"), *TALKATIVE
     )
     assert run.status == 0, run.error
+    assert not any(form in run.output for form in FORMS)
     assert "nobrl" in converged.run("findmnt -n -o OPTIONS /mnt/ki_Daten")
     assert "FAILED" not in run.output
 
