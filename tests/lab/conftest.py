@@ -25,7 +25,7 @@ TOOLKIT = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
 CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
 
 # Where runs lay files down, but for what packages bring.
-OURS = ("/opt/stacks", "/etc/systemd/system", "/etc/fstab", "/etc/docker", "/etc/ai-workstation")
+OURS = "/opt/stacks /etc/systemd/system /etc/fstab /etc/docker /etc/ai-workstation"
 
 # What a machine changes by itself while nobody touches it. Nothing else is left out.
 VOLATILE = (
@@ -184,11 +184,8 @@ class Workstation:
 
     def our_files(self) -> dict[str, str]:
         """Return path -> mode, owner, size and time of every file where runs lay some down."""
-        return {
-            path: facts
-            for path, facts in self.files().items()
-            if path.startswith(OURS) and not facts.startswith("d")
-        }
+        listing = self.run(f"find {OURS} ! -type d -printf '%p\\t%m %U:%G %s %T@\\n'")
+        return dict(line.split("\t") for line in listing.splitlines())
 
     def containers(self) -> dict[str, str]:
         """Return name -> id and start time of every container."""
