@@ -222,7 +222,9 @@ def template(path: str, **values: Any) -> str:
     try:
         return environment.get_template(path).render(**values)
     except jinja2.TemplateNotFound as error:
-        raise UserError(f"templates/{error.name} is missing: restore it from the repository.") from error
+        raise UserError(
+            f"templates/{error.name} is missing: restore it from the repository."
+        ) from error
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"templates/{path}, line {error.lineno}: {error.message}.") from error
     except jinja2.UndefinedError as error:
