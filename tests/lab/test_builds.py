@@ -79,3 +79,25 @@ def test_a_build_that_fails_leaves_the_service_as_it_is(
             f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: {service}.localhost' http://127.0.0.1/"
         )
         assert code == "200"
+
+
+def test_a_new_image_that_does_not_become_healthy_gives_way_to_the_old(
+    converged: Workstation, checkout: Callable[[], Path]
+) -> None:
+    """The run fails and says which, with its log; the service serves on as before, and the next
+    run tries again."""
+    copy = checkout()
+    start = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
+    start.write_text("raise SystemExit('no such thing')\n")
+    run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
+    assert run.status != 0
+    assert "Service fooocus of dhoch3 is not healthy" in run.output
+    assert "no such thing" in run.output
+    assert "dhoch3 runs as before this run" in run.output
+    code = converged.run(
+        "curl -s -o /dev/null -w '%{http_code}' -H 'Host: fooocus.localhost' http://127.0.0.1/"
+    )
+    assert code == "200"
+    assert "raise SystemExit" not in converged.run("cat /opt/stacks/dhoch3/fooocus/entrypoint.py")
+    again = converged.pyinfra("tasks/stacks.py", "--dry", "--json", folder=copy)
+    assert "change dhoch3: recreate fooocus" in again.planned

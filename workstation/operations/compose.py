@@ -37,9 +37,6 @@ docker buildx bake --builder default --progress plain -f - "$@" 2>&1 || {
 }
 """
 
-# What runs now, to tell the next change by: the file of the folder is laid down before it runs.
-_REMEMBER = 'umask 077; mkdir -p "${1%/*}"; cat >"$1.new"; mv "$1.new" "$1"'
-
 # Of an image built here, the one in use and the one before are kept, for the way back.
 _PRUNE = """
 before=$1; shift
@@ -66,44 +63,76 @@ done
 wait $pulling
 """
 
-_UP = """
-docker compose --project-directory "$1" up -d --remove-orphans --no-build --pull never 2>&1
-"""
-
 # Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
 # restart loop. What is neither is waited for.
-_WAIT = """
-project=$1 limit=$2; seconds=0
-while :; do
-  waiting= lost=
-  for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
-    set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
-      {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
-      {{.RestartCount}}' "$id")
-    case $2/$3 in
-      running/healthy|running/none) ;;
-      running/unhealthy|exited/*|dead/*) lost="$lost $1" ;;
-      *) if [ "$4" -ge 3 ]; then lost="$lost $1"; else waiting="$waiting $1"; fi ;;
-    esac
-  done
-  [ "$seconds" -lt "$limit" ] || lost="$lost$waiting"
-  if [ -n "$lost" ]; then
-    for service in $lost; do
-      echo "Service $service of $project is not healthy; its last lines:" >&2
-      docker ps -aq --filter "label=com.docker.compose.project=$project" \\
-        --filter "label=com.docker.compose.service=$service" \\
-        | xargs -r docker logs --tail 25 2>&1 | sed 's/^/    /' >&2
-      docker ps -aq --filter "label=com.docker.compose.project=$project" \\
-        --filter "label=com.docker.compose.service=$service" | xargs -r docker inspect -f \\
-        '{{if .State.Health}}{{range .State.Health.Log}}    health: {{.Output}}{{end}}{{end}}' \\
-        | tail -n 3 >&2
+_HEALTHY = """
+healthy() {
+  project=$1 limit=$2; seconds=0
+  while :; do
+    waiting= lost=
+    for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
+      set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
+        {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
+        {{.RestartCount}}' "$id")
+      case $2/$3 in
+        running/healthy|running/none) ;;
+        running/unhealthy|exited/*|dead/*) lost="$lost $1" ;;
+        *) if [ "$4" -ge 3 ]; then lost="$lost $1"; else waiting="$waiting $1"; fi ;;
+      esac
     done
-    exit 1
-  fi
-  [ -n "$waiting" ] || { echo "all of $project are healthy"; exit 0; }
-  [ $((seconds % 4)) != 0 ] || echo "waiting for$waiting ($seconds s)"
-  sleep 2; seconds=$((seconds + 2))
-done
+    [ "$seconds" -lt "$limit" ] || lost="$lost$waiting"
+    if [ -n "$lost" ]; then
+      for service in $lost; do
+        echo "Service $service of $project is not healthy; its last lines:" >&2
+        docker ps -aq --filter "label=com.docker.compose.project=$project" \\
+          --filter "label=com.docker.compose.service=$service" \\
+          | xargs -r docker logs --tail 25 2>&1 | sed 's/^/    /' >&2
+        docker ps -aq --filter "label=com.docker.compose.project=$project" \\
+          --filter "label=com.docker.compose.service=$service" | xargs -r docker inspect -f \\
+          '{{if .State.Health}}{{range .State.Health.Log}}    health: {{.Output}}{{end}}{{end}}' \\
+          | tail -n 3 >&2
+      done
+      return 1
+    fi
+    [ -n "$waiting" ] || { echo "all of $project are healthy"; return 0; }
+    [ $((seconds % 4)) != 0 ] || echo "waiting for$waiting ($seconds s)"
+    sleep 2; seconds=$((seconds + 2))
+  done
+}
+"""
+
+# What does not become healthy gives way to the folder that was brought up last, whose images are
+# still there: they are pruned only after a success.
+_UP = (
+    _HEALTHY
+    + """
+name=$1 most=$2 folder=$3 kept=$4.tar
+up() {
+  docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never 2>&1
+}
+up && healthy "$name" "$most" && exit 0
+[ -f "$kept" ] || exit 1
+! tar -df "$kept" -C "$folder" >/dev/null 2>&1 || exit 1
+echo "$name goes back to what ran before" >&2
+tar -xf "$kept" -C "$folder"
+if up && healthy "$name" "$most"; then
+  echo "$name runs as before this run; what failed is told above" >&2
+else
+  echo "$name does not become healthy with what ran before either" >&2
+fi
+exit 1
+"""
+)
+
+# What runs now, to tell the next change by and to go back to. Secrets are not copied.
+_REMEMBER = """
+set -e
+umask 077
+mkdir -p "${1%/*}"
+cat >"$1.new"
+tar -cf "$1.tar.new" -C "$2" --exclude=./.env --exclude='*.before-ai-workstation' .
+mv "$1.tar.new" "$1.tar"
+mv "$1.new" "$1.yaml"
 """
 
 
@@ -150,7 +179,8 @@ def up(
 ) -> Commands:
     """
     Build and pull what is missing, bring the project up, wait until every service is healthy.
-    Images built here that neither run nor ran before this are removed then.
+    Images built here that neither run nor ran before this are removed then. If one does not become
+    healthy, the folder and images of the last success are put back, and the run fails.
 
     + stack: the rendered stack; its folder has been laid down
     + secrets: BuildKit secrets for builds
@@ -179,9 +209,9 @@ def up(
     tell_unchanged(model, planned)
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
-    yield live(script(_UP, stack.folder))
-    yield live(script(_WAIT, model.name, limit))
-    yield script(_REMEMBER, f"{APPLIED}/{model.name}.yaml", stdin=stack.compose)
+    kept = f"{APPLIED}/{model.name}"
+    yield live(script(_UP, model.name, limit, stack.folder, kept))
+    yield script(_REMEMBER, kept, stack.folder, stdin=stack.compose)
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
         service.image
