@@ -1,8 +1,8 @@
-"""Proof: what the stacks promise, checked on the machine, with a table at the end."""
+"""Proof: what the stacks promise, checked on the machine, with a table and a report at the end."""
 
 from pyinfra import host
 
-from workstation import context
+from workstation import context, run
 from workstation.operations import acceptance
 
-acceptance.verify(name="Acceptance", machine=context.load(host))
+acceptance.verify(name="Acceptance", machine=context.load(host), phases=run.PHASES)

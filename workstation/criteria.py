@@ -50,19 +50,19 @@ class _Rule:
 _RULES = (
     _Rule(
         "Every service answers under a name of its own",
-        "answers on |takes websockets",
+        "answers on |takes websockets|name resolves",
         lambda service, site: bool(service.host),
         "no service has a route",
     ),
     _Rule(
         "All services read the same model store",
-        "reads models",
+        "reads models|the model store ",
         reads_models,
         "no service reads the model store",
     ),
     _Rule(
         "Each service has a folder of the share and writes its outputs there",
-        "writes outputs|output is on the server",
+        "writes outputs|output is on the server|the share is mounted",
         writes_outputs,
         "no service writes to the share",
     ),
@@ -98,7 +98,7 @@ _RULES = (
     ),
     _Rule(
         "The images that are made here build, and their services start",
-        "is healthy",
+        "is healthy|runs the pinned image",
         lambda service, site: service.build is not None,
         "no service has an image of its own",
     ),
@@ -117,6 +117,19 @@ def commit_finding(commit: str) -> Finding:
         "the configuration is a commit",
         True,
         f"commit {commit}, nothing changed since",
+        subject="run",
+    )
+
+
+def unchanged_finding(operations: int) -> Finding:
+    """Return the proof that a run of the whole deploy had nothing to change.
+
+    + operations: how many it had
+    """
+    return Finding(
+        "a second run changes nothing",
+        True,
+        f"none of {operations} operations changed anything",
         subject="run",
     )
 

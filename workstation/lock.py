@@ -7,9 +7,7 @@ where that is not noticed, silence does. A reboot ends it too. So there is nothi
 
 from __future__ import annotations
 
-import getpass
 import shlex
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from workstation.errors import HostError
+from workstation.origin import origin
 
 FILE = "/run/lock/ai-workstation"
 SILENCE = 90
@@ -45,20 +44,10 @@ class LockedError(HostError):
 
 def identity(repository: Path) -> str:
     """Return who runs what since when: user, machine, time, commit and whether it was changed."""
-    commit = _git(repository, "rev-parse", "--short", "HEAD") or "unknown"
-    changed = " with changes" if _git(repository, "status", "--porcelain") else ""
+    run = origin(repository)
+    changed = " with changes" if run.changed and run.commit else ""
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return f"{getpass.getuser()}@{socket.gethostname()} since {since}, commit {commit}{changed}"
-
-
-def _git(repository: Path, *arguments: str) -> str:
-    try:
-        result = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return ""
-    return result.stdout.strip()
+    return f"{run.who} since {since}, commit {run.commit or 'unknown'}{changed}"
 
 
 @contextmanager

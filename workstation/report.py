@@ -33,6 +33,9 @@ FORMAT = 1
 MANY = 12
 """Checks of one subject above which the page folds those that hold."""
 
+_SECRET_OPTIONS = ("--ssh-password", "--password", "--ssh-key-password", "--key-password")
+"""Options of pyinfra (3.10) behind which a secret follows."""
+
 # Escape sequences of terminals (ECMA-48), then control characters and those that turn the
 # direction of text, with which evidence could look like what it is not.
 _ESCAPES = re.compile(
@@ -85,8 +88,12 @@ class Origin:
     @property
     def shown_arguments(self) -> list[str]:
         """The command line without the secrets that somebody gave in it."""
-        secret = re.compile(rf"((?:^|.*\W)(?:{'|'.join(SECRETS)})=).*", re.IGNORECASE | re.DOTALL)
-        return [secret.sub(r"\1***", argument) for argument in self.arguments]
+        named = rf"(?:{'|'.join(SECRETS)}|[\w-]*password)"
+        secret = re.compile(rf"((?:^|.*\W){named}=).*", re.IGNORECASE | re.DOTALL)
+        return [
+            "***" if before in _SECRET_OPTIONS else secret.sub(r"\1***", argument)
+            for before, argument in zip(("", *self.arguments), self.arguments, strict=False)
+        ]
 
     @property
     def command(self) -> str:
@@ -114,6 +121,8 @@ class Group:
     checks: tuple[Check, ...]
     service: Service | None = None
     link: str = ""
+    tunnel: str = ""
+    """The command that must run for the link to lead there; empty for none."""
     stand_in: str = ""
     mounts: tuple[tuple[str, str, str], ...] = ()
     """What is mounted, where in the container, and how it may be used."""
@@ -243,7 +252,7 @@ class Report:
             subject,
             checks,
             service,
-            self.site.link(service.host) if service.host else "",
+            *self.site.way(service),
             stand_in(service.name, self.stand_ins),
             tuple(
                 (
@@ -289,8 +298,9 @@ class Report:
           ``findings`` (names)
         - ``findings``: ``name``, ``ok``, ``detail``, ``evidence``, ``fix``, ``subject``, ``note``
         - ``phases``: ``name``, ``seconds``
-        - ``services``: ``subject``, ``link``, ``image``, ``built``, ``gpu``, ``stand_in``,
-          ``mounts`` (``kind``, ``source``, ``target``, ``read_only``), ``ports``
+        - ``services``: ``subject``, ``link``, ``tunnel`` (what must run for the link to work),
+          ``image``, ``built``, ``gpu``, ``stand_in``, ``mounts`` (``kind``, ``source``, ``target``,
+          ``read_only``), ``ports``
         - ``stand_ins``: phrases
 
         Evidence is verbatim here, terminal codes included.
@@ -344,6 +354,7 @@ class Report:
         return {
             "subject": group.subject,
             "link": group.link,
+            "tunnel": group.tunnel,
             "image": service.image,
             "built": service.build is not None,
             "gpu": service.gpu,

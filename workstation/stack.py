@@ -4,7 +4,8 @@ Everything else that a run makes or checks (folders, images to build, routes, GP
 derived here. What Compose cannot say stands in a service's ``x-workstation``:
 
 - ``owners``: host folder -> ``user:group`` or ``user:group mode`` of a bind mount's source
-- ``probe``: path that answers below 400 through the proxy (default ``/``)
+- ``probe``: path that answers below 400 through the proxy, or at the first published port of a
+  service without a route (default ``/``); empty for one that does not speak HTTP
 - ``websocket``: path that upgrades to a websocket
 - ``registers``: for a service that is InvokeAI, a mount's target: the folder in the container whose
   models are to be registered through its API

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Literal
 
 from workstation.findings import HOST, State
+from workstation.preflight.ports import published
 from workstation.stack import Mount, Service, Stack, is_below
 
 GPU, MODELS, SHARE, OLLAMA, DOCKER = "GPU", "models", "share", "Ollama", "Docker"
@@ -30,6 +31,7 @@ class Site:
     + scheme, port: how a browser reaches the proxy
     + share, share_mount: the share for outputs (``//server/share``), and where it is mounted
     + gpu: what to call the card
+    + login: what ssh(1) is given to log in: ``anna@192.168.0.20``
     """
 
     address: str = ""
@@ -41,11 +43,26 @@ class Site:
     share_mount: str = ""
     ollama_port: int = 11434
     gpu: str = ""
+    login: str = ""
 
     def link(self, name: str) -> str:
         """Return the address of the host name ``name`` behind the proxy."""
         usual = {"http": 80, "https": 443}[self.scheme]
         return f"{self.scheme}://{name}{'' if self.port == usual else f':{self.port}'}/"
+
+    def way(self, service: Service) -> tuple[str, str]:
+        """Return the address at which a browser finds a service, and the command that must run
+        meanwhile: a tunnel to what is published on loopback alone. Empty for what there is not."""
+        if service.host:
+            return self.link(service.host), ""
+        port = next(published(service), None)
+        if port is None:
+            return "", ""
+        loopback = port.address.startswith("127.") or port.address == "::1"
+        named = {"*": self.address, "::1": "[::1]"}.get(port.address, port.address)
+        link = f"http://{named}:{port.number}/" if service.probe and named else ""
+        tunnel = f"ssh -L {port.number}:{named}:{port.number} {self.login}" if loopback else ""
+        return link, tunnel
 
 
 def reads_models(service: Service, site: Site) -> bool:

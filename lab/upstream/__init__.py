@@ -19,6 +19,12 @@ from lab.upstream.files import STANDINS, write
 ADDRESS = "192.168.0.5"
 """The mirror's address in the lab's network."""
 
+STAND_INS = [
+    "NVIDIA driver and card: a program nvidia-smi that claims one RTX PRO 6000 Blackwell",
+    "NAS: a Samba server beside the machine, with a share of the same name and user",
+]
+"""What is no part of the mirror: lab/guest/usr/bin/nvidia-smi and lab/nas.py."""
+
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 
@@ -74,7 +80,8 @@ def build(
 
 def stand_ins() -> list[str]:
     """Return a phrase for every part that is not the real one."""
-    return [phrase for part in (images, git, pypi, npm, apt, ollama) for phrase in part.STAND_INS]
+    parts = (images, git, pypi, npm, apt, ollama)
+    return [*STAND_INS, *(phrase for part in parts for phrase in part.STAND_INS)]
 
 
 def _pins() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.lab.conftest import Workstation
@@ -50,6 +51,7 @@ def test_one_byte_builds_one_image_and_recreates_one_container(
     assert _recreated(after, converged.containers()) == {"/dhoch3-fooocus-1"}
 
 
+@pytest.mark.long
 def test_a_build_that_fails_leaves_the_service_as_it_is(
     converged: Workstation, checkout: Callable[[], Path], tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_build_that_fails_leaves_the_service_as_it_is(
         assert code == "200"
 
 
+@pytest.mark.long
 def test_a_new_image_that_does_not_become_healthy_gives_way_to_the_old(
     converged: Workstation, checkout: Callable[[], Path]
 ) -> None:

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
+from tests.lab.compare import compared
 from tests.lab.conftest import Run, Workstation
 from tests.lab.secret import FORMS, TALKATIVE
 
@@ -97,7 +99,7 @@ def test_a_model_of_the_store_is_offered_by_every_interface(converged: Workstati
 
 def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> None:
     """A stopped container, an edited unit, a lost fstab line and a wrong mode: one run heals
-    these and leaves the rest."""
+    these as its plan says, and leaves the rest."""
     before = converged.containers()
     converged.run(
         "docker stop dhoch3-fooocus-1;"
@@ -106,8 +108,7 @@ def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> Non
         "chmod 700 /vol/service/cw/storage-models/models/loras"
     )
     tasks = ("preflight", "docker", "nvidia", "ollama", "storage", "smb", "proxy", "stacks")
-    run = converged.pyinfra(*(f"tasks/{task}.py" for task in tasks), "-y")
-    assert run.status == 0, run.error
+    run = compared(converged, *(f"tasks/{task}.py" for task in tasks))
     assert {name.rpartition("| ")[2] for name in run.changed} == {
         "Units of Ollama",
         "Ollama runs",
@@ -179,6 +180,7 @@ def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None
     assert run.changed == []
 
 
+@pytest.mark.long
 def test_changed_mount_options_are_applied_under_running_services(
     converged: Workstation,
 ) -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from workstation import acceptance, criteria, pins, settings
+from workstation import criteria, pins, settings
+from workstation.acceptance import Answer, Probe
+from workstation.acceptance.containers import container_probe, image_findings
+from workstation.acceptance.machine import host_probes, name_probe
+from workstation.acceptance.ports import port_probe
+from workstation.acceptance.services import outputs, service_probes
 from workstation.findings import Finding
 from workstation.mirror import Mirror
-from workstation.project import Container, ProjectState
+from workstation.project import Container, ProjectState, familiar
 from workstation.render import StackRenderer
 from workstation.report import Origin, Phase, Report
 from workstation.settings import Settings
@@ -28,6 +34,7 @@ SITE = Site(
     share="//192.168.0.6/ki_Daten",
     share_mount="/mnt/ki_Daten",
     gpu="NVIDIA RTX PRO 6000 Blackwell",
+    login="anna@192.168.0.20",
 )
 STAND_INS = (
     "ComfyUI (yanwk/comfyui-boot): a small program with its first start, flags and HTTP answers",
@@ -89,34 +96,78 @@ def made_up(names: list[str], **keys: Any) -> Stack:
     return parse(yaml.safe_dump({"name": "made-up", "services": services}, sort_keys=False), "/opt")
 
 
-def checked(stack: Stack) -> Iterator[Finding]:
-    """Yield what acceptance finds where all is well."""
-    state = ProjectState(
+def project(stack: Stack) -> ProjectState:
+    """Return the state of a stack in which all runs as it should."""
+    images = {
+        service.image: f"sha256:{number:064x}" for number, service in enumerate(stack.running)
+    }
+    return ProjectState(
+        docker=True,
         containers=tuple(
-            Container(f"id-{service.name}", service.name, "", "", "running", "healthy")
-            for service in stack.running
-        )
+            Container(
+                f"{number:064x}",
+                service.name,
+                images[service.image],
+                "",
+                "running",
+                "healthy",
+                UP_SINCE,
+            )
+            for number, service in enumerate(stack.running)
+        ),
+        images={familiar(name): image for name, image in images.items()},
     )
-    configured = host_settings()
-    yield from acceptance.health_findings(stack, state)
-    probes = acceptance.service_probes(stack, state, configured, "t0ken")
-    for probe in [*acceptance.host_probes(configured), *probes]:
-        answer = next(text for claim, text in ANSWERS.items() if claim in probe.name)
-        asked = f"$ sh -c '{probe.script.strip()}' sh {' '.join(probe.arguments)}"
-        yield Finding(probe.name, True, answer, probe.fix, f"{asked}\n{answer}\nexit status 0")
-    for service, folder in acceptance.outputs([stack], configured):
-        yield Finding(f"{service}'s output is on the server", True, f"{folder}: read back", "-")
 
 
+def checked(stack: Stack) -> Iterator[Finding]:
+    """Yield what acceptance finds where all is well, by subject."""
+    state, configured = project(stack), host_settings()
+    names = name_probe([stack])
+    probes = [
+        *host_probes(configured, [stack]),
+        port_probe(configured, [stack], 22),
+        *([names] if names else []),
+        *service_probes(stack, state, configured, "t0ken"),
+        container_probe([(stack, state)]),
+    ]
+    found = [one for probe in probes for one in probe.findings(Answer(True, told(probe, stack), 0))]
+    found += image_findings([(stack, state)])
+    for service, folder in outputs([stack], configured):
+        name, seen = f"{service}'s output is on the server", f"{folder}: read back"
+        found.append(Finding(name, True, seen, "-", "", service))
+    yield from sorted(found, key=lambda finding: finding.subject != "host")
+
+
+def told(probe: Probe, stack: Stack) -> str:
+    """Return what a probe prints where all is well."""
+    if probe.name == "units":
+        block = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled"
+        return "\n\n".join(f"Id={unit}\n{block}" for unit in probe.arguments[1:])
+    if probe.name == "names resolve":
+        found = "".join(f"name {name} {SITE.address}\n" for name in probe.arguments)
+        return f"own {SITE.address} enp5s0\n{found}"
+    if probe.name == "containers run":
+        return "\n".join(f"state {one} running healthy {UP_SINCE} 0" for one in probe.arguments[1:])
+    return next(text for claim, text in ANSWERS.items() if claim in probe.name)
+
+
+UP_SINCE = "2026-11-21T06:41:09.123456789Z"
 ANSWERS = {
-    "answers on the host": '{"version":"0.32.15"}',
-    "does not answer on the LAN": "192.168.0.20:11434 does not answer",
-    "answers on": "HTTP 200",
-    "takes websockets": "HTTP 101",
-    "sees the GPU": "NVIDIA RTX PRO 6000 Blackwell Workstation Edition, 12.0, 97887 MiB",
+    "Ollama answers on the host": '{"version":"0.32.15"}',
+    "does not answer on the LAN": "port 11434 does not answer on 192.168.0.20\n"
+    'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("ollama",pid=812,fd=3))',
+    "closed to neighbours": "what comes from neither Docker's bridges nor this machine is dropped",
+    "answers on": "HTTP 200\nHTTP/1.1 200 OK",
+    "takes websockets": "HTTP 101\nHTTP/1.1 101 Switching Protocols",
+    "sees the GPU": "name, memory.total [MiB], compute_cap\n"
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition, 97887 MiB, 12.0",
     "reads models": "/models has 15 entries, writing is refused",
     "writes outputs": "written by uid 2000",
     "reaches Ollama": '{"version":"0.32.15"}',
+    "the model store": "214 files, mode and group 2775 ai",
+    "the share is mounted": "//192.168.0.6/ki_Daten",
+    "free space": "/dev/nvme0n1p2 976762584 412345678 514733850 45% /",
+    "ports open to the LAN": 'listen tcp LISTEN 0 9 *:22 *:* users:(("sshd",pid=7,fd=3))',
 }
 
 
@@ -130,7 +181,7 @@ def report(
     stacks = (dhoch3(),) if stacks is None else stacks
     findings = [finding for stack in stacks for finding in checked(stack)]
     findings = [
-        Finding(finding.name, False, "HTTP 502", finding.fix, "$ curl …\nHTTP 502\nexit status 1")
+        replace(finding, ok=False, detail="HTTP 502", evidence="$ curl …\nHTTP 502\nexit status 1")
         if broken and finding.name.startswith(broken)
         else finding
         for finding in findings

@@ -85,7 +85,7 @@ def unfold_all(page: Browser) -> None:
 
 def test_it_opens_without_a_complaint_and_loads_nothing(show: Show):
     page = show(sample.report())
-    assert page.driver.title == "ki-server: 1 of 51 checks failed"
+    assert page.driver.title == "ki-server: 1 of 85 checks failed"
     heading = page.one("h1")
     assert page.sees(heading)
     assert heading.location["y"] < 200
@@ -126,7 +126,7 @@ def test_a_click_on_a_failed_check_shows_how_to_fix_it(show: Show):
     assert not page.sees(fix)
     summary.click()
     assert page.sees(fix)
-    assert fix.text.startswith("To fix it: read its log and the proxy's: docker logs;")
+    assert fix.text.startswith("To fix it: read its log: docker compose -p dhoch3 logs")
 
 
 def test_the_list_of_failures_leads_to_their_evidence(show: Show):
@@ -161,6 +161,19 @@ def test_a_card_links_to_its_service(show: Show):
     assert len(page.all("article a")) == 7
 
 
+@pytest.mark.parametrize("width", [320, 1200])
+def test_a_service_on_loopback_has_the_command_of_its_tunnel(show: Show, width: int):
+    """To be copied as a whole, and no link leads elsewhere."""
+    stack = sample.made_up(["web"], labels={}, ports=["127.0.0.1:8188:8188"])
+    page = show(sample.report((stack,), broken=""), width=width)
+    card = page.one("article .link")
+    assert card.text.replace("\n", " ") == (
+        "http://127.0.0.1:8188/ while this runs: ssh -L 8188:127.0.0.1:8188 anna@192.168.0.20"
+    )
+    assert page.one("article code", "ssh").text.startswith("ssh -L 8188:127.0.0.1:8188 ")
+    assert page.script("return document.documentElement.scrollWidth") <= width
+
+
 def test_each_state_is_a_word_and_a_shape(show: Show):
     """Colour adds to them and says nothing alone."""
     note = Finding("clock", False, "3 s late", "run chronyd", note=True)
@@ -192,9 +205,9 @@ def test_two_hundred_checks_stay_readable(show: Show):
     seen = [one for one in page.all(f"{machine}.check") if page.sees(one)]
     assert [page.text(one)[:6] for one in seen] == ["FAILED"] * 5
     page.one(f"{machine}.more > summary").click()
-    assert len([one for one in page.all(f"{machine}.check") if page.sees(one)]) == 202
+    assert len([one for one in page.all(f"{machine}.check") if page.sees(one)]) == 215
     unfold_all(page)
-    assert page.driver.title == "ki-server: 6 of 251 checks failed"
+    assert page.driver.title == "ki-server: 6 of 285 checks failed"
     evidence = page.one('[aria-label="Evidence: check number 7"]')
     assert evidence.text == HOSTILE.replace("\x1b[31m", "").replace("\x1b[0m", "")
     assert page.console() == []

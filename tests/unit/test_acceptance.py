@@ -1,74 +1,52 @@
-"""Acceptance: the probes of a service follow from its Compose entry alone."""
+"""Acceptance of services: what is asked follows from their Compose entries alone."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from workstation import settings
-from workstation.acceptance import (
-    Probe,
-    health_findings,
-    host_probes,
-    outputs,
-    service_probes,
+from tests.unit.acceptance_stacks import (
+    PAINTER,
+    configured,
+    container,
+    made_up,
+    one,
+    probes,
+    run,
 )
-from workstation.project import Container, ProjectState
-from workstation.settings import Settings
-from workstation.stack import Stack, parse
-
-ROOT = Path(__file__).parents[2]
-PATHS = {"models_path": "/vol/models", "smb_mount": "/mnt/ki"}
-PAINTER = {
-    "image": "painter:1",
-    "labels": {"traefik.enable": "true", "traefik.http.routers.p.rule": "Host(`painter.example`)"},
-    "volumes": [
-        "/vol/models:/models:ro",
-        "/mnt/ki/Painter:/outputs",
-        "painter:/data",
-        "/srv/cache:/cache:ro",
-    ],
-    "extra_hosts": ["host.docker.internal:host-gateway"],
-    "gpus": "all",
-    "x-workstation": {"probe": "/api/health"},
-}
+from workstation.acceptance import LIMIT, Answer, Probe, evidence
+from workstation.acceptance.containers import container_probe, image_findings
+from workstation.acceptance.services import outputs, proxy_entrance
+from workstation.findings import Finding
+from workstation.project import ProjectState
 
 
-def configured(**changes: Any) -> Settings:
-    return settings.load({**settings.defaults(ROOT / "group_data/all.py"), **PATHS, **changes})
+@pytest.fixture
+def painter() -> dict[str, Probe]:
+    return probes(made_up(painter=PAINTER), container("painter"))
 
 
-def made_up(**services: Any) -> Stack:
-    return parse(yaml.safe_dump({"name": "s", "services": services}, sort_keys=False), "/opt/s")
-
-
-def container(service: str, **changes: Any) -> Container:
-    values = {"id": f"id-{service}", "image": "", "hash": "", "state": "running", **changes}
-    return Container(service=service, **values)
-
-
-def probes(stack: Stack, *containers: Container, **changes: Any) -> dict[str, Probe]:
-    found = list(
-        service_probes(stack, ProjectState(containers=containers), configured(**changes), "t0ken")
-    )
-    assert all(probe.fix for probe in found)
-    return {probe.name: probe for probe in found}
+# What is asked
 
 
 def test_a_service_that_has_everything_gets_every_probe():
     """A new service is checked without new code."""
     found = probes(made_up(painter=PAINTER), container("painter"))
     assert {name: probe.arguments for name, probe in found.items()} == {
-        "s/painter answers on painter.example": ("painter.example", "80", "/api/health"),
+        "s/painter answers on painter.example": (
+            "http://127.0.0.1:80/api/health",
+            "-H",
+            "Host: painter.example",
+        ),
         "s/painter sees the GPU": ("id-painter",),
-        "s/painter reads models, and only reads": ("id-painter", "/models"),
+        "s/painter reads models, and only reads": ("id-painter", "/models", "t0ken"),
         "s/painter writes outputs": ("id-painter", "/outputs", "t0ken"),
-        "s/painter reaches Ollama": ("id-painter", "11434"),
+        "s/painter reaches Ollama": (
+            "id-painter",
+            "http://host.docker.internal:11434/api/version",
+        ),
     }
 
 
@@ -86,7 +64,8 @@ def test_what_is_only_built_is_not_probed():
     """It has no container by design."""
     stack = made_up(base={**PAINTER, "profiles": ["build"]})
     assert probes(stack, container("base")) == {}
-    assert list(health_findings(stack, ProjectState())) == []
+    assert container_probe([(stack, ProjectState())]).findings(Answer(True, "")) == []
+    assert list(image_findings([(stack, ProjectState())])) == []
 
 
 @pytest.mark.parametrize(
@@ -104,9 +83,76 @@ def test_ports_follow_the_settings():
     found = probes(
         made_up(painter=PAINTER), container("painter"), proxy_http_port=8080, ollama_port=11500
     )
-    assert found["s/painter answers on painter.example"].arguments[1] == "8080"
-    assert found["s/painter reaches Ollama"].arguments[1] == "11500"
-    assert {probe.arguments for probe in host_probes(configured(ollama_port=11500))} == {("11500",)}
+    assert (
+        found["s/painter answers on painter.example"]
+        .arguments[0]
+        .startswith("http://127.0.0.1:8080/")
+    )
+    assert ":11500/" in found["s/painter reaches Ollama"].arguments[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, ("http", 80)),
+        ({"proxy_http_port": 8080}, ("http", 8080)),
+        ({"proxy": "existing"}, ("http", 80)),
+        ({"proxy": "existing", "proxy_certresolver": "le"}, ("https", 443)),
+        ({"proxy_certresolver": "le", "proxy_http_port": 8443}, ("https", 8443)),
+    ],
+)
+def test_a_proxy_with_certificates_is_asked_by_https(
+    changes: dict[str, Any], wanted: tuple[str, int]
+):
+    assert proxy_entrance(configured(**changes)) == wanted
+    scheme, port = wanted
+    url, *options = probes(made_up(painter=PAINTER), **changes)[
+        "s/painter answers on painter.example"
+    ].arguments
+    if scheme == "https":
+        assert url == f"https://painter.example:{port}/api/health"
+        assert options == ["-k", "--resolve", f"painter.example:{port}:127.0.0.1"]
+    else:
+        assert url == f"http://127.0.0.1:{port}/api/health"
+
+
+@pytest.mark.parametrize(
+    ("ports", "shown", "url"),
+    [
+        (["127.0.0.1:8188:8188"], "127.0.0.1:8188", "http://127.0.0.1:8188/"),
+        (["8080:80"], "127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        (["[::1]:8080:80"], "[::1]:8080", "http://[::1]:8080/"),
+        (["192.168.0.20:8080:80"], "192.168.0.20:8080", "http://192.168.0.20:8080/"),
+        (
+            [{"target": 80, "published": "8080", "host_ip": "127.0.0.1"}, "9090:90"],
+            "127.0.0.1:8080",
+            "http://127.0.0.1:8080/",
+        ),
+        (["53:53/udp", "127.0.0.1:8000-8001:8000-8001"], "127.0.0.1:8000", None),
+    ],
+)
+def test_a_service_without_a_route_is_asked_at_the_port_that_it_publishes(
+    ports: list[Any], shown: str, url: str | None
+):
+    """At the first, since others may speak anything."""
+    (probe,) = probes(made_up(a={"image": "a:1", "ports": ports})).values()
+    assert probe.name == f"s/a answers on {shown}"
+    assert probe.arguments == (url or f"http://{shown}/",)
+    assert "proxy" not in probe.fix
+
+
+@pytest.mark.parametrize("ports", [[], ["8080"], ["53:53/udp"]])
+def test_a_service_that_nobody_can_reach_is_not_asked(ports: list[str]):
+    """Nor one with a port that nobody knows beforehand."""
+    stack = made_up(a={"image": "a:1", "ports": ports, "x-workstation": {"probe": "/health"}})
+    assert probes(stack) == {}
+
+
+def test_an_empty_probe_says_that_it_does_not_speak_http():
+    stack = made_up(
+        redis={"image": "r:1", "ports": ["127.0.0.1:6379:6379"], "x-workstation": {"probe": ""}}
+    )
+    assert probes(stack) == {}
 
 
 def test_models_that_are_writable_and_outputs_that_are_not_are_no_probe():
@@ -127,28 +173,7 @@ def test_the_container_of_docker_compose_run_is_not_the_services():
     found = probes(stack, container("painter"), leftover)
     assert found["s/painter sees the GPU"].arguments == ("id-painter",)
     state = ProjectState(containers=(container("painter"), leftover))
-    assert [finding.ok for finding in health_findings(stack, state)] == [True]
-
-
-@pytest.mark.parametrize(
-    ("containers", "ok", "detail"),
-    [
-        ([], False, "no container"),
-        ([container("a")], True, "running"),
-        ([container("a", health="healthy")], True, "running, healthy"),
-        ([container("a", health="unhealthy")], False, "running, unhealthy"),
-        ([container("a", health="starting")], False, "running, starting"),
-        ([container("a", state="exited")], False, "exited"),
-        ([container("a", state="restarting")], False, "restarting"),
-        ([container("other")], False, "no container"),
-    ],
-)
-def test_health_is_a_finding_with_evidence(containers: list[Container], ok: bool, detail: str):
-    """What runs without a health check counts as it is."""
-    state = ProjectState(containers=tuple(containers))
-    (finding,) = health_findings(made_up(a={"image": "a:1"}), state)
-    assert (finding.name, finding.ok, finding.detail) == ("s/a is healthy", ok, detail)
-    assert "docker compose -p s logs a" in finding.fix
+    assert container_probe([(stack, state)]).arguments[1:] == ("id-painter",)
 
 
 def test_outputs_are_the_writable_mounts_of_the_share():
@@ -165,36 +190,100 @@ def test_outputs_are_the_writable_mounts_of_the_share():
     ]
 
 
-# The scripts themselves, with a `docker` that runs its command right here.
-DOCKER = """#!/bin/sh
-verb=$1; shift
-[ "$1" != --user ] || { export EXEC_USER="$2"; shift 2; }
-[ "$1" = box ] || { echo "Error: No such container: $1" >&2; exit 1; }
-shift
-case $verb in
-  top) printf 'UID PID\\n0 4711\\n2000 4712\\n100 4713\\n' ;;
-  exec) exec "$@" ;;
-esac
-"""
+def test_what_was_asked_is_told_as_a_person_would_type_it():
+    found = probes(made_up(painter=PAINTER), container("painter"))
+    assert [probe.asked for probe in found.values()] == [
+        "curl -i --max-time 15 -H 'Host: painter.example' http://127.0.0.1:80/api/health",
+        "docker compose -p s exec painter nvidia-smi --query-gpu=name,memory.total,compute_cap "
+        "--format=csv",
+        "docker compose -p s exec painter sh -c 'ls -1A /models; : >/models/.acceptance-t0ken'",
+        "docker compose -p s exec --user UID painter "
+        "sh -c 'printf %s t0ken >/outputs/.acceptance-t0ken'",
+        "docker compose -p s exec painter curl http://host.docker.internal:11434/api/version",
+    ]
 
 
-def run(probe: Probe, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    programs = tmp_path / "bin"
-    programs.mkdir(exist_ok=True)
-    (programs / "docker").write_text(DOCKER)
-    (programs / "docker").chmod(0o755)
-    return subprocess.run(
-        ["sh", "-c", probe.script, "sh", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+# How answers are judged
+
+PROBE = Probe("s/a works", "true", (), "mend it", "a --works", "s/a")
+
+
+def test_the_first_line_is_what_was_seen_and_all_of_it_the_evidence():
+    finding = one(PROBE.findings(Answer(True, "HTTP 200\nServer: x\n", 0)))
+    assert finding == Finding(
+        "s/a works",
+        True,
+        "HTTP 200",
+        "mend it",
+        "$ a --works\nHTTP 200\nServer: x\nexit status 0",
+        "s/a",
     )
 
 
-@pytest.fixture
-def painter() -> dict[str, Probe]:
-    return probes(made_up(painter=PAINTER), container("painter"))
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (Answer(False, "", 7), "exit status 7"),
+        (Answer(True, "", 0), "no output"),
+        (Answer(False, "x" * 500, 1), "x" * 160 + "…"),
+        (Answer(False, "begun (no answer in time)", 124), "begun (no answer in time)"),
+    ],
+)
+def test_a_detail_is_short_and_never_empty(answer: Answer, detail: str):
+    assert one(PROBE.findings(answer)).detail == detail
+
+
+def test_evidence_has_a_limit():
+    """Its beginning and its end are kept, and the exit status."""
+    told = evidence("cat", "first\n" + "x" * 100_000 + "\nlast", 3)
+    assert LIMIT < len(told) < LIMIT + 100
+    assert told.startswith("$ cat\nfirst\n")
+    assert "95915 characters are left out" in told
+    assert told.endswith("last\nexit status 3")
+
+
+def test_an_answer_that_nobody_can_read_fails_its_own_check():
+    def read(probe: Probe, answer: Answer) -> list[Finding]:
+        raise ValueError
+
+    odd = Probe("a", "", (), "mend it", read=read)
+    finding = one(odd.findings(Answer(True, "%!$", 0)))
+    assert (finding.ok, finding.detail) == (False, "the answer cannot be read: %!$")
+
+
+GPU_HEADER = "name, memory.total [MiB], compute_cap\n"
+CARD = "NVIDIA RTX PRO 6000 Blackwell Workstation Edition, 97887 MiB, 12.0"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "detail"),
+    [
+        (
+            Answer(True, GPU_HEADER + CARD),
+            True,
+            "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
+        ),
+        (Answer(True, f"{GPU_HEADER}L4, 1 MiB, 8.9\nT4, 2 MiB, 7.5"), True, "2 GPUs: L4, T4"),
+        (Answer(True, "No devices were found"), False, "No devices were found"),
+        (Answer(True, GPU_HEADER), False, "name, memory.total [MiB], compute_cap"),
+        (
+            Answer(False, "Failed to initialize NVML: Unknown Error", 255),
+            False,
+            "Failed to initialize NVML: Unknown Error",
+        ),
+    ],
+)
+def test_a_container_without_cards_fails_though_nvidia_smi_does_not(
+    answer: Answer, ok: bool, detail: str
+):
+    """Memory and compute capability are in the evidence."""
+    probe = probes(made_up(painter=PAINTER), container("painter"))["s/painter sees the GPU"]
+    finding = one(probe.findings(answer))
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert answer.output.strip() in finding.evidence
+
+
+# The scripts themselves
 
 
 def test_writing_leaves_the_token_in_a_hidden_file(painter: dict[str, Probe], tmp_path: Path):
@@ -203,7 +292,7 @@ def test_writing_leaves_the_token_in_a_hidden_file(painter: dict[str, Probe], tm
     folder.mkdir()
     done = run(painter["s/painter writes outputs"], tmp_path, "box", str(folder), "t0ken")
     assert done.returncode == 0
-    assert done.stdout == "written by uid 2000\n"
+    assert done.stdout.startswith("written by uid 2000\n-rw")
     assert (folder / ".acceptance-t0ken").read_text() == "t0ken"
 
 
@@ -221,22 +310,24 @@ def test_a_writable_model_store_fails_and_is_left_clean(painter: dict[str, Probe
     (tmp_path / "models").mkdir()
     (tmp_path / "models/a.safetensors").touch()
     probe = painter["s/painter reads models, and only reads"]
-    done = run(probe, tmp_path, "box", str(tmp_path / "models"))
+    done = run(probe, tmp_path, "box", str(tmp_path / "models"), "t0ken")
     assert done.returncode == 1
-    assert "is writable" in done.stdout
+    assert done.stdout == f"{tmp_path}/models is writable\n"
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["a.safetensors"]
 
 
-def test_a_read_only_model_store_passes_with_a_count(painter: dict[str, Probe]):
+def test_a_read_only_model_store_passes_with_a_count(painter: dict[str, Probe], tmp_path: Path):
     """/proc/self is a folder in which even root makes no file."""
     probe = painter["s/painter reads models, and only reads"]
-    done = subprocess.run(
-        ["sh", "-c", 'docker() { shift 2; "$@"; }\n' + probe.script, "sh", "box", "/proc/self/fd"],
-        capture_output=True,
-        text=True,
-    )
+    done = run(probe, tmp_path, "box", "/proc/self/task", "t0ken")
     assert done.returncode == 0
-    assert "writing is refused" in done.stdout
+    assert done.stdout.startswith("/proc/self/task has 1 entries, writing is refused\n")
+
+
+def test_a_model_store_that_is_not_there_fails(painter: dict[str, Probe], tmp_path: Path):
+    probe = painter["s/painter reads models, and only reads"]
+    done = run(probe, tmp_path, "box", f"{tmp_path}/none", "t0ken")
+    assert (done.returncode, done.stdout) == (1, f"{tmp_path}/none is not there\n")
 
 
 def test_a_container_that_is_gone_fails_every_probe(painter: dict[str, Probe], tmp_path: Path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.page import sample
-from workstation.criteria import Criterion, commit_finding, judge
+from workstation.criteria import Criterion, commit_finding, judge, unchanged_finding
 from workstation.findings import Finding, subject_of
 from workstation.stack import Stack
 
@@ -38,9 +40,14 @@ def test_what_acceptance_checks_today_proves_seven_of_them():
 def test_each_is_proved_by_its_own_checks_alone():
     found = judged(all_is_well())
     assert names(found[2]) == {
-        f"dhoch3/{name} reads models, and only reads"
-        for name in ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit")
+        "the model store is there, for one group",
+        *(
+            f"dhoch3/{name} reads models, and only reads"
+            for name in ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit")
+        ),
     }
+    assert "dhoch3/forge's name resolves" in names(found[1])
+    assert "the share is mounted" in names(found[3])
     assert "dhoch3/forge's output is on the server" in names(found[3])
     assert "dhoch3/forge writes outputs" in names(found[3])
     assert "Ollama answers on the host" in names(found[5])
@@ -51,7 +58,9 @@ def test_each_is_proved_by_its_own_checks_alone():
         "dhoch3/dockge takes websockets",
     }
     assert names(found[9]) == {
-        f"dhoch3/{name} is healthy" for name in ("fooocus", "forge", "fluxgym", "ai-toolkit")
+        f"dhoch3/{name} {claim}"
+        for name in ("fooocus", "forge", "fluxgym", "ai-toolkit")
+        for claim in ("is healthy", "runs the pinned image")
     }
 
 
@@ -70,6 +79,17 @@ def test_a_note_is_no_proof():
         for one in all_is_well()
     ]
     assert judged(findings)[6].state == "note"
+
+
+def test_a_name_that_does_not_resolve_is_a_note_of_the_first_criterion():
+    """The service answers, but perhaps nobody finds it."""
+    findings = [
+        replace(one, ok=False, note=True) if one.name.endswith("forge's name resolves") else one
+        for one in all_is_well()
+    ]
+    states = {number: one.state for number, one in judged(findings).items()}
+    assert states[1] == "note"
+    assert states[6] == "ok"
 
 
 def test_a_service_that_was_not_asked_leaves_the_criterion_open():
@@ -99,7 +119,7 @@ def test_ollama_on_the_host_alone_does_not_prove_that_containers_reach_it():
     ("number", "finding"),
     [
         (7, commit_finding("6e19a44c")),
-        (8, Finding("a second run changes nothing", True, "0 of 61 operations")),
+        (8, unchanged_finding(61)),
         (10, Finding("pins.yml sources.forge", True, "it runs on Turing to Blackwell")),
     ],
 )

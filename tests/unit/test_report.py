@@ -136,7 +136,7 @@ def test_a_card_says_what_the_compose_file_says():
         "model store at /models , read-only",
         "share/ComfyUI at /outputs , writable",
         "/opt/stacks/dhoch3/comfyui/extra_model_paths.yaml at",
-        "8 checks ok",
+        "11 checks ok",
         "ok sees the GPU NVIDIA RTX PRO 6000",
     ):
         assert expected in words
@@ -153,10 +153,42 @@ def test_a_service_without_a_route_has_no_link():
     assert "<a " not in html
 
 
+@pytest.mark.parametrize(
+    ("ports", "probe", "link", "tunnel"),
+    [
+        (
+            ["127.0.0.1:8188:8188"],
+            "/",
+            "http://127.0.0.1:8188/",
+            "ssh -L 8188:127.0.0.1:8188 anna@192.168.0.20",
+        ),
+        (["[::1]:81:80"], "/", "http://[::1]:81/", "ssh -L 81:[::1]:81 anna@192.168.0.20"),
+        (["127.0.0.1:6379:6379"], "", "", "ssh -L 6379:127.0.0.1:6379 anna@192.168.0.20"),
+        (["8080:80"], "/", "http://192.168.0.20:8080/", ""),
+        (["10.0.0.9:8080:80"], "/", "http://10.0.0.9:8080/", ""),
+        (["8080"], "/", "", ""),
+    ],
+)
+def test_what_is_published_on_loopback_is_reached_by_a_tunnel(
+    ports: list[str], probe: str, link: str, tunnel: str
+):
+    """The command is ready to be copied; what does not speak HTTP has no link."""
+    stack = sample.made_up(["web"], labels={}, ports=ports, **{"x-workstation": {"probe": probe}})
+    report = small(stacks=(stack,), site=sample.SITE)
+    (service,) = json.loads(report.to_json())["services"]
+    assert (service["link"], service["tunnel"]) == (link, tunnel)
+    html = report.to_html()
+    assert ("<a " in html) is bool(link)
+    assert f'<a href="{link}">{link}</a>' in html or not link
+    assert f"<code>{tunnel}</code>" in html or not tunnel
+    assert ("no route" in html) is not (link or tunnel)
+    assert ("while this runs" in html) is bool(link and tunnel)
+
+
 def test_a_failure_is_told_at_the_top_with_its_fix():
     words = text(sample.report().to_html())
     top, _, rest = words.partition("Success criteria")
-    assert "1 of 51 checks failed" in top
+    assert "1 of 85 checks failed" in top
     assert "dhoch3/forge answers on forge.design-hoch-drei.de HTTP 502 To fix it: read its" in top
     assert "1 Every service answers under a name of its own FAILED" in rest
     assert "10 Images that are made here suit the hardware not checked" in rest
@@ -222,11 +254,16 @@ def test_many_checks_fold_those_that_hold():
 
 def test_secrets_of_the_command_line_and_of_services_are_not_told():
     stack = sample.made_up(["web"], environment={"AUTH": "hunter2"}, command="--key hunter2")
-    given = ("./provision", "--data", "smb_password=hunter2", "--data=SMB_PASSWORD=hunter2")
+    given = (
+        *("./provision", "--data", "smb_password=hunter2", "--data=SMB_PASSWORD=hunter2"),
+        *("--data", "ssh_key_password=hunter2", "--ssh-password=hunter2"),
+        *("--password", "hunter2", "--key-password", "hunter2", "--use-sudo-password", "deploy.py"),
+    )
     report = small(stacks=(stack,), origin=Origin(arguments=given))
     for told in (report.to_html(), report.to_json()):
         assert "hunter2" not in told
         assert "smb_password=***" in told
+        assert "deploy.py" in told
 
 
 def test_the_json_says_the_same_in_a_fixed_order():
@@ -281,6 +318,7 @@ def test_the_json_describes_services_as_the_page_does():
     assert services[2] == {
         "subject": "dhoch3/forge",
         "link": "http://forge.design-hoch-drei.de/",
+        "tunnel": "",
         "image": sample.dhoch3().running[2].image,
         "built": True,
         "gpu": True,

@@ -66,7 +66,7 @@ def test_a_link_names_its_port_if_it_is_not_the_usual_one(scheme: str, port: int
 def test_every_service_that_the_lab_replaces_is_marked():
     """By the phrases that the lab's mirror file holds."""
     phrases = upstream.stand_ins()
-    for name in (*(one.name for one in sample.dhoch3().running), "Ollama", "NVIDIA"):
+    for name in (*(one.name for one in sample.dhoch3().running), "Ollama", "NVIDIA", "NAS"):
         assert stand_in(name, phrases), name
     marks = {
         one.title: one.marks for one in topology(sample.dhoch3(), stand_ins=tuple(phrases)).services

@@ -12,6 +12,42 @@ from workstation.facts.shell import script
 if TYPE_CHECKING:
     from workstation.acceptance import Answer, Probe
 
+_WORKERS = 4
+"""Most of a probe is waiting, but an emulated machine has no more than this to give."""
+
+_MOST = 32768
+"""Bytes that a probe may answer."""
+
+# Probes write to files. Whoever is stuck where no signal reaches it, such as a file server that is
+# gone, is left behind when the time is up.
+_BEGIN = """
+seconds=$1 ticks=$(($2 * 2))
+PATH=$PATH:/usr/sbin:/sbin; export PATH
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+probe() {
+  number=$1; shift
+  timeout -k 5 "$seconds" sh -c "$@" >"$folder/$number" 2>&1
+  echo $? >"$folder/$number.status"
+}
+"""
+_END = """
+while [ "$ticks" -gt 0 ]; do
+  number=0
+  while [ -e "$folder/$number.done" ]; do number=$((number + 1)); done
+  [ "$number" -lt "$workers" ] || break
+  sleep 0.5; ticks=$((ticks - 1))
+done
+number=0
+while [ "$number" -lt "$probes" ]; do
+  status=124
+  [ ! -e "$folder/$number.status" ] || read -r status <"$folder/$number.status"
+  answer=$(head -c "$most" "$folder/$number" 2>/dev/null | base64 -w0)
+  echo "$status $answer"
+  number=$((number + 1))
+done
+"""
+
 
 class Answers(FactBase[list["Answer"]]):
     """
@@ -19,44 +55,48 @@ class Answers(FactBase[list["Answer"]]):
 
     + probes: what to run
     + seconds: how long each may take
+    + limit: how long all together may take, in seconds
     """
 
     @staticmethod
     def default() -> list[Answer]:
         return []
 
-    def command(self, probes: list[Probe], seconds: int = 120) -> StringCommand:
-        # Side by side, since most of a probe is waiting; each answer in a file of its own.
-        steps = ["folder=$(mktemp -d); trap 'rm -rf \"$folder\"' EXIT"]
-        values: list[str] = [str(seconds)]
+    def command(self, probes: list[Probe], seconds: int = 120, limit: int = 900) -> StringCommand:
+        # Each value is passed once: sshd hands the whole command to a shell as one argument, for
+        # which Linux has 128 KiB (MAX_ARG_STRLEN).
+        places: dict[str, int] = {}
+
+        def place(value: str) -> str:
+            return f'"${{{places.setdefault(value, len(places) + 3)}}}"'
+
+        calls: list[list[str]] = [[] for _ in range(min(_WORKERS, len(probes)))]
         for number, probe in enumerate(probes):
-            start = len(values) + 1
-            values += [probe.script, *probe.arguments]
-            last = len(values)
-            places = " ".join(f'"${{{place}}}"' for place in range(start + 1, last + 1))
-            steps.append(
-                f'( timeout "$1" sh -c "${{{start}}}" sh {places}'
-                f' >"$folder/{number}" 2>&1 </dev/null;'
-                f' echo $? >"$folder/{number}.status" ) &'
-            )
-            if number % 4 == 3:
-                steps.append("wait")
-        steps.append("wait")
-        steps.append(
-            f"number=0; while [ $number -lt {len(probes)} ]; do"
-            ' echo "$(cat "$folder/$number.status") $(base64 -w0 "$folder/$number")";'
-            " number=$((number + 1)); done"
-        )
-        return script("\n".join(steps), *values)
+            values = " ".join(place(value) for value in probe.arguments)
+            call = f"probe {number} {place(probe.script)} sh {values}"
+            calls[number % _WORKERS].append(call)
+        workers = [
+            f'( {"; ".join(lines)}; : >"$folder/{worker}.done" ) >/dev/null 2>&1 </dev/null &'
+            for worker, lines in enumerate(calls)
+        ]
+        steps = [
+            _BEGIN.strip(),
+            *workers,
+            f"workers={len(workers)} probes={len(probes)} most={_MOST}",
+            _END.strip(),
+        ]
+        return script("\n".join(steps), seconds, limit, *places)
 
     def process(self, output: list[str]) -> list[Answer]:
-        from workstation.acceptance import Answer
+        return [_answer(line) for line in output]
 
-        answers = []
-        for line in output:
-            status, _, encoded = line.partition(" ")
-            text = base64.b64decode(encoded).decode(errors="replace").strip()
-            if status == "124":
-                text = f"{text} (no answer in time)".strip()
-            answers.append(Answer(status == "0", text))
-        return answers
+
+def _answer(line: str) -> Answer:
+    from workstation.acceptance import Answer
+
+    status, _, encoded = line.partition(" ")
+    text = base64.b64decode(encoded).decode(errors="replace").strip()
+    # timeout(1): 124 in time, 137 if it took a second signal.
+    if status in ("124", "137"):
+        text = f"{text} (no answer in time)".strip()
+    return Answer(status == "0", text, int(status))

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import re
 import secrets
+import shlex
 import sys
+import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import click
 from pyinfra import host, state
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from workstation import acceptance
-from workstation.context import Context
+from workstation import remembered
+from workstation.acceptance import Answer, Probe, evidence
+from workstation.acceptance.containers import container_probe, image_findings
+from workstation.acceptance.machine import host_probes, name_probe
+from workstation.acceptance.ports import port_probe
+from workstation.acceptance.services import outputs, proxy_entrance, service_probes
+from workstation.acceptance.versions import Versions, version_probe, versions
+from workstation.context import PROXY, ROOT, Context
+from workstation.criteria import commit_finding, judge, unchanged_finding
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
 from workstation.facts.compose import Project
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
-from workstation.findings import Finding, failed
+from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
+from workstation.operations.plan import FINDINGS
+from workstation.origin import origin
 from workstation.project import ProjectState, familiar
 from workstation.render import RenderedStack
+from workstation.report import Origin, Phase, Report, plain
 from workstation.settings import Settings
+from workstation.stack import Stack
+from workstation.topology import Site
+
+REPORTS = ROOT / ".ai-workstation"
+"""Folder, on the control machine, of the reports by host."""
+
+PATIENCE = 300
+"""Seconds for a command of ours that is not a probe."""
+
+_STYLES = {"ok": "green", "FAILED": "bold red", "note": "yellow"}
 
 
 class AcceptanceError(UserError):
@@ -29,42 +61,89 @@ class AcceptanceError(UserError):
 
 
 @operation
-def verify(machine: Context) -> Commands:
+def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Commands:
     """
-    Check all that the rendered stacks promise, show it as a table, fail if anything is not so.
+    Check all that the rendered stacks promise, show it as a table, write the report, fail if
+    anything is not so.
 
     It changes nothing but its own test files on the share, which it removes, and so it counts
     as no change unless it fails.
 
     + machine: the host's context
+    + phases: part of the run -> seconds that it took
     """
     if not state.is_executing:
         host.noop("acceptance looks at the machine when the run has ended")
         return
-    findings = collect(machine)
-    show(findings, machine.mirror.stand_ins)
-    problems = failed(findings)
+    begun = datetime.now().astimezone()
+    report = reported(machine, collect(machine), begun, phases or {})
+    show(report)
+    record(report)
+    problems = failed(report.findings)
     if problems:
-        raise AcceptanceError(f"{len(problems)} of {len(findings)} checks failed.")
+        raise AcceptanceError(f"{len(problems)} of {len(report.findings)} checks failed.")
     yield from ()
 
 
-def collect(machine: Context) -> list[Finding]:
+@dataclass(frozen=True)
+class Proof:
+    """What was found out about a host."""
+
+    findings: tuple[Finding, ...]
+    versions: Versions
+
+
+def collect(machine: Context) -> Proof:
     """Return every finding about the host; an unreachable part fails its own check alone."""
+    remembered.forget(host)
     settings = machine.settings
     token = secrets.token_hex(4)
-    findings: list[Finding] = []
-    probes = list(acceptance.host_probes(settings))
-    for stack in machine.stacks():
-        found = _settled(stack)
-        findings += acceptance.health_findings(stack.model, found)
-        probes += acceptance.service_probes(stack.model, found, settings, token)
-    answers = host.get_fact(Answers, probes=probes)
-    findings += [
-        Finding(probe.name, answer.ok, answer.output, probe.fix)
-        for probe, answer in zip(probes, answers, strict=True)
+    stacks = machine.stacks()
+    models = [stack.model for stack in stacks]
+    proxy = [machine.stack(PROXY)] if settings.proxy == "own" else []
+    projects = [(stack.model, _settled(stack)) for stack in (*proxy, *stacks)]
+    names = name_probe(models)
+    probes = [
+        version_probe(settings),
+        *host_probes(settings, models),
+        port_probe(settings, [model for model, _ in projects], _entered(machine)),
+        *([names] if names else []),
+        *(
+            probe
+            for model, found in projects[len(proxy) :]
+            for probe in service_probes(model, found, settings, token)
+        ),
+        container_probe(projects),
     ]
-    return [*findings, *_share_findings(machine, settings, token)]
+    answers = _answers(probes)
+    findings = [
+        *(
+            finding
+            for probe, answer in zip(probes, answers, strict=True)
+            for finding in probe.findings(answer)
+        ),
+        *image_findings(projects),
+        *_share_findings(settings, models, token),
+    ]
+    order = [HOST, *(f"{model.name}/{one.name}" for model, _ in projects for one in model.running)]
+    findings.sort(key=lambda finding: order.index(finding.subject))
+    return Proof(tuple(findings), versions(answers[0]))
+
+
+def _answers(probes: list[Probe], limit: int = 900) -> list[Answer]:
+    """Return the answers, each of them a failure if the machine gave none."""
+    answers: list[Answer] = host.get_fact(
+        Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
+    )
+    if len(answers) != len(probes):
+        return [Answer(False, "the machine did not answer")] * len(probes)
+    return answers
+
+
+def _entered(machine: Context) -> int:
+    """Return the port of SSH through which this run came in, 0 on the machine itself."""
+    local = machine.host.name.startswith("@")
+    return 0 if local else int(machine.host.data.get("ssh_port") or 22)
 
 
 def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
@@ -72,7 +151,8 @@ def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
     that has just been started is not yet a broken promise."""
     deadline = time.monotonic() + seconds
     while True:
-        found = project_state(stack)
+        remembered.forget(host)
+        found = project_state(stack, _timeout=PATIENCE, _ignore_errors=True)
         starting = [item.service for item in found.containers if item.health == "starting"]
         if not starting or time.monotonic() > deadline:
             return found
@@ -80,55 +160,183 @@ def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
         time.sleep(5)
 
 
-def project_state(stack: RenderedStack) -> ProjectState:
-    """Return the stack's project as it is on the host."""
+def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
+    """Return the stack's project as it is on the host.
+
+    + how: pyinfra's arguments, such as ``_timeout``
+    """
     found: ProjectState = host.get_fact(
         Project,
         project=stack.model.name,
         folder=stack.folder,
         images=sorted({familiar(service.image) for service in stack.model.services}),
         _stdin=stack.compose,
+        **how,
     )
     return found
 
 
-def _share_findings(machine: Context, settings: Settings, token: str) -> list[Finding]:
-    """Return whether the test files are seen by a second login to the server itself."""
-    outputs = acceptance.outputs((stack.model for stack in machine.stacks()), settings)
-    if not outputs:
-        return []
+def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> Iterator[Finding]:
+    """Yield whether the test files are seen by a second login to the server itself."""
+    written = outputs(stacks, settings)
+    if not written:
+        return
+    name = f".acceptance-{token}"
     seen = host.get_fact(
         ShareFiles,
         server=settings.smb_server,
         share=settings.smb_share,
         user=settings.smb_user,
         domain=settings.smb_domain,
-        file_name=f".acceptance-{token}",
-        folders=[folder for _, folder in outputs],
+        file_name=name,
+        folders=[folder for _, folder in written],
         mount=settings.smb_mount,
         _stdin=HiddenText(settings.smb_password.get_secret_value() + "\n"),
+        _timeout=PATIENCE,
+        _ignore_errors=True,
     )
-    return [
-        Finding(
+    for service, folder in written:
+        there = seen.get(folder) == token
+        asked = ["smbclient", settings.smb_unc, "-U", settings.smb_user]
+        yield Finding(
             f"{service}'s output is on the server",
-            seen.get(folder) == token,
-            f"{folder}: {'read back' if seen.get(folder) == token else 'the file is not there'}",
-            "see whether the share is mounted: `findmnt " + settings.smb_mount + "`",
+            there,
+            f"{folder}: {'read back' if there else 'the file is not there'}",
+            f"see whether the share is mounted: `findmnt {settings.smb_mount}`",
+            evidence(
+                shlex.join([*asked, "-c", f"get {folder}/{name} -"]),
+                token if there else "\n".join(f"{at}: {text}" for at, text in seen.items()),
+            ),
+            service,
         )
-        for service, folder in outputs
-    ]
 
 
-def show(findings: list[Finding], stand_ins: tuple[str, ...]) -> None:
-    """Print the findings as a table, what failed with its fix, and what is not the real thing."""
-    table = Table(box=None, pad_edge=False, title="Acceptance", title_justify="left")
-    table.add_column("")
-    table.add_column("check", overflow="fold")
-    table.add_column("evidence", overflow="fold")
-    for finding in findings:
-        detail = finding.detail if finding.ok else f"{finding.detail}\n-> {finding.fix}"
-        table.add_row("ok" if finding.ok else "FAILED", finding.name, detail)
+def reported(
+    machine: Context, proof: Proof, begun: datetime, phases: Mapping[str, float]
+) -> Report:
+    """Return the report of a run that ends now.
+
+    + begun: when acceptance began
+    + phases: part of the run before it -> seconds
+    """
+    finished = datetime.now().astimezone()
+    who = origin(ROOT)
+    findings = [*proof.findings, *_of_the_run(machine.host.name, who)]
+    stacks = tuple(stack.model for stack in machine.stacks())
+    site = _site(machine, proof.versions)
+    return Report(
+        host=machine.host.name,
+        started=begun - timedelta(seconds=sum(phases.values())),
+        finished=finished,
+        findings=tuple(findings),
+        origin=who,
+        versions=proof.versions.shown,
+        phases=(
+            *(Phase(name, seconds) for name, seconds in phases.items()),
+            Phase("acceptance", (finished - begun).total_seconds()),
+        ),
+        stand_ins=machine.mirror.stand_ins,
+        stacks=stacks,
+        site=site,
+        criteria=judge(findings, stacks, site),
+    )
+
+
+def _of_the_run(name: str, who: Origin) -> Iterator[Finding]:
+    """Yield what this run itself proves, and what its preflight found out about the hardware."""
+    for finding in FINDINGS.get(name, ()):
+        if finding.name.startswith("pins.yml sources."):
+            yield replace(finding, subject="preflight")
+    if who.commit and not who.changed:
+        yield commit_finding(who.commit)
+    if any(Path(argument).name == "deploy.py" for argument in who.arguments):
+        before = [data.operation_meta for data in state.ops[host].values()]
+        done = [meta for meta in before if meta.is_complete()]
+        if done and not any(meta.did_change() for meta in done):
+            yield unchanged_finding(len(done))
+
+
+def _site(machine: Context, seen: Versions) -> Site:
+    settings = machine.settings
+    scheme, port = proxy_entrance(settings)
+    return Site(
+        address=seen.address,
+        proxy=settings.proxy,
+        scheme=scheme,
+        port=port,
+        models_path=settings.models_path,
+        share=settings.smb_unc if settings.smb_server and settings.smb_share else "",
+        share_mount=settings.smb_mount,
+        ollama_port=settings.ollama_port,
+        gpu=seen.gpu,
+        login=_login(machine, seen.address),
+    )
+
+
+def _login(machine: Context, address: str) -> str:
+    """Return what ssh(1) is given to log in to the host, from wherever a person reads it."""
+    data = machine.host.data
+    local = machine.host.name.startswith("@")
+    name = address or "localhost" if local else data.get("ssh_hostname") or machine.host.name
+    user = data.get("ssh_user") or getpass.getuser()
+    port = 22 if local else int(data.get("ssh_port") or 22)
+    return f"{user}@{name}" if port == 22 else f"-p {port} {user}@{name}"
+
+
+def show(report: Report) -> None:
+    """Print the findings as a table, what is not ok with its fix, then the criteria, and what is
+    not the real thing."""
     console = Console(file=sys.stderr)
+    table = Table(
+        box=None, pad_edge=False, title=f"Acceptance of {report.host}", title_justify="left"
+    )
+    table.add_column("", min_width=6)
+    table.add_column("check", overflow="fold", min_width=34)
+    table.add_column("seen", overflow="fold")
+    for finding in report.findings:
+        state = state_of([finding])
+        detail = finding.detail if finding.ok else f"{finding.detail}\n-> {finding.fix}"
+        table.add_row(Text(state, _STYLES[state]), Text(plain(finding.name)), Text(plain(detail)))
     console.print(table)
-    for name in stand_ins:
-        console.print(f"stand-in, not the real thing: {name}")
+    criteria = Table(
+        box=None,
+        pad_edge=False,
+        show_header=False,
+        title="Success criteria",
+        title_justify="left",
+    )
+    for criterion in report.criteria:
+        told = criterion.text + (f" ({criterion.remark})" if criterion.remark else "")
+        state = criterion.state
+        criteria.add_row(
+            Text(f"{criterion.number:2}"), Text(state, _STYLES.get(state, "")), Text(plain(told))
+        )
+    console.print(criteria)
+    for name in report.stand_ins:
+        console.print(Text(f"stand-in, not the real thing: {plain(name)}"))
+
+
+def record(report: Report) -> None:
+    """Write the report and say in one line where it is; where that fails, why."""
+    folder = REPORTS / re.sub(r"^\.+|[^\w.@:%-]", "_", report.host)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write(folder / "acceptance.json", report.to_json())
+        write(folder / "acceptance.html", report.to_html())
+    except OSError as error:
+        told = f"The report could not be written to {folder}: {error.strerror}."
+        click.echo(click.style(told, fg="yellow"), err=True)
+    else:
+        click.echo(f"report: {folder / 'acceptance.html'}", err=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, as a whole or not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise

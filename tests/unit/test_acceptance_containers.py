@@ -1,0 +1,178 @@
+"""Acceptance of containers: they are well, stay up, and were made from the pinned images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.acceptance_stacks import STARTED, container, made_up, one, run
+from workstation.acceptance import Answer
+from workstation.acceptance.containers import container_probe, image_findings
+from workstation.findings import Finding
+from workstation.project import Container, ProjectState
+from workstation.stack import Stack
+
+
+def of_containers(stack: Stack, output: str, *containers: Container) -> dict[str, Finding]:
+    state = ProjectState(docker=True, containers=containers)
+    found = container_probe([(stack, state)]).findings(Answer(True, output, 0))
+    assert all(finding.subject and finding.fix and finding.evidence for finding in found)
+    return {finding.name: finding for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "detail"),
+    [
+        (f"running none {STARTED} 0", True, "running"),
+        (f"running healthy {STARTED} 0", True, "running, healthy"),
+        (f"running unhealthy {STARTED} 0", False, "running, unhealthy"),
+        (f"running starting {STARTED} 0", False, "running, starting"),
+        (f"exited none {STARTED} 0", False, "exited"),
+        (f"restarting none {STARTED} 4", False, "restarting"),
+    ],
+)
+def test_health_is_a_finding_with_evidence(state: str, ok: bool, detail: str):
+    """What runs without a health check counts as it is."""
+    found = of_containers(made_up(a={"image": "a:1"}), f"state id-a {state}", container("a"))
+    finding = found["s/a is healthy"]
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert state in finding.evidence
+    assert "docker compose -p s logs a" in finding.fix
+
+
+def test_the_last_words_of_a_container_that_is_not_well_are_its_evidence():
+    """Its own and its health check's, and nobody else's."""
+    output = (
+        f"state id-a running unhealthy {STARTED} 0\nstate id-b running healthy {STARTED} 0\n"
+        "log id-a out of memory\nlog id-a   twice\ncheck id-a connection refused"
+    )
+    stack = made_up(a={"image": "a:1"}, b={"image": "b:1"})
+    found = of_containers(stack, output, container("a"), container("b"))
+    told = found["s/a is healthy"].evidence
+    assert "$ docker logs --tail 15 id-a\nout of memory\n  twice" in told
+    assert "connection refused" in told
+    assert "out of memory" not in found["s/b is healthy"].evidence
+
+
+def test_a_service_without_a_container_is_not_healthy():
+    stack = made_up(a={"image": "a:1"})
+    assert of_containers(stack, "")["s/a is healthy"].detail == "no container"
+    silent = container_probe([(stack, ProjectState())]).findings(Answer(False, "", 1))
+    assert one(silent).detail == "Docker does not answer"
+
+
+def test_a_container_that_went_meanwhile_is_named_by_docker():
+    output = f"state id-b running none {STARTED} 0\nError: No such object: id-a"
+    stack = made_up(a={"image": "a:1"}, b={"image": "b:1"})
+    found = of_containers(stack, output, container("a"), container("b"))
+    assert found["s/a is healthy"].detail == "Error: No such object: id-a"
+    assert found["s/b is healthy"].ok
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "detail"),
+    [
+        (f"running none {STARTED} 17", True, "up since 2026-11-21 06:41:09 UTC"),
+        ("running none 2026-11-21T06:42:00Z 18", False, "started anew at 2026-11-21 06:42:00 UTC"),
+        (f"restarting none {STARTED} 4", False, "started anew at 2026-11-21 06:41:09 UTC"),
+    ],
+)
+def test_one_that_started_anew_since_it_was_first_seen_restarts(state: str, ok: bool, detail: str):
+    """How often it once did so says nothing about today."""
+    found = of_containers(made_up(a={"image": "a:1"}), f"state id-a {state}", container("a"))
+    assert (found["s/a does not restart"].ok, found["s/a does not restart"].detail) == (ok, detail)
+
+
+def test_one_that_stands_still_does_not_restart():
+    """That it does not run is told once."""
+    found = of_containers(
+        made_up(a={"image": "a:1"}), f"state id-a exited none {STARTED} 0", container("a")
+    )
+    assert list(found) == ["s/a is healthy"]
+
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("image", "images", "ok", "detail"),
+    [
+        ("web:1", {"web:1": "sha256:1"}, True, "1, no digest is pinned"),
+        ("reg.io/web:1", {"reg.io/web:1": "sha256:1"}, True, "1, no digest is pinned"),
+        (
+            f"docker.io/x/web:1@{DIGEST}",
+            {f"x/web@{DIGEST}": "sha256:1", "x/web:1": "sha256:1"},
+            True,
+            "1, sha256:abababababab",
+        ),
+        ("web:1", {"web:1": "sha256:2"}, False, "another image than web:1"),
+        (
+            f"docker.io/x/web:1@{DIGEST}",
+            {"x/web:1": "sha256:1"},
+            False,
+            f"x/web@{DIGEST} is not on the machine",
+        ),
+        ("web", {}, False, "web:latest is not on the machine"),
+    ],
+)
+def test_a_container_runs_the_very_image_that_the_file_names(
+    image: str, images: dict[str, str], ok: bool, detail: str
+):
+    state = ProjectState(docker=True, containers=(container("a", image="sha256:1"),), images=images)
+    finding = one(list(image_findings([(made_up(a={"image": image}), state)])))
+    assert (finding.name, finding.ok, finding.detail) == ("s/a runs the pinned image", ok, detail)
+    assert (DIGEST in finding.evidence) == (DIGEST in image)
+
+
+def test_an_image_that_is_built_here_has_no_digest_to_pin():
+    state = ProjectState(
+        docker=True, containers=(container("a", image="i"),), images={"s/a:1-0f": "i"}
+    )
+    stack = made_up(a={"image": "s/a:1-0f", "build": "./a"})
+    assert one(list(image_findings([(stack, state)]))).detail == "1-0f, built here"
+
+
+INSPECT = """#!/bin/sh
+verb=$1; shift
+case $verb in
+  logs) echo "last words of $3"; echo "and errors" >&2; exit ;;
+esac
+format=$2; shift 2
+status=0
+for id; do
+  case $format/$id in
+    state*/good) echo "state good running healthy 2026-11-21T06:41:09Z 0" ;;
+    state*/bad) echo "state bad running unhealthy 2026-11-21T06:41:09Z 2" ;;
+    */bad) printf 'connection refused\\n\\nHTTP 500\\n\\n' ;;
+    *) echo "Error: No such object: $id" >&2; status=1 ;;
+  esac
+done
+exit $status
+"""
+
+
+def test_docker_is_asked_for_all_containers_at_once(tmp_path: Path):
+    """Those that are not well are asked for their last words."""
+    stack = made_up(**{name: {"image": "a:1"} for name in ("good", "bad", "lost")})
+    state = ProjectState(
+        docker=True,
+        containers=tuple(
+            container(name, id=name, started="2026-11-21T06:41:09Z")
+            for name in ("good", "bad", "lost")
+        ),
+    )
+    probe = container_probe([(stack, state)])
+    done = run(probe, tmp_path, *probe.arguments, docker=INSPECT)
+    found = {one.name: one for one in probe.findings(Answer(True, done.stdout, 0))}
+    assert {name: finding.detail for name, finding in found.items()} == {
+        "s/good is healthy": "running, healthy",
+        "s/good does not restart": "up since 2026-11-21 06:41:09 UTC",
+        "s/bad is healthy": "running, unhealthy",
+        "s/bad does not restart": "up since 2026-11-21 06:41:09 UTC",
+        "s/lost is healthy": "Error: No such object: lost",
+    }
+    told = found["s/bad is healthy"].evidence
+    for words in ("last words of bad\nand errors", "connection refused\nHTTP 500"):
+        assert words in told
+    assert "last words" not in found["s/good is healthy"].evidence

@@ -1,0 +1,366 @@
+"""Acceptance of the host itself, and the scripts with stand-ins for the programs that they ask."""
+
+from __future__ import annotations
+
+import grp
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.harness import programs
+from tests.unit.acceptance_stacks import LABELS, PAINTER, configured, made_up
+from workstation.acceptance import Answer, Probe
+from workstation.acceptance.machine import host_probes, name_probe
+from workstation.findings import HOST, Finding
+from workstation.stack import Stack
+
+SHARE = {"smb_server": "nas", "smb_share": "ki_Daten"}
+IP = r"""
+cat <<'end'
+1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever
+2: enp5s0    inet 192.168.0.20/24 brd 192.168.0.255 scope global enp5s0\       valid_lft forever
+2: enp5s0    inet6 2001:db8::20/64 scope global dynamic \       valid_lft 86021sec
+3: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\       valid_lft forever
+4: br-0123456789ab    inet 172.18.0.1/16 scope global br-0123456789ab\       valid_lft forever
+end
+"""
+
+
+def of(*stacks: Stack, **changes: Any) -> dict[str, Probe]:
+    found = list(host_probes(configured(**{**SHARE, **changes}), stacks))
+    assert all(probe.fix and probe.asked and probe.subject == HOST for probe in found)
+    return {probe.name: probe for probe in found}
+
+
+def run(
+    probe: Probe, environment: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", probe.script, "sh", *(arguments or probe.arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=20,
+        env={**os.environ, "LC_ALL": "C", **environment},
+    )
+
+
+def judged(probe: Probe, environment: dict[str, str], *arguments: str) -> dict[str, Finding]:
+    done = run(probe, environment, *arguments)
+    answer = Answer(done.returncode == 0, done.stdout, done.returncode)
+    return {finding.name: finding for finding in probe.findings(answer)}
+
+
+def test_what_no_stack_uses_is_not_asked():
+    bare = of(made_up(a={"image": "a:1"}))
+    assert list(bare) == [
+        "units",
+        "free space",
+        "Ollama answers on the host",
+        "Ollama does not answer on the LAN",
+        "Ollama's socket for containers is closed to neighbours",
+    ]
+    whole = of(made_up(painter=PAINTER))
+    assert set(whole) - set(bare) == {
+        "the model store is there, for one group",
+        "the share is mounted",
+        "free space on the share",
+    }
+    assert "/mnt/ki" in whole["units"].arguments
+    assert "/mnt/ki" not in bare["units"].arguments
+
+
+def test_what_is_only_built_uses_nothing():
+    assert list(of(made_up(a={**PAINTER, "profiles": ["build"]}))) == list(of())
+
+
+SYSTEMCTL = """
+[ "$1 $2 $4" = "show -p --" ] || exit 9
+shift 4
+for unit; do
+  active=active enabled=enabled loaded=loaded
+  case $unit in
+    mnt-*) enabled=generated ;;
+    ollama.service) active=failed ;;
+    ollama-docker.socket) enabled=disabled ;;
+    ollama-docker-guard.service) active=inactive enabled= loaded=not-found ;;
+  esac
+  printf 'Id=%s\\nLoadState=%s\\nActiveState=%s\\nSubState=some\\nUnitFileState=%s\\n\\n' \\
+    "$unit" $loaded $active $enabled
+done
+"""
+
+
+def test_each_unit_is_a_finding(tmp_path: Path):
+    """Active now, and active again after a reboot; fstab makes the share's."""
+    environment = programs(
+        tmp_path, systemctl=SYSTEMCTL, systemd_escape='[ "$3" = /mnt/ki ] && echo mnt-ki.mount'
+    )
+    found = judged(of(made_up(painter=PAINTER))["units"], environment)
+    assert {name: (one.ok, one.detail) for name, one in found.items()} == {
+        "docker.service is active and enabled": (True, "active (some), enabled"),
+        "ai-workstation-containers.service is active and enabled": (True, "active (some), enabled"),
+        "ollama.service is active and enabled": (False, "failed (some), enabled"),
+        "ollama-docker.socket is active and enabled": (False, "active (some), disabled"),
+        "ollama-docker-guard.service is active and enabled": (False, "there is no such unit"),
+        "the mount of /mnt/ki is active and enabled": (True, "active (some), generated"),
+    }
+    broken = found["ollama.service is active and enabled"]
+    assert "tasks/ollama.py" in broken.fix
+    assert broken.evidence.startswith("$ systemctl show -p Id,LoadState")
+    assert "Id=ollama.service\nLoadState=loaded\nActiveState=failed" in broken.evidence
+    assert "docker" not in broken.evidence
+
+
+def test_a_unit_that_is_being_started_is_given_time(tmp_path: Path):
+    """It is tried again in half a minute, say; what comes of it counts."""
+    text = """
+cat >>"$COUNT" <<end
+asked
+end
+[ "$(wc -l <"$COUNT")" -gt 2 ] && active=active || active=activating
+for unit; do
+  case $unit in *.*) printf 'ActiveState=%s\\nLoadState=loaded\\nSubState=x\\n' $active
+    printf 'UnitFileState=enabled\\n\\n' ;; esac
+done
+"""
+    environment = programs(tmp_path, systemctl=text, sleep='echo "slept $1" >>"$COUNT.sleeps"')
+    environment["COUNT"] = str(tmp_path / "count")
+    found = judged(of()["units"], environment)
+    assert all(one.ok for one in found.values()), found
+    assert (tmp_path / "count.sleeps").read_text() == "slept 2\nslept 2\n"
+
+    never = text.replace("-gt 2", "-gt 1000")
+    environment |= programs(tmp_path, systemctl=never)
+    found = judged(of()["units"], environment)
+    assert {one.detail for one in found.values()} == {"activating (x), enabled"}
+    assert len((tmp_path / "count.sleeps").read_text().splitlines()) == 2 + 30
+
+
+def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
+    text = "echo 'System has not been booted with systemd'; exit 1"
+    found = judged(of()["units"], programs(tmp_path, systemctl=text))
+    assert len(found) == 5
+    assert {one.detail for one in found.values()} == {"System has not been booted with systemd"}
+    assert not any(one.ok for one in found.values())
+
+
+def test_the_model_store_belongs_to_one_group(tmp_path: Path):
+    """Whatever is made in it does too: the folder is setgid."""
+    probe = of(made_up(painter=PAINTER))["the model store is there, for one group"]
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras/a.safetensors").touch()
+    group = grp.getgrgid(os.getegid()).gr_name
+    for mode, ok in ((0o2775, True), (0o755, False), (0o2770, False)):
+        tmp_path.chmod(mode)
+        done = run(probe, {}, str(tmp_path), group)
+        assert (done.returncode == 0) is ok
+        assert done.stdout.startswith(f"1 files, mode and group {mode:o} {group}\n")
+    tmp_path.chmod(0o2775)
+    assert run(probe, {}, str(tmp_path), "other").returncode == 1
+    done = run(probe, {}, f"{tmp_path}/none", group)
+    assert done.returncode == 1
+    assert "No such file" in done.stdout
+
+
+FINDMNT = """
+case "$*" in
+  *SOURCE*) echo //other/share; echo "$MOUNTED" ;;
+  *OPTIONS*) echo rw,vers=3.1.1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("mounted", "ok", "detail"),
+    [
+        ("//nas/ki_Daten", True, "//nas/ki_Daten"),
+        ("//old/ki_Daten", False, "//old/ki_Daten"),
+        ("", False, "nothing is mounted on /mnt/ki"),
+    ],
+)
+def test_the_uppermost_mount_is_the_share(tmp_path: Path, mounted: str, ok: bool, detail: str):
+    environment = {**programs(tmp_path, findmnt=FINDMNT), "MOUNTED": mounted}
+    probe = of(made_up(painter=PAINTER))["the share is mounted"]
+    finding = judged(probe, environment)["the share is mounted"]
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert "vers=3.1.1" in finding.evidence
+
+
+DF = """
+echo 'df: /var/lib/docker: No such file or directory' >&2
+cat <<'end'
+Filesystem     1024-blocks      Used Available Capacity Mounted on
+/dev/nvme0n1p2   976762584 412345678 514733850      45% /
+//nas/My Share    97676258  95345678   1500000      99% /mnt/ki
+/dev/nvme1n1p1    97676258  85345678  12330580      87% /vol/big disk
+end
+echo "df $*" >&2
+"""
+
+
+def test_little_space_is_a_note_and_none_a_failure(tmp_path: Path):
+    """In GB of every disk, however it is called."""
+    environment = programs(tmp_path, df=DF, docker="echo /data/docker")
+    found = judged(of()["free space"], environment)
+    assert {name: (one.ok, one.note, one.detail) for name, one in found.items()} == {
+        "free space on /": (True, False, "527 of 1000 GB are free"),
+        "free space on /mnt/ki": (False, False, "1.5 of 100 GB are free"),
+        "free space on /vol/big disk": (False, True, "13 of 100 GB are free"),
+    }
+    told = found["free space on /"].evidence
+    assert "df -Pk -- / /var/lib/docker /vol/models" in told
+    assert "/data/docker" in told
+
+
+def test_a_share_that_cannot_be_asked_for_its_space_fails_alone(tmp_path: Path):
+    probe = of(made_up(painter=PAINTER))["free space on the share"]
+    environment = programs(tmp_path, df='echo "df: $3: Host is down"; exit 1')
+    finding = judged(probe, environment)["free space on the share"]
+    assert (finding.ok, finding.detail) == (False, "df: /mnt/ki: Host is down")
+    (late,) = probe.findings(Answer(False, "(no answer in time)", 124))
+    assert late.detail == "(no answer in time)"
+
+
+CURL = """
+for address; do :; done
+case $address in http://$OPEN:*) exit ${CODE:-0} ;; *) exit 7 ;; esac
+"""
+SS = 'echo "LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:*"; echo "asked for $2"'
+
+
+@pytest.mark.parametrize(
+    ("answering", "code", "ok", "detail"),
+    [
+        (
+            "nothing",
+            "0",
+            True,
+            "port 11434 does not answer on 192.168.0.20 [2001:db8::20]",
+        ),
+        ("192.168.0.20", "0", False, "port 11434 answers on 192.168.0.20"),
+        ("192.168.0.20", "52", False, "port 11434 answers on 192.168.0.20"),
+        ("172.17.0.1", "0", True, "port 11434 does not answer on 192.168.0.20 [2001:db8::20]"),
+    ],
+)
+def test_ollama_is_asked_on_every_address_of_the_lan(
+    tmp_path: Path, answering: str, code: str, ok: bool, detail: str
+):
+    """Docker's bridges are not the LAN; an answer that is not HTTP is one too; sockets prove it."""
+    environment = {**programs(tmp_path, ip=IP_GLOBAL, curl=CURL, ss=SS), "OPEN": answering}
+    name = "Ollama does not answer on the LAN"
+    finding = judged(of()[name], {**environment, "CODE": code})[name]
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert "LISTEN 0 4096 127.0.0.1:11434" in finding.evidence
+    assert "asked for sport = :11434" in finding.evidence
+
+
+IP_GLOBAL = IP.replace(IP.splitlines()[2] + "\n", "")
+
+
+def test_without_a_network_nothing_answers(tmp_path: Path):
+    environment = programs(tmp_path, ip="exit 0", curl="exit 0", ss="exit 0")
+    name = "Ollama does not answer on the LAN"
+    finding = judged(of()[name], environment)[name]
+    assert (finding.ok, finding.detail) == (
+        True,
+        "port 11434 does not answer on any address, for there is none",
+    )
+    silent = programs(tmp_path, ip="echo 'ip: not permitted'; exit 1", curl="exit 7")
+    assert not judged(of()[name], silent)[name].ok
+
+
+NFT = """
+echo 'table inet ai_workstation {
+  chain input {
+    type filter hook input priority raw + 290; policy accept;
+    tcp dport 11434 iifname != "lo" iifname != "docker0" iifname != "br-*" drop
+  }
+}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("nft", "ok"),
+    [
+        (NFT, True),
+        (NFT.replace("11434", "11500"), False),
+        ("echo 'table inet ai_workstation {'; echo '}'", False),
+        ("echo 'Error: No such file or directory' >&2; exit 1", False),
+    ],
+)
+def test_the_guards_rule_is_looked_for_where_it_works(tmp_path: Path, nft: str, ok: bool):
+    """Its unit stays active when somebody flushes the tables."""
+    name = "Ollama's socket for containers is closed to neighbours"
+    assert judged(of()[name], programs(tmp_path, nft=nft))[name].ok is ok
+
+
+# Names
+
+
+GETENT = """
+[ "$1" = hosts ] || exit 9
+case $2 in
+  a.example) echo "192.168.0.20 a.example" ;;
+  b.example) echo "192.168.0.7 b.example"; echo "192.168.0.8 b.example" ;;
+  c.example) echo "127.0.1.1 c.example" ;;
+  e.example) echo "2001:db8::20 e.example" ;;
+  f.example) echo "172.17.0.1 f.example" ;;
+esac
+"""
+
+
+def routed(*names: str) -> Stack:
+    return made_up(
+        **{
+            name.partition(".")[0]: {
+                "image": "a:1",
+                "labels": {**LABELS, "traefik.http.routers.p.rule": f"Host(`{name}`)"},
+            }
+            for name in names
+        }
+    )
+
+
+def test_each_name_is_a_finding_and_none_of_them_stops_anything(tmp_path: Path):
+    """The host's own name server is perhaps not the LAN's."""
+    stack = routed(*(f"{name}.example" for name in "abcdef"), "g.localhost")
+    probe = name_probe([stack])
+    assert probe is not None
+    assert "g.localhost" not in probe.arguments
+    found = judged(probe, programs(tmp_path, ip=IP_GLOBAL, getent=GETENT))
+    assert {name: (one.ok, one.detail) for name, one in found.items()} == {
+        "s/a's name resolves": (True, "a.example: 192.168.0.20"),
+        "s/b's name resolves": (
+            False,
+            "b.example: 192.168.0.7, 192.168.0.8, not this machine's 192.168.0.20",
+        ),
+        "s/c's name resolves": (False, "c.example: 127.0.1.1, which says nothing about the LAN"),
+        "s/d's name resolves": (False, "d.example: it has no address"),
+        "s/e's name resolves": (True, "e.example: 2001:db8::20"),
+        "s/f's name resolves": (
+            False,
+            "f.example: 172.17.0.1, not this machine's 192.168.0.20",
+        ),
+        "s/g's name resolves": (True, "g.localhost: every machine takes it for itself"),
+    }
+    assert all(one.note is not one.ok for one in found.values())
+    assert found["s/d's name resolves"].subject == "s/d"
+    assert "`*.example` the address 192.168.0.20" in found["s/d's name resolves"].fix
+    assert "`192.168.0.20 d.example`" in found["s/d's name resolves"].fix
+    assert found["s/a's name resolves"].evidence == "$ getent hosts a.example\n192.168.0.20"
+
+
+def test_where_nothing_is_routed_no_name_is_asked_for():
+    assert name_probe([made_up(a={"image": "a:1"})]) is None
+
+
+def test_a_name_server_that_is_silent_is_a_note():
+    probe = name_probe([routed("a.example")])
+    assert probe is not None
+    (finding,) = probe.findings(Answer(False, "(no answer in time)", 124))
+    assert (finding.ok, finding.note) == (False, True)
+    assert "the machine's address" in finding.fix

@@ -1,0 +1,155 @@
+"""Requests to services, with the real curl and a server that routes by name as a proxy does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.acceptance_stacks import LABELS, made_up, one, probes, run
+from workstation.acceptance import LIMIT, Answer
+from workstation.findings import Finding
+
+
+class Proxy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.headers["Host"].partition(":")[0] != "painter.example":
+            return self.answer(404, b"404 page not found")
+        if self.path == "/ws" and self.headers["Upgrade"] == "websocket":
+            key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accepted = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+            self.send_response(101)
+            for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+                self.send_header(name, value)
+            self.send_header("Sec-WebSocket-Accept", accepted)
+            self.end_headers()
+            self.wfile.write(b"\x81\x05hello")
+            self.close_connection = True
+            return None
+        if self.path == "/moved":
+            return self.answer(302, b"")
+        if self.path == "/broken":
+            return self.answer(502, b"Bad Gateway \x00\xff" + b"x" * 100_000)
+        return self.answer(200, b"well")
+
+    def answer(self, code: int, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def proxy() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+
+
+def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
+    """Ask a service at this port; return its findings by what they claim."""
+    stack = made_up(p={"image": "p:1", "labels": LABELS, "x-workstation": own})
+    found = probes(stack, proxy_http_port=port)
+    result = {}
+    for name, probe in found.items():
+        done = run(probe, tmp_path, *probe.arguments)
+        assert done.stderr == ""
+        answer = Answer(done.returncode == 0, done.stdout, done.returncode)
+        result[name.removeprefix("s/p ")] = one(probe.findings(answer))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("path", "ok", "detail", "told"),
+    [
+        ("/", True, "HTTP 200", "well"),
+        ("/moved", True, "HTTP 302", "302 Found"),
+        ("/broken", False, "HTTP 502", "Bad Gateway"),
+    ],
+)
+def test_a_route_is_asked_by_its_host_header(
+    tmp_path: Path, proxy: int, path: str, ok: bool, detail: str, told: str
+):
+    """What came back is the evidence, as far as it can be shown."""
+    finding = request(tmp_path, proxy, probe=path)["answers on painter.example"]
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert told in finding.evidence
+    assert len(finding.evidence) < LIMIT
+    assert f"http://127.0.0.1:{proxy}{path}" in finding.evidence
+
+
+def test_a_name_that_the_proxy_does_not_know_is_a_failure(tmp_path: Path, proxy: int):
+    labels = {**LABELS, "traefik.http.routers.p.rule": "Host(`unknown.example`)"}
+    found = probes(made_up(p={"image": "p:1", "labels": labels}), proxy_http_port=proxy)
+    (probe,) = found.values()
+    done = run(probe, tmp_path, *probe.arguments)
+    assert done.returncode == 1
+    assert done.stdout.startswith("HTTP 404\n")
+    assert "404 page not found" in done.stdout
+
+
+def test_nobody_listening_is_told_in_curls_words(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        finding = request(tmp_path, free.getsockname()[1])["answers on painter.example"]
+    assert not finding.ok
+    assert finding.detail.startswith("curl: (7) Failed to connect to 127.0.0.1")
+
+
+def test_an_upgrade_to_a_websocket_is_seen(tmp_path: Path, proxy: int):
+    finding = request(tmp_path, proxy, websocket="/ws")["takes websockets"]
+    assert (finding.ok, finding.detail) == (True, "HTTP 101")
+    assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in finding.evidence
+    assert "timed out" not in finding.evidence
+
+
+def test_an_answer_without_an_upgrade_is_none(tmp_path: Path, proxy: int):
+    """A proxy that buffers answers 200."""
+    finding = request(tmp_path, proxy, websocket="/other")["takes websockets"]
+    assert (finding.ok, finding.detail) == (False, "HTTP 200")
+
+
+def test_a_proxy_with_certificates_is_asked_for_the_name(tmp_path: Path):
+    """By SNI and in the request, whatever the certificate's validity."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=other.example", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    names: list[str | None] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.sni_callback = lambda _, name, __: names.append(name)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    found = probes(
+        made_up(p={"image": "p:1", "labels": LABELS}),
+        proxy_certresolver="le",
+        proxy_http_port=port,
+    )
+    (probe,) = found.values()
+    done = run(probe, tmp_path, *probe.arguments)
+    server.shutdown()
+    assert done.stdout.startswith("HTTP 200\n")
+    assert names == ["painter.example"]

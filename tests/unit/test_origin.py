@@ -1,0 +1,31 @@
+"""Who ran what, as reports tell it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from workstation import origin
+
+
+def test_the_origin_is_the_commit_of_this_repository(tmp_path: Path):
+    """One around it, or none, is no commit of ours."""
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(
+            ["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True
+        )
+
+    git("init", "-q")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/file").write_text("a")
+    assert origin.origin(tmp_path).commit == ""
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    clean = origin.origin(tmp_path)
+    assert len(clean.commit) >= 7
+    assert not clean.changed
+    assert origin.origin(tmp_path / "inner").commit == ""
+    (tmp_path / "new").touch()
+    assert origin.origin(tmp_path).changed

@@ -1,0 +1,77 @@
+"""What proves that a machine keeps its promises: probes, and how their answers are judged.
+
+A probe is a small shell script that runs on the host. What a stack promises is read from its
+Compose file and nothing in here names a service, so a new one is checked without new code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from workstation.findings import HOST, Finding
+
+LIMIT = 4096
+"""Characters that a finding's evidence has at most, about."""
+
+_LONGEST_DETAIL = 160
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a probe printed, and whether it succeeded. ``status`` is its exit status, None if it has
+    none; it says no more than ``ok`` to whoever compares."""
+
+    ok: bool
+    output: str
+    status: int | None = field(default=None, compare=False)
+
+    @property
+    def detail(self) -> str:
+        """The first line that it printed, in short."""
+        first = self.output.strip().partition("\n")[0].strip()
+        if not first:
+            return "no output" if self.ok or self.status is None else f"exit status {self.status}"
+        return first if len(first) <= _LONGEST_DETAIL else f"{first[:_LONGEST_DETAIL]}…"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A script with its arguments. Its exit status decides, the first line of its output says what
+    was seen, and all of it is the evidence.
+
+    + asked: the command as a person could run it
+    + read: makes findings of the answer, where more than the exit status decides
+    """
+
+    name: str
+    script: str
+    arguments: tuple[str, ...]
+    fix: str
+    asked: str = ""
+    subject: str = HOST
+    read: Callable[[Probe, Answer], Iterable[Finding]] | None = None
+
+    def findings(self, answer: Answer) -> list[Finding]:
+        """Return what the answer says. One that cannot be read fails the probe, not the run."""
+        if self.read is None:
+            return [self.finding(answer.ok, answer.detail, answer)]
+        try:
+            return list(self.read(self, answer))
+        except (LookupError, ValueError):
+            return [self.finding(False, f"the answer cannot be read: {answer.detail}", answer)]
+
+    def finding(self, ok: bool, detail: str, answer: Answer) -> Finding:
+        """Return a finding with the whole answer as its evidence."""
+        told = evidence(self.asked, answer.output, answer.status)
+        return Finding(self.name, ok, detail, self.fix, told, self.subject)
+
+
+def evidence(asked: str, said: str, status: int | None = None) -> str:
+    """Return what was asked and what came back, as a terminal would show it, within LIMIT."""
+    said = said.strip("\n")
+    if len(said) > LIMIT:
+        left_out = f"\n… {len(said) - LIMIT} characters are left out …\n"
+        said = said[: LIMIT * 3 // 4] + left_out + said[-LIMIT // 4 :]
+    lines = [f"$ {asked}", said, "" if status is None else f"exit status {status}"]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,152 @@
+"""What holds of every container: it is healthy, stays up, and was made from the pinned image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from workstation.acceptance import Answer, Probe, evidence
+from workstation.findings import Finding
+from workstation.project import Container, ProjectState, familiar
+from workstation.stack import Service, Stack
+
+Projects = Sequence[tuple[Stack, ProjectState]]
+"""Stacks, each with its project on the host."""
+
+# Of one that is not well also the last words, its own and those of its health check.
+_STATES = r"""
+format=$1; shift
+[ $# != 0 ] || exit 0
+seen=$(docker inspect -f "$format" "$@" 2>&1)
+printf '%s\n' "$seen"
+printf '%s\n' "$seen" | while read -r word id status health _; do
+  [ "$word" = state ] || continue
+  case $status/$health in running/healthy|running/none) continue ;; esac
+  docker logs --tail 15 "$id" 2>&1 | cut -c 1-200 | sed "s/^/log $id /"
+  docker inspect -f '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$id" \
+    | grep . | tail -n 3 | cut -c 1-200 | sed "s/^/check $id /"
+done
+"""
+_FORMAT = (
+    "{{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}none{{end}} "
+    "{{.State.StartedAt}} {{.RestartCount}}"
+)
+
+
+def container_probe(projects: Projects) -> Probe:
+    """Return the probe of all containers' states. It must be asked last: a container that started
+    anew since ``projects`` were read does not stay up."""
+    ids = [container.id for _, _, container in _containers(projects) if container]
+    return Probe(
+        "containers run",
+        _STATES,
+        ("state {{.Id}} " + _FORMAT, *ids),
+        "see `systemctl status docker`",
+        "docker ps -a",
+        read=lambda probe, answer: _state_findings(projects, answer),
+    )
+
+
+def _containers(projects: Projects) -> Iterator[tuple[Stack, Service, Container | None]]:
+    for stack, state in projects:
+        containers = state.by_service()
+        for service in stack.running:
+            yield stack, service, containers.get(service.name)
+
+
+def _state_findings(projects: Projects, answer: Answer) -> Iterator[Finding]:
+    told: dict[tuple[str, str], list[str]] = {}
+    for line in answer.output.splitlines():
+        word, _, rest = line.partition(" ")
+        identity, _, text = rest.partition(" ")
+        told.setdefault((word, identity), []).append(text)
+    unreachable = {stack.name for stack, state in projects if not state.docker}
+    for stack, service, container in _containers(projects):
+        if container is None:
+            seen = "Docker does not answer" if stack.name in unreachable else "no container"
+            asked = f"docker compose -p {stack.name} ps -a {service.name}"
+            yield _healthy(stack, service, False, seen, evidence(asked, seen))
+            continue
+        asked = f"docker inspect -f '{_FORMAT}' {container.id[:12]}"
+        (seen, *_) = told.get(("state", container.id), [""])
+        if not seen:
+            lines = answer.output.splitlines()
+            gone = next((line for line in lines if container.id in line), answer.detail)
+            yield _healthy(stack, service, False, gone, evidence(asked, gone))
+            continue
+        shown = [evidence(asked, seen)]
+        for word, command in (("log", "docker logs --tail 15"), ("check", "docker inspect")):
+            if words := told.get((word, container.id)):
+                shown.append(evidence(f"{command} {container.id[:12]}", "\n".join(words)))
+        yield from _of_state(stack, service, container, seen, "\n".join(shown))
+
+
+def _of_state(
+    stack: Stack, service: Service, container: Container, seen: str, shown: str
+) -> Iterator[Finding]:
+    status, health, started, restarts = seen.split()
+    well = status == "running" and health in ("healthy", "none")
+    yield _healthy(
+        stack, service, well, status if health == "none" else f"{status}, {health}", shown
+    )
+    if status in ("running", "restarting"):
+        stays = status == "running" and started == (container.started or started)
+        since = started[:19].replace("T", " ")
+        yield Finding(
+            f"{stack.name}/{service.name} does not restart",
+            stays,
+            f"up since {since} UTC" if stays else f"started anew at {since} UTC",
+            _fix(stack, service),
+            f"{shown}\na moment before: started {container.started}, restarts now: {restarts}",
+            f"{stack.name}/{service.name}",
+        )
+
+
+def _healthy(stack: Stack, service: Service, ok: bool, seen: str, shown: str) -> Finding:
+    name = f"{stack.name}/{service.name}"
+    return Finding(f"{name} is healthy", ok, seen, _fix(stack, service), shown, name)
+
+
+def _fix(stack: Stack, service: Service) -> str:
+    logs = f"docker compose -p {stack.name} logs {service.name}"
+    return f"read `{logs}`, then run tasks/stacks.py"
+
+
+def image_findings(projects: Projects) -> Iterator[Finding]:
+    """Yield whether each container was made from the very image that its Compose file names."""
+    states = {stack.name: state for stack, state in projects}
+    for stack, service, container in _containers(projects):
+        if container is None:
+            continue
+        state, name = states[stack.name], f"{stack.name}/{service.name}"
+        wanted = state.image_id(service.image)
+        if not wanted:
+            seen = f"{familiar(service.image)} is not on the machine"
+        elif container.image != wanted:
+            seen = f"another image than {familiar(service.image)}"
+        else:
+            seen = _version(service)
+        digests = [
+            reference
+            for reference, image in sorted(state.images.items())
+            if image == container.image and "@sha256:" in reference
+        ]
+        shown = [
+            evidence(f"docker inspect -f '{{{{.Image}}}}' {container.id[:12]}", container.image),
+            evidence(f"docker image inspect -f '{{{{.Id}}}}' {service.image}", wanted or "none"),
+            *digests,
+        ]
+        yield Finding(
+            f"{name} runs the pinned image",
+            bool(wanted) and container.image == wanted,
+            seen,
+            "run tasks/stacks.py",
+            "\n".join(shown),
+            name,
+        )
+
+
+def _version(service: Service) -> str:
+    """Return tag and digest of a service's image, or why it has no digest."""
+    reference, _, digest = service.image.partition("@")
+    tag = reference.rpartition("/")[2].partition(":")[2] or "latest"
+    return f"{tag}, {digest[:19] or ('built here' if service.build else 'no digest is pinned')}"

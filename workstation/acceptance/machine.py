@@ -1,0 +1,285 @@
+"""What must hold on the host itself: units, the model store, the share, disks, Ollama, names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from workstation.acceptance import Answer, Probe, evidence
+from workstation.acceptance.ports import is_bridge
+from workstation.findings import HOST, Finding
+from workstation.settings import Settings
+from workstation.stack import Stack, is_below
+
+_GB = 10**9
+_FULL = 2 * _GB
+"""Bytes below which services fail: logs, temporary files and databases find no room."""
+_COMFORTABLE = 20 * _GB
+"""Bytes that builds and models soon take."""
+
+_UNITS = {
+    "docker.service": "docker",
+    "ai-workstation-containers.service": "docker",
+    "ollama.service": "ollama",
+    "ollama-docker.socket": "ollama",
+    "ollama-docker-guard.service": "ollama",
+}
+"""Units that must run -> the task that makes them."""
+
+_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
+
+# A path stands for the unit that mounts it. One that is just being started, or waits to be tried
+# again, is not yet a broken promise.
+_SHOW_UNITS = r"""
+properties=$1 units= tries=30; shift
+for unit; do
+  case $unit in /*) unit=$(systemd-escape -p --suffix=mount "$unit") ;; esac
+  units="$units $unit"
+done
+while seen=$(systemctl show -p "$properties" -- $units 2>&1); status=$?
+  printf '%s\n' "$seen" | grep -q '^ActiveState=activating' && [ "$tries" -gt 0 ]
+do
+  sleep 2; tries=$((tries - 1))
+done
+printf '%s\n' "$seen"
+exit $status
+"""
+
+_STORE = """
+seen=$(stat -L -c '%a %G' -- "$1") || exit 1
+echo "$(find "$1" -type f | wc -l) files, mode and group $seen"
+ls -l -- "$1"
+[ "$seen" = "2775 $2" ]
+"""
+
+_SHARE = """
+seen=$(findmnt -n -t cifs,smb3 -o SOURCE -M "$1" | tail -n 1)
+echo "${seen:-nothing is mounted on $1}"
+findmnt -n -o OPTIONS -M "$1" | tail -n 1
+[ "$seen" = "$2" ]
+"""
+
+# The Engine's own folder may have been moved (data-root); one that is not there has no disk.
+_DISKS = """
+df -Pk -- "$@" $(timeout 20 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
+true
+"""
+
+# A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
+_NOT_ON_LAN = r"""
+open= closed=
+addresses=$(ip -o addr show scope global) || exit 1
+for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|br-|veth)/ {
+    split($4, part, "/"); print part[1]}'); do
+  case $address in *:*) address="[$address]" ;; esac
+  curl -s --noproxy '*' -o /dev/null --max-time 3 "http://$address:$1/"
+  case $? in
+    7|28) closed="$closed $address" ;;
+    *) open="$open $address" ;;
+  esac
+done
+if [ -n "$open" ]; then
+  echo "port $1 answers on$open"
+else
+  echo "port $1 does not answer on${closed:- any address, for there is none}"
+fi
+ss -Hltnp "sport = :$1"
+[ -z "$open" ]
+"""
+
+# Other programs flush all tables when they start (nftables.service does), the unit stays active.
+_GUARD = r"""
+rules=$(nft list table inet ai_workstation 2>&1)
+if printf '%s\n' "$rules" | grep -q "dport $1 .*drop"; then
+  echo "what comes from neither Docker's bridges nor this machine is dropped"
+else
+  echo "no rule drops what comes from neighbours"; guarded=false
+fi
+printf '%s\n' "$rules"
+${guarded:-true}
+"""
+
+_NAMES = """
+ip -o addr show scope global | awk '{split($4, part, "/"); print "own", part[1], $2}'
+for name; do
+  ( echo "name $name" $(timeout 10 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
+done
+wait
+"""
+
+
+def host_probes(settings: Settings, stacks: Sequence[Stack]) -> Iterator[Probe]:
+    """Yield the probes of the host; of the model store and the share if a stack uses them."""
+    binds = [mount for stack in stacks for mount in stack.binds()]
+    share = any(is_below(mount.source, settings.smb_mount) for mount in binds)
+    units = {**_UNITS, **({settings.smb_mount: "smb"} if share else {})}
+    yield Probe(
+        "units",
+        _SHOW_UNITS,
+        (_PROPERTIES, *units),
+        "see `systemctl --failed`",
+        shlex.join(["systemctl", "show", "-p", _PROPERTIES, *units]),
+        read=lambda probe, answer: _unit_findings(units, answer),
+    )
+    if any(is_below(mount.source, settings.models_path) for mount in binds):
+        yield Probe(
+            "the model store is there, for one group",
+            _STORE,
+            (settings.models_path, settings.service_group),
+            "run tasks/storage.py",
+            shlex.join(["ls", "-ld", settings.models_path]),
+        )
+    if share:
+        yield Probe(
+            "the share is mounted",
+            _SHARE,
+            (settings.smb_mount, settings.smb_unc),
+            f"run tasks/smb.py; see `journalctl -k --grep CIFS` and `findmnt {settings.smb_mount}`",
+            shlex.join(["findmnt", settings.smb_mount]),
+        )
+        # Apart from the other disks: a file server that is gone keeps whoever asks.
+        yield _disk_probe("free space on the share", 'df -Pk -- "$@" 2>&1', settings.smb_mount)
+    folders = ("/", "/var/lib/docker", settings.models_path, settings.ollama_models)
+    yield _disk_probe("free space", _DISKS, *folders)
+    yield from _ollama_probes(str(settings.ollama_port))
+
+
+def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
+    """``systemctl show`` prints a block for each unit in the order in which they are named."""
+    blocks = [block.splitlines() for block in answer.output.strip().split("\n\n")]
+    for number, (unit, task) in enumerate(units.items()):
+        lines = blocks[number] if len(blocks) == len(units) else []
+        keys = dict(line.partition("=")[::2] for line in lines)
+        shown = f"the mount of {unit}" if unit.startswith("/") else unit
+        seen = answer.detail
+        if keys.get("LoadState"):
+            state, enabled = keys.get("ActiveState", ""), keys.get("UnitFileState") or "no file"
+            seen = f"{state} ({keys.get('SubState', '')}), {enabled}"
+        if keys.get("LoadState") == "not-found":
+            seen = "there is no such unit"
+        yield Finding(
+            f"{shown} is active and enabled",
+            keys.get("ActiveState") == "active"
+            and keys.get("UnitFileState") in ("enabled", "static", "generated"),
+            seen,
+            f"see `systemctl status {unit}`, then run tasks/{task}.py",
+            evidence(
+                shlex.join(["systemctl", "show", "-p", _PROPERTIES, unit]),
+                "\n".join(lines) or answer.output,
+                answer.status,
+            ),
+            HOST,
+        )
+
+
+def _disk_probe(name: str, script: str, *folders: str) -> Probe:
+    return Probe(
+        name,
+        script,
+        folders,
+        "make room: `docker system df` shows what Docker takes, `du -xh --max-depth=2 / | sort -h` "
+        "the rest",
+        shlex.join(["df", "-Pk", *folders]),
+        read=_disk_findings,
+    )
+
+
+_DF_LINE = re.compile(r"(.*?) +(\d+) +\d+ +(-?\d+) +\S+ +(/.*)")
+"""``df -P``: file system, its size, used, available, capacity, mountpoint (POSIX)."""
+
+
+def _disk_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
+    found = [_DF_LINE.fullmatch(line) for line in answer.output.splitlines()]
+    disks = {line[4]: (int(line[3]) * 1024, int(line[2]) * 1024) for line in found if line}
+    if not disks:
+        yield probe.finding(False, answer.detail, answer)
+    for mountpoint, (free, size) in disks.items():
+        one = replace(probe, name=f"free space on {mountpoint}")
+        seen = f"{free / _GB:.{0 if free >= 10 * _GB else 1}f} of {size / _GB:.0f} GB are free"
+        finding = one.finding(free >= _COMFORTABLE, seen, answer)
+        yield replace(finding, note=_FULL <= free < _COMFORTABLE)
+
+
+def _ollama_probes(port: str) -> Iterator[Probe]:
+    url = f"http://127.0.0.1:{port}/api/version"
+    yield Probe(
+        "Ollama answers on the host",
+        "curl -sSf --noproxy '*' --max-time 10 \"$1\" 2>&1",
+        (url,),
+        "run tasks/ollama.py; see `journalctl -u ollama`",
+        f"curl {url}",
+    )
+    yield Probe(
+        "Ollama does not answer on the LAN",
+        _NOT_ON_LAN,
+        (port,),
+        "run tasks/ollama.py; look for an OLLAMA_HOST in drop-ins of ollama.service",
+        f"curl http://ADDRESS:{port}/; ss -Hltnp 'sport = :{port}'",
+    )
+    yield Probe(
+        "Ollama's socket for containers is closed to neighbours",
+        _GUARD,
+        (port,),
+        "run `systemctl restart ollama-docker-guard.service`; another firewall may have flushed it",
+        "nft list table inet ai_workstation",
+    )
+
+
+def name_probe(stacks: Sequence[Stack]) -> Probe | None:
+    """Return the probe of whether the names of routed services lead to this machine; None if there
+    is no name to ask for."""
+    names = {
+        f"{stack.name}/{service.name}": service.host
+        for stack in stacks
+        for service in stack.running
+        if service.host
+    }
+    if not names:
+        return None
+    asked = sorted({name for name in names.values() if not _is_local(name)})
+    return Probe(
+        "names resolve",
+        _NAMES,
+        tuple(asked),
+        "see `resolvectl status`",
+        "getent hosts",
+        read=lambda probe, answer: _name_findings(names, answer),
+    )
+
+
+def _is_local(name: str) -> bool:
+    """Whether every machine takes a name for itself (RFC 6761, 6.3)."""
+    return name.endswith(".localhost")
+
+
+def _name_findings(names: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
+    """Names that the host itself does not resolve are notes: the LAN's name server may know."""
+    lines = [line.split() for line in answer.output.splitlines()]
+    own = [words[1] for words in lines if words[:1] == ["own"] and not is_bridge(words[2])]
+    found = {words[1]: words[2:] for words in lines if words[:1] == ["name"]}
+    here = own[0] if own else "the machine's address"
+    for subject, name in names.items():
+        addresses = found.get(name, [])
+        if _is_local(name):
+            seen, good = "every machine takes it for itself", True
+        elif not addresses:
+            seen, good = "it has no address", False
+        else:
+            good = not set(addresses).isdisjoint(own)
+            seen = ", ".join(addresses) + ("" if good else f", not this machine's {here}")
+            if not good and all(ipaddress.ip_address(one).is_loopback for one in addresses):
+                seen = f"{', '.join(addresses)}, which says nothing about the LAN"
+        zone = name.partition(".")[2]
+        yield Finding(
+            f"{subject}'s name resolves",
+            good,
+            f"{name}: {seen}",
+            f"give `*.{zone}` the address {here} in the DNS server of the LAN, or add the line "
+            f"`{here} {name}` to the hosts file of each machine that opens it",
+            evidence(f"getent hosts {name}", " ".join(addresses) or "nothing"),
+            subject,
+            note=not good,
+        )

@@ -1,0 +1,314 @@
+"""What the host offers to the LAN, compared with what is allowed: SSH, the proxy, and what stacks
+publish there on purpose."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from workstation.acceptance import Answer, Probe, evidence
+from workstation.findings import HOST, Finding
+from workstation.preflight.ports import published
+from workstation.settings import Settings
+from workstation.stack import Service, Stack
+
+# Docker's own list is asked too: without its helper programs ("userland-proxy": false) nobody
+# listens on a published port, and the kernel passes connections on. What systemd holds until it is
+# used is listed by the units that it belongs to.
+_LISTENERS = r"""
+ip -o addr show | awk '{split($4, part, "/"); print "address", part[1], $2}'
+timeout 20 docker ps --no-trunc --format "$1" 2>/dev/null
+timeout 20 systemctl list-sockets --no-legend --no-pager --full 2>/dev/null | sed 's/^ */socket /'
+sockets=$(ss -Hltnup 2>&1) || { echo "$sockets"; exit 1; }
+printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
+for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
+  group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
+  echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
+done
+"""
+_FORMAT = (
+    "container [{{json .ID}},{{json .Names}},{{json .Image}},{{json .Ports}},"
+    '{{json (.Label "com.docker.compose.project")}},{{json (.Label "com.docker.compose.service")}}]'
+)
+
+_UNIT = re.compile(r"[^/]+\.(?:service|scope)")
+_PROCESS = re.compile(r'"([^"]*)",pid=(\d+)')
+_PUBLISHED = re.compile(r"(\S+):(\d+)(?:-(\d+))?->\S+/(tcp|udp)")
+"""How ``docker ps`` shows a published port: ``0.0.0.0:8000-8001->80-81/tcp``."""
+
+_SSH = {"sshd", "ssh.service", "ssh.socket", "sshd.service", "sshd.socket"}
+_OLLAMA = {"ollama", "ollama.service", "ollama-docker.service", "ollama-docker.socket"}
+
+Judgement = Literal["allowed", "ours", "other"]
+"""``ours``: of this project, and not meant for the LAN. ``other``: not this project's business."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A port that the LAN may reach: who holds it, what is thought of it, and how it was seen."""
+
+    protocol: str
+    port: int
+    holder: str
+    judgement: Judgement
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{self.port}{'/udp' if self.protocol == 'udp' else ''} {self.holder}"
+
+
+def port_probe(settings: Settings, stacks: Sequence[Stack], entered: int) -> Probe:
+    """Return the probe of what the host offers to the LAN.
+
+    + stacks: of this host, with the proxy's if it is our own
+    + entered: the port of SSH through which this run came in, 0 for none
+    """
+    return Probe(
+        "ports open to the LAN",
+        _LISTENERS,
+        (_FORMAT,),
+        "run tasks/stacks.py and tasks/ollama.py; what the LAN is to reach must be published in "
+        "its stack's Compose file",
+        "ss -Hltnup; docker ps --format '{{.Names}} {{.Ports}}'",
+        read=lambda probe, answer: _findings(
+            probe, answer, offers(answer.output, settings, stacks, entered)
+        ),
+    )
+
+
+def _findings(probe: Probe, answer: Answer, found: Sequence[Offer]) -> Iterator[Finding]:
+    if not answer.ok:
+        yield probe.finding(False, answer.output.strip().rpartition("\n")[2], answer)
+        return
+    allowed, ours, others = (
+        [offer for offer in found if offer.judgement == judgement]
+        for judgement in ("allowed", "ours", "other")
+    )
+    yield Finding(
+        probe.name,
+        not ours,
+        f"not allowed: {_listed(ours)}" if ours else f"as allowed: {_listed(allowed)}",
+        probe.fix,
+        _shown(probe, [*ours, *allowed]),
+        HOST,
+    )
+    yield Finding(
+        "ports of other programs open to the LAN",
+        not others,
+        _listed(others),
+        "stop the programs that nobody needs, or let a firewall keep the LAN away from them",
+        _shown(probe, others),
+        HOST,
+        note=bool(others),
+    )
+
+
+def _listed(found: Iterable[Offer]) -> str:
+    return ", ".join(dict.fromkeys(str(offer) for offer in found)) or "none"
+
+
+def _shown(probe: Probe, found: Iterable[Offer]) -> str:
+    lines = dict.fromkeys(offer.seen for offer in found)
+    return evidence(probe.asked, "\n".join(lines) or "nothing of that kind")
+
+
+@dataclass(frozen=True)
+class _Container:
+    """A container that runs; ``ports``: protocol, address and port of what it publishes."""
+
+    id: str
+    image: str
+    project: str
+    service: str
+    name: str
+    ports: tuple[tuple[str, str, int], ...]
+    shown: str
+
+    @property
+    def is_traefik(self) -> bool:
+        return "traefik" in self.image.partition("@")[0].rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.service}" if self.project else self.name
+
+
+@dataclass(frozen=True)
+class _Socket:
+    """One that waits for connections or packets; ``pid`` is empty where the kernel holds it."""
+
+    protocol: str
+    address: str
+    port: int
+    program: str
+    pid: str
+    line: str
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The probe's output. ``bridges``: addresses of Docker's bridges; ``units``: port -> unit whose
+    socket systemd holds; ``groups``: process id -> control group."""
+
+    bridges: frozenset[str]
+    containers: tuple[_Container, ...]
+    units: dict[int, str]
+    groups: dict[str, str]
+    sockets: tuple[_Socket, ...]
+
+
+def offers(
+    output: str, settings: Settings, stacks: Sequence[Stack], entered: int = 0
+) -> list[Offer]:
+    """Return what the LAN may reach, by port.
+
+    + output: of the probe
+    + stacks, entered: see :func:`port_probe`
+    """
+    told = _told(output)
+    projects = {stack.name: stack for stack in stacks}
+    found = [
+        Offer(
+            protocol,
+            port,
+            str(container),
+            _of_container(container, protocol, port, settings, projects),
+            container.shown,
+        )
+        for container in told.containers
+        for protocol, address, port in container.ports
+        if _on_lan(address, told.bridges)
+    ]
+    published_here = {(kind, port) for one in told.containers for kind, _, port in one.ports}
+    for socket in told.sockets:
+        helper = socket.program == "docker-proxy"
+        if helper and (socket.protocol, socket.port) in published_here:
+            continue
+        if _on_lan(socket.address, told.bridges):
+            holder, judgement = _of_socket(socket, told, settings, projects)
+            if (socket.protocol, socket.port) == ("tcp", entered):
+                judgement = "allowed"
+            found.append(Offer(socket.protocol, socket.port, holder, judgement, socket.line))
+    return sorted(found, key=lambda offer: (offer.port, offer.protocol))
+
+
+def _of_socket(
+    socket: _Socket, told: _Told, settings: Settings, projects: Mapping[str, Stack]
+) -> tuple[str, Judgement]:
+    """Return who holds a socket, and what is thought of it."""
+    group = told.groups.get(socket.pid, "")
+    inside = next((one for one in told.containers if one.id in group), None)
+    if inside:
+        return f"{socket.program} in {inside}", "ours" if inside.project in projects else "other"
+    if socket.pid == "1" and socket.port in told.units:
+        unit = told.units[socket.port]
+        return unit, _of_program({unit}, settings)
+    found = _UNIT.search(group)
+    return socket.program, _of_program({socket.program, found[0] if found else ""}, settings)
+
+
+def _of_container(
+    container: _Container,
+    protocol: str,
+    port: int,
+    settings: Settings,
+    projects: Mapping[str, Stack],
+) -> Judgement:
+    if container.project in projects:
+        promised = {
+            pair for service in projects[container.project].running for pair in _promised(service)
+        }
+        return "allowed" if (protocol, port) in promised else "ours"
+    return "allowed" if settings.proxy == "existing" and container.is_traefik else "other"
+
+
+def _of_program(names: set[str], settings: Settings) -> Judgement:
+    """+ names: of the program and its unit"""
+    if names & _SSH or (settings.proxy == "existing" and "traefik" in names):
+        return "allowed"
+    return "ours" if names & _OLLAMA else "other"
+
+
+def _promised(service: Service) -> Iterator[tuple[str, int]]:
+    """Yield protocol and port of what a service publishes on purpose beyond loopback."""
+    for entry in service.keys.get("ports") or ():
+        long = isinstance(entry, dict)
+        protocol = str(entry.get("protocol") or "" if long else str(entry).partition("/")[2])
+        # It knows TCP alone.
+        bare = {**entry, "protocol": "tcp"} if long else str(entry).partition("/")[0]
+        for port in published(replace(service, keys={"ports": [bare]})):
+            if _on_lan(port.address):
+                yield protocol or "tcp", port.number
+
+
+def is_bridge(interface: str) -> bool:
+    """Whether an interface is one of Docker's, behind which there are but containers."""
+    return interface.startswith(("docker", "br-", "veth"))
+
+
+def _on_lan(address: str, bridges: Collection[str] = ()) -> bool:
+    """Whether a socket on this address (``*`` for all) waits for others than this machine and its
+    containers."""
+    address, _, interface = address.partition("%")
+    if is_bridge(interface) or interface == "lo" or address in bridges:
+        return False
+    return not (address.startswith("127.") or address == "::1")
+
+
+def _told(output: str) -> _Told:
+    told: dict[str, list[str]] = {}
+    for line in output.splitlines():
+        word, _, rest = line.partition(" ")
+        told.setdefault(word, []).append(rest)
+    pairs = [line.partition(" ")[::2] for line in told.get("address", [])]
+    return _Told(
+        bridges=frozenset(address for address, interface in pairs if is_bridge(interface)),
+        containers=tuple(map(_container, told.get("container", []))),
+        units=_units(told.get("socket", [])),
+        groups=dict(line.partition(" ")[::2] for line in told.get("group", [])),
+        sockets=tuple(map(_socket, told.get("listen", []))),
+    )
+
+
+def _container(line: str) -> _Container:
+    identity, name, image, ports, project, service = json.loads(line)
+    found = [
+        (protocol, _address(address), port)
+        for address, first, last, protocol in _PUBLISHED.findall(ports)
+        for port in range(int(first), int(last or first) + 1)
+    ]
+    return _Container(identity, image, project, service, name, tuple(found), f"{name} {ports}")
+
+
+def _socket(line: str) -> _Socket:
+    """Read one line of ``ss -Hltnup``: protocol, state, queues, address, peer, process."""
+    columns = line.split(None, 6)
+    address, _, port = columns[4].rpartition(":")
+    process = _PROCESS.search(columns[6]) if len(columns) > 6 else None
+    return _Socket(
+        columns[0],
+        _address(address),
+        int(port),
+        process[1] if process else "?",
+        process[2] if process else "",
+        line,
+    )
+
+
+def _address(text: str) -> str:
+    """Return an address as it is compared: ``*`` for all, no brackets, IPv4 as IPv4."""
+    text = text.replace("[", "").replace("]", "").removeprefix("::ffff:")
+    address, sign, interface = text.partition("%")
+    return ("*" if address in ("0.0.0.0", "::", "*") else address) + sign + interface
+
+
+def _units(lines: Iterable[str]) -> dict[int, str]:
+    """Return port -> unit of what systemd holds; ``0.0.0.0:22 ssh.socket ssh.service``."""
+    found = {}
+    for columns in map(str.split, lines):
+        port = columns[0].rpartition(":")[2] if columns else ""
+        if port.isdigit() and len(columns) > 1:
+            found[int(port)] = columns[1]
+    return found

@@ -1,0 +1,249 @@
+"""What a service promises in its Compose entry: that it is reached, and uses what it is given."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from workstation.acceptance import Answer, Probe
+from workstation.findings import Finding
+from workstation.preflight.ports import published
+from workstation.project import ProjectState
+from workstation.settings import Settings
+from workstation.stack import Service, Stack, is_below
+
+_HTTP = r"""
+url=$1; shift
+answer=$(curl -sS -i --noproxy '*' --max-time 15 "$@" "$url" 2>&1 | head -c 1500 | tr -d '\000\r')
+code=$(printf '%s\n' "$answer" | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p')
+[ -z "$code" ] || echo "HTTP $code"
+printf '%s\n' "$answer"
+case $code in 2??|3??) ;; *) exit 1 ;; esac
+"""
+
+# The handshake of RFC 6455; curl then waits for frames until its time is up, and says so.
+_WEBSOCKET = r"""
+url=$1; shift
+answer=$(curl -sS -i --noproxy '*' --http1.1 --max-time 5 -H 'Connection: Upgrade' \
+  -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+  -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" 2>&1 \
+  | head -c 1500 | LC_ALL=C tr -cd '[:print:]\n')
+code=$(printf '%s\n' "$answer" | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p')
+[ -z "$code" ] || echo "HTTP $code"
+if [ "$code" = 101 ]; then
+  printf '%s\n' "$answer" | sed '/^$/,$d'
+else
+  printf '%s\n' "$answer"; exit 1
+fi
+"""
+
+_GPU_QUERY = "nvidia-smi --query-gpu=name,memory.total,compute_cap --format=csv"
+_GPU = f'docker exec "$1" {_GPU_QUERY} 2>&1'
+
+# A redirection that fails ends a shell, hence the inner one.
+_READ_ONLY = r"""
+docker exec "$1" sh -c '
+  [ -d "$1" ] || { echo "$1 is not there"; exit 1; }
+  entries=$(ls -1A "$1") || { echo "$1 cannot be read"; exit 1; }
+  if (: >"$1/.acceptance-$2") 2>/dev/null; then
+    rm -f "$1/.acceptance-$2"
+    echo "$1 is writable"; exit 1
+  fi
+  echo "$1 has $(ls -1A "$1" | wc -l) entries, writing is refused"
+  printf "%s\n" "$entries"' sh "$2" "$3" 2>&1
+"""
+
+# As the user that the service itself runs as, which an entrypoint may have changed to.
+_WRITE = r"""
+user=$(docker top "$1" -eo uid,pid 2>/dev/null | awk 'NR > 1 {print $1}' | sort -n | tail -n 1)
+said=$(docker exec --user "${user:-0}" "$1" sh -c '
+  printf "%s" "$2" > "$1/.acceptance-$2" && ls -ln "$1/.acceptance-$2"' sh "$2" "$3" 2>&1) || {
+  printf '%s\n' "$said"; exit 1; }
+printf 'written by uid %s\n%s\n' "${user:-0}" "$said"
+"""
+
+# Whatever HTTP client an image happens to have.
+_OLLAMA = """
+docker exec "$1" sh -c '
+  if command -v curl >/dev/null; then exec curl -sSf --max-time 10 "$1"; fi
+  if command -v wget >/dev/null; then exec wget -qO- -T 10 "$1"; fi
+  if command -v python3 >/dev/null; then
+    exec python3 -c "import sys, urllib.request as request
+print(request.urlopen(sys.argv[1], timeout=10).read().decode())" "$1"
+  fi
+  if command -v node >/dev/null; then
+    exec node -e "fetch(process.argv[1]).then(r => r.text()).then(console.log)" "$1"
+  fi
+  echo "the image has no HTTP client"; exit 3' sh "$2" 2>&1
+"""
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where requests for a service go in: as people name it, as curl is told, with its options."""
+
+    shown: str
+    base: str
+    options: tuple[str, ...] = ()
+
+
+def proxy_entrance(settings: Settings) -> tuple[Literal["http", "https"], int]:
+    """Return scheme and port on which browsers reach the proxy. An existing one that has
+    certificates is on HTTPS's own port; ``proxy_http_port`` is that of plain HTTP."""
+    if not settings.proxy_certresolver:
+        return "http", settings.proxy_http_port
+    return "https", 443 if settings.proxy == "existing" else settings.proxy_http_port
+
+
+def entrance(service: Service, settings: Settings) -> Entrance | None:
+    """Return where a service is asked: at the proxy by its name, or at the first TCP port that it
+    publishes. None if it is reached by other containers alone, or says ``probe: ""``."""
+    if not service.probe:
+        return None
+    if service.host:
+        scheme, port = proxy_entrance(settings)
+        if scheme == "http":
+            return Entrance(
+                service.host, f"http://127.0.0.1:{port}", ("-H", f"Host: {service.host}")
+            )
+        # The certificate's name is asked for with it (SNI), its validity is not in question here.
+        return Entrance(
+            service.host,
+            f"https://{service.host}:{port}",
+            ("-k", "--resolve", f"{service.host}:{port}:127.0.0.1"),
+        )
+    first = next(published(service), None)
+    if first is None:
+        return None
+    address = "127.0.0.1" if first.address == "*" else first.address
+    shown = f"[{address}]:{first.number}" if ":" in address else f"{address}:{first.number}"
+    return Entrance(shown, f"http://{shown}")
+
+
+def service_probes(
+    stack: Stack, state: ProjectState, settings: Settings, token: str
+) -> Iterator[Probe]:
+    """Yield the probes of every service of a stack that runs.
+
+    + state: the project on the host; a service without a container has no probe inside it
+    + token: random text of this run, part of the names of test files
+    """
+    containers = {name: container.id for name, container in state.by_service().items()}
+    for service in stack.running:
+        yield from _request_probes(stack, service, settings)
+        if service.name in containers:
+            yield from _inside_probes(stack, service, containers[service.name], settings, token)
+
+
+def _request_probes(stack: Stack, service: Service, settings: Settings) -> Iterator[Probe]:
+    subject = f"{stack.name}/{service.name}"
+    into = entrance(service, settings)
+    if into is None:
+        return
+    fix = f"read its log: `docker compose -p {stack.name} logs {service.name}`"
+    if service.host:
+        fix += (
+            "; then the proxy's. Traefik answers 404 to names that it does not know, and hides "
+            "containers that are not healthy"
+        )
+    url = into.base + service.probe
+    yield Probe(
+        f"{subject} answers on {into.shown}",
+        _HTTP,
+        (url, *into.options),
+        fix,
+        shlex.join(["curl", "-i", "--max-time", "15", *into.options, url]),
+        subject,
+    )
+    if service.websocket:
+        url = into.base + service.websocket
+        upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]
+        upgrade += ["-H", "Sec-WebSocket-Version: 13"]
+        upgrade += ["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+        curl = ["curl", "-i", "--http1.1", "--max-time", "5", *upgrade, *into.options, url]
+        yield Probe(
+            f"{subject} takes websockets",
+            _WEBSOCKET,
+            (url, *into.options),
+            "look for a middleware of the proxy that buffers or compresses"
+            if service.host
+            else fix,
+            shlex.join(curl),
+            subject,
+        )
+
+
+def _inside_probes(
+    stack: Stack, service: Service, container: str, settings: Settings, token: str
+) -> Iterator[Probe]:
+    name = f"{stack.name}/{service.name}"
+    within = ("docker", "compose", "-p", stack.name, "exec")
+    if service.gpu:
+        yield Probe(
+            f"{name} sees the GPU",
+            _GPU,
+            (container,),
+            "run `nvidia-smi` on the host and tasks/nvidia.py",
+            shlex.join([*within, service.name, *_GPU_QUERY.split()]),
+            name,
+            _gpu_findings,
+        )
+    for mount in service.mounts:
+        file = f"{mount.target}/.acceptance-{token}"
+        if mount.read_only and is_below(mount.source, settings.models_path):
+            asked = f"ls -1A {shlex.quote(mount.target)}; : >{shlex.quote(file)}"
+            yield Probe(
+                f"{name} reads models, and only reads",
+                _READ_ONLY,
+                (container, mount.target, token),
+                "run tasks/storage.py and tasks/stacks.py",
+                shlex.join([*within, service.name, "sh", "-c", asked]),
+                name,
+            )
+        if not mount.read_only and is_below(mount.source, settings.smb_mount):
+            asked = f"printf %s {token} >{shlex.quote(file)}"
+            yield Probe(
+                f"{name} writes outputs",
+                _WRITE,
+                (container, mount.target, token),
+                "run tasks/smb.py; the share's owner must be the user of the container",
+                shlex.join([*within, "--user", "UID", service.name, "sh", "-c", asked]),
+                name,
+            )
+    if any("host.docker.internal" in str(entry) for entry in service.keys.get("extra_hosts") or ()):
+        url = f"http://host.docker.internal:{settings.ollama_port}/api/version"
+        yield Probe(
+            f"{name} reaches Ollama",
+            _OLLAMA,
+            (container, url),
+            "run tasks/ollama.py; see `systemctl status ollama-docker.socket`",
+            shlex.join([*within, service.name, "curl", url]),
+            name,
+        )
+
+
+def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
+    """nvidia-smi prints a header, then a card in each line; without cards it may still exit 0."""
+    cards = [line.split(", ") for line in answer.output.splitlines()[1:] if line.count(", ") >= 2]
+    if not answer.ok or not cards:
+        yield probe.finding(False, answer.detail, answer)
+        return
+    names = [", ".join(card[:-2]) for card in cards]
+    told = names[0] if len(names) == 1 else f"{len(names)} GPUs: {', '.join(names)}"
+    yield probe.finding(True, told, answer)
+
+
+def outputs(stacks: Iterable[Stack], settings: Settings) -> list[tuple[str, str]]:
+    """Return ``(service, folder on the share)`` of each mount that outputs are written to."""
+    return [
+        (
+            f"{stack.name}/{service.name}",
+            mount.source.removeprefix(settings.smb_mount).strip("/") or ".",
+        )
+        for stack in stacks
+        for service in stack.running
+        for mount in service.mounts
+        if not mount.read_only and is_below(mount.source, settings.smb_mount)
+    ]

@@ -1,0 +1,72 @@
+"""Which versions the machine runs, what it is called by, and its card: worth knowing, no check."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from workstation.acceptance import Answer, Probe
+from workstation.settings import Settings
+
+# What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
+# route that leads to it tells by which address others know this machine.
+_VERSIONS = r"""
+. /etc/os-release && echo "System: $PRETTY_NAME"
+echo "Kernel: $(uname -r)"
+ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address: \1/p'
+echo "Ollama: $(curl -s --noproxy '*' --max-time 10 "http://127.0.0.1:$1/api/version" \
+  | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')"
+card=$(timeout 20 nvidia-smi --query-gpu=name,memory.total,driver_version \
+  --format=csv,noheader 2>/dev/null) && printf '%s\n' "$card" | sed 's/^/card: /'
+toolkit=$(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)
+echo "NVIDIA Container Toolkit: $toolkit"
+echo "Docker: $(timeout 20 docker version -f '{{.Server.Version}}' 2>/dev/null)"
+echo "Compose: $(timeout 20 docker compose version --short 2>/dev/null)"
+timeout 20 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
+  2>/dev/null | sed 's/^/image: /'
+"""
+
+_SHOWN = (
+    *("System", "Kernel", "NVIDIA driver", "NVIDIA Container Toolkit"),
+    *("Docker", "Compose", "Ollama", "Traefik"),
+)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """``shown``: what -> version, of what there is; ``address`` by which the network knows the
+    machine; ``gpu``: the names of its cards."""
+
+    shown: dict[str, str] = field(default_factory=dict)
+    address: str = ""
+    gpu: str = ""
+
+
+def version_probe(settings: Settings) -> Probe:
+    """Return the probe whose answer :func:`versions` reads; it makes no finding."""
+    return Probe("versions", _VERSIONS, (str(settings.ollama_port),), "", read=lambda *_: ())
+
+
+def versions(answer: Answer) -> Versions:
+    """Return what there is on the machine."""
+    lines = [line.partition(": ")[::2] for line in answer.output.splitlines()]
+    found = {word: text.strip() for word, text in lines if text.strip()}
+    cards = [text.split(", ") for word, text in lines if word == "card" and text.count(", ") >= 2]
+    if cards:
+        found["NVIDIA driver"] = cards[0][-1]
+    for word, text in lines:
+        if word == "image" and (version := _traefik(text)):
+            found["Traefik"] = version
+    return Versions(
+        {name: found[name] for name in _SHOWN if name in found},
+        found.get("address", ""),
+        ", ".join(dict.fromkeys(", ".join(card[:-2]) for card in cards)),
+    )
+
+
+def _traefik(image: str) -> str:
+    """Return the version of Traefik from an image's reference and, if it has one, label; empty for
+    any other image."""
+    reference, _, label = image.partition(" ")
+    match = re.match(r"(?:.*/)?traefik(?::([^@]*))?(?:@|$)", reference)
+    return (label.strip() or match[1] or "of unknown version").removeprefix("v") if match else ""
