@@ -74,7 +74,9 @@ class Step:
 
     @property
     def unforeseen(self) -> list[Change]:
-        """What was done although the plan did not name it."""
+        """What was done although the plan neither named it nor said that it depends on the run."""
+        if any(change.sign == "?" for change in self.planned):
+            return []
         planned = {change.subject for change in self.planned}
         return [c for c in self.done if c.is_change and c.subject not in planned]
 

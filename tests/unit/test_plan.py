@@ -58,6 +58,11 @@ def test_what_was_done_beside_the_plan_is_unforeseen():
     assert step.unforeseen == [Change("+", "b")]
 
 
+def test_what_depends_on_the_run_is_not_unforeseen():
+    """The plan has said so."""
+    assert Step("s", [Change("?", "models")], [Change("+", "register a")]).unforeseen == []
+
+
 def test_json_names_the_kind_of_change():
     """All that the screen shows."""
     assert Change("-", "key", "old").as_json() == {

@@ -51,6 +51,7 @@ def models_registered(project: str, service: str, path: str, limit: int = 1800) 
                 f"`docker compose -p {project} logs {service}`, then run tasks/stacks.py."
             )
         host.noop(f"{service} is asked for its models when it runs ({problem})")
+        tell("?", f"{service}: models of the store", "it is asked when it runs")
         return
     names = {model: posixpath.relpath(model, path) for model in found.new}
     new = [model for model, name in names.items() if name.split("/")[0] not in LEFT_OUT]

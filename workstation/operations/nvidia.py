@@ -150,9 +150,11 @@ def devices(image: str) -> Commands:
     if found.cdi and found.probed == proof:
         host.noop(f"containers see {len(found.cards)} GPU")
         return
-    if not found.cdi:
-        tell("~", "GPU described to Docker", "CDI")
-    tell("~", f"GPU proven by a container of {image}")
+    tell(
+        "~",
+        f"GPU proven by a container of {image}",
+        "" if found.cdi else "described to Docker before",
+    )
     if not found.cdi:
         yield live(script(_DESCRIBE))
     yield live(script(_PROVE, image, proof))

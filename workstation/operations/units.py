@@ -43,7 +43,7 @@ def running(units: list[Unit]) -> Commands:
         host.noop("units run: " + ", ".join(unit.name for unit in units))
         return
     for unit, verbs in steps:
-        tell("+" if unit.name not in states else "~", f"unit {unit.name}", ", ".join(verbs))
+        tell("~", f"unit {unit.name}", ", ".join(verbs))
     yield script("systemctl daemon-reload")
     for unit, verbs in steps:
         for verb in verbs:
