@@ -1,0 +1,21 @@
+"""What of the tasks needs neither systemd nor Docker: the model store, and the stacks' files."""
+
+from pyinfra import host, local
+
+from lab.paths import REPOSITORY
+from workstation import context
+from workstation.operations import compose
+
+local.include(str(REPOSITORY / "tasks" / "storage.py"))
+
+machine = context.load(host)
+for stack in [machine.stack(context.PROXY), *machine.stacks()]:
+    compose.laid_down(
+        name=f"Files of {stack.model.name}",
+        stack=stack,
+        elsewhere=[
+            machine.settings.models_path,
+            machine.settings.smb_mount,
+            machine.settings.stacks_dir,
+        ],
+    )

@@ -1,0 +1,16 @@
+"""The hosts that lab/bench/hosts.py has started, at the ports of this machine that it names."""
+
+import os
+
+_shared = {
+    "ssh_hostname": "127.0.0.1",
+    "ssh_user": "root",
+    "ssh_key": os.environ["BENCH_KEY"],
+    "ssh_known_hosts_file": os.environ["BENCH_KNOWN_HOSTS"],
+    "ssh_strict_host_key_checking": "yes",
+}
+
+dhoch3 = [
+    (f"host{number}", {**_shared, "ssh_port": int(port)})
+    for number, port in enumerate(os.environ["BENCH_PORTS"].split(), 1)
+]
