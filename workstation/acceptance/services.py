@@ -17,23 +17,24 @@ from workstation.stack import Service, Stack, is_below
 _HTTP = r"""
 url=$1; shift
 answer=$(curl -sS -i --noproxy '*' --max-time 15 "$@" "$url" 2>&1 | head -c 1500 | tr -d '\000\r')
-code=$(printf '%s\n' "$answer" | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p')
+code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
 [ -z "$code" ] || echo "HTTP $code"
 printf '%s\n' "$answer"
 case $code in 2??|3??) ;; *) exit 1 ;; esac
 """
 
-# The handshake of RFC 6455; curl then waits for frames until its time is up, and says so.
+# The handshake of RFC 6455; curl then waits for frames until its time is up, and says so, which may
+# come before what it has received.
 _WEBSOCKET = r"""
 url=$1; shift
 answer=$(curl -sS -i --noproxy '*' --http1.1 --max-time 5 -H 'Connection: Upgrade' \
   -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
   -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" 2>&1 \
   | head -c 1500 | LC_ALL=C tr -cd '[:print:]\n')
-code=$(printf '%s\n' "$answer" | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p')
+code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
 [ -z "$code" ] || echo "HTTP $code"
 if [ "$code" = 101 ]; then
-  printf '%s\n' "$answer" | sed '/^$/,$d'
+  printf '%s\n' "$answer" | sed '/^curl: /d; /^$/,$d'
 else
   printf '%s\n' "$answer"; exit 1
 fi
