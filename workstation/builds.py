@@ -28,6 +28,7 @@ def labels(
         f"{_OCI}title": name,
         f"{_OCI}version": tag,
         f"{_OCI}created": created,
+        "workstation.hash": tag.rpartition("-")[2],
         INPUTS: inputs,
     }
     if source := sources.get(service.name.replace("-", "_")):

@@ -72,6 +72,7 @@ def test_an_image_says_what_it_was_made_from():
         "org.opencontainers.image.created": "2026-01-01T00:00:00+00:00",
         "org.opencontainers.image.source": "https://github.com/a/big",
         "org.opencontainers.image.revision": commit,
+        "workstation.hash": "0123abcd",
         "workstation.inputs": "Dockerfile=1234abcd",
     }
     bake: Any = bake_definition(STACK, DOCKERFILES, ["app"], labels={"app": found})
