@@ -91,7 +91,7 @@ def test_a_new_image_that_does_not_become_healthy_gives_way_to_the_old(
     run tries again."""
     copy = checkout()
     start = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
-    start.write_text("raise SystemExit('no such thing')\n")
+    start.write_text("#!/usr/bin/env python3\nraise SystemExit('no such thing')\n")
     run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
     assert run.status != 0
     assert "Service fooocus of dhoch3 is not healthy" in run.output
