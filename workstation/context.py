@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,14 @@ class Context:
 _contexts: dict[str, Context] = {}
 
 
+@cache
+def _upstreams(mirror: str) -> tuple[Mirror, Pins]:
+    """Return the mirror that a file describes, and the pins with its differences; the same for
+    every host that uses it."""
+    found = mirrors.load(mirror)
+    return found, pin_files.load(ROOT / "pins.yml", found.pins)
+
+
 def load(host: Any) -> Context:
     """Return the context of a host, checked on the first call.
 
@@ -91,11 +99,11 @@ def load(host: Any) -> Context:
         available = {path.parent.name for path in TEMPLATES.glob("stacks/*/compose.yaml.j2")}
         data = host.data.dict()
         settings = host_settings.load(data, stacks=available)
-        mirror = mirrors.load(settings.mirror)
+        mirror, pins = _upstreams(settings.mirror)
         _contexts[host.name] = Context(
             host=host,
             settings=settings,
-            pins=pin_files.load(ROOT / "pins.yml", mirror.pins),
+            pins=pins,
             mirror=mirror,
             stack_names=tuple(sorted((available - {PROXY}) & set(host.groups))),
         )

@@ -16,6 +16,7 @@ import yaml
 
 from workstation.builds import changed_inputs
 from workstation.stack import Service, Stack
+from workstation.yaml_file import LOADER
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 def _services(compose: str) -> dict[str, dict[str, Any]]:
     """Return the services of a Compose file that was applied once; none of one that is broken."""
     try:
-        content = yaml.safe_load(compose) or {}
+        content = yaml.load(compose, LOADER) or {}
         return {name: dict(keys) for name, keys in content.get("services", {}).items()}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError):
         return {}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from workstation.errors import UserError
 from workstation.mirror import Mirror
@@ -30,6 +31,38 @@ from workstation.settings import Settings
 from workstation.stack import Service, Stack, StackError, parse
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+class _Compiled(jinja2.BytecodeCache):
+    """Compiled templates, so that each is compiled once and not once per host.
+
+    Jinja looks one up by name and file, and drops it if its source is another meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
+def _environment(root: Path) -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(root),
+        undefined=jinja2.StrictUndefined,
+        bytecode_cache=_COMPILED,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -92,14 +125,7 @@ class StackRenderer:
         self._folders: dict[str, dict[str, bytes]] = {}
         self._rendering: list[str] = []
         self._pins_used: set[str] = set()
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(templates / "stacks"),
-            undefined=jinja2.StrictUndefined,
-            keep_trailing_newline=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-        )
+        self._environment = _environment(templates / "stacks")
         self._environment.globals.update(
             settings=settings,
             stack=data,
@@ -211,16 +237,8 @@ def template(path: str, **values: Any) -> str:
 
     Raises UserError, naming template and line.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
     try:
-        return environment.get_template(path).render(**values)
+        return _environment(TEMPLATES).get_template(path).render(**values)
     except jinja2.TemplateNotFound as error:
         raise UserError(
             f"templates/{error.name} is missing: restore it from the repository."

@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from workstation.errors import UserError
+from workstation.yaml_file import LOADER
 
 
 class StackError(UserError):
@@ -141,7 +142,7 @@ def parse(text: str, folder: str = "") -> Stack:
     Raises StackError if it is not YAML or lacks ``name``, ``services`` or a service's ``image``.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         raise StackError(f"{folder}/compose.yaml is not YAML: {_one_line(error)}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("services"), dict):

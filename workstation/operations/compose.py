@@ -101,20 +101,33 @@ healthy() {
 }
 """
 
-# What does not become healthy gives way to the folder that was brought up last, whose images are
-# still there: they are pruned only after a success.
+# Standard input is the Compose file. What became healthy is kept at once, to tell the next change
+# by and to go back to; secrets are not. What does not become healthy gives way to what is kept,
+# whose images are still there: they are pruned only after a success.
 _UP = (
     _HEALTHY
     + """
-name=$1 most=$2 folder=$3 kept=$4.tar
+name=$1 most=$2 folder=$3 kept=$4
+umask 077
+mkdir -p "${kept%/*}"
+cat >"$kept.new"
 up() {
-  docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never 2>&1
+  docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never \\
+    2>&1 </dev/null
 }
-up && healthy "$name" "$most" && exit 0
-[ -f "$kept" ] || exit 1
-! tar -df "$kept" -C "$folder" >/dev/null 2>&1 || exit 1
+if up && healthy "$name" "$most"; then
+  set -e
+  tar -cf "$kept.tar.new" -C "$folder" --exclude=./.env --exclude='*.before-ai-workstation' .
+  sync "$kept.tar.new" "$kept.new"
+  mv "$kept.tar.new" "$kept.tar"
+  mv "$kept.new" "$kept.yaml"
+  exit
+fi
+rm "$kept.new"
+[ -f "$kept.tar" ] || exit 1
+! tar -df "$kept.tar" -C "$folder" >/dev/null 2>&1 || exit 1
 echo "$name goes back to what ran before" >&2
-tar -xf "$kept" -C "$folder"
+tar -xf "$kept.tar" -C "$folder"
 if up && healthy "$name" "$most"; then
   echo "$name runs as before this run; what failed is told above" >&2
 else
@@ -123,17 +136,6 @@ fi
 exit 1
 """
 )
-
-# What runs now, to tell the next change by and to go back to. Secrets are not copied.
-_REMEMBER = """
-set -e
-umask 077
-mkdir -p "${1%/*}"
-cat >"$1.new"
-tar -cf "$1.tar.new" -C "$2" --exclude=./.env --exclude='*.before-ai-workstation' .
-mv "$1.tar.new" "$1.tar"
-mv "$1.new" "$1.yaml"
-"""
 
 
 @operation
@@ -210,8 +212,7 @@ def up(
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
     kept = f"{APPLIED}/{model.name}"
-    yield live(script(_UP, model.name, limit, stack.folder, kept))
-    yield script(_REMEMBER, kept, stack.folder, stdin=stack.compose)
+    yield live(script(_UP, model.name, limit, stack.folder, kept, stdin=stack.compose))
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
         service.image
