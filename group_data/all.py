@@ -81,3 +81,7 @@ proxy_middlewares = []
 # For the own Traefik: its port, and the longest time an upload may take.
 proxy_http_port = 80
 proxy_read_timeout = "1h"
+
+# What tasks/history.py shows, best given as --data history=3 (one run in full; 1 is the last) or
+# --data history=2,5 (in what two differ); nothing: the last runs.
+history = []

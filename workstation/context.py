@@ -108,3 +108,8 @@ def load(host: Any) -> Context:
             stack_names=tuple(sorted((available - {PROXY}) & set(host.groups))),
         )
     return _contexts[host.name]
+
+
+def is_loaded(host: Any) -> bool:
+    """Whether :func:`load` was called for a host."""
+    return host.name in _contexts

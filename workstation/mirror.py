@@ -24,6 +24,8 @@ def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
         raise ValueError("expected an address such as http://192.168.0.5, or nothing")
+    if parts.username or parts.password:
+        raise ValueError("expected no password: everyone could read it in the images built here")
     return value.rstrip("/")
 
 

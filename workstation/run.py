@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from pyinfra.api.state import BaseStateCallback
 from pyinfra_cli import cli, prints
 from pyinfra_cli.cli import CliCommands
 
-from workstation import lock, remembered
+from workstation import context, lock, remembered
 from workstation.errors import UserError
+from workstation.operations import receipts
 from workstation.operations.plan import FINDINGS, STEPS, step_of
 from workstation.plan import Step, render
+from workstation.receipt import Outcome
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
 _WIDEST = 120
@@ -76,7 +79,37 @@ def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any)
         _lock(state)
         remembered.forget()
     state.add_callback_handler(_Clock())
-    return original(state, *args, **kwargs)
+    started = datetime.now().astimezone()
+    # What is not an Exception is somebody's interruption.
+    ending: Outcome | None = "interrupted"
+    try:
+        result = original(state, *args, **kwargs)
+        ending = None
+        return result
+    except Exception:
+        ending = "failed"
+        raise
+    finally:
+        _leave_receipts(state, started, ending)
+
+
+def _leave_receipts(state: Any, started: datetime, ending: Outcome | None) -> None:
+    """Leave a receipt on every host that the run has worked on with this project's settings."""
+    for host in state.inventory.iter_activated_hosts():
+        if context.is_loaded(host):
+            steps = [step for _, step in _steps(state, host)]
+            failed = _failed(state, host)
+            left = receipts.of_run(host, steps, failed, ending, started, PHASES)
+            receipts.leave(state, host, left)
+
+
+def _failed(state: Any, host: Any) -> str:
+    """Return the name of the host's step that failed, or nothing."""
+    for owner, operation, name in _operations(state):
+        meta = state.ops[owner][operation].operation_meta
+        if owner is host and meta.is_complete() and not meta.did_succeed():
+            return name
+    return ""
 
 
 class _Clock(BaseStateCallback):

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveInt,
     SecretStr,
     ValidationError,
     model_validator,
@@ -97,7 +98,10 @@ def _single_line(value: str) -> str:
 
 
 def _words(value: object) -> object:
-    """A list as it is; text from ``.env`` or ``--data`` as the words between its commas."""
+    """A list as it is; text from ``.env`` or ``--data`` as the words between its commas, of which
+    pyinfra makes a number where it is one."""
+    if isinstance(value, int):
+        return [value]
     if isinstance(value, str):
         return [word.strip() for word in value.split(",") if word.strip()]
     return value
@@ -268,6 +272,10 @@ class Settings(BaseModel):
     )
     proxy_read_timeout: Duration = Field(
         description="Longest time an upload may take at the own Traefik."
+    )
+
+    history: Annotated[list[PositiveInt], BeforeValidator(_words), Field(max_length=2)] = Field(
+        description="Which runs tasks/history.py shows: none for the last ones, one, or two."
     )
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import requests
 
 from tests.lab.compare import compared
-from tests.lab.conftest import Run, Workstation
+from tests.lab.conftest import REPOSITORY, Run, Workstation
 from tests.lab.secret import FORMS, TALKATIVE
 
 SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", "dockge")
@@ -67,6 +68,23 @@ def test_a_second_run_changes_nothing(converged: Workstation) -> None:
     assert run.commands <= 30
     assert converged.containers() == containers
     assert converged.unit_starts() == units
+
+
+def test_every_run_leaves_a_receipt(converged: Workstation) -> None:
+    """On the host, for root alone, and here; the last ones and what differs can be shown."""
+    assert converged.pyinfra("tasks/storage.py", "-y").status == 0
+    folder = "/var/lib/ai-workstation/runs"
+    assert converged.run(f"stat -c '%a %U' {folder}/*").split() == ["640", "root"] * 2
+    newest = converged.run(f"ls -1 {folder} | tail -n 1").strip()
+    (kept,) = (REPOSITORY / ".ai-workstation").glob(f"*/runs/{newest}")
+    assert converged.run(f"cat {folder}/{newest}") == kept.read_text()
+
+    shown = converged.pyinfra("tasks/history.py", "-y").output
+    assert re.search(r"^1 .* unchanged +- ", shown, re.MULTILINE)
+    assert re.search(r"^2 .* changes +\d+ ok ", shown, re.MULTILINE)
+    compared = converged.pyinfra("tasks/history.py", "-y", "--data", "history=1,2").output
+    assert "- tasks/docker.py | Docker Engine, Compose and Buildx: +" in compared
+    assert "~ acceptance: " in compared
 
 
 def test_services_answer_from_outside(converged: Workstation) -> None:

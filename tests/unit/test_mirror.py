@@ -56,6 +56,7 @@ def test_a_part_that_the_mirror_does_not_serve_comes_from_upstream(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("http: http://me:pw@m\n", "line 1: http cannot be used, expected no password: everyone"),
         ("http: 192.168.0.5\n", "line 1: http cannot be used, expected an address such as http://"),
         ("insecure: true\nregistry: http://m:5000\n", "line 2: registry cannot be used"),
         ("insecure: perhaps\n", "line 1: insecure cannot be used, expected a valid boolean"),

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import getpass
-import os
-import re
 import secrets
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import remembered
+from workstation import records, remembered
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.machine import host_probes, name_probe
@@ -38,7 +35,7 @@ from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import FINDINGS
+from workstation.operations.plan import ACCEPTED, FINDINGS
 from workstation.origin import origin
 from workstation.project import ProjectState, familiar
 from workstation.render import RenderedStack
@@ -46,9 +43,6 @@ from workstation.report import Origin, Phase, Report, plain
 from workstation.settings import Settings
 from workstation.stack import Stack
 from workstation.topology import Site
-
-REPORTS = ROOT / ".ai-workstation"
-"""Folder, on the control machine, of the reports by host."""
 
 PATIENCE = 300
 """Seconds for a command of ours that is not a probe."""
@@ -77,6 +71,7 @@ def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Comma
         return
     begun = datetime.now().astimezone()
     report = reported(machine, collect(machine), begun, phases or {})
+    ACCEPTED[host.name] = report
     show(report)
     record(report)
     problems = failed(report.findings)
@@ -318,25 +313,12 @@ def show(report: Report) -> None:
 
 def record(report: Report) -> None:
     """Write the report and say in one line where it is; where that fails, why."""
-    folder = REPORTS / re.sub(r"^\.+|[^\w.@:%-]", "_", report.host)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write(folder / "acceptance.json", report.to_json())
-        write(folder / "acceptance.html", report.to_html())
+        folder = records.folder(report.host)
+        records.write(folder / "acceptance.json", report.to_json())
+        records.write(folder / "acceptance.html", report.to_html())
     except OSError as error:
-        told = f"The report could not be written to {folder}: {error.strerror}."
+        told = f"The report could not be written to {error.filename}: {error.strerror}."
         click.echo(click.style(told, fg="yellow"), err=True)
     else:
         click.echo(f"report: {folder / 'acceptance.html'}", err=True)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read, as a whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise

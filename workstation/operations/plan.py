@@ -15,12 +15,16 @@ from pyinfra.api import FunctionCommand, StringCommand
 
 from workstation.findings import Finding
 from workstation.plan import Change, Sign, Step
+from workstation.report import Report
 
 # Somebody's own line in a file that we merge into may hold a password.
 _PASSWORD = re.compile(r"(pass(?:word)?2?\s*=\s*)[^,\s]+", re.IGNORECASE)
 
 FINDINGS: dict[str, list[Finding]] = {}
 """What preflight found, by the host's name."""
+
+ACCEPTED: dict[str, Report] = {}
+"""The report of acceptance, by the host's name."""
 
 STEPS: dict[tuple[str, str], Step] = {}
 """What was told in this run, by the host's name and pyinfra's hash of the operation."""

@@ -1,0 +1,35 @@
+"""The receipts that runs have left on the host."""
+
+from __future__ import annotations
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+FOLDER = "/var/lib/ai-workstation/runs"
+
+
+class Receipts(FactBase[dict[str, str]]):
+    """
+    Returns the texts of the receipts by file, the oldest first.
+
+    + folder: on the host
+    """
+
+    @staticmethod
+    def default() -> dict[str, str]:
+        return {}
+
+    def command(self, folder: str = FOLDER) -> StringCommand:
+        return script(
+            """
+            [ -d "$1" ] || exit 0
+            for file in "$1"/*.json; do
+              [ ! -f "$file" ] || { printf '%s ' "$file"; tr -d '\\n' <"$file"; echo; }
+            done
+            """,
+            folder,
+        )
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        return dict(line.split(" ", 1) for line in output)

@@ -1,0 +1,37 @@
+"""What runs leave on the control machine: a folder per host with its reports and receipts."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from workstation.render import TEMPLATES
+
+RECORDS = TEMPLATES.parent / ".ai-workstation"
+"""Folder, on the control machine, of what is kept of each host."""
+
+
+def folder(host_name: str, *below: str) -> Path:
+    """Return a host's folder, which its owner alone may enter, or one below it; made if missing.
+
+    Raises OSError if it cannot be made.
+    """
+    path = RECORDS / re.sub(r"^\.+|[^\w.@:%-]", "_", host_name)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = path.joinpath(*below)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read, as a whole or not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
