@@ -135,11 +135,15 @@ class Machine:
         hardware = self.hardware
         self._define(Image(hardware.image), hardware.accelerator, upstreams)
 
-    def power_cut(self, boot: bool = True) -> None:
-        """Cut its power: what it had not flushed to its disk is lost. Then boot it again."""
+    def power_cut(self, at: str = "") -> None:
+        """Cut its power: what it had not flushed to its disk is lost. Then boot it again.
+
+        + at: a checkpoint to go back to first
+        """
+        if at:
+            self._silent(f"loadvm {at}")
         self.process.kill()
-        if boot:
-            self.boot()
+        self.boot()
 
     def reboot(self) -> None:
         """Reboot it in good order and wait until it is back."""
@@ -160,13 +164,18 @@ class Machine:
 
     # ---- snapshots
 
-    def checkpoint(self, name: str) -> None:
+    def checkpoint(self, name: str, settled: bool = True) -> None:
         """Keep RAM and disk as they are now, under a name, replacing what had that name.
 
-        The guest's page cache is dropped first: it would be most of the snapshot.
+        + settled: write and drop the guest's page cache first, which would be most of the snapshot
         """
-        self.ssh.run("sync; echo 1 >/proc/sys/vm/drop_caches")
+        if settled:
+            self.ssh.run("sync; echo 1 >/proc/sys/vm/drop_caches")
         self._silent(f"savevm {name}")
+
+    def forget(self, name: str) -> None:
+        """Remove a checkpoint."""
+        self._silent(f"delvm {name}")
 
     def restore(self, name: str) -> None:
         """Go back to a checkpoint, running; raise LabError if there is none of that name.

@@ -9,6 +9,8 @@
 4. The plan is always made and shown, as text or JSON, and a run holds the lock of its hosts while
    it changes them (``workstation/run.py``).
 5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
+6. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
+   exits 0, as if all had been done.
 
 Each wraps one function and calls the original; ``install`` may be called again.
 """
@@ -16,10 +18,12 @@ Each wraps one function and calls the original; ``install`` may be called again.
 from __future__ import annotations
 
 import functools
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import click
@@ -71,6 +75,13 @@ def install() -> None:
         _wrap(Host, name, remembered.counted)
     for command in _COMMANDS:
         _wrap(command, "execute", remembered.command)
+    signal.signal(signal.SIGINT, _interrupted)
+
+
+def _interrupted(number: int, _: FrameType | None) -> None:
+    """In place of pyinfra's handler of SIGINT."""
+    click.echo("Interrupted: the next run finishes what this one has begun.", err=True)
+    sys.exit(128 + number)
 
 
 def ensure_known_hosts(path: object = None) -> None:

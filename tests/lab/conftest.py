@@ -124,31 +124,43 @@ class Workstation:
         + environment: variables besides the lab's environment file
         + folder: the checkout to run
         """
+        machine_readable = "--json" in arguments
+        process = self.start(
+            *arguments, environment=environment, folder=folder, inventory=inventory
+        )
+        output, errors = process.communicate(timeout=1500)
+        if not machine_readable:
+            sys.stdout.write(output)
+            return Run(process.returncode, output)
+        sys.stdout.write(errors)
+        report = json.loads(output) if output else {}
+        return Run(process.returncode, errors + output, report)
+
+    def start(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        folder: Path = REPOSITORY,
+        inventory: str = "inventory.py",
+    ) -> subprocess.Popen[str]:
+        """Start what ``pyinfra`` runs, in a session of its own."""
         variables = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("SMB_", "SSH_", "WORKSTATION_"))
         }
         variables |= {"ENV_FILE": str(self.lab.env_file)} | (environment or {})
-        machine_readable = "--json" in arguments
-        result = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "pyinfra", inventory, *arguments],
             cwd=folder,
             env=variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if machine_readable else subprocess.STDOUT,
+            stderr=subprocess.PIPE if "--json" in arguments else subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=1500,
-            check=False,
+            start_new_session=True,
         )
-        if not machine_readable:
-            sys.stdout.write(result.stdout)
-            return Run(result.returncode, result.stdout)
-        sys.stdout.write(result.stderr)
-        report = json.loads(result.stdout) if result.stdout else {}
-        return Run(result.returncode, result.stderr + result.stdout, report)
 
     def environment_without(self, *names: str) -> dict[str, str]:
         """Return an environment that names a copy of the lab's file without these keys."""
@@ -300,6 +312,22 @@ echo 'deb [trusted=yes] {TOOLKIT}/stable/deb/$(ARCH) /' \
 """
 
 
+def _prepare(machine: Workstation) -> None:
+    """Put on a bare machine what the first run finds there."""
+    machine.run(f"mkdir -p {CHECKPOINTS}")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    weights = len(header).to_bytes(8, "little") + header + bytes(4)
+    machine.send(weights, f"{CHECKPOINTS}/whole.safetensors")
+    machine.send(b"half", f"{CHECKPOINTS}/half.safetensors")
+    machine.run(_TRACES)
+
+
+@pytest.fixture
+def prepared() -> Callable[[Workstation], None]:
+    """Return a function that puts on a bare machine what the first run found there."""
+    return _prepare
+
+
 @pytest.fixture(scope="session")
 def first_run(lab: Lab) -> Run:
     """The first run on a bare machine with two models, one cut off, and traces of nvidia-docker;
@@ -310,12 +338,7 @@ def first_run(lab: Lab) -> Run:
     machine = Workstation(lab)
     _empty_share(lab)
     lab.machine.restore(BARE)
-    machine.run(f"mkdir -p {CHECKPOINTS}")
-    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-    weights = len(header).to_bytes(8, "little") + header + bytes(4)
-    machine.send(weights, f"{CHECKPOINTS}/whole.safetensors")
-    machine.send(b"half", f"{CHECKPOINTS}/half.safetensors")
-    machine.run(_TRACES)
+    _prepare(machine)
     run = machine.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
     lab.machine.checkpoint(CONVERGED)

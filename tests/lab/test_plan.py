@@ -15,7 +15,7 @@ from tests.lab.conftest import Workstation
 FOOOCUS = "/opt/stacks/dhoch3/fooocus/entrypoint.py"
 
 
-def _moved(machine: Workstation, folder: Path) -> Path:
+def moved(machine: Workstation, folder: Path) -> Path:
     """Return a mirror file whose pin of Dockge is the release before."""
     mirror = yaml.safe_load(machine.lab.mirror.file.read_text())
     older = json.loads((machine.lab.mirror.root / "older.json").read_text())
@@ -50,8 +50,8 @@ def test_a_plan_is_what_the_run_then_does(
     assert "environment.EDITED" in run.output
 
     # A pin moves: the image is pulled, and said to have been another.
-    moved = _moved(converged, tmp_path)
-    run = compared(converged, "tasks/stacks.py", environment={"MIRROR": str(moved)})
+    mirror = str(moved(converged, tmp_path))
+    run = compared(converged, "tasks/stacks.py", environment={"MIRROR": mirror})
     assert any("pull" in one and "dockge" in one for one in run.planned)
     assert "was 1.5.0@sha256:" in run.output
 

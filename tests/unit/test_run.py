@@ -7,6 +7,7 @@ import grp
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,28 @@ def test_what_cannot_be_planned_stops_before_the_first_change(deploy: Path):
     assert run.returncode == 1
     assert "templates/no/such.j2 is missing" in run.stderr
     assert not (deploy.parent / "folder").exists()
+
+
+def test_an_interrupted_run_says_so_and_does_not_exit_as_if_it_were_done(deploy: Path):
+    """As a shell tells it: 128 and the signal's number."""
+    deploy.write_text(
+        "from pyinfra.operations import server\n"
+        "server.shell(name='Sleep', commands=['echo begun; sleep 20'])\n"
+    )
+    with subprocess.Popen(
+        command(deploy, "-y", "-vvv"),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if line.strip().endswith("begun"):
+                break
+        run.send_signal(signal.SIGINT)
+        rest = run.stdout.read()
+    assert run.returncode == 130
+    assert "Interrupted: the next run finishes" in rest
+    assert "Traceback" not in rest

@@ -1,0 +1,129 @@
+"""Power cuts at many moments of a run: what a machine is like when it comes up, and whether the
+next run makes it what it should be.
+
+``KNOCKS`` is how many cuts (12), ``KNOCKS_SEED`` what their moments are drawn from (1).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.machine import BARE
+from tests.lab.conftest import CONVERGED, Run, Workstation
+from tests.lab.state import differences, files, state
+
+pytestmark = pytest.mark.long
+
+CUTS = int(os.environ.get("KNOCKS", "12"))
+SEED = int(os.environ.get("KNOCKS_SEED", "1"))
+TASKS = ("docker", "nvidia", "ollama", "storage", "smb", "proxy", "stacks")
+WHOLE = tuple(f"tasks/{task}.py" for task in TASKS)
+
+
+def moments(seconds: float) -> list[float]:
+    """Return so many moments of a run of this length: one in each of as many equal parts."""
+    drawn = random.Random(SEED)
+    return [seconds * (part + drawn.random()) / CUTS for part in range(CUTS)]
+
+
+def snapshots(machine: Workstation, start: Callable[[], Run], times: list[float]) -> Iterator[str]:
+    """Keep the machine as it is at each of these moments of a run; yield the names.
+
+    The machine stands still while it is kept, and so does its share of the run's time.
+    """
+    ended: list[Run] = []
+    run = threading.Thread(target=lambda: ended.append(start()))
+    run.start()
+    ran, kept = 0.0, []
+    for number, moment in enumerate(times):
+        began = time.monotonic()
+        run.join(timeout=moment - ran)
+        ran += time.monotonic() - began
+        if not run.is_alive():
+            break
+        machine.lab.machine.checkpoint(f"cut{number}", settled=False)
+        kept.append(f"cut{number}")
+    run.join()
+    assert ended[0].status == 0, ended[0].error
+    assert len(kept) >= len(times) - 1, "the run was shorter than it used to be"
+    yield from kept
+
+
+def cut(machine: Workstation, name: str, good: list[dict[str, str]]) -> None:
+    """Cut the power at a checkpoint; nothing half-written may stand when the machine is up again.
+
+    + good: what each file may be
+    """
+    machine.lab.machine.power_cut(at=name)
+    machine.run("systemctl is-system-running --wait", check=False)
+    known = {path for one in good for path in one}
+    for path, found in files(machine).items():
+        # A file of ours that is being written has a name of its own; folders get theirs at last.
+        if path in known and not found.startswith("d "):
+            assert found in [one.get(path) for one in good], f"{name}: {path} is half-written"
+
+
+def heal(machine: Workstation, name: str, wanted: dict[str, str], **how: Path) -> float:
+    """Run again; the machine is then as it should be. Return the seconds that it took."""
+    began = time.monotonic()
+    run = machine.pyinfra(*WHOLE, "-y", "--json", **how)
+    assert run.status == 0, f"{name}: {run.error}"
+    assert differences(wanted, state(machine)) == [], name
+    return time.monotonic() - began
+
+
+def test_power_cuts_of_a_first_run(
+    converged: Workstation, prepared: Callable[[Workstation], None]
+) -> None:
+    """Each is followed by one run, after which the machine is as after a run without a cut."""
+    wanted = state(converged)
+    converged.lab.machine.restore(BARE)
+    before = files(converged)
+    prepared(converged)
+    began = time.monotonic()
+    assert converged.pyinfra(*WHOLE, "-y", "--json").status == 0
+    length = time.monotonic() - began
+    assert differences(wanted, state(converged)) == []
+
+    converged.lab.machine.restore(BARE)
+    prepared(converged)
+    names = snapshots(converged, lambda: converged.pyinfra(*WHOLE, "-y", "--json"), moments(length))
+    for name in list(names):
+        cut(converged, name, [before, wanted])
+        print(f"{name}: healed in {heal(converged, name, wanted):.0f} s")
+        converged.lab.machine.forget(name)
+
+
+def test_power_cuts_of_an_update(converged: Workstation, checkout: Callable[[], Path]) -> None:
+    """A program's start script, a unit, the Engine's configuration and a folder's mode change."""
+    copy = checkout()
+    stack = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
+    stack.write_text(stack.read_text() + "\n")
+    socket = copy / "templates" / "ollama" / "ollama-docker.service.j2"
+    socket.write_text(socket.read_text() + "# changed\n")
+    data = copy / "group_data" / "all.py"
+    data.write_text(data.read_text() + 'ollama_environment = {"OLLAMA_KEEP_ALIVE": "30m"}\n')
+    before = files(converged)
+
+    def update() -> Run:
+        return converged.pyinfra(*WHOLE, "-y", "--json", folder=copy)
+
+    began = time.monotonic()
+    run = update()
+    length = time.monotonic() - began
+    assert run.status == 0, run.error
+    wanted = state(converged)
+    assert before != files(converged)
+
+    converged.lab.machine.restore(CONVERGED)
+    for name in list(snapshots(converged, update, moments(length))):
+        cut(converged, name, [before, wanted])
+        print(f"{name}: healed in {heal(converged, name, wanted, folder=copy):.0f} s")
+        converged.lab.machine.forget(name)
