@@ -6,9 +6,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lab.control import Lab
 from lab.errors import LabError
+from lab.paths import STATE
 from lab.progress import console
 from lab.rehearsal import rehearse
 
@@ -25,7 +27,7 @@ USAGE = """\
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     options = _parser().parse_args(arguments)
-    lab = Lab(user=options.user)
+    lab = Lab(options.state, user=options.user)
     verbs: dict[str, Callable[[], int | None]] = {
         "run": lambda: rehearse(lab),
         "up": lab.up,
@@ -58,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         default="operator",
         choices=["operator", "root"],
         help="whom ssh and the deploy log in as (operator, who uses sudo)",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=STATE,
+        help="folder of the lab's state, to have one beside another (.lab)",
     )
     parser.add_argument("command", nargs="*", help="for ssh: a command instead of a shell")
     return parser

@@ -37,6 +37,8 @@ VOLATILE = (
     "/root/.cache",
 )
 
+_OBSERVED = pytest.StashKey[bool]()
+
 _RESULT = re.compile(r"^ {4}(\S.*?) {2,}(\d+) +(\S+) +(\S+) +(\S+) *$", re.MULTILINE)
 
 
@@ -291,6 +293,12 @@ def _empty_share(lab: Lab) -> None:
 
 
 @pytest.fixture
+def untouched(lab: Lab) -> Workstation:
+    """The machine as it happens to be, for what never gets to it."""
+    return Workstation(lab)
+
+
+@pytest.fixture
 def bare(lab: Lab) -> Iterator[Workstation]:
     """A bare machine: no Docker, an empty share."""
     machine = Workstation(lab)
@@ -351,6 +359,28 @@ def first_run(lab: Lab) -> Run:
 @pytest.fixture
 def converged(lab: Lab, first_run: Run) -> Workstation:
     """A machine on which the whole deploy has run once."""
+    return _converge(lab)
+
+
+@pytest.fixture
+def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workstation:
+    """The same for a test that changes nothing there: after another such test it is not restored,
+    which takes seconds, and some more until it is as quick as it was."""
+    if _OBSERVED in request.session.stash:
+        return Workstation(lab)
+    machine = _converge(lab)
+    request.session.stash[_OBSERVED] = True
+    return machine
+
+
+@pytest.fixture(autouse=True)
+def _changed(request: pytest.FixtureRequest) -> None:
+    """Know that a test changes the machine."""
+    if {"converged", "bare"} & set(request.fixturenames):
+        request.session.stash.pop(_OBSERVED, None)
+
+
+def _converge(lab: Lab) -> Workstation:
     _empty_share(lab)
     shutil.copytree(_keep(lab), lab.nas.data, dirs_exist_ok=True)
     lab.machine.restore(CONVERGED)

@@ -6,15 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.lab.conftest import Workstation
 from workstation import lock
 
 
-def test_a_missing_env_file(converged: Workstation, checkout: Callable[[], Path]) -> None:
+def test_a_missing_env_file(untouched: Workstation, checkout: Callable[[], Path]) -> None:
     """Without .env and environment, the run says how to make one."""
-    run = converged.pyinfra("deploy.py", "-y", folder=checkout(), environment={"ENV_FILE": ""})
+    run = untouched.pyinfra("deploy.py", "-y", folder=checkout(), environment={"ENV_FILE": ""})
     assert run.status != 0
     assert "cp .env.example .env" in run.error
 
@@ -28,19 +26,19 @@ def test_a_missing_password(bare: Workstation) -> None:
     assert bare.files() == before
 
 
-def test_an_unknown_key(converged: Workstation, tmp_path: Path) -> None:
+def test_an_unknown_key(untouched: Workstation, tmp_path: Path) -> None:
     """A key that does not exist is refused with the nearest that does."""
     file = tmp_path / "env"
-    file.write_text(converged.lab.env_file.read_text() + "MODELS_PAHT=/vol\n")
-    run = converged.pyinfra("deploy.py", "-y", environment={"ENV_FILE": str(file)})
+    file.write_text(untouched.lab.env_file.read_text() + "MODELS_PAHT=/vol\n")
+    run = untouched.pyinfra("deploy.py", "-y", environment={"ENV_FILE": str(file)})
     assert run.status != 0
     assert "MODELS_PAHT" in run.error
     assert "MODELS_PATH" in run.error
 
 
-def test_an_unreachable_host(converged: Workstation) -> None:
+def test_an_unreachable_host(untouched: Workstation) -> None:
     """A host that does not answer is one sentence."""
-    run = converged.pyinfra(
+    run = untouched.pyinfra(
         "deploy.py", "-y", environment={"WORKSTATION_HOST": "127.0.0.1", "SSH_PORT": "1"}
     )
     assert run.status != 0
@@ -48,62 +46,82 @@ def test_an_unreachable_host(converged: Workstation) -> None:
     assert "Traceback" not in run.output
 
 
-def test_a_wrong_ssh_key(converged: Workstation, tmp_path: Path) -> None:
+def test_a_wrong_ssh_key(untouched: Workstation, tmp_path: Path) -> None:
     """A key that the host does not know is one sentence."""
     key = tmp_path / "key"
     os.system(f"ssh-keygen -q -t ed25519 -N '' -f {key}")
-    run = converged.pyinfra("deploy.py", "-y", environment={"SSH_KEY": str(key)})
+    run = untouched.pyinfra("deploy.py", "-y", environment={"SSH_KEY": str(key)})
     assert run.status != 0
     assert "Authentication error" in run.output
     assert "Traceback" not in run.output
 
 
-def test_a_limit_that_matches_nothing(converged: Workstation) -> None:
+def test_a_limit_that_matches_nothing(untouched: Workstation) -> None:
     """Zero hosts are an error."""
-    run = converged.pyinfra("deploy.py", "-y", "--limit", "nobody")
+    run = untouched.pyinfra("deploy.py", "-y", "--limit", "nobody")
     assert run.status != 0
     assert "leaves no host" in run.output or "No host" in run.output
 
 
-def test_an_unreadable_pins_file(converged: Workstation, checkout: Callable[[], Path]) -> None:
+def test_an_unreadable_pins_file(untouched: Workstation, checkout: Callable[[], Path]) -> None:
     """A pins.yml that is not YAML is named with its line."""
     copy = checkout()
     (copy / "pins.yml").write_text("images:\n  comfyui: {name: [\n")
-    run = converged.pyinfra("deploy.py", "-y", folder=copy)
+    run = untouched.pyinfra("deploy.py", "-y", folder=copy)
     assert run.status != 0
     assert "pins.yml" in run.error
     assert "Traceback" not in run.output
 
 
-def test_a_missing_template(converged: Workstation, checkout: Callable[[], Path]) -> None:
+def test_a_missing_template(bare: Workstation, checkout: Callable[[], Path]) -> None:
     """With -y too it stops the run before its first operation, whichever needs it."""
     copy = checkout()
     (copy / "templates" / "ollama" / "ollama-docker.socket.j2").unlink()
-    run = converged.pyinfra("deploy.py", "-y", folder=copy)
+    run = bare.pyinfra("deploy.py", "-y", folder=copy)
     assert run.status != 0
     assert "templates/ollama/ollama-docker.socket.j2 is missing" in run.error
     assert "Starting operation" not in run.output
     assert "Traceback" not in run.output
 
 
-def test_a_plan_that_nobody_can_confirm(converged: Workstation) -> None:
+def test_a_plan_that_nobody_can_confirm(bare: Workstation) -> None:
     """Without -y and without a terminal the plan is shown, and nothing is changed."""
-    converged.run("chmod 700 /vol/service/cw/storage-models/models/loras")
-    run = converged.pyinfra("tasks/storage.py")
+    folder = "/vol/service/cw/storage-models/models/loras"
+    bare.run(f"mkdir -p {folder} && chmod 700 {folder}")
+    run = bare.pyinfra("tasks/storage.py")
     assert run.status != 0
-    assert "(mode 2700 -> 2775)" in run.output
+    assert "(mode 700 -> 2775)" in run.output
     assert "run again with -y" in run.error
     assert "Traceback" not in run.output
+    assert bare.run(f"stat -c %a {folder}") == "700\n"
 
 
-@pytest.mark.parametrize("task", ["tasks/smb.py", "deploy.py"])
-def test_a_wrong_password_for_the_share(bare: Workstation, task: str) -> None:
+def test_a_wrong_password_for_the_share(bare: Workstation) -> None:
     """The server's own answer is shown, and a bare machine stays bare."""
     before = bare.files()
-    run = bare.pyinfra(task, "-y", environment={"SMB_PASSWORD": "wrong"})
+    run = bare.pyinfra("tasks/smb.py", "-y", environment={"SMB_PASSWORD": "wrong"})
     assert run.status != 0
     assert "STATUS_LOGON_FAILURE" in run.output
     assert "SMB_PASSWORD" in run.output
+    assert "Traceback" not in run.output
+    assert bare.files() == before
+
+
+def test_all_that_stands_against_a_run_is_told_at_once(bare: Workstation) -> None:
+    """A wrong password, somebody else's web server, somebody's broken daemon.json: each with its
+    way out, and nothing is changed."""
+    bare.run(
+        "systemd-run --quiet --unit=theirs python3 -m http.server 80;"
+        "mkdir -p /etc/docker && echo '{not json' > /etc/docker/daemon.json"
+    )
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y", environment={"SMB_PASSWORD": "wrong"})
+    assert run.status != 0
+    assert "STATUS_LOGON_FAILURE" in run.output
+    assert "SMB_PASSWORD" in run.output
+    assert "port 80: it is held by python3" in run.output
+    assert "PROXY=existing" in run.output
+    assert "/etc/docker/daemon.json: nothing can be merged into it: it is not JSON" in run.output
     assert "Traceback" not in run.output
     assert bare.files() == before
 
@@ -147,28 +165,6 @@ def test_a_repository_signed_by_somebody_else(
     assert run.status != 0
     assert "has the fingerprint" in run.output
     assert not bare.succeeds("ls /usr/share/keyrings/nvidia-container-toolkit.gpg")
-
-
-def test_a_foreign_program_on_the_proxys_port(bare: Workstation) -> None:
-    """Somebody else's web server stops the run before any change, and is named."""
-    bare.run("systemd-run --quiet --unit=theirs python3 -m http.server 80")
-    before = bare.files()
-    run = bare.pyinfra("deploy.py", "-y")
-    assert run.status != 0
-    assert "port 80: it is held by python3" in run.output
-    assert "PROXY=existing" in run.output
-    assert bare.files() == before
-
-
-def test_a_daemon_json_that_is_not_json(bare: Workstation) -> None:
-    """Somebody's broken file is named and left as it is."""
-    bare.run("mkdir -p /etc/docker && echo '{not json' > /etc/docker/daemon.json")
-    before = bare.files()
-    run = bare.pyinfra("deploy.py", "-y")
-    assert run.status != 0
-    assert "/etc/docker/daemon.json" in run.output
-    assert "not JSON" in run.output
-    assert bare.files() == before
 
 
 def test_a_run_while_another_is_at_work(bare: Workstation) -> None:

@@ -45,53 +45,61 @@ def test_models_of_the_store_are_registered_where_they_lie(first_run: Run) -> No
     assert "refused checkpoints/half.safetensors" in first_run.output
 
 
-def test_traces_of_nvidia_docker_are_removed(converged: Workstation) -> None:
+def test_traces_of_nvidia_docker_are_removed(observed: Workstation) -> None:
     """The old lists and the key that apt-key trusted for everything are gone."""
     for path in (
         "sources.list.d/nvidia-docker.list",
         "sources.list.d/nvidia-container-toolkit.list",
         "trusted.gpg",
     ):
-        assert not converged.succeeds(f"test -e /etc/apt/{path}")
-    assert "nvidia-container-toolkit" in converged.run("apt-mark showhold")
+        assert not observed.succeeds(f"test -e /etc/apt/{path}")
+    assert "nvidia-container-toolkit" in observed.run("apt-mark showhold")
 
 
-def test_a_second_run_changes_nothing(converged: Workstation) -> None:
+def test_compose_accepts_what_is_laid_down(observed: Workstation) -> None:
+    """A person can use every stack's folder with plain Compose, and Dockge shows it."""
+    for stack in ("dhoch3", "proxy"):
+        observed.run(f"cd /opt/stacks/{stack} && docker compose config --quiet")
+    assert "dhoch3" in observed.run("docker exec dhoch3-dockge-1 ls /opt/stacks")
+
+
+def test_a_second_run_changes_nothing(observed: Workstation) -> None:
     """No operation changes; containers keep their ids and start times, units their start. It
     asks the host no more than it must."""
-    containers, units = converged.containers(), converged.unit_starts()
-    run = converged.pyinfra("deploy.py", "-y", "--json")
+    containers, units = observed.containers(), observed.unit_starts()
+    run = observed.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
     assert run.operations > 20
     assert run.changed == []
     assert run.planned == run.done == set()
     assert run.commands <= 30
-    assert converged.containers() == containers
-    assert converged.unit_starts() == units
+    assert observed.containers() == containers
+    assert observed.unit_starts() == units
 
 
-def test_every_run_leaves_a_receipt(converged: Workstation) -> None:
+def test_every_run_leaves_a_receipt(observed: Workstation) -> None:
     """On the host, for root alone, and here; the last ones and what differs can be shown."""
-    assert converged.pyinfra("tasks/storage.py", "-y").status == 0
+    assert observed.pyinfra("tasks/storage.py", "-y").status == 0
     folder = "/var/lib/ai-workstation/runs"
-    assert converged.run(f"stat -c '%a %U' {folder}/*").split() == ["640", "root"] * 2
-    newest = converged.run(f"ls -1 {folder} | tail -n 1").strip()
-    (kept,) = (REPOSITORY / ".ai-workstation").glob(f"*/runs/{newest}")
-    assert converged.run(f"cat {folder}/{newest}") == kept.read_text()
+    names = observed.run(f"ls -1 {folder}").split()
+    assert observed.run(f"stat -c '%a %U' {folder}/*").split() == ["640", "root"] * len(names)
+    (kept,) = (REPOSITORY / ".ai-workstation").glob(f"*/runs/{names[-1]}")
+    assert observed.run(f"cat {folder}/{names[-1]}") == kept.read_text()
 
-    shown = converged.pyinfra("tasks/history.py", "-y").output
+    shown = observed.pyinfra("tasks/history.py", "-y").output
     assert re.search(r"^1 .* unchanged +- ", shown, re.MULTILINE)
-    assert re.search(r"^2 .* changes +\d+ ok ", shown, re.MULTILINE)
-    compared = converged.pyinfra("tasks/history.py", "-y", "--data", "history=1,2").output
+    assert re.search(rf"^{len(names)} .* changes +\d+ ok ", shown, re.MULTILINE)
+    history = f"history=1,{len(names)}"
+    compared = observed.pyinfra("tasks/history.py", "-y", "--data", history).output
     assert "- tasks/docker.py | Docker Engine, Compose and Buildx: +" in compared
     assert "~ acceptance: " in compared
 
 
-def test_services_answer_from_outside(converged: Workstation) -> None:
+def test_services_answer_from_outside(observed: Workstation) -> None:
     """The proxy, reached from outside the machine, routes by name."""
     for service in SERVICES:
-        assert _status(converged, service) == 200, service
-    assert _status(converged, "nobody", wanted=404) == 404
+        assert _status(observed, service) == 200, service
+    assert _status(observed, "nobody", wanted=404) == 404
 
 
 def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
@@ -110,7 +118,7 @@ def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
         time.sleep(2)
 
 
-def test_a_model_of_the_store_is_offered_by_every_interface(converged: Workstation) -> None:
+def test_a_model_of_the_store_is_offered_by_every_interface(observed: Workstation) -> None:
     """One file in `checkpoints`, four programs."""
     for service, path in (
         ("comfyui", "models/checkpoints"),
@@ -118,8 +126,8 @@ def test_a_model_of_the_store_is_offered_by_every_interface(converged: Workstati
         ("forge", "config"),
         ("invokeai", "api/v2/models/scan_folder?scan_path=/models"),
     ):
-        assert _status(converged, service) == 200
-        url = f"http://127.0.0.1:{converged.lab.machine.port(80)}/{path}"
+        assert _status(observed, service) == 200
+        url = f"http://127.0.0.1:{observed.lab.machine.port(80)}/{path}"
         answer = requests.get(url, headers={"Host": f"{service}.localhost"}, timeout=60)
         assert "whole.safetensors" in answer.text, service
 
@@ -230,10 +238,3 @@ def test_a_reboot_brings_everything_back(converged: Workstation) -> None:
     assert run.status == 0, run.error
     assert "FAILED" not in run.output
     assert converged.run("systemctl --failed --plain --no-legend") == ""
-
-
-def test_compose_accepts_what_is_laid_down(converged: Workstation) -> None:
-    """A person can use every stack's folder with plain Compose, and Dockge shows it."""
-    for stack in ("dhoch3", "proxy"):
-        converged.run(f"cd /opt/stacks/{stack} && docker compose config --quiet")
-    assert "dhoch3" in converged.run("docker exec dhoch3-dockge-1 ls /opt/stacks")
