@@ -80,13 +80,6 @@ def test_a_mirror_of_images_alone_leaves_the_rest_upstream():
     assert not any("docker.io" in address for address in found)
 
 
-def test_a_mirrors_password_is_not_told():
-    """Neither to the host nor in a finding."""
-    found = uses(Mirror(http="http://anna:geheim@mirror.lan/all"))
-    assert "http://mirror.lan/all/nvidia.github.io/libnvidia-container/gpgkey" in found
-    assert "geheim" not in f"{found}"
-
-
 @pytest.mark.parametrize(
     ("changes", "unused"),
     [({"gpu": "none"}, "apt.nvidia"), ({"docker_source": "distribution"}, "apt.docker")],

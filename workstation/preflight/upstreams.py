@@ -69,9 +69,7 @@ def upstreams(pins: Pins, mirror: Mirror, settings: Settings) -> list[Upstream]:
     for use, address in _addresses(pins, mirror, settings):
         parts = urlsplit(address)
         server = parts.scheme, parts.hostname, parts.port or {"http": 80}.get(parts.scheme, 443)
-        # A user and password in the address of a mirror are nobody's business here.
-        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        known = by_server.get(server, Upstream(plain, frozenset()))
+        known = by_server.get(server, Upstream(address, frozenset()))
         by_server[server] = Upstream(known.address, known.uses | {use})
     return list(by_server.values())
 
