@@ -366,7 +366,7 @@ def converged(lab: Lab, first_run: Run) -> Workstation:
 def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workstation:
     """The same for a test that changes nothing there: after another such test it is not restored,
     which takes seconds, and some more until it is as quick as it was."""
-    if _OBSERVED in request.session.stash:
+    if request.session.stash.get(_OBSERVED, False):
         return Workstation(lab)
     machine = _converge(lab)
     request.session.stash[_OBSERVED] = True
@@ -377,7 +377,7 @@ def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workst
 def _changed(request: pytest.FixtureRequest) -> None:
     """Know that a test changes the machine."""
     if {"converged", "bare"} & set(request.fixturenames):
-        request.session.stash.pop(_OBSERVED, None)
+        request.session.stash[_OBSERVED] = False
 
 
 def _converge(lab: Lab) -> Workstation:
