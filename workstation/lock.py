@@ -28,7 +28,7 @@ SILENCE = 90
 _NAME = "ai-workstation-lock"
 _HOLD = f"""
 [ -e {FILE} ] || (umask 0; : >{FILE})
-exec 9<{FILE}
+exec 9<{FILE} || {{ echo unusable; exit; }}
 if ! flock -n 9; then
   echo "busy $(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)"
   exit

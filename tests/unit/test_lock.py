@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from workstation import lock
+from workstation.errors import HostError
 
 
 class LocalConnector:
@@ -35,6 +36,19 @@ def test_a_second_run_is_refused_with_who_holds_the_lock(host: Any):
     ):
         pass
     with lock.held([host], "ben"):
+        pass
+
+
+def test_a_lock_file_that_cannot_be_made_is_not_taken_for_another_run(
+    host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """Such as where /run/lock is missing."""
+    missing = lock._HOLD.replace(str(tmp_path / "lock"), str(tmp_path / "no" / "lock"))
+    monkeypatch.setattr(lock, "_HOLD", missing)
+    with (
+        pytest.raises(HostError, match=r"here could not be locked: .* cannot be used"),
+        lock.held([host], "anna"),
+    ):
         pass
 
 
