@@ -159,7 +159,9 @@ def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
         files.File(
             f"{stack.folder}/{path}",
             content,
-            mode="755" if content.startswith(b"#!") else "644",
+            # Compose reads variables from .env, passwords among them.
+            mode="600" if path == ".env" else "755" if content.startswith(b"#!") else "644",
+            secret=path == ".env",
             backup=path == "compose.yaml",
         )
         for path, content in stack.files.items()
