@@ -20,13 +20,13 @@ from __future__ import annotations
 import functools
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
 import click
+import gevent
 from paramiko import SSHClient, Transport
 from pyinfra import logger
 from pyinfra.api.command import (
@@ -79,9 +79,10 @@ def install() -> None:
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
-    """In place of pyinfra's handler of SIGINT."""
+    """In place of pyinfra's handler of SIGINT. The exit is raised where the run waits, not inside
+    of whatever greenlet happens to be at work, which might take it for its own."""
     click.echo("Interrupted: the next run finishes what this one has begun.", err=True)
-    sys.exit(128 + number)
+    gevent.kill(gevent.get_hub().parent, SystemExit(128 + number))
 
 
 def ensure_known_hosts(path: object = None) -> None:

@@ -138,7 +138,9 @@ def confirm(original: Callable[..., Any], question: str) -> bool:
 
 
 def disconnect(original: Callable[..., Any], state: Any) -> Any:
-    """In place of ``disconnect_all``: the lock goes with the connection."""
+    """In place of ``disconnect_all``: the lock goes with the connection. What still waits for a
+    command of an interrupted run would be waited for."""
+    state.pool.kill()
     _locks.close()
     return original(state)
 
