@@ -29,12 +29,14 @@ ROUTE = re.compile(r"Host\(`([^`]+)`\)")
 
 @dataclass
 class Outcome:
-    """What one pyinfra run did: its exit code and the names of its operations by result."""
+    """What one pyinfra run did: its exit code, the names of its operations by result, and how many
+    seconds each part of it took."""
 
     code: int
     changed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     unchanged: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def outcome(code: int, output: str) -> Outcome:
@@ -43,7 +45,7 @@ def outcome(code: int, output: str) -> Outcome:
     if start < 0:
         return Outcome(code)
     document: dict[str, Any] = json.JSONDecoder().raw_decode(output[start:])[0]
-    result = Outcome(code)
+    result = Outcome(code, seconds=document.get("seconds", {}))
     for operation in (document.get("results") or {}).get("operations", []):
         result.changed += [operation["name"]] * len(operation["success"])
         result.failed += [operation["name"]] * len(operation["error"])
@@ -72,6 +74,9 @@ def rehearse(lab: Lab) -> int:
     for name in second.changed:
         console.print(f"[red]changed by the second run:[/] {name}")
     tell(lab)
+    for title, run in (("first run", first), ("second run", second)):
+        parts = ", ".join(f"{name} {value:.0f} s" for name, value in run.seconds.items())
+        console.print(f"{title}: {parts}", markup=False)
     console.print(
         f"first run: {len(first.changed)} operations changed, {first.unchanged} did not; "
         f"second run: {len(second.changed)} changed, {second.unchanged} did not"

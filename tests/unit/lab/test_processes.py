@@ -59,9 +59,10 @@ def test_a_rehearsal_counts_changed_operations() -> None:
         {"name": "a", "success": ["h"], "error": [], "no_change": []},
         {"name": "b", "success": [], "error": [], "no_change": ["h"]},
     ]
-    output = "noise\n" + json.dumps({"plan": [], "results": {"operations": operations}}) + "\n"
-    result = outcome(0, output)
+    document = {"plan": [], "results": {"operations": operations}, "seconds": {"plan": 1.5}}
+    result = outcome(0, f"noise\n{json.dumps(document)}\n")
     assert (result.changed, result.failed, result.unchanged) == (["a"], [], 1)
+    assert result.seconds == {"plan": 1.5}
 
 
 def test_a_run_that_broke_off_has_no_counts() -> None:
