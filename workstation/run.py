@@ -35,8 +35,7 @@ _WIDEST = 120
 PHASES: dict[str, float] = {}
 """Seconds that each part of this run took so far, in order: ``plan``, then the tasks."""
 
-_locks = ExitStack()
-_locked: list[bool] = []
+_locks: list[ExitStack] = []
 
 
 def prepare(
@@ -72,7 +71,7 @@ def prepare(
 
 def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any) -> Any:
     """In place of ``run_ops``, with which a run begins to change its hosts."""
-    if not _locked:
+    if not _locks:
         if _changes_something() and not cli._do_confirm("Nothing has been changed yet."):
             sys.exit(0)
         # Somebody has read the plan meanwhile, and the hosts may have changed.
@@ -141,7 +140,8 @@ def disconnect(original: Callable[..., Any], state: Any) -> Any:
     """In place of ``disconnect_all``: the lock goes with the connection. What still waits for a
     command of an interrupted run would be waited for."""
     state.pool.kill()
-    _locks.close()
+    for one in _locks:
+        one.close()
     return original(state)
 
 
@@ -195,8 +195,9 @@ def _lock(state: Any) -> None:
     who = lock.identity(Path(__file__).parent.parent)
     for host in state.active_hosts:
         remembered.count(host)
-    _locks.enter_context(lock.held(state.active_hosts, who))
-    _locked.append(True)
+    stack = ExitStack()
+    stack.enter_context(lock.held(state.active_hosts, who))
+    _locks.append(stack)
 
 
 def _operations(state: Any) -> Iterator[tuple[Any, str, str]]:
