@@ -28,6 +28,26 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 """
 
+# Lists that were fetched within the hour will do, unless a source has been added since, or they
+# do not.
+_UPDATED = "/run/ai-workstation.apt-updated"
+_INSTALL = (
+    _APT
+    + f"stamp={_UPDATED}"
+    + """
+install() {
+  apt -q install -y --no-install-recommends --allow-downgrades --allow-change-held-packages -- "$@"
+}
+if [ -n "$(find "$stamp" -mmin -60 2>/dev/null)" ] \\
+  && [ -z "$(find /etc/apt -newer "$stamp" -print -quit)" ]; then
+  install "$@" && exit
+fi
+apt -q update
+touch "$stamp"
+install "$@"
+"""
+)
+
 _FETCH_KEY = """
 set -e
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
@@ -72,14 +92,7 @@ def installed(packages: list[str], hold: bool = False) -> Commands:
     for name in unheld:
         tell("~", f"package {name} held")
     if missing:
-        yield live(
-            script(
-                _APT
-                + "apt -q update; apt -q install -y --no-install-recommends"
-                + ' --allow-downgrades --allow-change-held-packages -- "$@"',
-                *missing,
-            )
-        )
+        yield live(script(_INSTALL, *missing))
     if unheld:
         yield script('apt-mark hold -- "$@" >/dev/null', *unheld)
 
