@@ -33,7 +33,7 @@ from lab.bench.report import Goal, Row
 from lab.control import Lab
 from lab.errors import LabError
 from lab.machine import SSH_PORT
-from lab.paths import REPOSITORY
+from lab.paths import REPOSITORY, STATE
 from workstation.errors import UserError
 
 LOCK = REPOSITORY / "requirements-bench.lock"
@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", choices=["machine", "hosts"], help="the lab's machine, or the many hosts"
     )
+    parser.add_argument(
+        "--state", type=Path, default=STATE, help="folder of the lab's state (.lab)"
+    )
     options = parser.parse_args(arguments)
     # Whoever ends it, it ends what it has started: also in the background of a script, where a
     # shell has SIGINT ignored.
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, signal.default_int_handler)
     FOLDER.mkdir(parents=True, exist_ok=True)
     try:
-        return _bench(options.runs, options.only)
+        return _bench(options.runs, options.only, Lab(options.state))
     except (LabError, UserError) as error:
         progress.console.print(f"bench: {error}", markup=False)
         return 1
@@ -70,12 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _bench(runs: int, only: str | None) -> int:
+def _bench(runs: int, only: str | None, lab: Lab) -> int:
     rows: list[Row] = []
     goals: list[Goal] = []
     about = conditions() | {"runs": runs}
     if only != "hosts":
-        lab = Lab()
         if not lab.machine.running:
             raise LabError("the lab's machine does not run: ./provision lab brings it up")
         about |= of_machine(lab)
