@@ -104,8 +104,8 @@ def _run(state: Any, host: Any, command: StringCommand) -> tuple[bool, Any]:
     """Run a command outside of any operation, as the host's own data says: with sudo or without."""
     arguments, _ = pop_global_arguments(state, host, {})
     how = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
-    how["_timeout"] = _PATIENCE
-    result: tuple[bool, Any] = host.run_shell_command(command, **how, **command.connector_arguments)
+    how |= {"_timeout": _PATIENCE, **command.connector_arguments}
+    result: tuple[bool, Any] = host.run_shell_command(command, **how)
     return result
 
 
