@@ -90,7 +90,7 @@ def test_a_plan_that_nobody_can_confirm(bare: Workstation) -> None:
     bare.run(f"mkdir -p {folder} && chmod 700 {folder}")
     run = bare.pyinfra("tasks/storage.py")
     assert run.status != 0
-    assert "(mode 700 -> 2775)" in run.output
+    assert "(mode 700 -> 2775" in run.output
     assert "run again with -y" in run.error
     assert "Traceback" not in run.output
     assert bare.run(f"stat -c %a {folder}") == "700\n"
