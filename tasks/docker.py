@@ -13,8 +13,9 @@ ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
 
 packages.installed(
     name="Tools that later tasks use",
-    # git: BuildKit fetches pinned sources with the host's.
-    packages=["ca-certificates", "curl", "gpg", "git"],
+    # git: BuildKit fetches pinned sources with the host's. pigz: the Engine unpacks layers with it
+    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive).
+    packages=["ca-certificates", "curl", "gpg", "git", "pigz"],
 )
 
 registries = [mirror.registry] if mirror.registry and mirror.insecure else []
