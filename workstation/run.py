@@ -95,8 +95,8 @@ def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any)
 def _leave_receipts(state: Any, started: datetime, ending: Outcome | None) -> None:
     """Leave a receipt on every host that the run has worked on with this project's settings."""
     for host in state.inventory.iter_activated_hosts():
-        if context.is_loaded(host):
-            steps = [step for _, step in _steps(state, host)]
+        steps = [step for _, step in _steps(state, host)]
+        if steps and context.is_loaded(host):
             failed = _failed(state, host)
             left = receipts.of_run(host, steps, failed, ending, started, PHASES)
             receipts.leave(state, host, left)

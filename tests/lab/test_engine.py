@@ -12,6 +12,13 @@ from tests.lab.conftest import Workstation
 pytestmark = pytest.mark.long
 
 GPU_USER = "dhoch3-comfyui-1"
+TOOLKIT_VERSION = "1.20.0-1"
+TOOLKIT_PACKAGES = (
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+)
 
 
 def _sees_gpu(machine: Workstation) -> bool:
@@ -23,8 +30,8 @@ def test_changes_of_engine_and_toolkit_under_running_containers(converged: Works
     before = converged.containers()
     for change in (
         "systemctl daemon-reload",
-        "apt-get install -y --reinstall --allow-change-held-packages nvidia-container-toolkit"
-        " nvidia-container-toolkit-base libnvidia-container1",
+        "apt-get install -y --reinstall --allow-change-held-packages "
+        + " ".join(f"{package}={TOOLKIT_VERSION}" for package in TOOLKIT_PACKAGES),
         "systemctl restart docker",
         "apt-get install -y --reinstall docker.io",
     ):
