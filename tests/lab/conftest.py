@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,12 @@ _RESULT = re.compile(r"^ {4}(\S.*?) {2,}(\d+) +(\S+) +(\S+) +(\S+) *$", re.MULTI
 @dataclass(frozen=True)
 class Run:
     """One run of pyinfra: exit status, all that it printed, its table of results, and with
-    ``--json`` what it wrote."""
+    ``--json`` what it wrote. ``share``: of the first run, what was on the share then."""
 
     status: int
     output: str
     report: dict[str, Any] = field(default_factory=dict)
+    share: list[str] = field(default_factory=list)
 
     @property
     def planned(self) -> set[str]:
@@ -269,6 +270,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         made.up()
     else:
         _first_run_file(made).unlink(missing_ok=True)
+        shutil.rmtree(_keep(made), ignore_errors=True)
         made.reset()
     yield made
     if not reuse:
@@ -276,7 +278,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def _keep(lab: Lab) -> Path:
-    """What the share held when the machine had converged: other tests empty it."""
+    """Where the converged machine's share is while another has its own. It is moved, not copied:
+    the machine's mounts know its folders by their inodes, and would be stale."""
     return lab.folder / "share-converged"
 
 
@@ -286,10 +289,24 @@ def _first_run_file(lab: Lab) -> Path:
 
 
 def _empty_share(lab: Lab) -> None:
-    """Remove what earlier tests left on the share; the server runs on, its port is wired in."""
+    """Give a bare machine a share with nothing in it; the server runs on, its port is wired in."""
     lab.nas.start()
-    for path in lab.nas.data.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if _first_run_file(lab).exists() and not _keep(lab).exists():
+        lab.nas.data.rename(_keep(lab))
+    else:
+        shutil.rmtree(lab.nas.data)
+    lab.nas.data.mkdir()
+
+
+def _converged_share(lab: Lab, first: Run) -> None:
+    """Give the converged machine its share, as it was after the first run."""
+    lab.nas.start()
+    if _keep(lab).exists():
+        shutil.rmtree(lab.nas.data)
+        _keep(lab).rename(lab.nas.data)
+    for path in sorted(lab.nas.data.rglob("*"), reverse=True):
+        if str(path.relative_to(lab.nas.data)) not in first.share:
+            path.rmdir() if path.is_dir() else path.unlink()
 
 
 @pytest.fixture
@@ -350,8 +367,8 @@ def first_run(lab: Lab) -> Run:
     run = machine.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
     lab.machine.checkpoint(CONVERGED)
-    _keep(lab).mkdir(exist_ok=True)
-    shutil.copytree(lab.nas.data, _keep(lab), dirs_exist_ok=True)
+    share = [str(path.relative_to(lab.nas.data)) for path in lab.nas.data.rglob("*")]
+    run = replace(run, share=share)
     kept.write_text(json.dumps(asdict(run)))
     return run
 
@@ -359,7 +376,7 @@ def first_run(lab: Lab) -> Run:
 @pytest.fixture
 def converged(lab: Lab, first_run: Run) -> Workstation:
     """A machine on which the whole deploy has run once."""
-    return _converge(lab)
+    return _converge(lab, first_run)
 
 
 @pytest.fixture
@@ -368,7 +385,7 @@ def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workst
     which takes seconds, and some more until it is as quick as it was."""
     if request.session.stash.get(_OBSERVED, False):
         return Workstation(lab)
-    machine = _converge(lab)
+    machine = _converge(lab, first_run)
     request.session.stash[_OBSERVED] = True
     return machine
 
@@ -380,9 +397,8 @@ def _changed(request: pytest.FixtureRequest) -> None:
         request.session.stash[_OBSERVED] = False
 
 
-def _converge(lab: Lab) -> Workstation:
-    _empty_share(lab)
-    shutil.copytree(_keep(lab), lab.nas.data, dirs_exist_ok=True)
+def _converge(lab: Lab, first: Run) -> Workstation:
+    _converged_share(lab, first)
     lab.machine.restore(CONVERGED)
     machine = Workstation(lab)
     machine.faults("{}")
