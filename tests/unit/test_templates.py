@@ -82,7 +82,9 @@ def test_the_required_services_are_there():
 def test_every_combination_renders_and_is_the_project_of_its_folder(
     stack: str, mirror: Mirror | None, gpu: bool
 ):
-    assert yaml.safe_load(render(stack, mirror, gpu).compose)["name"] == stack
+    compose = render(stack, mirror, gpu).compose
+    assert yaml.safe_load(compose)["name"] == stack
+    assert "ai-workstation" in compose.splitlines()[0], "taken for somebody else's, and kept"
 
 
 @pytest.mark.parametrize(("stack", "name"), ROUTED)
