@@ -108,6 +108,7 @@ _UP = (
     _HEALTHY
     + """
 name=$1 most=$2 folder=$3 kept=$4
+mkdir -p "${kept%/*/*}"
 umask 077
 mkdir -p "${kept%/*}"
 cat >"$kept.new"

@@ -33,6 +33,7 @@ _PATIENCE = 20
 
 _LEAVE = """
 set -e
+mkdir -p "${1%/*}"
 umask 027
 mkdir -p "$1"
 chmod 750 "$1"
