@@ -16,6 +16,7 @@ from workstation.mirror import Mirror
 from workstation.pins import Pins
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
 from workstation.settings import Settings
+from workstation.stack import data_key
 
 ROOT = TEMPLATES.parent
 PROXY = "proxy"
@@ -45,12 +46,16 @@ class Context:
         state: MachineState = self.host.get_fact(Machine)
         return state
 
+    def data(self, name: str) -> dict[str, Any]:
+        """Return a stack's data: group_data/<stack>.py, and what .env changes of it."""
+        # The stack "proxy" has none: that name is a setting's.
+        return {} if name == PROXY else dict(self.host.data.get(data_key(name), {}))
+
     def stack(self, name: str) -> RenderedStack:
         """Return a stack, rendered for this host. Raises StackError."""
         if name not in self._rendered:
-            data = self.host.data.get(name, {})
             self._rendered[name] = StackRenderer(
-                name, self.settings, self.pins, self.mirror, data, self.gpu
+                name, self.settings, self.pins, self.mirror, self.data(name), self.gpu
             ).render()
         return self._rendered[name]
 

@@ -1,14 +1,16 @@
 """What ``.env`` and the environment of the caller say: the host, its stacks, and settings.
 
-A key is a setting's name in upper case. The environment wins over ``.env``. Nothing read here is
-put into the environment of this process, where every child would inherit it.
+A key is a setting's name in upper case, or that of an entry in ``group_data/<stack>.py`` behind the
+stack's: KNOWLEDGE_CENTER_N_CTX. The environment wins over ``.env``. Nothing read here is put into
+the environment of this process, where every child would inherit it.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+import runpy
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pydantic import SecretStr
 
 from workstation.errors import UserError, nearest
 from workstation.settings import CONTROL, SECRETS, Settings, takes_text
+from workstation.stack import data_key
 
 LOCAL = "@local"
 CONNECTION_KEYS = (
@@ -44,13 +47,41 @@ class Secret(SecretStr):
 
 
 @dataclass(frozen=True)
+class Entry:
+    """An entry of a stack's data that a key of ``.env`` may replace: text or a number."""
+
+    stack: str
+    name: str
+    default: bool | int | float | str
+
+    def value(self, key: str, text: str) -> bool | int | float | str:
+        """Gives ``text`` as what the entry holds. Raises EnvironmentFileError."""
+        try:
+            if isinstance(self.default, bool):
+                return {"true": True, "false": False}[text.lower()]
+            return type(self.default)(text)
+        except (KeyError, ValueError):
+            raise EnvironmentFileError(
+                f"{key} is {text!r}: expected {_KINDS[type(self.default)]}, as {self.name} is in "
+                f"group_data/{self.stack}.py."
+            ) from None
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
 class Environment:
-    """The host to work on, how to reach it, the stacks it runs, and the settings given."""
+    """The host to work on, how to reach it, the stacks it runs, and the settings given.
+
+    ``data``: of each stack with a changed entry, all its data.
+    """
 
     host: str
     stacks: tuple[str, ...]
     connection: dict[str, object] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
+    data: dict[str, dict[str, object]] = field(default_factory=dict)
 
     @property
     def is_local(self) -> bool:
@@ -58,8 +89,8 @@ class Environment:
         return self.host == LOCAL
 
     def host_data(self) -> dict[str, object]:
-        """Gives the host's data for pyinfra: connection and settings."""
-        return {**self.connection, **self.settings}
+        """Gives the host's data for pyinfra: connection, settings, and data of stacks."""
+        return {**self.connection, **self.settings, **self.data}
 
 
 def known_stacks(folder: Path) -> list[str]:
@@ -80,25 +111,58 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
 
     Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value.
     """
-    given = _file_values(variables, folder)
-    for key in (*CONNECTION_KEYS, *SETTING_KEYS):
+    stacks = sorted(stacks)
+    data = {stack: stack_data(folder, stack) for stack in stacks}
+    entries = stack_keys(data)
+    given = _file_values(variables, folder, entries)
+    for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
         if key in variables:
             given[key] = variables[key]
     host = _host(given.get("WORKSTATION_HOST", LOCAL))
     return Environment(
         host=host,
-        stacks=_stacks(given.get("STACKS", DEFAULT_STACKS), sorted(stacks)),
+        stacks=_stacks(given.get("STACKS", DEFAULT_STACKS), stacks),
         connection={} if host == LOCAL else _connection(given),
         settings={
             name: Secret(given[key]) if name in SECRETS else given[key]
             for key, name in SETTING_KEYS.items()
             if key in given
         },
+        data=_replaced(data, {key: entry for key, entry in entries.items() if key in given}, given),
     )
 
 
-def read_file(path: Path) -> dict[str, str]:
+def stack_data(folder: Path, stack: str) -> dict[str, object]:
+    """Gives the data of a stack, as ``group_data/<stack>.py`` under the root ``folder`` has it."""
+    path = folder / "group_data" / f"{stack}.py"
+    return dict(runpy.run_path(str(path)).get(data_key(stack), {})) if path.is_file() else {}
+
+
+def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
+    """Gives the keys that replace entries of the stacks' ``data``: those of text and numbers."""
+    return {
+        f"{data_key(stack)}_{name}".upper(): Entry(stack, name, value)
+        for stack, entries in data.items()
+        for name, value in entries.items()
+        if isinstance(value, bool | int | float | str)
+    }
+
+
+def _replaced(
+    data: Mapping[str, Mapping[str, object]], entries: Mapping[str, Entry], given: Mapping[str, str]
+) -> dict[str, dict[str, object]]:
+    """All data of those stacks of which an entry is given: pyinfra replaces, it does not merge."""
+    found: dict[str, dict[str, object]] = {}
+    for key, entry in entries.items():
+        stack = found.setdefault(data_key(entry.stack), dict(data[entry.stack]))
+        stack[entry.name] = entry.value(key, given[key])
+    return found
+
+
+def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
     """Reads one environment file: ``KEY=value`` lines, quotes and comments as in Compose's.
+
+    + further: keys that it may have beside connection and settings
 
     Values are never interpolated: a password may hold ``$``. No error shows a value.
     """
@@ -116,14 +180,14 @@ def read_file(path: Path) -> dict[str, str]:
         line = binding.original.line + _newlines(original[:blank])
         if binding.key is None and not binding.error:
             continue
-        key, value = _entry(binding, f"{path} line {line}")
+        key, value = _entry(binding, f"{path} line {line}", further)
         if key in values:
             raise EnvironmentFileError(f"{path} line {line} sets {key} again: keep one of the two.")
         values[key] = value
     return values
 
 
-def _entry(binding: Binding, place: str) -> tuple[str, str]:
+def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str, str]:
     """The key and value of one line, or the reason why it cannot be used."""
     key, value = binding.key, binding.value
     if binding.error or key is None:
@@ -133,7 +197,7 @@ def _entry(binding: Binding, place: str) -> tuple[str, str]:
         )
     if value is None:
         raise EnvironmentFileError(f"{place} has no '=': write KEY=value.")
-    _check_key(key, place)
+    _check_key(key, place, further)
     if CONTROL.search(value):
         raise EnvironmentFileError(
             f"{place}: the value of {key} has a line break or control character; "
@@ -147,11 +211,11 @@ def _entry(binding: Binding, place: str) -> tuple[str, str]:
     return key, value
 
 
-def _check_key(key: str, place: str) -> None:
-    if key in CONNECTION_KEYS:
+def _check_key(key: str, place: str, further: Collection[str]) -> None:
+    if key in CONNECTION_KEYS or key in further:
         return
     if key not in SETTING_KEYS:
-        hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS))
+        hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
         raise EnvironmentFileError(
             f"{place}: {key[:40]} is not a known key{hint}: .env.example lists them."
         )
@@ -171,12 +235,14 @@ def _newlines(text: str) -> int:
     return len(re.findall(r"\r\n|\n|\r", text))
 
 
-def _file_values(variables: Mapping[str, str], folder: Path) -> dict[str, str]:
+def _file_values(
+    variables: Mapping[str, str], folder: Path, further: Collection[str]
+) -> dict[str, str]:
     """The values of the environment file; none if there is no file and the environment has all."""
     named = variables.get("ENV_FILE")
     path = Path(named).expanduser() if named else folder / ".env"
     if path.is_file():
-        return read_file(path)
+        return read_file(path, further)
     if named:
         raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
     if "WORKSTATION_HOST" not in variables:

@@ -1,7 +1,7 @@
 """Rendering a stack's folder: its Compose file, its build contexts and configuration files.
 
 Everything in ``templates/stacks/<stack>/`` whose name ends in ``.j2`` is rendered and loses the
-suffix, the rest is copied. Templates see:
+suffix, the rest is copied; what begins with ``_`` is for other templates alone. Templates see:
 
 - ``settings``, ``pin``, ``mirror``; ``stack``: the dictionary ``group_data/<stack>.py`` gives
 - ``gpu``: whether services may reserve a GPU
@@ -10,6 +10,10 @@ suffix, the rest is copied. Templates see:
   all that goes into it, so "does the tag exist" tells whether to build
 - ``digest("comfyui")``: hash of the folder ``comfyui/``, for a label that makes Compose recreate
   a container when a file that it mounts changes
+- ``fail("...")``: refuses the stack's data with this sentence
+
+No template sees a secret: the Compose file names those of the stack, and ``compose.laid_down`` puts
+them on the host.
 """
 
 from __future__ import annotations
@@ -17,18 +21,19 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jinja2
 from jinja2.bccache import Bucket
+from pydantic import SecretStr
 
-from workstation.errors import UserError
+from workstation.errors import UserError, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins
-from workstation.settings import Settings
-from workstation.stack import Service, Stack, StackError, parse
+from workstation.settings import SECRETS, Settings, missing
+from workstation.stack import Secret, Service, Stack, StackError, parse
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
@@ -70,13 +75,14 @@ class RenderedStack:
     """The stack's model, its folder on the host, and every file in it by relative path.
 
     ``pins_used``: the pins that its services are made of, such as ``images.comfyui`` and
-    ``sources.fooocus``.
+    ``sources.fooocus``. ``secrets``: what the settings hold that its Compose file names as secrets.
     """
 
     model: Stack
     folder: str
     files: dict[str, bytes]
     pins_used: frozenset[str] = frozenset()
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
 
     @property
     def compose(self) -> str:
@@ -90,6 +96,16 @@ class RenderedStack:
             for path, content in self.files.items()
             if path.startswith(folder)
         }
+
+    def secret(self, secret: Secret) -> bytes:
+        """Return the content of a secret's file.
+
+        Raises SettingsError if its setting is empty: only what lays it down needs it.
+        """
+        value = self.secrets[secret.setting].get_secret_value()
+        if not value:
+            raise missing(secret.setting)
+        return value.encode()
 
     def dockerfile(self, service: Service) -> str:
         """Return the Dockerfile from which the image of ``service`` is built.
@@ -119,6 +135,7 @@ class StackRenderer:
         templates: Path = TEMPLATES,
     ) -> None:
         self._name = name
+        self._settings = settings
         self._pins = pins
         self._mirror = mirror
         self._root = templates / "stacks" / name
@@ -137,6 +154,7 @@ class StackRenderer:
             source=self._source,
             built=self._built,
             digest=self._digest,
+            fail=_fail,
         )
         self._folder = f"{settings.stacks_dir}/{name}"
 
@@ -153,12 +171,23 @@ class StackRenderer:
         # Rendering it has rendered all that its services need; what follows may be left over.
         used = frozenset(self._pins_used)
         rendered = {"compose.yaml": compose}
-        for file in sorted(file for file in self._root.iterdir() if file.is_file()):
+        for file in sorted(file for file in self._root.glob("[!_]*") if file.is_file()):
             rendered.setdefault(file.name.removesuffix(".j2"), self._content(file))
         for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
-        return RenderedStack(parse(compose.decode(), self._folder), self._folder, rendered, used)
+        model = parse(compose.decode(), self._folder)
+        secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
+        return RenderedStack(model, self._folder, rendered, used, secrets)
+
+    def _secret(self, setting: str) -> SecretStr:
+        if setting not in SECRETS:
+            raise StackError(
+                f"templates/stacks/{self._name} has the secret {setting}, which is no such setting"
+                f"{nearest(setting, SECRETS)}: choose from {', '.join(sorted(SECRETS))}."
+            )
+        value: SecretStr = getattr(self._settings, setting)
+        return value
 
     def _content(self, path: Path) -> bytes:
         return self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
@@ -204,7 +233,8 @@ class StackRenderer:
         return total.hexdigest()[:12]
 
     def _built(self, name: str) -> str:
-        pin = self._pins.sources.get(name.replace("-", "_"))
+        key = name.replace("-", "_")
+        pin = self._pins.sources.get(key) or self._pins.downloads.get(key)
         return f"{self._name}/{name}:{pin.version if pin else '1'}-{self._digest(name)}"
 
     def _image(self, key: str) -> str:
@@ -219,6 +249,11 @@ class StackRenderer:
         self._pins_used.add(f"sources.{key}")
         pin = self._pins.sources[key]
         return f"{self._mirror.url(pin.url)}#{pin.commit}"
+
+
+def _fail(message: str) -> NoReturn:
+    """Refuse the stack's data from within a template."""
+    raise StackError(f"{message}.")
 
 
 def _line(error: Exception) -> int:

@@ -27,8 +27,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workstation.errors import UserError, expectation, nearest
+from workstation.stack import data_key
 
-SECRETS = frozenset({"smb_password"})
+SECRETS = frozenset({"smb_password", "redis_password"})
 """Settings that come from ``.env`` or the environment alone and are never shown."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -252,6 +253,10 @@ class Settings(BaseModel):
         description="Mount options besides those that other settings give."
     )
 
+    redis_password: Annotated[SecretStr, BeforeValidator(_secret)] = Field(
+        default=SecretStr(""), description="Password of Redis. From .env or the environment."
+    )
+
     ollama_models: AbsolutePath = Field(description="Where Ollama keeps its models.")
     ollama_port: Port = Field(description="Port on loopback and on Docker's bridge.")
     ollama_environment: Annotated[dict[VariableName, Line], AfterValidator(_ollama_variables)] = (
@@ -296,10 +301,13 @@ class Settings(BaseModel):
             if isinstance(value, SecretStr):
                 value = value.get_secret_value()
             if value in ("", [], {}):
-                raise SettingsError(
-                    f"{name.upper()} is not set: add it to .env (see .env.example) "
-                    "or to the environment."
-                )
+                raise missing(name)
+
+    def secret(self, name: str) -> str:
+        """Gives the text of the secret ``name``. Raises SettingsError if it is empty."""
+        self.require(name)
+        text: str = getattr(self, name).get_secret_value()
+        return text
 
     @property
     def smb_unc(self) -> str:
@@ -313,12 +321,12 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
 
     + data: pyinfra's merged ``host.data.dict()``; its own keys (``ssh_*``, ``_sudo`` ...) are
       left aside
-    + stacks: names of the stacks, whose dictionaries of the same name are left aside too
+    + stacks: names of the stacks, whose dictionaries (``data_key``) are left aside too
 
     Raises SettingsError for the first setting that is unknown, missing or impossible.
     """
     # The stack "proxy" has no data of its own: that name is a setting's.
-    aside = set(stacks) - set(Settings.model_fields)
+    aside = {data_key(stack) for stack in stacks} - set(Settings.model_fields)
     given = {
         key: value
         for key, value in data.items()
@@ -334,6 +342,13 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors()[0])) from None
+
+
+def missing(name: str) -> SettingsError:
+    """Gives the error for a setting that is empty and must not be."""
+    return SettingsError(
+        f"{name.upper()} is not set: add it to .env (see .env.example) or to the environment."
+    )
 
 
 def defaults(group_data: Path = Path("group_data/all.py")) -> dict[str, object]:

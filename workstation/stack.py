@@ -9,6 +9,12 @@ derived here. What Compose cannot say stands in a service's ``x-workstation``:
 - ``websocket``: path that upgrades to a websocket
 - ``registers``: for a service that is InvokeAI, a mount's target: the folder in the container whose
   models are to be registered through its API
+- ``model``: what it loads when it starts: ``path`` in the container, ``format`` (``gguf`` or
+  ``safetensors``), ``setting``: the entry of ``group_data/<stack>.py`` that names it
+- ``needs_gpu``: that it does not start without one; the value says what to change instead
+
+A secret of the file's top level is ``./secrets/<setting>``; its ``x-workstation`` may have an
+``owner``, the ``uid:gid`` that reads it.
 """
 
 from __future__ import annotations
@@ -40,6 +46,26 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Model:
+    """What a service loads: ``path`` on the host, ``inside``: as the service names it; ``format``
+    is ``gguf`` (a file) or ``safetensors`` (a folder); ``setting`` names it in the stack's data."""
+
+    path: str
+    inside: str
+    format: str
+    setting: str
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret of a stack: the setting that holds it, and its file on the host with its owner."""
+
+    setting: str
+    path: str
+    owner: str = "root:root"
+
+
+@dataclass(frozen=True)
 class Service:
     """One entry of ``services:``; ``host`` is the name under which the proxy routes to it."""
 
@@ -55,6 +81,9 @@ class Service:
     probe: str = "/"
     websocket: str = ""
     registers: str = ""
+    model: Model | None = None
+    needs_gpu: str = ""
+    secrets: tuple[str, ...] = ()
     owners: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +100,7 @@ class Stack:
     name: str
     services: tuple[Service, ...]
     external_networks: tuple[str, ...]
+    secrets: tuple[Secret, ...] = ()
 
     @property
     def running(self) -> tuple[Service, ...]:
@@ -128,6 +158,11 @@ def _is_system(path: str) -> bool:
     return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
 
 
+def data_key(stack: str) -> str:
+    """Return the name of a stack's data in ``group_data/<stack>.py``: Python's have no dash."""
+    return stack.replace("-", "_")
+
+
 def is_below(path: str, parent: str) -> bool:
     """Whether ``path`` is ``parent`` or lies below it."""
     return path == parent or path.startswith(parent.rstrip("/") + "/")
@@ -160,6 +195,10 @@ def parse(text: str, folder: str = "") -> Stack:
             (keys or {}).get("name", name)
             for name, keys in networks.items()
             if (keys or {}).get("external")
+        ),
+        secrets=tuple(
+            _secret(name, keys or {}, folder)
+            for name, keys in (content.get("secrets") or {}).items()
         ),
     )
 
@@ -206,8 +245,42 @@ def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),
         registers=registers,
+        model=_model(name, own.get("model") or {}, mounts, folder),
+        needs_gpu=own.get("needs_gpu", ""),
+        secrets=tuple(
+            secret["source"] if isinstance(secret, dict) else secret
+            for secret in keys.get("secrets") or ()
+        ),
         owners=dict(own.get("owners") or {}),
         keys=keys,
+    )
+
+
+def _secret(name: str, keys: dict[str, Any], folder: str) -> Secret:
+    """Read a secret that a run lays down; what else Compose knows would not be ours to fill."""
+    path = _absolute(str(keys.get("file") or ""), folder)
+    if path != f"{folder}/secrets/{name}":
+        raise StackError(
+            f"The secret {name} in {folder}/compose.yaml has no `file: ./secrets/{name}`, where a "
+            "run lays down what the setting of that name holds."
+        )
+    return Secret(name, path, (keys.get("x-workstation") or {}).get("owner", "root:root"))
+
+
+def _model(name: str, keys: dict[str, str], mounts: Iterable[Mount], folder: str) -> Model | None:
+    """Return what a service loads, its path on the host by the mount in which it lies."""
+    if not keys:
+        return None
+    inside = keys["path"]
+    if keys["format"] not in ("gguf", "safetensors"):
+        raise ValueError("x-workstation.model.format is neither gguf nor safetensors")
+    for mount in mounts:
+        if mount.kind == "bind" and is_below(inside, mount.target):
+            path = posixpath.normpath(mount.source + inside.removeprefix(mount.target))
+            return Model(path, inside, keys["format"], keys["setting"])
+    raise StackError(
+        f"Service {name} in {folder}/compose.yaml loads {inside}, where it mounts nothing of the "
+        f"host: correct {keys['setting']}."
     )
 
 

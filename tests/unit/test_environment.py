@@ -218,6 +218,7 @@ def test_the_example_is_complete_and_loads(tmp_path: Path):
     (tmp_path / "all.env").write_text("\n".join(entries))
     keys = set(environment.read_file(tmp_path / "all.env"))
     requirement = {"SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD", "MODELS_PATH", "DOMAIN"}
+    requirement.add("REDIS_PASSWORD")
     assert keys == {*CONNECTION_KEYS, *requirement}
     environment.read_file(ROOT / ".env.example")
 
@@ -229,3 +230,52 @@ def test_stacks_are_the_folders_that_hold_a_compose_template(tmp_path: Path):
         (tmp_path / "templates/stacks" / name / "compose.yaml.j2").touch()
     (tmp_path / "templates/stacks/macros.j2").touch()
     assert environment.known_stacks(tmp_path) == ["one"]
+
+
+class TestDataOfStacks:
+    """Entries of group_data/<stack>.py that .env replaces."""
+
+    DATA = 'other_stack = {"size": 4, "share": 0.5, "on": True, "name": "a", "flags": {"x": []}}\n'
+
+    def read(self, folder: Path, text: str, **variables: str) -> Environment:
+        (folder / "group_data").mkdir()
+        (folder / "group_data/other-stack.py").write_text(self.DATA)
+        (folder / ".env").write_text(text)
+        return environment.read(variables, folder, ["dhoch3", "other-stack"])
+
+    def test_an_entry_is_replaced_in_its_own_type(self, tmp_path: Path):
+        """With the rest of the data: pyinfra does not merge a host's with its group's."""
+        text = "OTHER_STACK_SIZE=8\nOTHER_STACK_SHARE=1\nOTHER_STACK_ON=false\n"
+        read_back = self.read(tmp_path, text, OTHER_STACK_NAME="b c")
+        expected = {"size": 8, "share": 1.0, "on": False, "name": "b c", "flags": {"x": []}}
+        assert read_back.host_data() == {"other_stack": expected}
+        assert isinstance(read_back.data["other_stack"]["share"], float)
+
+    def test_data_that_is_not_touched_is_left_to_group_data(self, tmp_path: Path):
+        """A host in several groups keeps what each has."""
+        assert self.read(tmp_path, "DOMAIN=example.org\n").host_data() == {"domain": "example.org"}
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            ("OTHER_STACK_SIZE=much", "OTHER_STACK_SIZE is 'much': expected a whole number"),
+            ("OTHER_STACK_SHARE=x", "expected a number, as share is in group_data/other-stack.py"),
+            ("OTHER_STACK_ON=maybe", "expected true or false"),
+            ("OTHER_STACK_SIZES=1", "(did you mean OTHER_STACK_SIZE?)"),
+            ("OTHER_STACK_FLAGS=x", "OTHER_STACK_FLAGS is not a known key"),
+        ],
+    )
+    def test_what_does_not_fit_is_one_sentence(self, tmp_path: Path, line: str, expected: str):
+        """Names and types are those of the file."""
+        with pytest.raises(EnvironmentFileError) as caught:
+            self.read(tmp_path, line + "\n")
+        assert expected in str(caught.value)
+
+
+def test_the_stacks_of_this_repository_have_keys():
+    """As docs and .env.example name them."""
+    stacks = environment.known_stacks(ROOT)
+    keys = environment.stack_keys({name: environment.stack_data(ROOT, name) for name in stacks})
+    assert keys["KNOWLEDGE_CENTER_N_CTX"] == environment.Entry("knowledge-center", "n_ctx", 4096)
+    assert keys["DHOCH3_SHM_SIZE"].default == "8gb"
+    assert not set(keys) & {*CONNECTION_KEYS, *environment.SETTING_KEYS}

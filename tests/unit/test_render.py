@@ -309,3 +309,60 @@ def test_a_single_template_outside_the_stacks(tmp_path: Path, monkeypatch: pytes
     assert render.template("ollama/x.service.j2", port=1) == "[Service]\nPort=1\n"
     with pytest.raises(Exception, match="'port' is undefined"):
         render.template("ollama/x.service.j2")
+
+
+SECRET = """\
+secrets:
+  redis_password: {file: ./secrets/redis_password, x-workstation: {owner: "999:1000"}}
+"""
+
+
+def test_what_begins_with_an_underscore_is_for_other_templates(templates: Path):
+    """It is imported, and not laid down."""
+    file = templates / "stacks/made-up/_parts.j2"
+    file.write_text("{% macro one() %}hello{% endmacro %}")
+    replace(
+        templates,
+        "compose.yaml.j2",
+        "name: {{ project }}",
+        '{% from "made-up/_parts.j2" import one %}\n# {{ one() }}\nname: {{ project }}',
+    )
+    found = rendered(templates)
+    assert "# hello" in found.compose
+    assert not [name for name in found.files if "parts" in name]
+
+
+def test_a_template_refuses_data_with_a_sentence(templates: Path):
+    """Where a value is impossible that a type alone does not tell."""
+    replace(
+        templates, "compose.yaml.j2", "# {{ greet", '{{ fail("memory is too much") }}# {{ greet'
+    )
+    assert refusal(templates) == "memory is too much."
+
+
+def test_the_version_of_a_download_is_in_the_tag_of_what_is_built_from_it(templates: Path):
+    """As that of a source is."""
+    pinned = "downloads: {app: {url: 'https://a.b/c', version: '1.2.3', sha256: null}}"
+    text = (templates / "pins.yml").read_text().replace("downloads: {}", pinned)
+    (templates / "pins.yml").write_text(text)
+    assert "made-up/app:1.2.3-" in rendered(templates).compose
+
+
+def test_a_secret_is_given_only_to_who_lays_it_down(templates: Path):
+    """An empty one is an error there, not where the stack is rendered for something else."""
+    file = templates / "stacks/made-up/compose.yaml.j2"
+    file.write_text(file.read_text() + SECRET)
+    found = rendered(templates, redis_password="ge heim")
+    (secret,) = found.model.secrets
+    assert found.secret(secret) == b"ge heim"
+    assert "ge heim" not in f"{found} {found.compose}"
+    with pytest.raises(UserError, match="REDIS_PASSWORD is not set"):
+        rendered(templates).secret(secret)
+
+
+def test_a_secret_that_is_no_such_setting_is_refused(templates: Path):
+    """A setting that is shown must not be taken for one."""
+    file = templates / "stacks/made-up/compose.yaml.j2"
+    file.write_text(file.read_text() + SECRET.replace("redis_password", "redis_pasword"))
+    message = refusal(templates)
+    assert "redis_pasword, which is no such setting (did you mean redis_password?)" in message

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 import yaml
 
-from workstation.stack import Mount, Service, Stack, StackError, is_below, parse
+from workstation.stack import (
+    Model,
+    Mount,
+    Secret,
+    Service,
+    Stack,
+    StackError,
+    data_key,
+    is_below,
+    parse,
+)
 
 FOLDER = "/opt/stacks/made-up"
 
@@ -344,3 +354,49 @@ def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool
 def test_a_file_that_cannot_be_understood_is_one_sentence(text: str, expected: str):
     """It says which file and what it lacks."""
     assert expected in refusal(text)
+
+
+def test_secrets_are_files_of_the_stacks_own_folder():
+    """Named as the setting that holds them, with the number of who reads them."""
+    secrets = {
+        "a": {"file": "./secrets/a", "x-workstation": {"owner": "999:1000"}},
+        "b": {"file": f"{FOLDER}/secrets/b"},
+    }
+    services = {"web": {"image": "x:1", "secrets": ["a", {"source": "b", "target": "c"}]}}
+    found = stack(services, secrets=secrets)
+    assert found.secrets == (
+        Secret("a", f"{FOLDER}/secrets/a", "999:1000"),
+        Secret("b", f"{FOLDER}/secrets/b", "root:root"),
+    )
+    assert found.services[0].secrets == ("a", "b")
+
+
+@pytest.mark.parametrize("secret", [{}, None, {"environment": "A"}, {"file": "./a"}])
+def test_a_secret_from_elsewhere_is_refused(secret: Any):
+    """Nobody would lay it down."""
+    content = {"name": "s", "services": {"w": {"image": "x"}}, "secrets": {"a": secret}}
+    assert "no `file: ./secrets/a`" in refusal(yaml.safe_dump(content))
+
+
+def test_a_model_is_found_on_the_host_by_its_mount():
+    """And one that no mount of the host holds is refused."""
+    model = {"path": "/models/a/b.gguf", "format": "gguf", "setting": "path"}
+    found = service(volumes=["/vol/m:/models:ro"], **{"x-workstation": {"model": model}})
+    assert found.model == Model("/vol/m/a/b.gguf", "/models/a/b.gguf", "gguf", "path")
+    for volumes in (["models:/models"], ["/vol/m:/model"]):
+        keys = {"image": "x", "volumes": volumes, "x-workstation": {"model": model}}
+        text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
+        assert "loads /models/a/b.gguf, where it mounts nothing" in refusal(text)
+
+
+def test_a_model_of_an_unknown_format_is_refused():
+    """Nobody could look for it."""
+    model = {"path": "/m/a", "format": "onnx", "setting": "path"}
+    keys = {"image": "x", "volumes": ["/vol:/m"], "x-workstation": {"model": model}}
+    text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
+    assert "neither gguf nor safetensors" in refusal(text)
+
+
+def test_the_key_of_a_stacks_data_is_a_name_in_python():
+    """Files and groups may have a dash."""
+    assert (data_key("knowledge-center"), data_key("dhoch3")) == ("knowledge_center", "dhoch3")

@@ -13,6 +13,7 @@ import yaml
 from workstation import pins, settings
 from workstation.mirror import Mirror
 from workstation.render import RenderedStack, StackRenderer
+from workstation.stack import data_key
 
 ROOT = Path(__file__).parents[2]
 STACKS = sorted(path.parent.name for path in ROOT.glob("templates/stacks/*/compose.yaml.j2"))
@@ -28,7 +29,7 @@ SOCKET = "/var/run/docker.sock"
 
 def data(stack: str) -> dict[str, Any]:
     path = ROOT / "group_data" / f"{stack}.py"
-    return dict(runpy.run_path(str(path))[stack]) if path.exists() else {}
+    return dict(runpy.run_path(str(path))[data_key(stack)]) if path.exists() else {}
 
 
 def render(
@@ -67,7 +68,9 @@ def mounts(keys: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 RUNNING = [(stack, name) for stack in STACKS for name in running(stack)]
-ROUTED = [(stack, name) for stack, name in RUNNING if stack != "proxy"]
+# For programs on the machine itself and for containers of the same stack.
+LOCAL = [("knowledge-center", "redis"), ("knowledge-center", "llm-server")]
+ROUTED = [one for one in RUNNING if one[0] != "proxy" and one not in LOCAL]
 
 
 def test_the_required_services_are_there():
@@ -94,6 +97,15 @@ def test_no_service_behind_the_proxy_publishes_a_port(stack: str, name: str):
     assert "ports" not in keys
     assert keys.get("network_mode") is None
     assert "proxy" in keys["networks"]
+
+
+@pytest.mark.parametrize(("stack", "name"), LOCAL)
+def test_a_service_without_a_route_is_published_on_loopback_alone(stack: str, name: str):
+    """Then neither the proxy nor the LAN leads to it."""
+    keys = running(stack)[name]
+    assert [port.split(":")[0] for port in keys["ports"]] == ["127.0.0.1"]
+    assert "proxy" not in keys["networks"]
+    assert "traefik.enable" not in keys.get("labels", {})
 
 
 @pytest.mark.parametrize(("stack", "name"), ROUTED)
@@ -144,7 +156,7 @@ def test_images_have_a_tag_that_stays(stack: str, name: str):
     if "build" in keys:
         # Else `docker compose pull` would ask Docker Hub for a stranger's image of this name.
         assert keys["pull_policy"] == "never"
-        assert re.fullmatch(rf"{stack}/{name}", image)
+        assert image == f"{stack}/{keys['build'].removeprefix('./')}"
 
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)

@@ -1,0 +1,116 @@
+"""Findings about what stacks need besides images, and about what two of them claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_templates import STACKS, render
+from workstation.facts.weights import Weights
+from workstation.findings import Finding
+from workstation.preflight.stacks import (
+    collision_findings,
+    gpu_findings,
+    model_findings,
+    models,
+)
+from workstation.settings import Settings
+from workstation.stack import Stack, data_key, parse
+
+GGUF = "4747554603000000"
+PATH = "/vol/gguf/model.gguf"
+
+
+def stack(name: str = "k-c", **keys: Any) -> Stack:
+    content = {"name": name, "services": {"llm": {"image": "x:1", **keys}}}
+    return parse(yaml.safe_dump(content), f"/opt/stacks/{name}")
+
+
+def loads(form: str) -> Stack:
+    model = {"path": "/models/model.gguf", "format": form, "setting": "model_path"}
+    return stack(volumes=["/vol/gguf:/models:ro"], **{"x-workstation": {"model": model}})
+
+
+def judged(form: str, found: Weights) -> Finding:
+    (finding,) = model_findings([loads(form)], {PATH: found})
+    assert (finding.name, finding.subject) == ("model of llm", "k-c/llm")
+    return finding
+
+
+def test_models_are_looked_for_on_the_host():
+    """By the mount through which the service sees them; none where none is loaded."""
+    assert models([loads("gguf"), stack()]) == [PATH]
+
+
+def test_a_model_of_the_right_form_is_told_as_there():
+    """A GGUF file by its first bytes, a folder by its names."""
+    assert judged("gguf", Weights("file", 9, GGUF)).ok
+    for weights in ("model-00001-of-00002.safetensors", "pytorch_model.bin"):
+        assert judged("safetensors", Weights("folder", entries=("config.json", weights))).ok
+
+
+@pytest.mark.parametrize(
+    ("form", "found", "seen", "fix"),
+    [
+        ("gguf", Weights(), "is not there", "copy a GGUF file to " + PATH),
+        ("gguf", Weights(entries=("a.gguf", "notes")), "(beside it: a.gguf)", "copy a GGUF"),
+        ("gguf", Weights("folder", entries=("config.json",)), "is a folder", "copy a GGUF"),
+        ("gguf", Weights("file", 0, ""), "is empty", "copy a GGUF"),
+        ("gguf", Weights("file", 9, "76657273696f6e20"), "pointer of Git LFS", "git lfs pull"),
+        ("gguf", Weights("file", 9, "504b030414000808"), "PyTorch", "convert_hf_to_gguf.py"),
+        ("gguf", Weights("file", 9, "3c21444f43545950"), "a web page", "download the file again"),
+        ("gguf", Weights("file", 9, "0011223344556677"), "is no GGUF file", "copy a GGUF"),
+        ("safetensors", Weights(entries=("other",)), "(beside it: other)", "copy a model of"),
+        ("safetensors", Weights("file", 9, GGUF), "is a GGUF file", "copy a model of Hugging Face"),
+        ("safetensors", Weights("folder"), "has no config.json", "copy a model"),
+        ("safetensors", Weights("folder", entries=("config.json",)), "has no weights", "copy a"),
+    ],
+)
+def test_what_is_wrong_is_told_with_a_fix(form: str, found: Weights, seen: str, fix: str):
+    """And that another model can be named, where and how."""
+    finding = judged(form, found)
+    assert not finding.ok
+    assert not finding.note
+    assert finding.detail.startswith(PATH)
+    assert seen in finding.detail
+    assert fix in finding.fix
+    assert "set model_path in group_data/k-c.py, or K_C_MODEL_PATH in .env" in finding.fix
+
+
+def test_a_service_that_needs_a_gpu_is_told_when_it_is_given_none():
+    """With what to change instead; one that needs none is not spoken of."""
+    needs = {"x-workstation": {"needs_gpu": "set layers to 0"}}
+    (finding,) = gpu_findings([stack(**needs), stack("other")])
+    assert (finding.ok, finding.name) == (False, "GPU for llm")
+    assert finding.fix.startswith("set layers to 0 in group_data/k-c.py, or")
+    (finding,) = gpu_findings([stack(gpus="all", **needs)])
+    assert finding.ok
+
+
+def test_a_port_or_name_that_two_services_claim_is_told():
+    """Of one stack or of two; the same number on another protocol or in a container is none."""
+    labels = {
+        "traefik.enable": "true",
+        "traefik.http.routers.x.rule": "Host(`llm.example.org`)",
+    }
+    one = stack("one", ports=["127.0.0.1:8000:80", "9000:9000/udp"], labels=labels)
+    two = stack("two", ports=["8000:8000", "9000:9000"], labels=labels)
+    found = {finding.name: finding.detail for finding in collision_findings([one, two])}
+    assert found == {
+        "port 8000": "one/llm and two/llm claim it",
+        "host name llm.example.org": "one/llm and two/llm claim it",
+    }
+    assert not list(collision_findings([one]))
+
+
+def test_all_stacks_of_this_repository_run_on_one_machine():
+    """No port, no name, no key of data, no folder of the share claimed twice."""
+    found = [render(name).model for name in STACKS]
+    assert list(collision_findings(found)) == []
+    keys = [data_key(name) for name in STACKS if name != "proxy"]
+    assert len(keys) == len(set(keys))
+    assert not set(keys) & set(Settings.model_fields)
+    folders = [name for model in found for name in model.folders_below("/mnt/ki_Daten")]
+    assert len(folders) == len(set(folders))

@@ -1,0 +1,56 @@
+"""Releases of the knowledge-center's worker on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """``releases``: commits that are installed whole; ``current``: the one that the unit runs;
+    ``present``: whether there is its unit or folder."""
+
+    releases: tuple[str, ...] = ()
+    current: str = ""
+    present: bool = False
+
+
+class WorkerReleases(FactBase[WorkerState]):
+    """
+    Returns the ``WorkerState``.
+
+    + folder: of the releases
+    + unit: path of the unit
+    """
+
+    @staticmethod
+    def default() -> WorkerState:
+        return WorkerState()
+
+    def command(self, folder: str, unit: str) -> StringCommand:
+        return script(
+            """
+            for file in "$1"/*/.complete; do
+              [ ! -e "$file" ] || { release=${file%/.complete}; echo "release ${release##*/}"; }
+            done
+            [ ! -L "$1/current" ] || echo "current $(readlink "$1/current")"
+            if [ -e "$2" ] || [ -e "$1" ]; then echo present; fi
+            """,
+            folder,
+            unit,
+        )
+
+    def process(self, output: list[str]) -> WorkerState:
+        lines = [line.partition(" ")[::2] for line in output]
+        return WorkerState(
+            # The link to the current one looks like one of them.
+            releases=tuple(
+                sorted(rest for word, rest in lines if word == "release" and rest != "current")
+            ),
+            current="".join(rest for word, rest in lines if word == "current"),
+            present=any(word == "present" for word, _ in lines),
+        )
