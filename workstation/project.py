@@ -22,7 +22,7 @@ from workstation.yaml_file import LOADER
 @dataclass(frozen=True)
 class Container:
     """A container of the project: ids, what it was made from, how it is. ``inputs``: the listing
-    of what went into its image, where that was built here."""
+    of what went into its image, where that was built here; ``created``: Unix time."""
 
     id: str
     service: str
@@ -33,13 +33,14 @@ class Container:
     started: str = ""
     oneoff: bool = False
     inputs: str = ""
+    created: float = 0.0
 
 
 @dataclass(frozen=True)
 class ProjectState:
     """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
     ``images``: reference -> id of those that are there; ``networks``: names of all networks;
-    ``applied``: the Compose file that the last successful run brought up, empty for none;
+    ``secrets``: path of a secret's file -> Unix time of its last change; ``applied``: the Compose file that the last successful run brought up, empty for none;
     ``error``: what Compose says against the file; ``docker``: whether there is an Engine."""
 
     docker: bool = False
@@ -47,6 +48,7 @@ class ProjectState:
     containers: tuple[Container, ...] = ()
     images: dict[str, str] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
+    secrets: dict[str, float] = field(default_factory=dict)
     applied: str = ""
     error: str = ""
 
@@ -98,10 +100,9 @@ def actions(
         if not container.oneoff:
             by_service.setdefault(container.service, []).append(container)
     for service in stack.running:
-        action = _container(
-            service, by_service.pop(service.name, []), state, applied.get(service.name, {})
-        )
-        if action:
+        containers = by_service.pop(service.name, [])
+        newer = newer_secrets(stack, service, containers, state)
+        if action := _container(service, containers, state, applied.get(service.name, {}), newer):
             planned.append(action)
     planned += [Action("remove", name, "no longer in the file") for name in by_service]
     return planned
@@ -135,11 +136,26 @@ def _version(reference: str) -> str:
     return reference.rpartition("/")[2].partition(":")[2] or "without a tag"
 
 
+def newer_secrets(
+    stack: Stack, service: Service, containers: Iterable[Container], state: ProjectState
+) -> list[str]:
+    """Return the secrets of a service that changed after one of its containers was made. The
+    file's content is no part of Compose's hash, and a container keeps the file it was given."""
+    paths = {secret.setting: secret.path for secret in stack.secrets}
+    made = min((container.created for container in containers), default=None)
+    return [
+        name
+        for name in service.secrets
+        if made is not None and state.secrets.get(paths.get(name, ""), 0.0) > made
+    ]
+
+
 def _container(
     service: Service,
     containers: list[Container],
     state: ProjectState,
     applied: Mapping[str, Any],
+    newer: list[str],
 ) -> Action | None:
     if not containers:
         return Action("create", service.name)
@@ -153,6 +169,7 @@ def _container(
         keys = differences(applied, service.keys)
         # The image's name is part of the configuration too.
         causes += [key for key in keys if key != "image"] or ([] if causes else ["configuration"])
+    causes += [f"secret {name}" for name in newer]
     if causes:
         return Action("recreate", service.name, ", ".join(causes))
     if container.state not in ("running", "restarting"):

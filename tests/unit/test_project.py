@@ -13,7 +13,7 @@ from workstation.project import (
     actions,
     familiar,
 )
-from workstation.stack import Service, Stack
+from workstation.stack import Secret, Service, Stack
 
 WEB = Service("web", "docker.io/library/nginx:1")
 APP = Service("app", "s/app:1-aaa", build="/opt/stacks/s/app")
@@ -227,3 +227,26 @@ def test_the_cause_of_a_pull_is_the_image_before():
     found = state(images={"s/app:1-aaa": "sha256:app", "s/base:1-bbb": "b"}, applied=applied)
     planned = [str(action) for action in actions(STACK, found)]
     assert planned[0] == "pull docker.io/library/nginx:1 (was 0@sha256:aa)"
+
+
+PASSWORD = Secret("password", "/opt/stacks/s/secrets/password")
+KEEPER = Service("web", "docker.io/library/nginx:1", secrets=("password",))
+
+
+@pytest.mark.parametrize(
+    ("modified", "expected"),
+    [(99.0, []), (100.0, []), (100.5, ["recreate web (secret password)"])],
+)
+def test_a_container_with_an_old_secret_is_made_anew(modified: float, expected: list[str]):
+    """Compose does not look into the file; one that was written before it was made is its own."""
+    found = state(container("web", created=100.0), secrets={PASSWORD.path: modified})
+    assert plan(found, Stack("s", (KEEPER,), (), (PASSWORD,))) == expected
+
+
+def test_a_secret_concerns_the_services_that_read_it():
+    """Others stay, and one without a container is made, not made anew."""
+    stack = Stack("s", (WEB, APP), (), (PASSWORD,))
+    late = {PASSWORD.path: 200.0}
+    assert plan(state(secrets=late), stack) == []
+    found = state(container("app"), secrets=late)
+    assert plan(found, Stack("s", (KEEPER, APP), (), (PASSWORD,))) == ["create web"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from typing import Any
 
 from pyinfra.api import FactBase, StringCommand
@@ -18,7 +19,7 @@ APPLIED = "/var/lib/ai-workstation/applied"
 _LABEL = "com.docker.compose."
 
 # Templates of `docker inspect`; the dollar is Go's, escaped for the double quotes around it.
-_INSPECT = "{{json .Id}} {{json .State}} {{json .Config.Labels}} {{json .Image}}"
+_INSPECT = "{{json .Id}} {{json .State}} {{json .Config.Labels}} {{json .Image}} {{json .Created}}"
 _IMAGE = (
     r"{{range .RepoTags}}{{\$.Id}} {{.}}{{println}}{{end}}"
     r"{{range .RepoDigests}}{{\$.Id}} {{.}}{{println}}{{end}}"
@@ -52,6 +53,7 @@ class Project(FactBase[ProjectState]):
               | xargs -r docker inspect -f "container $inspect"
             docker image inspect -f "$image" -- "$@" 2>/dev/null | sed -n '/./s/^/image /p'
             docker network ls --format 'network {{.Name}}'
+            stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
             """.replace("$inspect", _INSPECT)
@@ -67,6 +69,7 @@ class Project(FactBase[ProjectState]):
         containers: list[Container] = []
         images: dict[str, str] = {}
         networks: list[str] = []
+        secrets: dict[str, float] = {}
         applied = ""
         errors: list[str] = []
         for line in output:
@@ -84,6 +87,9 @@ class Project(FactBase[ProjectState]):
                 images[reference] = image_id
             elif word == "network":
                 networks.append(rest)
+            elif word == "secret":
+                modified, _, path = rest.partition(" ")
+                secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
         return ProjectState(
@@ -92,6 +98,7 @@ class Project(FactBase[ProjectState]):
             containers=tuple(containers),
             images=images,
             networks=tuple(networks),
+            secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",
         )
@@ -104,7 +111,7 @@ def _container(line: str) -> Container:
         value, end = decoder.raw_decode(line.lstrip())
         values.append(value)
         line = line.lstrip()[end:]
-    identity, state, labels, image = values
+    identity, state, labels, image, created = values
     return Container(
         id=identity,
         service=labels.get(_LABEL + "service", ""),
@@ -115,4 +122,5 @@ def _container(line: str) -> Container:
         started=state.get("StartedAt", ""),
         oneoff=labels.get(_LABEL + "oneoff", "False") == "True",
         inputs=labels.get(INPUTS, ""),
+        created=datetime.fromisoformat(created).timestamp(),
     )

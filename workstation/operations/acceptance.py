@@ -30,14 +30,14 @@ from workstation.context import PROXY, ROOT, Context
 from workstation.criteria import commit_finding, judge, unchanged_finding
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
-from workstation.facts.compose import Project
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
+from workstation.operations.compose import project_state
 from workstation.operations.plan import ACCEPTED, FINDINGS
 from workstation.origin import origin
-from workstation.project import ProjectState, familiar
+from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.report import Origin, Phase, Report, plain
 from workstation.settings import Settings
@@ -153,22 +153,6 @@ def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
             return found
         host.log(f"waiting for {', '.join(sorted(starting))} to become healthy")
         time.sleep(5)
-
-
-def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
-    """Return the stack's project as it is on the host.
-
-    + how: pyinfra's arguments, such as ``_timeout``
-    """
-    found: ProjectState = host.get_fact(
-        Project,
-        project=stack.model.name,
-        folder=stack.folder,
-        images=sorted({familiar(service.image) for service in stack.model.services}),
-        _stdin=stack.compose,
-        **how,
-    )
-    return found
 
 
 def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pyinfra import host
 
@@ -17,7 +18,7 @@ from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.pins import Source
 from workstation.plan import Sign
-from workstation.project import Action, actions, familiar
+from workstation.project import Action, ProjectState, actions, familiar, newer_secrets
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
@@ -101,6 +102,12 @@ healthy() {
 }
 """
 
+# Of a container with an old secret, Compose would say that it is as it should be.
+_GIVE_UP = """
+folder=$1; shift
+docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/null
+"""
+
 # Standard input is the Compose file. What became healthy is kept at once, to tell the next change
 # by and to go back to; secrets are not. What does not become healthy gives way to what is kept,
 # whose images are still there: they are pruned only after a success.
@@ -118,7 +125,8 @@ up() {
 }
 if up && healthy "$name" "$most"; then
   set -e
-  tar -cf "$kept.tar.new" -C "$folder" --exclude=./.env --exclude='*.before-ai-workstation' .
+  tar -cf "$kept.tar.new" -C "$folder" --exclude=./.env --exclude=./secrets \\
+    --exclude='*.before-ai-workstation' .
   sync "$kept.tar.new" "$kept.new"
   mv "$kept.tar.new" "$kept.tar"
   mv "$kept.new" "$kept.yaml"
@@ -142,8 +150,8 @@ exit 1
 @operation
 def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
     """
-    Have the stack's folder on the host: Compose file, build contexts, configuration, and the
-    host folders that its containers mount.
+    Have the stack's folder on the host: Compose file, build contexts, configuration, secrets, and
+    the host folders that its containers mount.
 
     + stack: the rendered stack
     + elsewhere: folders that other tasks care for
@@ -167,11 +175,25 @@ def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
         )
         for path, content in stack.files.items()
     ]
+    entries += _secrets(stack)
     for path, owner in stack.model.owned_folders([stack.folder, *elsewhere]).items():
         names, _, mode = owner.partition(" ")
         user, _, group = names.partition(":")
         entries.append(files.Directory(path, mode or "755", user, group or user))
     yield from files.present._inner(entries=entries)
+
+
+def _secrets(stack: RenderedStack) -> list[files.Entry]:
+    """Return the files of the stack's secrets: the Engine mounts each into its containers, so the
+    folder is root's, and the file its reader's. Raises SettingsError for one that is not set."""
+    if not stack.model.secrets:
+        return []
+    entries: list[files.Entry] = [files.Directory(f"{stack.folder}/secrets", mode="700")]
+    for secret in stack.model.secrets:
+        user, _, group = secret.owner.partition(":")
+        content = stack.secret(secret)
+        entries.append(files.File(secret.path, content, "400", user, group or user, secret=True))
+    return entries
 
 
 @operation
@@ -194,13 +216,7 @@ def up(
     + limit: seconds after which a service that is not healthy is an error
     """
     model = stack.model
-    found = host.get_fact(
-        Project,
-        project=model.name,
-        folder=stack.folder,
-        images=sorted({familiar(service.image) for service in model.services}),
-        _stdin=stack.compose,
-    )
+    found = project_state(stack)
     if found.error:
         raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")
     inputs = {service.name: listing(stack.context(service)) for service in model.built}
@@ -215,6 +231,8 @@ def up(
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
     kept = f"{APPLIED}/{model.name}"
+    if stale := _with_old_secrets(model, found):
+        yield script(_GIVE_UP, stack.folder, *stale)
     yield live(script(_UP, model.name, limit, stack.folder, kept, stdin=stack.compose))
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
@@ -223,6 +241,33 @@ def up(
         if before.get(service.name, "") not in ("", found.image_id(service.image))
     ]:
         yield live(script(_PRUNE, " ".join(before.values()), *renewed))
+
+
+def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
+    """Return the stack's project as it is on the host.
+
+    + how: pyinfra's arguments, such as ``_timeout``
+    """
+    found: ProjectState = host.get_fact(
+        Project,
+        project=stack.model.name,
+        folder=stack.folder,
+        images=sorted({familiar(service.image) for service in stack.model.services}),
+        _stdin=stack.compose,
+        **how,
+    )
+    return found
+
+
+def _with_old_secrets(model: Stack, found: ProjectState) -> list[str]:
+    """Return the services of which a container was given a secret that has changed since."""
+    containers = found.by_service()
+    return [
+        service.name
+        for service in model.running
+        if service.name in containers
+        and newer_secrets(model, service, [containers[service.name]], found)
+    ]
 
 
 def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:

@@ -20,7 +20,7 @@ from workstation.facts.packages import Packages
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.findings import Finding, failed, noted
-from workstation.operations.acceptance import project_state
+from workstation.operations.compose import project_state
 from workstation.operations.docker import source_of
 from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
 from workstation.operations.plan import FINDINGS
