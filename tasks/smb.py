@@ -8,26 +8,27 @@ from workstation.operations import files, smb
 
 machine = context.load(host)
 settings = machine.settings
-settings.require("smb_server", "smb_share", "smb_user", "smb_password")
 
-credentials = files.File(
-    f"/etc/ai-workstation/smb-{settings.smb_share}.credentials",
-    credentials_file(
-        settings.smb_user, settings.smb_password.get_secret_value(), settings.smb_domain
-    ),
-    mode="600",
-    secret=True,
-)
+if machine.shares:
+    settings.require(*context.SHARE)
+    credentials = files.File(
+        f"/etc/ai-workstation/smb-{settings.smb_share}.credentials",
+        credentials_file(
+            settings.smb_user, settings.smb_password.get_secret_value(), settings.smb_domain
+        ),
+        mode="600",
+        secret=True,
+    )
 
-smb.share(
-    name=f"{settings.smb_unc} on {settings.smb_mount}",
-    settings=settings,
-    credentials=credentials,
-    folders=sorted(
-        {
-            folder
-            for stack in machine.stacks()
-            for folder in stack.model.folders_below(settings.smb_mount)
-        }
-    ),
-)
+    smb.share(
+        name=f"{settings.smb_unc} on {settings.smb_mount}",
+        settings=settings,
+        credentials=credentials,
+        folders=sorted(
+            {
+                folder
+                for stack in machine.stacks()
+                for folder in stack.model.folders_below(settings.smb_mount)
+            }
+        ),
+    )

@@ -16,9 +16,18 @@ accounts.shared_identity(
     gid=settings.service_gid,
 )
 
+# Those that every host has, and what stacks mount alone.
+mounted = [
+    folder
+    for stack in machine.stacks()
+    for folder in stack.model.folders_below(settings.models_path)
+]
 folders = [
     settings.models_path,
-    *(f"{settings.models_path}/{folder}" for folder in settings.models_folders),
+    *(
+        f"{settings.models_path}/{folder}"
+        for folder in dict.fromkeys([*settings.models_folders, *mounted])
+    ),
 ]
 files.present(
     name="Folders of the model store",

@@ -20,6 +20,8 @@ from workstation.stack import data_key
 
 ROOT = TEMPLATES.parent
 PROXY = "proxy"
+SHARE = ("smb_server", "smb_share", "smb_user", "smb_password")
+"""Settings of the share, of which none may be empty where it is used."""
 
 
 @dataclass
@@ -62,6 +64,18 @@ class Context:
     def stacks(self) -> list[RenderedStack]:
         """Return the rendered stacks that the inventory gives this host."""
         return [self.stack(name) for name in self.stack_names]
+
+    @property
+    def shares(self) -> bool:
+        """Whether a stack of this host writes to the share: else its settings may be empty."""
+        return any(stack.model.uses(self.settings.smb_mount) for stack in self.stacks())
+
+    def require(self) -> None:
+        """Raise SettingsError for a setting that the host's stacks need and that is empty."""
+        if self.shares:
+            self.settings.require(*SHARE)
+        for stack in self.stacks():
+            self.settings.require(*(secret.setting for secret in stack.model.secrets))
 
     def attestations(self) -> list[str]:
         """Return the options that make ``docker buildx bake`` attest what it builds."""

@@ -40,8 +40,9 @@ class Container:
 class ProjectState:
     """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
     ``images``: reference -> id of those that are there; ``networks``: names of all networks;
-    ``secrets``: path of a secret's file -> Unix time of its last change; ``applied``: the Compose file that the last successful run brought up, empty for none;
-    ``error``: what Compose says against the file; ``docker``: whether there is an Engine."""
+    ``secrets``: path of a secret's file -> Unix time of its last change; ``applied``: the Compose
+    file that the last successful run brought up, empty for none; ``error``: what Compose says
+    against the file; ``docker``: whether there is an Engine."""
 
     docker: bool = False
     hashes: dict[str, str] = field(default_factory=dict)

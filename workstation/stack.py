@@ -123,6 +123,10 @@ class Stack:
             mount for service in self.running for mount in service.mounts if mount.kind == "bind"
         )
 
+    def uses(self, parent: str) -> bool:
+        """Whether a service that runs mounts ``parent`` or something below it."""
+        return any(is_below(mount.source, parent) for mount in self.binds())
+
     def folders_below(self, parent: str) -> list[str]:
         """Return the first folder below ``parent`` of every bind mount from there, sorted."""
         prefix = parent.rstrip("/") + "/"

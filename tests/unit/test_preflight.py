@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.compose import Project
 from workstation.facts.docker import Engine, EngineState
+from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
-from workstation.facts.machine import MachineState
 from workstation.facts.nvidia import Card, Gpu, GpuState
 from workstation.facts.smb import ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
+from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import preflight
@@ -207,11 +210,13 @@ class _Refusing(Machine):
     ],
 )
 def test_sudo_that_is_in_the_way_is_one_sentence(error: Exception, said: str):
-    """As pyinfra shows it: a prompt that nobody can answer, or sudo's refusal."""
+    """As pyinfra shows it: a prompt that nobody can answer, or sudo's refusal. With an optional GPU
+    the first question is about the driver."""
     machine = _Refusing()
     machine.error = error
-    with pytest.raises(preflight.PreflightError, match=said):
-        check(machine)
+    for gpu in ("required", "optional"):
+        with pytest.raises(preflight.PreflightError, match=said):
+            check(machine, knowledge(machine, gpu=gpu))
 
 
 @pytest.mark.parametrize("name", ["smb_server", "smb_share", "smb_user", "smb_password"])
@@ -221,6 +226,79 @@ def test_a_missing_setting_is_told_before_the_host_is_asked(name: str):
     with pytest.raises(UserError, match=f"^{name.upper()} is not set"):
         check(machine, context(machine, **{name: ""}))
     assert machine.asked == []
+
+
+NO_SHARE = {"smb_server": "", "smb_share": "", "smb_user": "", "smb_password": ""}
+KNOWLEDGE = "knowledge-center"
+MODEL = "/vol/service/cw/storage-models/models/gguf/model.gguf"
+
+
+def knowledge(machine: Machine, **changes: Any) -> Context:
+    """Return the context of a host whose only stack is knowledge-center, without a share."""
+    path = ROOT / "group_data/knowledge-center.py"
+    machine.data = {"knowledge_center": runpy.run_path(str(path))["knowledge_center"]}
+    given = settings(**{**NO_SHARE, "redis_password": "geheim", "gpu": "none", **changes})
+    return Context(machine, given, PINS, Mirror(), stack_names=(KNOWLEDGE,))
+
+
+def alone(weights: Weights | None = None, **facts: Any) -> Machine:
+    """Return a host for it, with a model unless ``weights`` says otherwise."""
+    machine = converged(**facts)
+    machine.facts[ModelFiles] = {MODEL: weights or Weights("file", 9, "4747554603000000")}
+    return machine
+
+
+def test_a_host_whose_stacks_write_to_no_share_needs_none():
+    """No setting of it, and the file server is not asked."""
+    machine = alone()
+    names = [finding.name for finding in check(machine, knowledge(machine))]
+    assert ShareLogin not in [fact for fact, _ in machine.asked]
+    assert not {"share", "/etc/fstab"} & set(names)
+    assert {"port 8000", "port 6379", "model of llm-server"} <= set(names)
+
+
+def test_a_secret_of_a_stack_is_told_before_the_host_is_asked():
+    """Only the stack that has it needs it."""
+    machine = alone()
+    with pytest.raises(UserError, match=r"^REDIS_PASSWORD is not set"):
+        check(machine, knowledge(machine, redis_password=""))
+    assert machine.asked == []
+    check(converged())
+
+
+def test_models_are_asked_for_where_a_service_loads_one():
+    """In one command; other stacks cost nothing."""
+    machine = alone()
+    check(machine, knowledge(machine))
+    given = [arguments for fact, arguments in machine.asked if fact is ModelFiles]
+    assert given == [{"paths": [MODEL]}]
+
+
+def test_a_missing_model_stops_the_run():
+    """With those that are there."""
+    machine = alone(Weights(entries=("other.gguf",)))
+    with pytest.raises(preflight.PreflightError, match=r"is not there \(beside it: other\.gguf\)"):
+        check(machine, knowledge(machine))
+
+
+def test_layers_on_a_gpu_that_containers_do_not_get_stop_the_run():
+    """llama.cpp itself would go on without a word."""
+    machine = alone()
+    made = knowledge(machine)
+    machine.data["knowledge_center"]["n_gpu_layers"] = -1
+    with pytest.raises(preflight.PreflightError, match="GPU for llm-server: it needs one"):
+        check(machine, made)
+
+
+def test_a_port_of_a_stack_that_is_taken_is_told_with_its_holder():
+    """And with where the port is set."""
+    holder = Listener("127.0.0.1", 8000, "python3", "notebook.service")
+    system = replace(GOOD, listeners=(holder,))
+    machine = alone(system=system)
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine, knowledge(machine))
+    assert "port 8000: it is held by python3 (notebook.service)" in str(caught.value)
+    assert "change the port in group_data/knowledge-center.py or" in str(caught.value)
 
 
 def test_a_share_that_refuses_stops_the_run_and_the_password_is_not_told():

@@ -400,3 +400,12 @@ def test_a_model_of_an_unknown_format_is_refused():
 def test_the_key_of_a_stacks_data_is_a_name_in_python():
     """Files and groups may have a dash."""
     assert (data_key("knowledge-center"), data_key("dhoch3")) == ("knowledge_center", "dhoch3")
+
+
+def test_a_stack_uses_a_folder_by_its_mounts():
+    """Itself, or something below it; a name that only begins alike is another."""
+    found = stack({"web": {"image": "x:1", "volumes": ["/mnt/a/b:/b"]}})
+    assert found.uses("/mnt/a")
+    assert found.uses("/mnt/a/b")
+    assert not found.uses("/mnt/a/b/c")
+    assert not found.uses("/mnt/a/bb")

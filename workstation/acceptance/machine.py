@@ -12,7 +12,7 @@ from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.ports import is_bridge
 from workstation.findings import HOST, Finding
 from workstation.settings import Settings
-from workstation.stack import Stack, is_below
+from workstation.stack import Stack
 
 _GB = 10**9
 _FULL = 2 * _GB
@@ -111,11 +111,15 @@ wait
 """
 
 
-def host_probes(settings: Settings, stacks: Sequence[Stack]) -> Iterator[Probe]:
-    """Yield the probes of the host; of the model store and the share if a stack uses them."""
-    binds = [mount for stack in stacks for mount in stack.binds()]
-    share = any(is_below(mount.source, settings.smb_mount) for mount in binds)
-    units = {**_UNITS, **({settings.smb_mount: "smb"} if share else {})}
+def host_probes(
+    settings: Settings, stacks: Sequence[Stack], further: Mapping[str, str] | None = None
+) -> Iterator[Probe]:
+    """Yield the probes of the host; of the model store and the share if a stack uses them.
+
+    + further: units that must run on this host alone -> the task that makes them
+    """
+    share = any(stack.uses(settings.smb_mount) for stack in stacks)
+    units = {**_UNITS, **({settings.smb_mount: "smb"} if share else {}), **(further or {})}
     yield Probe(
         "units",
         _SHOW_UNITS,
@@ -124,7 +128,7 @@ def host_probes(settings: Settings, stacks: Sequence[Stack]) -> Iterator[Probe]:
         shlex.join(["systemctl", "show", "-p", _PROPERTIES, *units]),
         read=lambda probe, answer: _unit_findings(units, answer),
     )
-    if any(is_below(mount.source, settings.models_path) for mount in binds):
+    if any(stack.uses(settings.models_path) for stack in stacks):
         yield Probe(
             "the model store is there, for one group",
             _STORE,

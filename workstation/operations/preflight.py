@@ -19,6 +19,7 @@ from workstation.facts.nvidia import Gpu, GpuState
 from workstation.facts.packages import Packages
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
+from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
 from workstation.operations.compose import project_state
 from workstation.operations.docker import source_of
@@ -26,6 +27,12 @@ from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
 from workstation.preflight import docker, gpu, ports, storage, system
+from workstation.preflight.stacks import (
+    collision_findings,
+    gpu_findings,
+    model_findings,
+    models,
+)
 from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
 from workstation.render import RenderedStack
 from workstation.stack import Service
@@ -41,7 +48,10 @@ def check(host: Any, machine: Context) -> list[Finding]:
     Raises PreflightError, with every finding that stands against the run. Called while pyinfra
     prepares, so it stops the run before its first change, with ``-y`` too.
     """
-    machine.settings.require("smb_server", "smb_share", "smb_user", "smb_password")
+    if machine.settings.gpu == "optional":
+        # What follows renders the stacks, which asks the driver.
+        _first_answer(host, machine)
+    machine.require()
     findings = FINDINGS[host.name] = list(_findings(_look(host, machine)))
     for note in noted(findings):
         told = f"    [{host.name}] note: {preflight.line(note)}"
@@ -67,6 +77,7 @@ class _Seen:
     servers: list[Upstream]
     stacks: list[RenderedStack]
     missing: list[tuple[RenderedStack, list[Service]]]
+    models: dict[str, Weights]
 
     @property
     def docker_source(self) -> str:
@@ -84,6 +95,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     servers = upstreams(machine.pins, machine.mirror, settings)
     bundle = machine.ca_bundle()
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
+    loaded = models(stack.model for stack in stacks)
     folders = [*storage.data_folders(engine.daemon_json), settings.models_path]
     return _Seen(
         machine=machine,
@@ -100,6 +112,7 @@ def _look(host: Any, machine: Context) -> _Seen:
         servers=servers,
         stacks=stacks,
         missing=[(stack, _missing(stack, engine)) for stack in stacks],
+        models=host.get_fact(ModelFiles, paths=loaded) if loaded else {},
     )
 
 
@@ -138,6 +151,7 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
     yield from _of_the_system(seen)
     yield from _of_docker(seen)
     yield from _of_the_gpu(seen)
+    yield from _of_stacks(seen)
     yield from _of_ports(seen)
     yield from _of_upstreams(seen)
     yield from _of_storage(seen)
@@ -171,6 +185,13 @@ def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
     yield from gpu.pin_findings(settings, seen.gpu, seen.machine.pins, used)
     for stack in stacks:
         yield from gpu.xformers_findings(settings, seen.gpu, stack.model)
+
+
+def _of_stacks(seen: _Seen) -> Iterator[Finding]:
+    stacks = [stack.model for stack in seen.stacks]
+    yield from model_findings(stacks, seen.models)
+    yield from gpu_findings(stacks)
+    yield from collision_findings(stacks)
 
 
 def _of_ports(seen: _Seen) -> Iterator[Finding]:
@@ -207,7 +228,7 @@ def _of_storage(seen: _Seen) -> Iterator[Finding]:
         [service for _, services in seen.missing for service in services],
         stand_ins=bool(machine.mirror.stand_ins),
     )
-    if any(stack.model.folders_below(settings.smb_mount) for stack in seen.stacks):
+    if machine.shares:
         unc = settings.smb_unc
         yield from storage.fstab_findings(seen.around.fstab, unc, settings.smb_mount)
         answer = login_answer(settings)

@@ -72,7 +72,10 @@ def port_findings(
     for stack in stacks:
         for port in [port for service in stack.running for port in published(service)]:
             holder = _holder(port, stack.name, machine, containers)
-            fix = f"or change the port in templates/stacks/{stack.name}/compose.yaml.j2"
+            fix = (
+                f"or change the port in group_data/{stack.name}.py or "
+                f"templates/stacks/{stack.name}/compose.yaml.j2"
+            )
             if stack.name == PROXY:
                 fix = (
                     "or set PROXY=existing to join a Traefik that is already there"
