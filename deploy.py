@@ -13,6 +13,7 @@ TASKS = (
     "smb",
     "proxy",
     "stacks",
+    "worker",
     "acceptance",
 )
 

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from workstation.settings import SettingsError
 
+STACK = "knowledge-center"
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -24,6 +26,14 @@ class Worker:
     folder: str
     app: str
     timeout: int
+
+    @property
+    def release(self) -> str:
+        """The name of its release on the host: whose packages are installed depends on the folder
+        as well."""
+        # A plus is in no folder's name.
+        folder = "" if self.folder == "." else f"+{self.folder.replace('/', '+')}"
+        return f"{self.commit}{folder}"
 
 
 def load(data: Mapping[str, Any]) -> Worker | None:

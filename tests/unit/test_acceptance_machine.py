@@ -54,6 +54,17 @@ def judged(probe: Probe, environment: dict[str, str], *arguments: str) -> dict[s
     return {finding.name: finding for finding in probe.findings(answer)}
 
 
+def test_units_that_one_host_alone_runs_are_asked_with_the_others():
+    """And their fix names the task that makes them."""
+    (units, *_) = host_probes(configured(), [], {"own.service": "own"})
+    lines = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState="
+    blocks = "\n\n".join([lines] * (len(units.arguments) - 1))
+    found = {finding.name: finding for finding in units.findings(Answer(False, blocks, 1))}
+    assert found["own.service is active and enabled"].fix.endswith("then run tasks/own.py")
+    (units, *_) = host_probes(configured(), [])
+    assert "own.service" not in units.arguments
+
+
 def test_what_no_stack_uses_is_not_asked():
     bare = of(made_up(a={"image": "a:1"}))
     assert list(bare) == [

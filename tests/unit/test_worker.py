@@ -38,6 +38,17 @@ def test_a_repository_and_a_commit_are_enough():
 
 
 @pytest.mark.parametrize(
+    ("folder", "name"),
+    [(".", COMMIT), ("worker", f"{COMMIT}+worker"), ("a/b-c", f"{COMMIT}+a+b-c")],
+)
+def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
+    """Another folder of the same commit has other packages."""
+    found = load(worker_folder=folder)
+    assert found
+    assert found.release == name
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"worker_repository": "https://me:geheim@github.com/a/b"}, "holds a password"),

@@ -11,8 +11,8 @@ from workstation.facts.shell import script
 
 @dataclass(frozen=True)
 class WorkerState:
-    """``releases``: commits that are installed whole; ``current``: the one that the unit runs;
-    ``present``: whether there is its unit or folder."""
+    """``releases``: names of those that are installed whole; ``current``: of the one that the unit
+    runs; ``present``: whether there is its unit or folder."""
 
     releases: tuple[str, ...] = ()
     current: str = ""

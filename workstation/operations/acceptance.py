@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workstation import records, remembered
+from workstation import worker as workers
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.machine import host_probes, name_probe
@@ -35,6 +36,7 @@ from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
 from workstation.operations.compose import project_state
 from workstation.operations.plan import ACCEPTED, FINDINGS
+from workstation.operations.worker import UNIT as WORKER
 from workstation.origin import origin
 from workstation.project import ProjectState
 from workstation.render import RenderedStack
@@ -99,7 +101,7 @@ def collect(machine: Context) -> Proof:
     names = name_probe(models)
     probes = [
         version_probe(settings),
-        *host_probes(settings, models),
+        *host_probes(settings, models, _units(machine)),
         port_probe(settings, [model for model, _ in projects], _entered(machine)),
         *([names] if names else []),
         *(
@@ -122,6 +124,12 @@ def collect(machine: Context) -> Proof:
     order = [HOST, *(f"{model.name}/{one.name}" for model, _ in projects for one in model.running)]
     findings.sort(key=lambda finding: order.index(finding.subject))
     return Proof(tuple(findings), versions(answers[0]))
+
+
+def _units(machine: Context) -> dict[str, str]:
+    """Return the units that this host alone must run -> the task that makes each."""
+    asked = workers.STACK in machine.stack_names and workers.load(machine.data(workers.STACK))
+    return {WORKER: "worker"} if asked else {}
 
 
 def _answers(probes: list[Probe], limit: int = 900) -> list[Answer]:
