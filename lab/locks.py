@@ -30,8 +30,9 @@ from workstation.mirror import Mirror
 from workstation.pins import Pins
 
 INPUTS = REPOSITORY / "files" / "locks.yml"
-IMAGES = REPOSITORY / "templates" / "stacks" / "dhoch3"
+STACKS = REPOSITORY / "templates" / "stacks"
 PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
+LOCK = "requirements.lock"
 HEADER = "# Made by ./provision lock from files/locks.yml; changes here are lost.\n"
 
 # What a wheel of PyTorch brings along or is bound to.
@@ -64,6 +65,14 @@ def requirements(inputs: Inputs, upstream: Sequence[str]) -> str:
     return "\n".join([*kept, *inputs.packages]) + "\n"
 
 
+def image_folder(name: str) -> Path:
+    """Return the folder of the image ``name``, whichever stack it belongs to; LabError for none."""
+    found = next(STACKS.glob(f"*/{name}/{LOCK}"), None)
+    if found is None:
+        raise LabError(f"templates/stacks/ has no folder {name} with a {LOCK}: make an empty one.")
+    return found.parent
+
+
 def of_pytorch(lock: str) -> str:
     """Return the lines of a lock that bind PyTorch and CUDA."""
     return "".join(line + "\n" for line in lock.splitlines() if line.startswith(_PYTORCH))
@@ -84,11 +93,11 @@ def resolve(name: str, inputs: Inputs, pins: Pins, mirror: Mirror) -> str:
         for source, paths in inputs.upstream.items()
         for path in paths
     ]
-    base = (IMAGES / "base" / "requirements.lock").read_text()
+    base = image_folder("base")
     files = {
         "requirements.in": requirements(inputs, texts),
-        "constraints.txt": of_pytorch(base) if inputs.on_base else "",
-        "build.txt": (IMAGES / "base" / "build-constraints.txt").read_text(),
+        "constraints.txt": of_pytorch((base / LOCK).read_text()) if inputs.on_base else "",
+        "build.txt": (base / "build-constraints.txt").read_text(),
         "overrides.txt": "\n".join(inputs.overrides) + "\n",
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mirror = mirrors.load(os.environ.get("MIRROR", ""))
         pins = pin_files.load(REPOSITORY / "pins.yml", mirror.pins)
         for name in names:
-            path = IMAGES / name / "requirements.lock"
+            path = image_folder(name) / LOCK
             before, after = path.read_text(), resolve(name, known[name], pins, mirror)
             path.write_text(after)
             changed = len(set(after.splitlines()) ^ set(before.splitlines()))

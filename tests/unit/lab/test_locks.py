@@ -47,6 +47,6 @@ def test_a_file_of_a_source_is_read_at_the_pinned_commit():
 def test_every_image_with_a_lock_has_its_inputs():
     """And every entry its lock."""
     entries = yaml.safe_load(locks.INPUTS.read_text())
-    assert set(entries) == {path.parent.name for path in locks.IMAGES.glob("*/requirements.lock")}
+    assert set(entries) == {path.parent.name for path in locks.STACKS.glob("*/*/requirements.lock")}
     for entry in entries.values():
         locks.Inputs.model_validate(entry)
