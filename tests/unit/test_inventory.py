@@ -66,6 +66,22 @@ def refusal(project: Path, *arguments: str, **variables: str) -> str:
     return last.removeprefix("--> error: ")
 
 
+def test_a_stack_with_a_dash_has_its_data_and_entries_of_it_from_the_environment(project: Path):
+    """Group and files have the stack's name, its data the one that Python can have."""
+    (project / "group_data/other-stack.py").write_text('other_stack = {"a": 1, "b": 2}\n')
+    (project / "templates/stacks/other-stack").mkdir()
+    (project / "templates/stacks/other-stack/compose.yaml.j2").touch()
+    (project / "deploy.py").write_text(
+        "from pyinfra import host\n"
+        "print(sorted(host.groups), host.data.dhoch3, host.data.other_stack)\n"
+    )
+    given = {"WORKSTATION_HOST": "@local", "STACKS": "dhoch3,other-stack"}
+    for changes, expected in ({}, "{'a': 1, 'b': 2}"), ({"OTHER_STACK_B": "3"}, "{'a': 1, 'b': 3}"):
+        status, result = pyinfra(project, **given, **changes)
+        assert status == 0, result.stderr
+        assert f"['dhoch3', 'other-stack'] {{'flag': 1}} {expected}" in result.stdout
+
+
 def test_one_host_is_in_the_group_of_each_of_its_stacks(project: Path):
     """Group data, settings from .env and the mask of the password reach the deploy."""
     (project / ".env").write_text("GPU=none\nSMB_PASSWORD='ge heim'\n")
