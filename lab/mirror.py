@@ -4,7 +4,8 @@
 ``lab.upstream.build`` makes. Paths:
 
 - ``/v2/...``: a pull-only image registry (``<root>/registry``)
-- ``/pypi/simple/<name>/``, ``/pypi/files/<wheel>``: a Python package index
+- ``/pypi/simple/<name>/``, ``/pypi/files/<wheel>``: a Python package index; ``/real/...``: another,
+  of real packages alone
 - ``/npm/<package>``, ``/npm/<package>/-/<file>.tgz``: an npm registry
 - ``/<host>/<path>.git/...``: git over smart HTTP (``<root>/git``)
 - ``/<host>/<path>``: what ``https://<host>/<path>`` would give (``<root>/http``)
@@ -87,8 +88,8 @@ class Mirror:
             return Reply(body=b"{}", content_type="application/json")
         if match := _V2.match(path):
             return self._registry(**match.groupdict())
-        if path.startswith("/pypi/"):
-            return self._pypi(path.removeprefix("/pypi/"))
+        if path.startswith(("/pypi/", "/real/")):
+            return self._pypi(*path[1:].split("/", 1))
         if path.startswith("/npm/"):
             return self._npm(path.removeprefix("/npm/"), host)
         return self._file(self.root / "http" / path.lstrip("/"))
@@ -122,9 +123,9 @@ class Mirror:
         body = {"errors": [{"code": code, "message": "not in this mirror", "detail": detail}]}
         return Reply(404, json.dumps(body).encode(), "application/json")
 
-    def _pypi(self, path: str) -> Reply:
+    def _pypi(self, index: str, path: str) -> Reply:
         kind, _, rest = path.partition("/")
-        folder = self.root / "pypi"
+        folder = self.root / index
         if kind == "simple":
             text = pypi.index(folder, rest.strip("/"))
             return Reply(body=text.encode(), content_type=_HTML) if text else error(404, rest)

@@ -21,7 +21,7 @@ WANTED = FOLDER / "wanted"
 """The end state as data (``vars.json``), and below ``files/`` every file at its path."""
 ANSIBLE = FOLDER / "venv" / "bin" / "ansible-playbook"
 
-# Preflight and acceptance have no counterpart in a playbook.
+# Preflight and acceptance have no counterpart in a playbook; the stack dhoch3 has no worker.
 TASKS = tuple(
     f"tasks/{task}.py"
     for task in ("docker", "nvidia", "ollama", "storage", "smb", "proxy", "stacks")

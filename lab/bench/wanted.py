@@ -42,6 +42,8 @@ LEFT_OUT = (
     "invokeai.models_registered",
     "nvidia.devices",
     "nvidia.driver",
+    "worker.absent",
+    "worker.release",
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.upstream import layers
-from lab.upstream.files import STANDINS, Tar, key_of, sha256_file, tree_hash
+from lab.upstream.files import EPOCH, STANDINS, Tar, key_of, sha256_file, tree_hash
 from lab.upstream.layers import Layer
 from lab.upstream.wheels import fetch, unpack
 
@@ -63,6 +63,37 @@ def python(cache: Path) -> Layer:
 
 def _debian_key() -> str:
     return key_of(sha256_file(Path(layers.__file__)), _own())
+
+
+def redis(cache: Path) -> Layer:
+    """What the Redis image has beyond the minimal layer: Debian's Redis, and a folder for its data
+    that belongs to the user of the official image."""
+
+    def changes(tar: tarfile.TarFile) -> None:
+        folder = tarfile.TarInfo("data")
+        folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, 0o755, EPOCH
+        folder.uid, folder.gid = 999, 1000
+        tar.addfile(folder)
+
+    def make(target: Path) -> None:
+        lower = layers.bootstrap(layers.MINIMAL, cache, "minimal")
+        upper = layers.bootstrap(layers.REDIS, cache, "redis")
+        layers.difference(lower, upper, target, changes, lambda _, data: data)
+
+    return layers.from_tar(f"redis-{_debian_key()}", cache, make)
+
+
+def cuda(cache: Path) -> Layer:
+    """The libraries that a build copies out of NVIDIA's image, empty: nobody loads them."""
+    tar = Tar()
+    for name in ("cudart", "cublas", "cublasLt"):
+        tar.file(f"usr/local/cuda/lib64/lib{name}.so.12", "")
+    return layers.from_files(f"cuda-{key_of(_own())}", cache, tar)
+
+
+def vllm(cache: Path) -> Layer:
+    """The stand-in for vLLM."""
+    return _standin("vllm", cache, _vllm)
 
 
 def node(cache: Path) -> Layer:
@@ -171,6 +202,11 @@ def _dockge(tar: Tar) -> None:
     tar.file("app/standin.py", STANDINS / "standin.py")
     tar.file("app/extra/healthcheck", folder / "dockge-healthcheck.py", 0o755)
     tar.directory("app/data")
+
+
+def _vllm(tar: Tar) -> None:
+    tar.file("usr/local/bin/vllm", STANDINS / "images" / "vllm.py", 0o755)
+    tar.file("usr/local/bin/standin.py", STANDINS / "standin.py")
 
 
 def _own() -> str:

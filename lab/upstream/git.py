@@ -51,17 +51,18 @@ def build(
     for key in sorted({*URLS, *pins}):
         url = str(pins.get(key, {}).get("url") or URLS.get(key, ""))
         path = urlsplit(url).netloc + urlsplit(url).path.removesuffix(".git")
-        first, second = _repository(key, root / "git" / f"{path}.git", packages)
+        first, second = repository(key, root / "git" / f"{path}.git", packages)
         _archives(root / "git" / f"{path}.git", root / "http" / path / "archive", second)
         if key in pins or not pins:
             newest[key], older[key] = {"commit": second}, {"commit": first}
     return newest, older
 
 
-def _repository(
+def repository(
     key: str, target: Path, packages: Mapping[str, Mapping[str, str]]
 ) -> tuple[str, str]:
-    """Make one bare repository; return its two commits, the newer last."""
+    """Make one bare repository of ``lab/standins/repos/<key>``; return its two commits, the newer
+    last."""
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary) / "tree"
         _content(key, tree, packages)

@@ -32,6 +32,9 @@ PYTHON = (
 )
 """Packages of the Python base image."""
 
+REDIS = (*MINIMAL, "redis-server")
+"""Packages of the Redis image."""
+
 PLACEHOLDERS = (
     "libgl1",
     "ffmpeg",
@@ -58,6 +61,8 @@ PLACEHOLDERS = (
     "wget",
     "openssl",
     "openssh-client",
+    "libopenblas-dev",
+    "libopenblas0-pthread",
 )
 """Packages that the Python base image claims to have (dpkg's database alone): what the real
 programs need of them is not exercised here, and together they would be 500 MB to unpack."""

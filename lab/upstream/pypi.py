@@ -104,14 +104,14 @@ def build(root: Path, cache: Path, sources: Iterable[Path]) -> None:
 def index(folder: Path, name: str) -> str:
     """Return the PEP 503 page of a package, or "" when the mirror does not have it.
 
-    An empty name gives the page of all packages.
+    An empty name gives the page of all packages. The folder's name is that of the index.
     """
     if not name:
         return _root(folder)
     wanted = normalize(name)
     real = [
         path
-        for path in sorted((folder / "files").glob("*.whl"))
+        for path in sorted((folder / "files").glob("*"))
         if normalize(path.name.split("-")[0]) == wanted
     ]
     if real:
@@ -119,7 +119,8 @@ def index(folder: Path, name: str) -> str:
     else:
         names = [_entry(wanted, version) for version in _pins(folder).get(wanted, [])]
     links = "".join(
-        f'<a href="/pypi/files/{escape(file)}#sha256={digest}"{attribute}>{escape(file)}</a><br>\n'
+        f'<a href="/{folder.name}/files/{escape(file)}#sha256={digest}"{attribute}>'
+        f"{escape(file)}</a><br>\n"
         for file, digest, attribute in names
     )
     title = f"<!DOCTYPE html><html><head><title>Links for {escape(wanted)}</title></head><body>\n"
@@ -127,9 +128,9 @@ def index(folder: Path, name: str) -> str:
 
 
 def _root(folder: Path) -> str:
-    real = {normalize(path.name.split("-")[0]) for path in (folder / "files").glob("*.whl")}
+    real = {normalize(path.name.split("-")[0]) for path in (folder / "files").glob("*")}
     names = sorted(real | set(_pins(folder)))
-    links = "".join(f'<a href="/pypi/simple/{name}/">{name}</a><br>\n' for name in names)
+    links = "".join(f'<a href="/{folder.name}/simple/{name}/">{name}</a><br>\n' for name in names)
     return f"<!DOCTYPE html><html><body>\n{links}</body></html>\n"
 
 

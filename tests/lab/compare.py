@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.lab.conftest import Run, Workstation
 
-_CONTAINER = re.compile(r"\w+ (\w+): (?:create|recreate|remove|start) ([\w-]+)$")
+_CONTAINER = re.compile(r"\w+ ([\w-]+): (?:create|recreate|remove|start) ([\w-]+)$")
 
 
 def compared(machine: Workstation, *arguments: str, **how: Any) -> Run:

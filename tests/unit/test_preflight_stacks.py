@@ -114,3 +114,22 @@ def test_all_stacks_of_this_repository_run_on_one_machine():
     assert not set(keys) & set(Settings.model_fields)
     folders = [name for model in found for name in model.folders_below("/mnt/ki_Daten")]
     assert len(folders) == len(set(folders))
+
+
+def test_what_docker_names_for_one_stack_is_not_another_stacks():
+    """Containers, volumes and networks bear the project's name in front; nothing takes it away, and
+    no image is built under the same name."""
+    rendered = {name: yaml.safe_load(render(name).compose) for name in STACKS}
+    assert {name: content["name"] for name, content in rendered.items()} == {
+        name: name for name in STACKS
+    }
+    images = []
+    for content in rendered.values():
+        services = content["services"].values()
+        assert not [keys for keys in services if "container_name" in keys]
+        images += {keys["image"].partition(":")[0] for keys in services if "build" in keys}
+        for kind in ("volumes", "networks"):
+            named = [keys or {} for keys in (content.get(kind) or {}).values()]
+            # The proxy's network is the one that stacks share.
+            assert {keys.get("name") for keys in named} <= {None, "proxy"}
+    assert len(images) == len(set(images))

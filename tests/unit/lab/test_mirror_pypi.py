@@ -21,8 +21,10 @@ from lab.upstream import pypi
 def folder(tmp_path: Path) -> Path:
     """Return an index folder that offers three packages."""
     pins = {"torch": ["2.7.1", "2.8.0"], "pillow": ["11.3.0"], "accelerate": ["1.6.0"]}
-    (tmp_path / "pins.json").write_text(json.dumps(pins))
-    return tmp_path
+    folder = tmp_path / "pypi"
+    folder.mkdir()
+    (folder / "pins.json").write_text(json.dumps(pins))
+    return folder
 
 
 def test_pins_are_read_from_locks_requirements_and_dockerfiles(tmp_path: Path) -> None:
@@ -128,3 +130,17 @@ def test_torch_knows_blackwell_from_its_version_on(
     )
     assert result.stdout.startswith("False")
     assert ("sm_120" in result.stdout) is blackwell
+
+
+def test_an_index_of_files_alone_has_its_own_address(tmp_path: Path) -> None:
+    """Sources as well as wheels; nothing is made up there."""
+    files = tmp_path / "real/files"
+    files.mkdir(parents=True)
+    (files / "some_name-1.0.tar.gz").write_bytes(b"source")
+    (files / "numpy-2.3.5-cp311-cp311-manylinux_2_28_x86_64.whl").write_bytes(b"wheel")
+    page = pypi.index(tmp_path / "real", "Some-Name")
+    digest = hashlib.sha256(b"source").hexdigest()
+    assert f'href="/real/files/some_name-1.0.tar.gz#sha256={digest}"' in page
+    assert pypi.file(tmp_path / "real", "some_name-1.0.tar.gz") == files / "some_name-1.0.tar.gz"
+    assert pypi.index(tmp_path / "real", "torch") == ""
+    assert 'href="/real/simple/numpy/"' in pypi.index(tmp_path / "real", "")
