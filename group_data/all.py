@@ -56,6 +56,8 @@ models_folders = [
     "vae",
     "vae_approx",
 ]
+# The group of the store, where it is another one that exists, such as "docker". "": service_group.
+models_group = ""
 
 # The share for outputs, //smb_server/smb_share. SMB_PASSWORD is set in .env alone.
 smb_server = ""

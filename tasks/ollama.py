@@ -1,4 +1,5 @@
-"""Native Ollama: for the host on loopback, for containers on Docker's bridge, not for the LAN."""
+"""Native Ollama: for the host on loopback, for containers on Docker's bridge, not for the LAN. Left
+alone where no service looks for it on the host."""
 
 from pyinfra import host
 
@@ -11,64 +12,65 @@ settings, mirror = machine.settings, machine.mirror
 pin = machine.pins.downloads["ollama"]
 port = settings.ollama_port
 
-packages.installed(
-    name="Tools that Ollama's installation uses",
-    packages=["ca-certificates", "curl", "zstd", "nftables"],
-)
+if machine.needs.ollama:
+    packages.installed(
+        name="Tools that Ollama's installation uses",
+        packages=["ca-certificates", "curl", "zstd", "nftables"],
+    )
 
-accounts.system_user(
-    name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
-)
+    accounts.system_user(
+        name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
+    )
 
-files.present(
-    name="Units of Ollama",
-    entries=[
-        files.Directory(settings.ollama_models, user="ollama", group="ollama"),
-        files.File(
-            "/etc/systemd/system/ollama.service",
-            template("ollama/ollama.service.j2").encode(),
-            backup=True,
-        ),
-        files.Directory("/etc/systemd/system/ollama.service.d"),
-        files.File(
-            "/etc/systemd/system/ollama.service.d/zz-ai-workstation.conf",
-            template(
-                "ollama/drop-in.conf.j2",
-                models=settings.ollama_models,
-                port=port,
-                environment=settings.ollama_environment,
-            ).encode(),
-        ),
-        files.File(
-            "/etc/systemd/system/ollama-docker.service",
-            template("ollama/ollama-docker.service.j2", port=port).encode(),
-        ),
-    ],
-)
+    files.present(
+        name="Units of Ollama",
+        entries=[
+            files.Directory(settings.ollama_models, user="ollama", group="ollama"),
+            files.File(
+                "/etc/systemd/system/ollama.service",
+                template("ollama/ollama.service.j2").encode(),
+                backup=True,
+            ),
+            files.Directory("/etc/systemd/system/ollama.service.d"),
+            files.File(
+                "/etc/systemd/system/ollama.service.d/zz-ai-workstation.conf",
+                template(
+                    "ollama/drop-in.conf.j2",
+                    models=settings.ollama_models,
+                    port=port,
+                    environment=settings.ollama_environment,
+                ).encode(),
+            ),
+            files.File(
+                "/etc/systemd/system/ollama-docker.service",
+                template("ollama/ollama-docker.service.j2", port=port).encode(),
+            ),
+        ],
+    )
 
-ollama.release(
-    name=f"Ollama {pin.version}",
-    version=pin.version,
-    url=mirror.url(pin.url),
-    sha256=pin.sha256,
-    models=settings.ollama_models,
-)
+    ollama.release(
+        name=f"Ollama {pin.version}",
+        version=pin.version,
+        url=mirror.url(pin.url),
+        sha256=pin.sha256,
+        models=settings.ollama_models,
+    )
 
-ollama.bridge_socket(
-    name="Ollama's socket for containers",
-    socket=template("ollama/ollama-docker.socket.j2", port=port),
-    guard=template("ollama/ollama-docker-guard.service.j2", port=port),
-)
+    ollama.bridge_socket(
+        name="Ollama's socket for containers",
+        socket=template("ollama/ollama-docker.socket.j2", port=port),
+        guard=template("ollama/ollama-docker-guard.service.j2", port=port),
+    )
 
-firewall.containers_reach(name="Firewall lets containers reach Ollama", port=port)
+    firewall.containers_reach(name="Firewall lets containers reach Ollama", port=port)
 
-units.running(
-    name="Ollama runs",
-    units=[
-        # A new release is a new link, and makes a restart due.
-        units.Unit("ollama.service", configuration=["/usr/local/bin/ollama"]),
-        units.Unit("ollama-docker-guard.service"),
-        units.Unit("ollama-docker.socket"),
-        units.Unit("ollama-docker.service", enabled=False, running=False),
-    ],
-)
+    units.running(
+        name="Ollama runs",
+        units=[
+            # A new release is a new link, and makes a restart due.
+            units.Unit("ollama.service", configuration=["/usr/local/bin/ollama"]),
+            units.Unit("ollama-docker-guard.service"),
+            units.Unit("ollama-docker.socket"),
+            units.Unit("ollama-docker.service", enabled=False, running=False),
+        ],
+    )

@@ -1,4 +1,5 @@
-"""The reverse proxy: the Traefik that is already there, or one of ours."""
+"""The reverse proxy: the Traefik that is already there, or one of ours; none where no stack needs
+one."""
 
 from pyinfra import host
 
@@ -7,11 +8,11 @@ from workstation.operations import compose
 
 machine = context.load(host)
 
-if machine.settings.proxy == "own":
+if machine.needs.proxy and machine.settings.proxy == "own":
     stack = machine.stack(context.PROXY)
     compose.laid_down(name="Files of the proxy", stack=stack, elsewhere=[])
     compose.up(name="Proxy runs", stack=stack, secrets=[])
-else:
+elif machine.needs.proxy:
     compose.network_exists(
         name="Network of the existing proxy", network=machine.settings.proxy_network
     )

@@ -1,4 +1,5 @@
-"""The share for outputs: mounted by fstab, with a folder for each service that writes there."""
+"""The share for outputs: mounted by fstab, with a folder for each service that writes there; not
+asked for where none does."""
 
 from pyinfra import host
 
@@ -9,7 +10,7 @@ from workstation.operations import files, smb
 machine = context.load(host)
 settings = machine.settings
 
-if machine.shares:
+if machine.needs.share:
     settings.require(*context.SHARE)
     credentials = files.File(
         f"/etc/ai-workstation/smb-{settings.smb_share}.credentials",

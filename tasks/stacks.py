@@ -3,9 +3,12 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.operations import ca, compose, invokeai
+from workstation.operations import ca, compose, disks, invokeai
 
 machine = context.load(host)
+
+if machine.needs.disks:
+    disks.mounted(name="Disks of the stacks are mounted", folders=machine.needs.disks)
 
 for stack in machine.stacks():
     project = stack.model.name

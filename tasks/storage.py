@@ -3,10 +3,13 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.operations import accounts, files
+from workstation.operations import accounts, disks, files
 
 machine = context.load(host)
 settings = machine.settings
+
+if machine.needs.disks:
+    disks.mounted(name="Disks are mounted", folders=machine.needs.disks)
 
 accounts.shared_identity(
     name="User and group of the services",
@@ -31,12 +34,12 @@ folders = [
 ]
 files.present(
     name="Folders of the model store",
-    entries=[files.Directory(path, mode="2775", group=settings.service_group) for path in folders],
+    entries=[files.Directory(path, mode="2775", group=settings.store_group) for path in folders],
 )
 
 files.shared_tree(
     name="Group of all models",
     path=settings.models_path,
-    group=settings.service_group,
+    group=settings.store_group,
     settled=folders,
 )

@@ -13,6 +13,7 @@ from workstation import settings as host_settings
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
+from workstation.needs import Needs, needs
 from workstation.pins import Pins
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
 from workstation.settings import Settings
@@ -65,14 +66,14 @@ class Context:
         """Return the rendered stacks that the inventory gives this host."""
         return [self.stack(name) for name in self.stack_names]
 
-    @property
-    def shares(self) -> bool:
-        """Whether a stack of this host writes to the share: else its settings may be empty."""
-        return any(stack.model.uses(self.settings.smb_mount) for stack in self.stacks())
+    @cached_property
+    def needs(self) -> Needs:
+        """What the host must have for its stacks: proxy, share, Ollama, disks."""
+        return needs(self.settings, [stack.model for stack in self.stacks()])
 
     def require(self) -> None:
         """Raise SettingsError for a setting that the host's stacks need and that is empty."""
-        if self.shares:
+        if self.needs.share:
             self.settings.require(*SHARE)
         for stack in self.stacks():
             self.settings.require(*(secret.setting for secret in stack.model.secrets))

@@ -159,7 +159,8 @@ def _container(
     newer: list[str],
 ) -> Action | None:
     if not containers:
-        return Action("create", service.name)
+        long = f"its first start takes {service.first_start}" if service.first_start else ""
+        return Action("create", service.name, long)
     if len(containers) > 1:
         return Action("recreate", service.name, f"{len(containers)} containers instead of one")
     container = containers[0]

@@ -166,6 +166,9 @@ Identity = Annotated[int, AfterValidator(_identity)]
 AccountName = Annotated[
     str, _form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root")
 ]
+OptionalAccountName = Annotated[
+    str, _form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing")
+]
 DriverBranch = Annotated[
     str, _form(r"(\d{3}(-server)?(-open)?)?", "a driver branch such as 580-open, or nothing")
 ]
@@ -241,6 +244,10 @@ class Settings(BaseModel):
         list[FolderName], BeforeValidator(_words), AfterValidator(_distinct)
     ] = Field(description="Folders that are made in the model store.")
 
+    models_group: OptionalAccountName = Field(
+        description="Group of the model store, which must exist; empty: that of the services."
+    )
+
     smb_server: Server = Field(description="Name or address of the file server.")
     smb_share: ShareName = Field(description="Name of the share for outputs.")
     smb_user: ShareUser = Field(description="User of the share.")
@@ -308,6 +315,11 @@ class Settings(BaseModel):
         self.require(name)
         text: str = getattr(self, name).get_secret_value()
         return text
+
+    @property
+    def store_group(self) -> str:
+        """The group that shares the model store."""
+        return self.models_group or self.service_group
 
     @property
     def smb_unc(self) -> str:

@@ -1,7 +1,11 @@
 """A stack, read from its rendered Compose file: the one statement of what runs.
 
 Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
-derived here. What Compose cannot say stands in a service's ``x-workstation``:
+derived here. What Compose cannot say stands in ``x-workstation``. Of the whole file:
+
+- ``disks``: folders on which a disk of their own must be mounted
+
+Of a service:
 
 - ``owners``: host folder -> ``user:group`` or ``user:group mode`` of a bind mount's source
 - ``probe``: path that answers below 400 through the proxy, or at the first published port of a
@@ -12,6 +16,10 @@ derived here. What Compose cannot say stands in a service's ``x-workstation``:
 - ``model``: what it loads when it starts: ``path`` in the container, ``format`` (``gguf`` or
   ``safetensors``), ``setting``: the entry of ``group_data/<stack>.py`` that names it
 - ``needs_gpu``: that it does not start without one; the value says what to change instead
+- ``first_start``: how long its first start takes, in words, where that is long
+- ``log``: ``says``, a text that its log must have once it runs, and ``troubles``, texts that it must
+  not have -> what to do then
+- ``holds``: a writable mount's source -> what is in it, and how that comes back if it is lost
 
 A secret of the file's top level is ``./secrets/<setting>``; its ``x-workstation`` may have an
 ``owner``, the ``uid:gid`` that reads it.
@@ -85,12 +93,21 @@ class Service:
     needs_gpu: str = ""
     secrets: tuple[str, ...] = ()
     owners: dict[str, str] = field(default_factory=dict)
+    first_start: str = ""
+    says: str = ""
+    troubles: dict[str, str] = field(default_factory=dict)
+    holds: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
         """Whether ``up`` starts it: one with a profile is only built."""
         return not self.profiles
+
+    @property
+    def start_period(self) -> int:
+        """Seconds in which it may start before its health check counts against it."""
+        return seconds((self.keys.get("healthcheck") or {}).get("start_period") or 0)
 
 
 @dataclass(frozen=True)
@@ -101,6 +118,7 @@ class Stack:
     services: tuple[Service, ...]
     external_networks: tuple[str, ...]
     secrets: tuple[Secret, ...] = ()
+    disks: tuple[str, ...] = ()
 
     @property
     def running(self) -> tuple[Service, ...]:
@@ -154,6 +172,16 @@ class Stack:
                 owners[mount.source] = service.owners.get(mount.source, "root:root")
         return owners
 
+    def held(self) -> dict[str, str]:
+        """Return what this machine alone holds for the services that run: source of each writable
+        bind mount, and name of each volume -> what ``x-workstation`` says of it, or nothing."""
+        return {
+            mount.source: service.holds.get(mount.source, "")
+            for service in self.running
+            for mount in service.mounts
+            if mount.source and not mount.read_only and not _is_system(mount.source)
+        }
+
 
 _SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
 
@@ -170,6 +198,18 @@ def data_key(stack: str) -> str:
 def is_below(path: str, parent: str) -> bool:
     """Whether ``path`` is ``parent`` or lies below it."""
     return path == parent or path.startswith(parent.rstrip("/") + "/")
+
+
+_UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001, "us": 0.000001}
+
+
+def seconds(duration: str | int) -> int:
+    """Return the whole seconds of a duration as Compose writes it: ``1h30m``, ``90s``, ``0``.
+
+    Source: docs.docker.com/reference/compose-file/extension, "Specifying durations".
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)", str(duration))
+    return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 def parse(text: str, folder: str = "") -> Stack:
@@ -192,6 +232,7 @@ def parse(text: str, folder: str = "") -> Stack:
         _checked_service(name, keys, folder) for name, keys in content["services"].items()
     )
     networks = content.get("networks") or {}
+    own = content.get("x-workstation") or {}
     return Stack(
         name=content["name"],
         services=services,
@@ -204,6 +245,7 @@ def parse(text: str, folder: str = "") -> Stack:
             _secret(name, keys or {}, folder)
             for name, keys in (content.get("secrets") or {}).items()
         ),
+        disks=tuple(own.get("disks") or ()),
     )
 
 
@@ -256,6 +298,10 @@ def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
             for secret in keys.get("secrets") or ()
         ),
         owners=dict(own.get("owners") or {}),
+        first_start=own.get("first_start", ""),
+        says=(own.get("log") or {}).get("says", ""),
+        troubles=dict((own.get("log") or {}).get("troubles") or {}),
+        holds=dict(own.get("holds") or {}),
         keys=keys,
     )
 

@@ -18,6 +18,7 @@ from workstation.facts.compose import Project
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
+from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
 from workstation.facts.smb import ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
@@ -38,6 +39,17 @@ services:
   web:
     image: docker.io/louislam/dockge:1.5.0
     volumes: ["/mnt/ki_Daten/Web:/outputs"]
+    extra_hosts: ["host.docker.internal:host-gateway"]
+    labels: {traefik.enable: "true", traefik.http.routers.s-web.rule: "Host(`web.example`)"}
+"""
+ALONE = """\
+name: s
+x-workstation: {disks: [/mnt/nvme, /mnt/ssd]}
+services:
+  web:
+    image: docker.io/louislam/dockge:1.5.0
+    ports: ["127.0.0.1:8188:8188"]
+    volumes: ["/mnt/ssd/web:/outputs"]
 """
 CARD = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
 GOOD = MachineState({"ID": "ubuntu", "VERSION_ID": "24.04"}, "x86_64", systemd=True)
@@ -46,12 +58,14 @@ PROVEN = GpuState(cards=(CARD,), cdi=("nvidia.com/gpu=all",), probed="0123456789
 OLLAMA, TOOLKIT = PINS.downloads["ollama"].version, PINS.apt["nvidia"].version
 
 
-def context(machine: Machine, mirror: Mirror | None = None, **changes: Any) -> Context:
+def context(
+    machine: Machine, mirror: Mirror | None = None, compose: str = COMPOSE, **changes: Any
+) -> Context:
     given = settings(**changes)
     made = Context(machine, given, PINS, mirror or Mirror(), stack_names=("s",))
     used = frozenset({"images.dockge"})
-    model = parse(COMPOSE, "/opt/s")
-    made._rendered["s"] = RenderedStack(model, "/opt/s", {"compose.yaml": COMPOSE.encode()}, used)
+    model = parse(compose, "/opt/s")
+    made._rendered["s"] = RenderedStack(model, "/opt/s", {"compose.yaml": compose.encode()}, used)
     made._rendered["proxy"] = StackRenderer(
         "proxy", given, PINS, made.mirror, {}, gpu=False
     ).render()
@@ -127,6 +141,29 @@ def test_the_host_is_asked_few_questions_and_each_once():
     ]
     projects = [given["project"] for fact, given in machine.asked if fact is Project]
     assert projects == ["proxy", "s"]
+
+
+def test_a_stack_that_needs_neither_proxy_share_nor_ollama_is_not_asked_for_them():
+    """No setting of the share, no port of theirs, no room for Ollama's models."""
+    machine = converged(SurroundingsState(toolkit=TOOLKIT))
+    machine.facts[Mounted] = {"/mnt/nvme": "/dev/nvme0n1p1", "/mnt/ssd": "/dev/sda1"}
+    names = {one.name for one in check(machine, context(machine, compose=ALONE, smb_server=""))}
+    assert not names & {"port 80", "port 11434", "foreign Traefik", "share", "/etc/fstab"}
+    assert {"port 8188", "mount /mnt/ssd"} <= names
+    asked = dict(machine.asked)
+    assert ShareLogin not in asked
+    assert "/mnt/ssd" in asked[Surroundings]["folders"]
+    assert not any("ollama" in folder for folder in asked[Surroundings]["folders"])
+
+
+def test_a_folder_where_a_disk_should_be_stops_the_run():
+    """By its name, with the way out; the other disk is there."""
+    machine = converged(SurroundingsState(toolkit=TOOLKIT))
+    machine.facts[Mounted] = {"/mnt/nvme": "/dev/nvme0n1p1"}
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine, context(machine, compose=ALONE))
+    _, told = str(caught.value).splitlines()
+    assert told.startswith("  mount /mnt/ssd: nothing is mounted there. To fix it: mount")
 
 
 def test_without_docker_no_project_is_asked_for():

@@ -17,6 +17,7 @@ from workstation.stack import (
     data_key,
     is_below,
     parse,
+    seconds,
 )
 
 FOLDER = "/opt/stacks/made-up"
@@ -244,6 +245,63 @@ def test_a_service_registers_models_from_one_of_its_mounts():
     assert [(one.name, one.registers) for one in found.registering] == [("web", "/models")]
     with pytest.raises(StackError, match=r"Service web in .* registers /model, where it mounts"):
         service(**{**keys, "x-workstation": {"registers": "/model"}})
+
+
+def test_what_a_service_says_of_its_start_log_and_data():
+    """As acceptance, the plan and tasks/losses.py read it."""
+    own = {
+        "first_start": "10 minutes",
+        "log": {"says": "Ready", "troubles": {"refused": "let it in"}},
+        "holds": {"/srv/a": "drafts"},
+    }
+    found = service(**{"x-workstation": own, "healthcheck": {"start_period": "1h30m"}})
+    assert (found.first_start, found.says) == ("10 minutes", "Ready")
+    assert (found.troubles, found.holds) == ({"refused": "let it in"}, {"/srv/a": "drafts"})
+    assert found.start_period == 5400
+    assert service().start_period == 0
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        ("1h30m", 5400),
+        ("45m", 2700),
+        ("90s", 90),
+        ("1m30s", 90),
+        ("1500ms", 2),
+        (0, 0),
+        ("1.5h", 5400),
+    ],
+)
+def test_durations_are_read_as_compose_writes_them(duration: str | int, expected: int):
+    """In whole seconds."""
+    assert seconds(duration) == expected
+
+
+def test_disks_are_said_of_the_whole_file():
+    """A stack that says none wants none."""
+    wanted = {"disks": ["/mnt/a", "/mnt/b"]}
+    assert stack({"web": {"image": "a:1"}}, **{"x-workstation": wanted}).disks == tuple(
+        wanted["disks"]
+    )
+    assert stack({"web": {"image": "a:1"}}).disks == ()
+
+
+def test_what_the_machine_alone_holds_is_what_may_be_written():
+    """Folders and volumes of services that run; what nobody says anything of is held all the
+    same."""
+    volumes = ["/srv/a:/a", "/srv/b:/b:ro", "data:/c", "/c", "/var/run/docker.sock:/s"]
+    found = stack(
+        {
+            "web": {
+                "image": "a:1",
+                "volumes": volumes,
+                "x-workstation": {"holds": {"/srv/a": "drafts"}},
+            },
+            "base": {"image": "b:1", "profiles": ["build"], "volumes": ["never:/n"]},
+        }
+    )
+    assert found.held() == {"/srv/a": "drafts", "data": ""}
 
 
 def test_ports_are_text_in_every_form():

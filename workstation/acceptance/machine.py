@@ -132,7 +132,7 @@ def host_probes(
         yield Probe(
             "the model store is there, for one group",
             _STORE,
-            (settings.models_path, settings.service_group),
+            (settings.models_path, settings.store_group),
             "run tasks/storage.py",
             shlex.join(["ls", "-ld", settings.models_path]),
         )

@@ -22,6 +22,9 @@ from workstation.project import Action, ProjectState, actions, familiar, newer_s
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
+_PATIENCE, _MARGIN = 1800, 300
+"""Seconds for all services to become healthy, and for one beyond its start period."""
+
 _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
 
 # Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
@@ -65,10 +68,11 @@ wait $pulling
 """
 
 # Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
-# restart loop. What is neither is waited for.
+# restart loop. What is neither is waited for; what takes long shows how far it is by the last line
+# of its log.
 _HEALTHY = """
 healthy() {
-  project=$1 limit=$2; seconds=0
+  project=$1 limit=$2; seconds=0 pause=4
   while :; do
     waiting= lost=
     for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
@@ -96,7 +100,18 @@ healthy() {
       return 1
     fi
     [ -n "$waiting" ] || { echo "all of $project are healthy"; return 0; }
-    [ $((seconds % 4)) != 0 ] || echo "waiting for$waiting ($seconds s)"
+    if [ $((seconds % pause)) = 0 ]; then
+      echo "waiting for$waiting ($seconds s)"
+      if [ "$seconds" -ge 20 ]; then
+        pause=20
+        for service in $waiting; do
+          line=$(docker ps -aq --filter "label=com.docker.compose.project=$project" \\
+            --filter "label=com.docker.compose.service=$service" \\
+            | xargs -r docker logs --tail 1 2>&1 | LC_ALL=C tr -cd '[:print:]')
+          echo "    $service: $line" | cut -c 1-110
+        done
+      fi
+    fi
     sleep 2; seconds=$((seconds + 2))
   done
 }
@@ -202,7 +217,7 @@ def up(
     secrets: list[str],
     sources: Mapping[str, Source] | None = None,
     attestations: Sequence[str] = (),
-    limit: int = 1800,
+    limit: int = 0,
 ) -> Commands:
     """
     Build and pull what is missing, bring the project up, wait until every service is healthy.
@@ -213,9 +228,11 @@ def up(
     + secrets: BuildKit secrets for builds
     + sources: the pins' git sources, for the labels of images
     + attestations: options of ``docker buildx bake``, used where the Engine can store what they ask
-    + limit: seconds after which a service that is not healthy is an error
+    + limit: seconds after which a service that is not healthy is an error; 0: half an hour, or
+      longer where a service may take longer to start
     """
     model = stack.model
+    limit = limit or max([_PATIENCE, *(one.start_period + _MARGIN for one in model.running)])
     found = project_state(stack)
     if found.error:
         raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")

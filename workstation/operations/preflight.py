@@ -15,6 +15,7 @@ from workstation.context import PROXY, Context
 from workstation.errors import UserError
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
+from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
 from workstation.facts.packages import Packages
 from workstation.facts.shell import HiddenText
@@ -74,6 +75,7 @@ class _Seen:
     engine: EngineState
     gpu: GpuState
     around: SurroundingsState
+    mounted: dict[str, str]
     servers: list[Upstream]
     stacks: list[RenderedStack]
     missing: list[tuple[RenderedStack, list[Service]]]
@@ -89,7 +91,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     settings = machine.settings
     known = _first_answer(host, machine)
     stacks = machine.stacks()
-    if settings.proxy == "own":
+    if machine.needs.proxy and settings.proxy == "own":
         stacks = [machine.stack(PROXY), *stacks]
     engine: EngineState = host.get_fact(Engine)
     servers = upstreams(machine.pins, machine.mirror, settings)
@@ -97,6 +99,10 @@ def _look(host: Any, machine: Context) -> _Seen:
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
     loaded = models(stack.model for stack in stacks)
     folders = [*storage.data_folders(engine.daemon_json), settings.models_path]
+    disks = machine.needs.disks
+    folders = [*storage.data_folders(engine.daemon_json), settings.models_path, *disks]
+    if machine.needs.ollama:
+        folders += [settings.ollama_models, RELEASES]
     return _Seen(
         machine=machine,
         system=known,
@@ -104,11 +110,12 @@ def _look(host: Any, machine: Context) -> _Seen:
         gpu=host.get_fact(Gpu),
         around=host.get_fact(
             Surroundings,
-            folders=[*folders, settings.ollama_models, RELEASES],
+            folders=folders,
             addresses=[server.address for server in servers],
             now=round(time.time()),
             **trusted,
         ),
+        mounted=host.get_fact(Mounted, folders=disks) if disks else {},
         servers=servers,
         stacks=stacks,
         missing=[(stack, _missing(stack, engine)) for stack in stacks],
@@ -167,6 +174,8 @@ def _of_the_system(seen: _Seen) -> Iterator[Finding]:
 def _of_docker(seen: _Seen) -> Iterator[Finding]:
     newest = seen.docker_source == "docker"
     yield from docker.docker_findings(seen.system, seen.engine)
+    if not seen.machine.needs.proxy:
+        return
     yield from docker.traefik_findings(
         seen.machine.settings,
         own=seen.machine.pins.images["traefik"].tag,
@@ -198,8 +207,10 @@ def _of_ports(seen: _Seen) -> Iterator[Finding]:
     settings, containers = seen.machine.settings, seen.around.containers
     bridge = seen.engine.bridge or DEFAULT_BRIDGE
     yield from ports.port_findings(seen.system, containers, [one.model for one in seen.stacks])
-    yield from ports.ollama_findings(settings, seen.system, containers, bridge)
-    yield from ports.foreign_proxy_findings(settings, containers)
+    if seen.machine.needs.ollama:
+        yield from ports.ollama_findings(settings, seen.system, containers, bridge)
+    if seen.machine.needs.proxy:
+        yield from ports.foreign_proxy_findings(settings, containers)
 
 
 def _of_upstreams(seen: _Seen) -> Iterator[Finding]:
@@ -209,7 +220,8 @@ def _of_upstreams(seen: _Seen) -> Iterator[Finding]:
         "apt.docker": not seen.engine.complete and seen.docker_source == "docker",
         "apt.nvidia": machine.gpu and around.toolkit != toolkit,
         "images.gpu_probe": machine.gpu and not seen.gpu.probed,
-        "downloads.ollama": not f"{around.ollama}-".startswith(f"{ollama}-"),
+        "downloads.ollama": machine.needs.ollama
+        and not f"{around.ollama}-".startswith(f"{ollama}-"),
     }
     yield from upstream_findings(
         seen.servers,
@@ -228,7 +240,8 @@ def _of_storage(seen: _Seen) -> Iterator[Finding]:
         [service for _, services in seen.missing for service in services],
         stand_ins=bool(machine.mirror.stand_ins),
     )
-    if machine.shares:
+    yield from storage.mount_findings(machine.needs.disks, seen.mounted)
+    if machine.needs.share:
         unc = settings.smb_unc
         yield from storage.fstab_findings(seen.around.fstab, unc, settings.smb_mount)
         answer = login_answer(settings)

@@ -1,4 +1,4 @@
-"""Disks for what will be pulled and built, the entry in fstab, and the share."""
+"""Disks for what will be pulled and built, those that stacks want, the entry in fstab, the share."""
 
 from __future__ import annotations
 
@@ -91,6 +91,24 @@ def disk_findings(
 
 def _free(disk: Disk) -> int:
     return disk.free
+
+
+def mount_findings(wanted: Iterable[str], mounted: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield whether a disk of its own is mounted on each folder on which a stack wants one. A
+    folder of that name on the disk of the system is none.
+
+    + mounted: folder -> source
+    """
+    for folder in wanted:
+        source = mounted.get(folder, "")
+        yield Finding(
+            f"mount {folder}",
+            bool(source),
+            source or "nothing is mounted there",
+            f"mount the disk, with a line in /etc/fstab so that it is there after a reboot, or, if "
+            f"the disk of the system is to be used, take {folder} out of `disks` in the stack's "
+            "group_data",
+        )
 
 
 def fstab_findings(text: str, source: str, mountpoint: str) -> Iterator[Finding]:
