@@ -15,6 +15,9 @@ from workstation.findings import Finding, State, state_of, subject_of
 from workstation.stack import Service, Stack
 from workstation.topology import Site, reaches_host, reads_models, writes_outputs
 
+STACK = "dhoch3"
+"""The stack of whose requirement they are."""
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -137,10 +140,13 @@ def unchanged_finding(operations: int) -> Finding:
 def judge(
     findings: Iterable[Finding], stacks: Sequence[Stack], site: Site
 ) -> tuple[Criterion, ...]:
-    """Return the ten criteria in their order, each with the checks that prove it.
+    """Return the ten criteria in their order, each with the checks that prove it; none where the
+    stack does not run of whose requirement they are.
 
     + findings: of the run, and :func:`commit_finding` if it was one
     """
+    if all(stack.name != STACK for stack in stacks):
+        return ()
     services = {
         f"{stack.name}/{service.name}": service for stack in stacks for service in stack.running
     }

@@ -101,18 +101,22 @@ def draw(topology: Topology, width: float, columns: int) -> Drawing:
     browser = _box("outside", Node("Browser", ("on the network",)), width / 2 - 80, 1, 160)
     # The wire from the browser passes the host's name on its right.
     host = _box("host", topology.host, 1, browser.bottom + 20, width / 2 - 12)
-    proxy = _box("proxy", topology.proxy, left, host.bottom, right - left)
-    services = _rows("service", topology.services, left, right, proxy.bottom + 2 * _RAIL, columns)
-    y = (services[-1][0] if services else proxy).bottom + 2 * _RAIL
+    # Without a proxy the wire from the browser leads to the machine, whose services come next.
+    proxies = [
+        _box("proxy", node, left, host.bottom, right - left) for node in (topology.proxy,) if node
+    ]
+    y = proxies[0].bottom if proxies else host.bottom
+    services = _rows("service", topology.services, left, right, y + 2 * _RAIL, columns)
+    y = (services[-1][0].bottom if services else y) + 2 * _RAIL
     # What services use is less to say than a service is: one more beside each other fits.
     beside = columns if columns < 3 else columns + 1
     resources = _rows("resource", topology.resources, left, right, y, beside)
-    inside = [box for row in ([proxy], *services, *resources) for box in row]
+    inside = [box for row in (proxies, *services, *resources) for box in row]
     bottom = inside[-1].bottom + 16
     boxes = [replace(host, width=width - 2, height=bottom - host.y), browser, *inside]
     wires = [
-        _down("route", browser, proxy.y),
-        *_routes(proxy, services, left - inset / 2),
+        _down("route", browser, proxies[0].y if proxies else host.y),
+        *(wire for proxy in proxies for wire in _routes(proxy, services, left - inset / 2)),
         *_uses(services, resources, right + inset / 2),
     ]
     if topology.server and resources:

@@ -17,8 +17,8 @@ Of a service:
   ``safetensors``), ``setting``: the entry of ``group_data/<stack>.py`` that names it
 - ``needs_gpu``: that it does not start without one; the value says what to change instead
 - ``first_start``: how long its first start takes, in words, where that is long
-- ``log``: ``says``, a text that its log must have once it runs, and ``troubles``, texts that it must
-  not have -> what to do then
+- ``log``: ``says``, a text that its log must have once it runs, and ``troubles``, texts that it
+  must not have -> what to do then
 - ``holds``: a writable mount's source -> what is in it, and how that comes back if it is lost
 
 A secret of the file's top level is ``./secrets/<setting>``; its ``x-workstation`` may have an

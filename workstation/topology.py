@@ -58,10 +58,9 @@ class Site:
         port = next(published(service), None)
         if port is None:
             return "", ""
-        loopback = port.address.startswith("127.") or port.address == "::1"
         named = {"*": self.address, "::1": "[::1]"}.get(port.address, port.address)
         link = f"http://{named}:{port.number}/" if service.probe and named else ""
-        tunnel = f"ssh -L {port.number}:{named}:{port.number} {self.login}" if loopback else ""
+        tunnel = f"ssh -L {port.number}:{named}:{port.number} {self.login}" if port.loopback else ""
         return link, tunnel
 
 
@@ -136,10 +135,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Topology:
-    """The parts of a machine and its surroundings; ``server`` holds the share."""
+    """The parts of a machine and its surroundings; ``server`` holds the share. Without a proxy
+    nothing is routed."""
 
     host: Node
-    proxy: Node
+    proxy: Node | None
     services: tuple[Node, ...]
     resources: tuple[Node, ...]
     server: Node | None
@@ -148,10 +148,12 @@ class Topology:
     def sentence(self) -> str:
         """The picture in words, for those who do not see it."""
         routed = [node.title for node in self.services if node.routed]
-        parts = [
-            f"Browsers of the network reach {self.proxy.title} on {self.host.title}, "
-            f"which leads to {len(routed)} of {len(self.services)} services by name"
-        ]
+        parts = [f"Browsers come through tunnels to {self.host.title}"]
+        if self.proxy:
+            parts = [
+                f"Browsers of the network reach {self.proxy.title} on {self.host.title}, "
+                f"which leads to {len(routed)} of {len(self.services)} services by name"
+            ]
         for node in self.services:
             parts.append(f"{node.title} uses {', '.join(node.marks) or 'nothing of the machine'}")
         if self.server:
@@ -202,7 +204,9 @@ def read(
     ways = {"own": "run by this project", "existing": "was there before"}
     return Topology(
         host=Node(host, tuple(line for line in (site.address, words) if line)),
-        proxy=Node("Traefik", (f"{site.scheme}, port {site.port}", ways[site.proxy])),
+        proxy=Node("Traefik", (f"{site.scheme}, port {site.port}", ways[site.proxy]))
+        if not running or any(service.host for _, service in running)
+        else None,
         services=tuple(service_node(stack, service) for stack, service in running),
         resources=tuple(node for name, node in offered.items() if name in used),
         server=Node("File server", (site.share, "SMB")) if SHARE in used else None,

@@ -135,10 +135,23 @@ def test_a_service_without_a_route_is_asked_at_the_port_that_it_publishes(
     ports: list[Any], shown: str, url: str | None
 ):
     """At the first, since others may speak anything."""
-    (probe,) = probes(made_up(a={"image": "a:1", "ports": ports})).values()
+    probe, *_ = probes(made_up(a={"image": "a:1", "ports": ports})).values()
     assert probe.name == f"s/a answers on {shown}"
     assert probe.arguments == (url or f"http://{shown}/",)
     assert "proxy" not in probe.fix
+
+
+def test_what_is_for_this_machine_alone_is_said_to_need_a_tunnel():
+    """It is no HTTPS, and the LAN does not reach it; other ports have no such checks."""
+    found = probes(made_up(a={"image": "a:1", "ports": ["127.0.0.1:8188:8188"]}))
+    assert list(found) == [
+        "s/a answers on 127.0.0.1:8188",
+        "s/a speaks plain HTTP",
+        "s/a does not answer on the LAN",
+    ]
+    assert "ssh -L 8188:127.0.0.1:8188" in found["s/a does not answer on the LAN"].fix
+    assert "not https://" in found["s/a speaks plain HTTP"].fix
+    assert len(probes(made_up(a={"image": "a:1", "ports": ["8188:8188"]}))) == 1
 
 
 @pytest.mark.parametrize("ports", [[], ["8080"], ["53:53/udp"]])

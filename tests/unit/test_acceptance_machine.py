@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.fixtures.harness import programs
 from tests.unit.acceptance_stacks import LABELS, PAINTER, configured, made_up
 from workstation.acceptance import Answer, Probe
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.findings import HOST, Finding
-from workstation.stack import Stack
+from workstation.stack import Stack, parse
 
 SHARE = {"smb_server": "nas", "smb_share": "ki_Daten"}
 IP = r"""
@@ -67,25 +68,36 @@ def test_units_that_one_host_alone_runs_are_asked_with_the_others():
 
 def test_what_no_stack_uses_is_not_asked():
     bare = of(made_up(a={"image": "a:1"}))
-    assert list(bare) == [
-        "units",
-        "free space",
-        "Ollama answers on the host",
-        "Ollama does not answer on the LAN",
-        "Ollama's socket for containers is closed to neighbours",
-    ]
+    assert list(bare) == ["units", "free space"]
     whole = of(made_up(painter=PAINTER))
     assert set(whole) - set(bare) == {
         "the model store is there, for one group",
         "the share is mounted",
         "free space on the share",
+        "Ollama answers on the host",
+        "Ollama does not answer on the LAN",
+        "Ollama's socket for containers is closed to neighbours",
     }
+    assert "ollama.service" not in bare["units"].arguments
     assert "/mnt/ki" in whole["units"].arguments
     assert "/mnt/ki" not in bare["units"].arguments
 
 
 def test_what_is_only_built_uses_nothing():
     assert list(of(made_up(a={**PAINTER, "profiles": ["build"]}))) == list(of())
+
+
+def test_a_disk_of_its_own_must_be_mounted(tmp_path: Path):
+    """And has room."""
+    keys = {"name": "s", "x-workstation": {"disks": ["/mnt/ssd"]}, "services": {}}
+    found = of(parse(yaml.safe_dump(keys), "/opt/s"))
+    assert "/mnt/ssd" in found["free space"].arguments
+    name = "/mnt/ssd is a disk of its own"
+    mounted = programs(tmp_path, findmnt="echo /dev/sda1 ext4")
+    finding = judged(found[name], mounted)[name]
+    assert (finding.ok, finding.detail) == (True, "/dev/sda1 ext4")
+    finding = judged(found[name], programs(tmp_path, findmnt="exit 1"))[name]
+    assert (finding.ok, finding.detail) == (False, "nothing is mounted there")
 
 
 SYSTEMCTL = """
@@ -140,21 +152,21 @@ done
 """
     environment = programs(tmp_path, systemctl=text, sleep='echo "slept $1" >>"$COUNT.sleeps"')
     environment["COUNT"] = str(tmp_path / "count")
-    found = judged(of()["units"], environment)
+    found = judged(of(made_up(painter=PAINTER))["units"], environment)
     assert all(one.ok for one in found.values()), found
     assert (tmp_path / "count.sleeps").read_text() == "slept 2\nslept 2\n"
 
     never = text.replace("-gt 2", "-gt 1000")
     environment |= programs(tmp_path, systemctl=never)
-    found = judged(of()["units"], environment)
+    found = judged(of(made_up(painter=PAINTER))["units"], environment)
     assert {one.detail for one in found.values()} == {"activating (x), enabled"}
     assert len((tmp_path / "count.sleeps").read_text().splitlines()) == 2 + 30
 
 
 def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
     text = "echo 'System has not been booted with systemd'; exit 1"
-    found = judged(of()["units"], programs(tmp_path, systemctl=text))
-    assert len(found) == 5
+    found = judged(of(made_up(painter=PAINTER))["units"], programs(tmp_path, systemctl=text))
+    assert len(found) == 6
     assert {one.detail for one in found.values()} == {"System has not been booted with systemd"}
     assert not any(one.ok for one in found.values())
 
@@ -263,7 +275,7 @@ def test_ollama_is_asked_on_every_address_of_the_lan(
     """Docker's bridges are not the LAN; an answer that is not HTTP is one too; sockets prove it."""
     environment = {**programs(tmp_path, ip=IP_GLOBAL, curl=CURL, ss=SS), "OPEN": answering}
     name = "Ollama does not answer on the LAN"
-    finding = judged(of()[name], {**environment, "CODE": code})[name]
+    finding = judged(of(made_up(painter=PAINTER))[name], {**environment, "CODE": code})[name]
     assert (finding.ok, finding.detail) == (ok, detail)
     assert "LISTEN 0 4096 127.0.0.1:11434" in finding.evidence
     assert "asked for sport = :11434" in finding.evidence
@@ -275,13 +287,13 @@ IP_GLOBAL = IP.replace(IP.splitlines()[2] + "\n", "")
 def test_without_a_network_nothing_answers(tmp_path: Path):
     environment = programs(tmp_path, ip="exit 0", curl="exit 0", ss="exit 0")
     name = "Ollama does not answer on the LAN"
-    finding = judged(of()[name], environment)[name]
+    finding = judged(of(made_up(painter=PAINTER))[name], environment)[name]
     assert (finding.ok, finding.detail) == (
         True,
         "port 11434 does not answer on any address, for there is none",
     )
     silent = programs(tmp_path, ip="echo 'ip: not permitted'; exit 1", curl="exit 7")
-    assert not judged(of()[name], silent)[name].ok
+    assert not judged(of(made_up(painter=PAINTER))[name], silent)[name].ok
 
 
 NFT = """
@@ -306,7 +318,7 @@ echo 'table inet ai_workstation {
 def test_the_guards_rule_is_looked_for_where_it_works(tmp_path: Path, nft: str, ok: bool):
     """Its unit stays active when somebody flushes the tables."""
     name = "Ollama's socket for containers is closed to neighbours"
-    assert judged(of()[name], programs(tmp_path, nft=nft))[name].ok is ok
+    assert judged(of(made_up(painter=PAINTER))[name], programs(tmp_path, nft=nft))[name].ok is ok
 
 
 # Names

@@ -108,11 +108,17 @@ def test_where_nothing_is_to_be_asked_it_is_said():
     assert criterion.remark == "no service is given a GPU"
 
 
-def test_ollama_on_the_host_alone_does_not_prove_that_containers_reach_it():
-    stack = sample.made_up(["web"], extra_hosts=[])
+def test_where_no_service_looks_for_ollama_it_is_not_asked():
+    stack = replace(sample.made_up(["web"], extra_hosts=[]), name="dhoch3")
     criterion = judged(list(sample.checked(stack)), stack)[5]
-    assert names(criterion) == {"Ollama answers on the host"}
+    assert names(criterion) == set()
     assert criterion.state == "not checked"
+    assert criterion.remark == "no service knows the host by name"
+
+
+def test_another_stack_is_not_judged_by_these_criteria():
+    stack = sample.made_up(["web"])
+    assert judge(sample.checked(stack), [stack], sample.SITE) == ()
 
 
 @pytest.mark.parametrize(

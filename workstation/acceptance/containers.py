@@ -32,6 +32,35 @@ _FORMAT = (
 )
 
 
+_TABLE = (
+    '{{.Label "com.docker.compose.project"}}/{{.Label "com.docker.compose.service"}}'
+    "\t{{.Names}}\t{{.Status}}\t{{.Ports}}"
+)
+
+
+def table_probe(stacks: Sequence[Stack]) -> Probe:
+    """Return the probe of whether every service is in Docker's own table, and up."""
+    wanted = [f"{stack.name}/{service.name}" for stack in stacks for service in stack.running]
+    return Probe(
+        "all containers are up",
+        'docker ps -a --format "$1" 2>&1',
+        (_TABLE,),
+        "run tasks/stacks.py",
+        r"docker ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'",
+        read=lambda probe, answer: _table_findings(probe, answer, wanted),
+    )
+
+
+def _table_findings(probe: Probe, answer: Answer, wanted: Sequence[str]) -> Iterator[Finding]:
+    rows = [line.split("\t") for line in answer.output.splitlines() if line.count("\t") == 3]
+    up = {subject for subject, _, status, _ in rows if status.startswith("Up")}
+    lacking = [subject for subject in wanted if subject not in up]
+    seen = f"{len(wanted) - len(lacking)} of {len(wanted)} are up"
+    yield probe.finding(
+        answer.ok and not lacking, f"{seen}, not {', '.join(lacking)}" if lacking else seen, answer
+    )
+
+
 def container_probe(projects: Projects) -> Probe:
     """Return the probe of all containers' states. It must be asked last: a container that started
     anew since ``projects`` were read does not stay up."""

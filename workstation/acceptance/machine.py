@@ -11,6 +11,7 @@ from dataclasses import replace
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.ports import is_bridge
 from workstation.findings import HOST, Finding
+from workstation.needs import needs
 from workstation.settings import Settings
 from workstation.stack import Stack
 
@@ -23,11 +24,13 @@ _COMFORTABLE = 20 * _GB
 _UNITS = {
     "docker.service": "docker",
     "ai-workstation-containers.service": "docker",
+}
+_OLLAMA_UNITS = {
     "ollama.service": "ollama",
     "ollama-docker.socket": "ollama",
     "ollama-docker-guard.service": "ollama",
 }
-"""Units that must run -> the task that makes them."""
+"""Units that must run -> the task that makes them; the latter where a service uses Ollama here."""
 
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
 
@@ -62,6 +65,12 @@ findmnt -n -o OPTIONS -M "$1" | tail -n 1
 [ "$seen" = "$2" ]
 """
 
+_MOUNTED = """
+seen=$(findmnt -n -o SOURCE,FSTYPE -M "$1" | tail -n 1)
+echo "${seen:-nothing is mounted there}"
+[ -n "$seen" ]
+"""
+
 # The Engine's own folder may have been moved (data-root); one that is not there has no disk.
 _DISKS = """
 df -Pk -- "$@" $(timeout 20 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
@@ -69,7 +78,7 @@ true
 """
 
 # A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
-_NOT_ON_LAN = r"""
+NOT_ON_LAN = r"""
 open= closed=
 addresses=$(ip -o addr show scope global) || exit 1
 for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|br-|veth)/ {
@@ -114,12 +123,18 @@ wait
 def host_probes(
     settings: Settings, stacks: Sequence[Stack], further: Mapping[str, str] | None = None
 ) -> Iterator[Probe]:
-    """Yield the probes of the host; of the model store and the share if a stack uses them.
+    """Yield the probes of the host; of the model store, the share, Ollama and disks of their own if
+    a stack uses them.
 
     + further: units that must run on this host alone -> the task that makes them
     """
-    share = any(stack.uses(settings.smb_mount) for stack in stacks)
-    units = {**_UNITS, **({settings.smb_mount: "smb"} if share else {}), **(further or {})}
+    used = needs(settings, stacks)
+    units = {
+        **_UNITS,
+        **(_OLLAMA_UNITS if used.ollama else {}),
+        **({settings.smb_mount: "smb"} if used.share else {}),
+        **(further or {}),
+    }
     yield Probe(
         "units",
         _SHOW_UNITS,
@@ -136,7 +151,7 @@ def host_probes(
             "run tasks/storage.py",
             shlex.join(["ls", "-ld", settings.models_path]),
         )
-    if share:
+    if used.share:
         yield Probe(
             "the share is mounted",
             _SHARE,
@@ -146,9 +161,20 @@ def host_probes(
         )
         # Apart from the other disks: a file server that is gone keeps whoever asks.
         yield _disk_probe("free space on the share", 'df -Pk -- "$@" 2>&1', settings.smb_mount)
-    folders = ("/", "/var/lib/docker", settings.models_path, settings.ollama_models)
+    for disk in used.disks:
+        yield Probe(
+            f"{disk} is a disk of its own",
+            _MOUNTED,
+            (disk,),
+            "mount it, see /etc/fstab and `systemctl --failed`; then run tasks/stacks.py",
+            shlex.join(["findmnt", disk]),
+        )
+    folders = ["/", "/var/lib/docker", settings.models_path, *used.disks]
+    if used.ollama:
+        folders.append(settings.ollama_models)
     yield _disk_probe("free space", _DISKS, *folders)
-    yield from _ollama_probes(str(settings.ollama_port))
+    if used.ollama:
+        yield from _ollama_probes(str(settings.ollama_port))
 
 
 def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
@@ -218,7 +244,7 @@ def _ollama_probes(port: str) -> Iterator[Probe]:
     )
     yield Probe(
         "Ollama does not answer on the LAN",
-        _NOT_ON_LAN,
+        NOT_ON_LAN,
         (port,),
         "run tasks/ollama.py; look for an OLLAMA_HOST in drop-ins of ollama.service",
         f"curl http://ADDRESS:{port}/; ss -Hltnp 'sport = :{port}'",

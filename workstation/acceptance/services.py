@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workstation.acceptance import Answer, Probe
+from workstation.acceptance.machine import NOT_ON_LAN
 from workstation.findings import Finding
 from workstation.preflight.ports import published
 from workstation.project import ProjectState
 from workstation.settings import Settings
-from workstation.stack import Service, Stack, is_below
+from workstation.stack import Mount, Service, Stack, is_below
 
 _HTTP = r"""
 url=$1; shift
@@ -63,6 +64,36 @@ said=$(docker exec --user "${user:-0}" "$1" sh -c '
   printf "%s" "$2" > "$1/.acceptance-$2" && ls -ln "$1/.acceptance-$2"' sh "$2" "$3" 2>&1) || {
   printf '%s\n' "$said"; exit 1; }
 printf 'written by uid %s\n%s\n' "${user:-0}" "$said"
+"""
+
+# curl's 35: the handshake failed, as it does with a server that speaks plain HTTP.
+_NOT_TLS = r"""
+said=$(curl -sS --noproxy '*' -k --max-time 10 -o /dev/null "$1" 2>&1); status=$?
+case $status in
+  35) echo "its address is $2, https:// there fails (${said##*:})" ;;
+  0) echo "it answers $1, and not $2"; false ;;
+  *) echo "$said"; false ;;
+esac
+"""
+
+# The container's mounts below the target hide a part of the folder.
+_OWNER = r"""
+stat -L -c 'owner %u:%g %U:%G %a' -- "$2" 2>&1 || exit 1
+docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1" 2>&1
+"""
+
+# Only what this start of the container has written. Docker's older log files are numbered.
+_LOG = r"""
+id=$1 says=$2; shift 2
+since=$(docker inspect -f '{{.State.StartedAt}}' "$id" 2>&1) || { echo "$since"; exit 1; }
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+docker logs --since "$since" "$id" >"$log" 2>&1 || { tail -n 1 "$log"; exit 1; }
+grep -F -m 1 -e "$says" -- "$log" | sed 's/^/says /'
+for trouble; do grep -F -m 1 -e "$trouble" -- "$log" | sed 's/^/trouble /'; done
+path=$(docker inspect -f '{{.LogPath}}' "$id")
+[ ! -e "$path.1" ] || echo rotated
+tail -n 50 -- "$log" | cut -c 1-200 | sed 's/^/log /'
 """
 
 # Whatever HTTP client an image happens to have.
@@ -174,6 +205,33 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
             shlex.join(curl),
             subject,
         )
+    if not service.host:
+        yield from _tunnel_probes(subject, service, into.base)
+
+
+def _tunnel_probes(subject: str, service: Service, base: str) -> Iterator[Probe]:
+    """Yield what whoever comes through a tunnel may run into: the port is for this machine alone,
+    and it is not HTTPS."""
+    port = next(published(service))
+    if not port.loopback:
+        return
+    yield Probe(
+        f"{subject} speaks plain HTTP",
+        _NOT_TLS,
+        (base.replace("http:", "https:"), base),
+        f"open {base}, not https:// (`wrong version number`)",
+        shlex.join(["curl", "-k", base.replace("http:", "https:")]),
+        subject,
+    )
+    yield Probe(
+        f"{subject} does not answer on the LAN",
+        NOT_ON_LAN,
+        (str(port.number),),
+        f"publish it as 127.0.0.1:{port.number}; browsers elsewhere come through a tunnel: `ssh -L "
+        f"{port.number}:{port.address}:{port.number}` to this machine",
+        f"curl http://ADDRESS:{port.number}/; ss -Hltnp 'sport = :{port.number}'",
+        subject,
+    )
 
 
 def _inside_probes(
@@ -223,6 +281,74 @@ def _inside_probes(
             shlex.join([*within, service.name, "curl", url]),
             name,
         )
+
+    for mount in service.mounts:
+        if mount.kind == "bind" and mount.source in service.owners:
+            yield _owner_probe(name, mount, service.owners[mount.source], container)
+    if service.says or service.troubles:
+        logs = shlex.join(["docker", "compose", "-p", stack.name, "logs", service.name])
+        yield Probe(
+            f"{name}'s log",
+            _LOG,
+            (container, service.says, *service.troubles),
+            f"read it: `{logs}`",
+            logs,
+            name,
+            lambda probe, answer: _log_findings(probe, answer, service),
+        )
+
+
+def _owner_probe(name: str, mount: Mount, owner: str, container: str) -> Probe:
+    return Probe(
+        f"{name} has {mount.target} as one folder of its own",
+        _OWNER,
+        (container, mount.source),
+        f"run tasks/stacks.py: it gives {mount.source} to {owner}; mount it as a whole, nothing "
+        f"below {mount.target}, or the start ends in `owned by unexpected user/group`",
+        shlex.join(["stat", "-c", "%u:%g %a", mount.source]),
+        name,
+        lambda probe, answer: _owner_findings(probe, answer, mount.target, owner),
+    )
+
+
+def _owner_findings(probe: Probe, answer: Answer, target: str, owner: str) -> Iterator[Finding]:
+    """``owner 1024:1024 UNKNOWN:UNKNOWN 775``, then ``mount /comfy/mnt`` for each mount."""
+    if not answer.ok:
+        yield probe.finding(False, answer.detail, answer)
+        return
+    first, *others = [line.split() for line in answer.output.splitlines()]
+    _, numbers, names, mode = first
+    wanted, _, wanted_mode = owner.partition(" ")
+    parts = zip(wanted.split(":"), numbers.split(":"), names.split(":"), strict=True)
+    same = all(one in either for one, *either in parts) and mode == (wanted_mode or "755")
+    mounts = [words[1] for words in others if words[:1] == ["mount"] and len(words) > 1]
+    inner = [mount for mount in mounts if is_below(mount, target) and mount != target]
+    seen = f"it belongs to {numbers}, mode {mode}"
+    if inner:
+        seen = f"{', '.join(inner)} is mounted below it"
+    yield probe.finding(same and not inner, seen, answer)
+
+
+def _log_findings(probe: Probe, answer: Answer, service: Service) -> Iterator[Finding]:
+    """Lines that begin with ``says``, ``trouble`` or ``log``; ``rotated`` if its beginning is
+    gone."""
+    lines = [line.partition(" ")[::2] for line in answer.output.splitlines()]
+    found = [text for word, text in lines if word == "trouble"]
+    known = next(
+        (fix for trouble, fix in service.troubles.items() if found and trouble in found[0]), ""
+    )
+    clean = replace(probe, name=f"{probe.name} is clean", fix=known or probe.fix)
+    if not answer.ok:
+        yield clean.finding(False, answer.detail, answer)
+        return
+    if service.troubles:
+        yield clean.finding(not found, found[0] if found else "no trouble that is known", answer)
+    if service.says:
+        told = next((text for word, text in lines if word == "says"), "")
+        rotated = ("rotated", "") in lines
+        said = replace(probe, name=f'{probe.name} says "{service.says}"')
+        seen = told.strip() or ("its beginning is gone" if rotated else "not since its start")
+        yield replace(said.finding(bool(told), seen, answer), note=rotated and not told)
 
 
 def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:

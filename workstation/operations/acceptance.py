@@ -21,7 +21,7 @@ from rich.text import Text
 from workstation import records, remembered
 from workstation import worker as workers
 from workstation.acceptance import Answer, Probe, evidence
-from workstation.acceptance.containers import container_probe, image_findings
+from workstation.acceptance.containers import container_probe, image_findings, table_probe
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, proxy_entrance, service_probes
@@ -96,7 +96,7 @@ def collect(machine: Context) -> Proof:
     token = secrets.token_hex(4)
     stacks = machine.stacks()
     models = [stack.model for stack in stacks]
-    proxy = [machine.stack(PROXY)] if settings.proxy == "own" else []
+    proxy = [machine.stack(PROXY)] if machine.needs.proxy and settings.proxy == "own" else []
     projects = [(stack.model, _settled(stack)) for stack in (*proxy, *stacks)]
     names = name_probe(models)
     probes = [
@@ -109,6 +109,7 @@ def collect(machine: Context) -> Proof:
             for model, found in projects[len(proxy) :]
             for probe in service_probes(model, found, settings, token)
         ),
+        table_probe([model for model, _ in projects]),
         container_probe(projects),
     ]
     answers = _answers(probes)
@@ -284,11 +285,17 @@ def show(report: Report) -> None:
         detail = finding.detail if finding.ok else f"{finding.detail}\n-> {finding.fix}"
         table.add_row(Text(state, _STYLES[state]), Text(plain(finding.name)), Text(plain(detail)))
     console.print(table)
+    for subject, group in report.groups.items():
+        if group.tunnel:
+            link = f"http://{group.link.partition('://')[2]}" if group.link else "no page"
+            console.print(
+                Text(plain(f"tunnel to {subject}: {group.tunnel}   ({link})")), soft_wrap=True
+            )
     criteria = Table(
         box=None,
         pad_edge=False,
         show_header=False,
-        title="Success criteria",
+        title="Success criteria" if report.criteria else None,
         title_justify="left",
     )
     for criterion in report.criteria:

@@ -28,6 +28,11 @@ class Port:
     address: str
     number: int
 
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach it."""
+        return self.address.startswith("127.") or self.address == "::1"
+
     def held_by(self, listener: Listener) -> bool:
         """Whether a socket is in the way: one on all addresses is, and all are in its way."""
         same = "*" in (self.address, listener.address) or self.address == listener.address

@@ -1,4 +1,4 @@
-"""Disks for what will be pulled and built, those that stacks want, the entry in fstab, the share."""
+"""Disks, for what will be pulled and built and for stacks; the entry in fstab, and the share."""
 
 from __future__ import annotations
 
