@@ -154,6 +154,24 @@ def dockge(cache: Path) -> Layer:
     return _standin("dockge", cache, _dockge)
 
 
+def comfyui_nvidia(cache: Path) -> Layer:
+    """The stand-in for mmartial's ComfyUI: the same program, behind that image's init script."""
+    return _standin("comfyui-nvidia", cache, _comfyui_nvidia)
+
+
+def open_webui(cache: Path) -> Layer:
+    """The stand-in for Open WebUI."""
+    return _standin("open-webui", cache, _open_webui)
+
+
+def ollama(cache: Path, version: str) -> Layer:
+    """The stand-in for Ollama, as its image has it."""
+    program = (STANDINS / "ollama.py").read_text().replace("@VERSION@", version)
+    tar = Tar()
+    tar.file("usr/bin/ollama", program, 0o755)
+    return layers.from_files(f"ollama-{version}-{key_of(_own(), program)}", cache, tar)
+
+
 def _standin(name: str, cache: Path, fill: Callable[[Tar], None]) -> Layer:
     tar = Tar()
     fill(tar)
@@ -186,6 +204,21 @@ def _comfyui(tar: Tar) -> None:
         tar.file(f"{bundle}/models/{kind}/put_{kind}_here", "")
     for kind in ("input", "output", "custom_nodes"):
         tar.file(f"{bundle}/{kind}/.keep", "")
+
+
+def _comfyui_nvidia(tar: Tar) -> None:
+    _comfyui(tar)
+    folder = STANDINS / "images"
+    tar.file("comfyui-nvidia_init.bash", folder / "comfyui-nvidia-init.py", 0o755)
+    tar.directory("comfy/mnt")
+
+
+def _open_webui(tar: Tar) -> None:
+    folder = STANDINS / "images"
+    tar.file("app/backend/openwebui.py", folder / "openwebui.py", 0o755)
+    tar.file("app/backend/standin.py", STANDINS / "standin.py")
+    tar.file("app/backend/healthcheck", folder / "openwebui-healthcheck.py", 0o755)
+    tar.directory("app/backend/data")
 
 
 def _invokeai(tar: Tar) -> None:

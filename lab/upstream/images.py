@@ -27,6 +27,9 @@ DEFAULTS: dict[str, tuple[str, str]] = {
     "comfyui": ("docker.io/yanwk/comfyui-boot", "cu128-megapak-pt28"),
     "invokeai": ("ghcr.io/invoke-ai/invokeai", "v6.13.8-cuda"),
     "dockge": ("docker.io/louislam/dockge", "1.5.0"),
+    "comfyui_nvidia": ("docker.io/mmartial/comfyui-nvidia-docker", "ubuntu24_cuda12.8-20260605"),
+    "ollama": ("docker.io/ollama/ollama", "0.32.15"),
+    "open_webui": ("ghcr.io/open-webui/open-webui", "v0.12.4"),
     "traefik": ("docker.io/library/traefik", "3.7.15"),
     "python": ("docker.io/library/python", "3.11-slim-bookworm"),
     "uv": ("ghcr.io/astral-sh/uv", "0.13.8"),
@@ -41,6 +44,10 @@ STAND_INS = [
     "ComfyUI (yanwk/comfyui-boot): a small program with its first start, flags and HTTP answers",
     "InvokeAI: a small program with its entrypoint, model scan and install API, and SQLite",
     "Dockge: a small program that needs the Docker socket and lists the stacks it sees",
+    "comfy (mmartial/comfyui-nvidia-docker): the checks of its init script, a first start without "
+    "downloads, then the same small program",
+    "openwebui (Open WebUI): a small program with its database, session key, health check and way "
+    "to Ollama",
     "python:3.11-slim-bookworm: Debian 12 with its own Python 3.11; no apt sources inside; "
     "libgl1, ffmpeg, compilers and the like are only registered as installed",
     "node:22-bookworm-slim: the real Node.js and npm binaries on a smaller Debian",
@@ -155,6 +162,13 @@ def _image(key: str, cache: Path, tag: str) -> Image:
     if key == "dockge":
         environment = [*_DOCKGE["Env"], f"DOCKGE_VERSION={tag}"]
         return Image([minimal, contents.dockge(cache)], {**_DOCKGE, "Env": environment})
+    if key == "comfyui_nvidia":
+        return Image([minimal, contents.comfyui_nvidia(cache)], _COMFYUI_NVIDIA)
+    if key == "open_webui":
+        environment = [*_OPEN_WEBUI["Env"], f"WEBUI_BUILD_VERSION={tag}"]
+        return Image([minimal, contents.open_webui(cache)], {**_OPEN_WEBUI, "Env": environment})
+    if key == "ollama":
+        return Image([minimal, contents.ollama(cache, tag)], _OLLAMA)
     return Image([minimal], {"Cmd": ["bash"], "Env": [_PATH]})
 
 
@@ -177,6 +191,25 @@ _INVOKEAI: dict[str, Any] = {
         "CONTAINER_UID=1000",
         "CONTAINER_GID=1000",
     ],
+}
+_COMFYUI_NVIDIA: dict[str, Any] = {
+    "Cmd": ["/comfyui-nvidia_init.bash"],
+    "WorkingDir": "/comfy",
+    "Env": [_PATH],
+    "ExposedPorts": {"8188/tcp": {}},
+}
+_OLLAMA: dict[str, Any] = {
+    "Entrypoint": ["/bin/ollama"],
+    "Cmd": ["serve"],
+    "Env": [_PATH, "HOME=/root", "OLLAMA_HOST=0.0.0.0:11434"],
+    "ExposedPorts": {"11434/tcp": {}},
+}
+_OPEN_WEBUI: dict[str, Any] = {
+    "Cmd": ["python3", "openwebui.py"],
+    "WorkingDir": "/app/backend",
+    "Env": [_PATH, "PORT=8080", "OLLAMA_BASE_URL=/ollama"],
+    "ExposedPorts": {"8080/tcp": {}},
+    "Healthcheck": {"Test": ["CMD-SHELL", "./healthcheck"]},
 }
 _DOCKGE: dict[str, Any] = {
     "Cmd": ["python3", "/app/dockge.py"],

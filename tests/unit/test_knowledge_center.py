@@ -169,7 +169,11 @@ def test_acceptance_asks_the_server_for_its_health_where_its_users_do(backend: s
     values = settings.load(settings.defaults(ROOT / "group_data/all.py"))
     found = render(llm_backend=backend).model
     probes = service_probes(found, ProjectState(), values, "token")
-    assert [one.name for one in probes] == [f"{NAME}/llm-server answers on 127.0.0.1:8000"]
+    assert [one.name for one in probes] == [
+        f"{NAME}/llm-server answers on 127.0.0.1:8000",
+        f"{NAME}/llm-server speaks plain HTTP",
+        f"{NAME}/llm-server does not answer on the LAN",
+    ]
     assert server(llm_backend=backend).probe == "/health"
 
 

@@ -110,6 +110,7 @@ def main() -> None:
         "/queue": lambda _: (200, {"queue_running": [], "queue_pending": []}),
     }
     routes |= {f"/api{path}": route for path, route in routes.items() if path != "/"}
+    print(f"Starting server\n\nTo see the GUI go to: http://{args.listen}:{args.port}", flush=True)
     status = '{"type":"status","data":{"status":{"exec_info":{"queue_remaining":0}}}}'
     serve(args.listen.split(",")[0], args.port, routes, {"/ws": status, "/api/ws": status})
 

@@ -133,5 +133,7 @@ def test_every_part_of_the_mirror_tells_its_stand_ins() -> None:
     text = "\n".join(upstream.stand_ins())
     for name in ("ComfyUI", "InvokeAI", "Dockge", "Fooocus", "Forge", "FluxGym", "AI-Toolkit"):
         assert name in text
+    for name in ("comfy (", "openwebui ("):
+        assert name in text
     for name in ("Ollama", "NVIDIA Container Toolkit", "torch", "prisma", "python:3.11"):
         assert name in text

@@ -1,0 +1,144 @@
+"""The stack prometheus as it is rendered: folders, owners, ports, and what it asks of its host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_templates import configured, mounts, render, services
+from workstation.context import Context
+from workstation.mirror import Mirror
+from workstation.stack import is_below
+
+NVME, SSD = "/mnt/local/nvme", "/mnt/local/ssd"
+
+
+def comfy(**data: Any) -> dict[str, Any]:
+    return services("prometheus", changed=data)["comfy"]
+
+
+def test_the_three_services_are_there_under_the_names_that_people_type():
+    """`docker logs comfy` is in the procedure."""
+    found = services("prometheus")
+    assert list(found) == ["comfy", "ollama", "openwebui"]
+    assert all(keys["container_name"] == name for name, keys in found.items())
+
+
+def test_its_folders_have_the_owners_of_the_procedure():
+    """Of everything that it writes; the model store belongs to tasks/storage.py."""
+    values = configured("prometheus")
+    model = render("prometheus").model
+    assert model.owned_folders([f"{values.stacks_dir}/prometheus", values.models_path]) == {
+        f"{NVME}/ai/services/comfy-mnt": "1024:1024 775",
+        f"{NVME}/ai/cache/comfy": "1024:1024 775",
+        f"{SSD}/ai/outputs/comfy": "1024:1024 775",
+        f"{NVME}/ai/services/ollama": "root:root 755",
+        f"{SSD}/ai/projects/openwebui": "root:root 700",
+    }
+    assert (values.models_path, values.store_group) == (f"{NVME}/ai/models", "docker")
+
+
+def test_comfyuis_folder_is_one_mount_and_its_owner_the_wanted_user():
+    """Its init script refuses anything else; both follow from the same two numbers."""
+    for uid, gid in ((1024, 1024), (1000, 100)):
+        keys = comfy(comfy_uid=uid, comfy_gid=gid)
+        below = [mount for mount in mounts(keys) if is_below(mount[1], "/comfy/mnt")]
+        assert below == [(f"{NVME}/ai/services/comfy-mnt", "/comfy/mnt", False)]
+        environment = keys["environment"]
+        assert (environment["WANTED_UID"], environment["WANTED_GID"]) == (str(uid), str(gid))
+        owners = keys["x-workstation"]["owners"]
+        assert set(owners.values()) == {f"{uid}:{gid} 775"}
+        assert "user" not in keys
+
+
+def test_comfyui_may_become_another_user_and_no_more():
+    """By sudo, with capabilities that Docker would give it anyway."""
+    keys = comfy()
+    assert "security_opt" not in keys
+    assert keys["cap_drop"] == ["ALL"]
+    assert {"SETUID", "SETGID", "AUDIT_WRITE"} <= set(keys["cap_add"])
+    assert not {"SYS_ADMIN", "NET_ADMIN", "NET_RAW"} & set(keys["cap_add"])
+
+
+def test_comfyui_writes_outputs_to_the_ssd_and_reads_models_outside_its_folder():
+    """By its own flags: no links inside the folder."""
+    keys = comfy(flags={"comfy": ["--lowvram"]})
+    flags = keys["environment"]["COMFY_CMDLINE_EXTRA"].split()
+    assert flags[flags.index("--output-directory") + 1] == "/outputs"
+    assert flags[-1] == "--lowvram"
+    paths = flags[flags.index("--extra-model-paths-config") + 1]
+    found = {target: (source, read_only) for source, target, read_only in mounts(keys)}
+    assert found["/outputs"] == (f"{SSD}/ai/outputs/comfy", False)
+    assert found["/models"] == (f"{NVME}/ai/models", True)
+    assert found[paths][1] is True
+
+
+def test_a_missing_folder_of_a_disk_is_not_made_by_docker():
+    """It would be made on the disk of the system, below the one that is not mounted."""
+    for keys in services("prometheus").values():
+        for entry in keys["volumes"]:
+            if isinstance(entry, dict):
+                assert entry["bind"] == {"create_host_path": False}
+    assert render("prometheus").model.disks == (NVME, SSD)
+
+
+def test_the_first_start_of_comfyui_is_given_its_time():
+    """Twice what it takes, and said with the plan."""
+    model = render("prometheus").model
+    found = {service.name: service for service in model.running}
+    assert found["comfy"].start_period >= 2 * 20 * 60
+    assert found["comfy"].first_start.startswith("10 to 20 minutes")
+    assert found["comfy"].says == "Starting server"
+
+
+def test_without_a_gpu_comfyui_is_left_out():
+    """Its start script ends without nvidia-smi."""
+    assert list(services("prometheus", gpu=False)) == ["ollama", "openwebui"]
+    assert not any(one.gpu for one in render("prometheus", gpu=False).model.running)
+
+
+def test_open_webui_finds_ollama_and_keeps_its_key():
+    """Inside the stack's network; the key lies beside the database."""
+    keys = services("prometheus")["openwebui"]
+    assert keys["environment"]["OLLAMA_BASE_URL"] == "http://ollama:11434"
+    (data,) = mounts(keys)
+    assert keys["environment"]["WEBUI_SECRET_KEY_FILE"].startswith(data[1] + "/")
+    assert not any("PASSWORD" in name or name.endswith("KEY") for name in keys["environment"])
+
+
+def test_variables_of_ollama_reach_its_container():
+    """None by default."""
+    assert "environment" not in services("prometheus")["ollama"]
+    given = {"ollama_environment": {"OLLAMA_KEEP_ALIVE": "30m"}}
+    assert services("prometheus", changed=given)["ollama"]["environment"] == {
+        "OLLAMA_KEEP_ALIVE": "30m"
+    }
+
+
+def test_everything_that_it_writes_is_said_what_it_is():
+    """Whoever wipes the machine can read what goes, and how it comes back."""
+    held = render("prometheus").model.held()
+    assert set(held) == {
+        f"{NVME}/ai/services/comfy-mnt",
+        f"{NVME}/ai/cache/comfy",
+        f"{NVME}/ai/services/ollama",
+        f"{SSD}/ai/outputs/comfy",
+        f"{SSD}/ai/projects/openwebui",
+    }
+    assert all(held.values())
+    compose = yaml.safe_load(render("prometheus").compose)
+    assert "volumes" not in compose
+
+
+@pytest.mark.parametrize(("stack", "needed"), [("prometheus", [False] * 3), ("dhoch3", [True] * 3)])
+def test_a_host_of_this_stack_alone_needs_no_proxy_share_or_native_ollama(
+    stack: str, needed: list[bool]
+):
+    """It is read from the rendered stacks, whatever they are called."""
+    made = Context(None, configured(stack), pins=None, mirror=Mirror(), stack_names=(stack,))  # type: ignore[arg-type]
+    made._rendered[stack] = render(stack)
+    found = made.needs
+    assert [found.proxy, found.share, found.ollama] == needed
+    assert found.disks == ([NVME, SSD] if stack == "prometheus" else [])
