@@ -1,0 +1,58 @@
+"""How much lies in folders and in Docker's volumes, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import script
+
+
+@dataclass(frozen=True)
+class Holding:
+    """``size`` in bytes, number of files, and Unix time at which the newest was changed, 0 for
+    none."""
+
+    size: int
+    files: int
+    newest: int
+
+
+class Held(FactBase[dict[str, Holding]]):
+    """
+    Returns what each place holds; one that is not there has no entry.
+
+    + places: absolute paths of folders, and names of Docker's volumes
+    """
+
+    @staticmethod
+    def default() -> dict[str, Holding]:
+        return {}
+
+    def command(self, places: list[str]) -> StringCommand:
+        return script(
+            """
+            for place; do
+              folder=$place
+              case $place in
+                /*) ;;
+                *) folder=$(docker volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null) ;;
+              esac
+              [ -d "$folder" ] || continue
+              size=$(du -skx -- "$folder" | cut -f 1)
+              find "$folder" -xdev -type f -printf '%T@\\n' | awk -v "size=$size" '
+                $1 > newest {newest = $1}
+                END {printf "%d %d %d ", size, NR, newest}'
+              echo "$place"
+            done
+            """,
+            *places,
+        )
+
+    def process(self, output: list[str]) -> dict[str, Holding]:
+        found = {}
+        for line in output:
+            size, files, newest, place = line.split(" ", 3)
+            found[place] = Holding(int(size) * 1024, int(files), int(newest))
+        return found

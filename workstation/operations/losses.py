@@ -1,0 +1,72 @@
+"""Telling what is lost with a machine: all that its stacks write there, with its size and age."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from workstation.context import Context
+from workstation.facts.held import Held, Holding
+from workstation.stack import is_below
+
+_NOT_SAID = "not said: `holds` in the service's x-workstation"
+
+
+def held(machine: Context) -> dict[str, str]:
+    """Return each place that the host's stacks write to, a folder or a volume -> what is said of
+    it. What lies on the share, or is laid down by runs, is not the host's alone."""
+    settings = machine.settings
+    elsewhere = (settings.smb_mount, settings.stacks_dir)
+    places = {
+        # Compose puts the project before the name of a volume.
+        source if source.startswith("/") else f"{stack.model.name}_{source}": said or _NOT_SAID
+        for stack in machine.stacks()
+        for source, said in stack.model.held().items()
+        if not any(is_below(source, folder) for folder in elsewhere)
+    }
+    places[settings.models_path] = "the model store: what was put there; download it again"
+    if machine.needs.ollama:
+        places[settings.ollama_models] = "Ollama's models; `ollama pull` fetches them again"
+    return places
+
+
+def show(host: Any, machine: Context) -> None:
+    """Print what would be lost, the place that changed last first."""
+    places = held(machine)
+    found: dict[str, Holding] = host.get_fact(Held, places=sorted(places))
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=f"{host.name} alone holds, and a machine that is made anew would not have:",
+        title_justify="left",
+    )
+    for column in ("where", "size", "files", "last change", "what it is"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("size", "last change"))
+    for place in sorted(places, key=lambda one: (-_newest(found.get(one)), one)):
+        holding = found.get(place)
+        cells = (place, *_told(holding), places[place])
+        table.add_row(*map(Text, cells))
+    Console(file=sys.stderr, highlight=False).print(table)
+
+
+def _newest(holding: Holding | None) -> int:
+    return holding.newest if holding else -1
+
+
+def _told(holding: Holding | None) -> tuple[str, str, str]:
+    if holding is None:
+        return "-", "-", "not there"
+    changed = f"{datetime.fromtimestamp(holding.newest):%Y-%m-%d %H:%M}" if holding.newest else "-"
+    return _size(holding.size), str(holding.files), changed
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GB", 10**9), ("MB", 10**6)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size / 1000:.0f} kB"
