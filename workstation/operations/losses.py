@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
 
 from workstation.context import Context
 from workstation.facts.held import Held, Holding
@@ -39,30 +36,24 @@ def show(host: Any, machine: Context) -> None:
     """Print what would be lost, the place that changed last first."""
     places = held(machine)
     found: dict[str, Holding] = host.get_fact(Held, places=sorted(places))
-    table = Table(
-        box=None,
-        pad_edge=False,
-        title=f"{host.name} alone holds, and a machine that is made anew would not have:",
-        title_justify="left",
+    click.echo(
+        f"{host.name} alone holds, and a machine that is made anew would not have:", err=True
     )
-    for column in ("where", "size", "files", "last change", "what it is"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("size", "last change"))
     for place in sorted(places, key=lambda one: (-_newest(found.get(one)), one)):
-        holding = found.get(place)
-        cells = (place, *_told(holding), places[place])
-        table.add_row(*map(Text, cells))
-    Console(file=sys.stderr, highlight=False).print(table)
+        click.echo(f"  {place}: {_told(found.get(place))}\n      {places[place]}", err=True)
 
 
 def _newest(holding: Holding | None) -> int:
     return holding.newest if holding else -1
 
 
-def _told(holding: Holding | None) -> tuple[str, str, str]:
+def _told(holding: Holding | None) -> str:
     if holding is None:
-        return "-", "-", "not there"
-    changed = f"{datetime.fromtimestamp(holding.newest):%Y-%m-%d %H:%M}" if holding.newest else "-"
-    return _size(holding.size), str(holding.files), changed
+        return "not there"
+    if not holding.files:
+        return "empty"
+    changed = f"{datetime.fromtimestamp(holding.newest):%Y-%m-%d %H:%M}"
+    return f"{_size(holding.size)} in {holding.files} files, last changed {changed}"
 
 
 def _size(size: int) -> str:
