@@ -43,7 +43,7 @@ def test_each_server_is_asked_once_for_all_that_comes_from_there():
     """Everything that pins.yml names, and what image builds install."""
     found = uses()
     assert found["https://registry-1.docker.io/v2/"] >= {"images.comfyui", "images.traefik"}
-    assert found["https://ghcr.io/v2/"] == {"images.invokeai", "images.uv"}
+    assert found["https://ghcr.io/v2/"] == {"images.invokeai", "images.open_webui", "images.uv"}
     assert found["https://github.com/"] >= {"downloads.ollama", "sources.fooocus"}
     assert found[PINS.apt["nvidia"].key_url] == {"apt.nvidia"}
     assert found[PINS.apt["docker"].key_url] == {"apt.docker"}
