@@ -83,6 +83,9 @@ proxy_middlewares = []
 # For the own Traefik: its port, and the longest time an upload may take.
 proxy_http_port = 80
 proxy_read_timeout = "1h"
+# How many processes and threads it may have, and how much memory ("0": no limit).
+proxy_pids_limit = 512
+proxy_mem_limit = "512mb"
 
 # What tasks/history.py shows, best given as --data history=3 (one run in full; 1 is the last) or
 # --data history=2,5 (in what two differ); nothing: the last runs.

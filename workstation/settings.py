@@ -208,6 +208,10 @@ Duration = Annotated[
 ]
 
 
+# go-units' RAMInBytes, which Compose uses; 0 is no limit.
+Memory = Annotated[str, _form(r"0|\d+(\.\d+)?[kmg]b?", "memory such as 512mb or 2gb (0: no limit)")]
+
+
 class Settings(BaseModel):
     """All settings of one host, checked. Frozen; made by :func:`load`."""
 
@@ -285,6 +289,10 @@ class Settings(BaseModel):
     proxy_read_timeout: Duration = Field(
         description="Longest time an upload may take at the own Traefik."
     )
+    proxy_pids_limit: PositiveInt = Field(
+        description="Processes and threads that the own Traefik may have."
+    )
+    proxy_mem_limit: Memory = Field(description="Memory that the own Traefik may have.")
 
     history: Annotated[list[PositiveInt], BeforeValidator(_words), Field(max_length=2)] = Field(
         description="Which runs tasks/history.py shows: none for the last ones, one, or two."
