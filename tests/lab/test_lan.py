@@ -1,0 +1,187 @@
+"""What a neighbour on the LAN reaches.
+
+QEMU's user networking has no second machine, so one is made in the guest: a network namespace
+behind an interface of the host that is neither Docker's nor loopback, as a LAN's card is. What
+comes from there takes the way through the kernel that a stranger's packets take.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from tests.lab.conftest import Workstation
+
+pytestmark = pytest.mark.long
+
+LAN = ("192.168.0.15", "10.77.0.1")
+"""Addresses of the host; the second is on the neighbour's own network."""
+ALLOWED = {22, 80}
+OLLAMA = 11434
+DOCKER_API = {2375, 2376}
+
+# Its name must not be one that is taken for Docker's (docker0, br-*, veth*), nor one that the
+# guest's own network configuration is for (en*).
+_NEIGHBOUR = """
+set -e
+ip netns add neighbour
+ip link add lan1 type veth peer name eth0 netns neighbour
+ip address add 10.77.0.1/24 dev lan1
+ip link set lan1 up
+ip -n neighbour address add 10.77.0.2/24 dev eth0
+ip -n neighbour link set lo up
+ip -n neighbour link set eth0 up
+ip -n neighbour route add 192.168.0.15/32 via 10.77.0.1
+"""
+
+# Prints those of its arguments, address:port, that take a connection.
+_SCAN = """
+import asyncio, sys
+
+async def answers(target):
+    address, _, port = target.rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, int(port)), 10)
+    except OSError:
+        return ""
+    writer.close()
+    return target
+
+async def main():
+    print(*filter(None, await asyncio.gather(*map(answers, sys.argv[1:]))))
+
+asyncio.run(main())
+"""
+
+# Prints name and address:port of whatever containers listen on, but for their loopback.
+_IN_CONTAINERS = r"""
+for id in $(docker ps -q); do
+  set -- $(docker inspect -f \
+    '{{.Name}} {{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}' "$id")
+  name=$1 pid=$2; shift 2
+  for port in $(nsenter --target "$pid" --net ss -Hltn \
+      | awk '$4 !~ /^(127\.|\[::1\])/ {sub(/.*:/, "", $4); print $4}' | sort -u); do
+    for address; do echo "$name $address:$port"; done
+  done
+done
+"""
+
+_GATEWAYS = r"""ip -o -4 address | awk '$2 ~ /^(docker0|br-)/ {sub(/\/.*/, "", $4); print $4}'"""
+
+_ASK_OLLAMA = (
+    'docker exec dhoch3-fooocus-1 python3 -c "import urllib.request as r; print(r.urlopen('
+    f"'http://host.docker.internal:{OLLAMA}/api/version', timeout=10).status)\""
+)
+
+
+def _scan(machine: Workstation, targets: Iterable[str], before: str = "") -> set[str]:
+    """Return those targets that take a connection from the host.
+
+    + before: what the scan is started with
+    """
+    return set(
+        machine.run(f"{before} python3 -c {shlex.quote(_SCAN)} {' '.join(sorted(targets))}").split()
+    )
+
+
+def _neighbour_reaches(machine: Workstation, targets: Iterable[str]) -> set[str]:
+    """Return those targets that take a connection from the neighbour."""
+    return _scan(machine, targets, "ip netns exec neighbour")
+
+
+def _ports(machine: Workstation) -> set[int]:
+    """Return every port on which the host listens, on whatever address, and some where nothing
+    may."""
+    listed = machine.run("ss -Hltn").splitlines()
+    found = {int(line.split()[3].rpartition(":")[2]) for line in listed}
+    assert {OLLAMA, *ALLOWED} <= found
+    return found | DOCKER_API
+
+
+def _in_containers(machine: Workstation) -> dict[str, str]:
+    """Return address:port -> container of what containers listen on, as far as the host itself
+    gets an answer there: what is then silent to a neighbour is kept from it."""
+    listed = dict(line.split()[::-1] for line in machine.run(_IN_CONTAINERS).splitlines())
+    open_here = _scan(machine, listed)
+    found = {target: name for target, name in listed.items() if target in open_here}
+    assert set(found.values()) == set(machine.containers())
+    return found
+
+
+def _of(addresses: Iterable[str], ports: Iterable[int]) -> set[str]:
+    ports = set(ports)
+    return {f"{address}:{port}" for address in addresses for port in ports}
+
+
+def _published(containers: dict[str, str]) -> set[str]:
+    """Return where Traefik itself waits for what its published port takes. Before version 28
+    Docker lets a neighbour with a route connect to it there too: it is the same port 80."""
+    return {
+        target
+        for target, name in containers.items()
+        if name == "/proxy-traefik-1" and target.endswith(":80")
+    }
+
+
+def _only_what_is_allowed(machine: Workstation) -> None:
+    """Assert what a neighbour reaches, which has routes to the LAN's address and to every network
+    of Docker."""
+    machine.run("ip -n neighbour route replace default via 10.77.0.1")
+    ports, containers = _ports(machine), _in_containers(machine)
+    gateways = machine.run(_GATEWAYS).split()
+    assert "172.17.0.1" in gateways
+    ours = _of([*LAN, *gateways], ports | {int(one.rpartition(":")[2]) for one in containers})
+    reached = _neighbour_reaches(machine, ours | containers.keys())
+    assert reached >= _of(LAN, ALLOWED)
+    assert reached - _of([*LAN, *gateways], ALLOWED) - _published(containers) == set()
+
+
+def test_a_neighbour_reaches_ssh_and_the_proxy_alone(converged: Workstation) -> None:
+    """Of all ports on which the host listens; the proxy serves."""
+    converged.run(_NEIGHBOUR)
+    reached = _neighbour_reaches(converged, _of(LAN, _ports(converged)))
+    assert reached == _of(LAN, ALLOWED)
+    ask = (
+        "ip netns exec neighbour curl -s -o /dev/null -w '%{http_code}' --max-time 30"
+        f" -H 'Host: comfyui.localhost' http://{LAN[0]}/system_stats"
+    )
+    # Traefik's connection to Docker may be new after a restore.
+    deadline = time.monotonic() + 120
+    while (status := converged.run(ask, check=False)) != "200" and time.monotonic() < deadline:
+        time.sleep(2)
+    assert status == "200"
+
+
+def test_a_neighbour_with_routes_to_dockers_networks_reaches_no_more(
+    converged: Workstation,
+) -> None:
+    """Neither Ollama on the bridge's address nor what containers listen on.
+
+    The second is Docker's doing: its version 26 leaves it to the policy of the forward chain,
+    which it sets to drop where it is what switches forwarding on.
+    """
+    converged.run(_NEIGHBOUR)
+    _only_what_is_allowed(converged)
+
+
+def test_ufw_keeps_containers_from_ollama_until_a_run_lets_them(converged: Workstation) -> None:
+    """An active ufw drops what containers send to the host; a run of tasks/ollama.py adds the one
+    rule, and no neighbour gains by it. Acceptance holds, and the next run changes nothing."""
+    assert converged.run(_ASK_OLLAMA) == "200\n"
+    converged.run(
+        "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;"
+        "apt-get -qq install --yes ufw; ufw allow 22; ufw allow 80; ufw --force enable"
+    )
+    assert not converged.succeeds(_ASK_OLLAMA)
+    run = converged.pyinfra("tasks/ollama.py", "tasks/acceptance.py", "-y")
+    assert run.status == 0, run.error
+    assert [name.rpartition("| ")[2] for name in run.changed] == [
+        "Firewall lets containers reach Ollama"
+    ]
+    assert converged.run(_ASK_OLLAMA) == "200\n"
+    converged.run(_NEIGHBOUR)
+    _only_what_is_allowed(converged)
+    assert converged.pyinfra("tasks/ollama.py", "-y").changed == []
