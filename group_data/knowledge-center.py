@@ -1,7 +1,7 @@
 """The stack knowledge-center: Redis and a server for language models. docs/knowledge-center.md
 
-Each entry can be given in .env too, as KNOWLEDGE_CENTER_ and its name in upper case:
-KNOWLEDGE_CENTER_LLM_BACKEND=vllm. The password of Redis is REDIS_PASSWORD, there alone.
+Each entry that is text or a number can be given in .env too, as KNOWLEDGE_CENTER_ and its name in
+upper case: KNOWLEDGE_CENTER_LLM_BACKEND=vllm. The password of Redis is REDIS_PASSWORD, there alone.
 """
 
 knowledge_center = {
@@ -24,6 +24,12 @@ knowledge_center = {
     "tensor_parallel_size": 1,
     "gpu_memory_utilization": 0.9,
     "max_model_len": 4096,
+    # What a container may take of the machine: docs/hardening.md. Redis holds what nobody else
+    # does, so the kernel ends the model server first.
+    "limits": {
+        "default": {"pids_limit": 8192, "oom_score_adj": 500},
+        "redis": {"pids_limit": 1024, "oom_score_adj": 0},
+    },
     # The Celery worker on the host: where its code is ("" for none), the full commit id, the folder
     # in the repository, and the app. Its packages stand in requirements.txt in that folder.
     "worker_repository": "",

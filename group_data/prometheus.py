@@ -18,6 +18,8 @@ prometheus = {
     "ports": {"comfy": 8188, "ollama": 11434, "openwebui": 3000},
     # Memory that ComfyUI's processes may share (/dev/shm). Taken only while it is used.
     "shm_size": "8gb",
+    # What a container may take of the machine: docs/hardening.md.
+    "limits": {"default": {"pids_limit": 8192, "oom_score_adj": 500}},
     # Flags of ComfyUI, added to those in templates/stacks/prometheus/compose.yaml.j2.
     "flags": {"comfy": []},
     # Further variables of Ollama, such as {"OLLAMA_KEEP_ALIVE": "30m"}.
