@@ -8,9 +8,7 @@ from workstation.operations import files, packages, units, worker
 from workstation.render import template
 
 machine = context.load(host)
-data = machine.data(workers.STACK)
-runs = workers.STACK in machine.stack_names
-wanted = workers.load(data) if runs else None
+wanted = machine.worker
 
 if wanted:
     packages.installed(
@@ -24,7 +22,9 @@ if wanted:
             files.Directory("/etc/ai-workstation"),
             files.File(
                 worker.ENVIRONMENT,
-                workers.environment(data, machine.settings.secret("redis_password")),
+                workers.environment(
+                    machine.data(workers.STACK), machine.settings.secret("redis_password")
+                ),
                 mode="600",
                 secret=True,
             ),
@@ -44,5 +44,5 @@ if wanted:
         # Another release is another link, and makes a restart due.
         units=[units.Unit(worker.UNIT, configuration=[worker.ENVIRONMENT, worker.CURRENT])],
     )
-elif runs:
+elif workers.STACK in machine.stack_names:
     worker.absent(name="No worker")

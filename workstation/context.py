@@ -10,6 +10,7 @@ from typing import Any
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
+from workstation import worker as workers
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
@@ -18,6 +19,7 @@ from workstation.pins import Pins
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
 from workstation.settings import Settings
 from workstation.stack import data_key
+from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
 PROXY = "proxy"
@@ -70,6 +72,13 @@ class Context:
     def needs(self) -> Needs:
         """What the host must have for its stacks: proxy, share, Ollama, disks."""
         return needs(self.settings, [stack.model for stack in self.stacks()])
+
+    @cached_property
+    def worker(self) -> Worker | None:
+        """The worker that the host's stack knowledge-center is asked for. Raises SettingsError."""
+        if workers.STACK not in self.stack_names:
+            return None
+        return workers.load(self.data(workers.STACK))
 
     def require(self) -> None:
         """Raise SettingsError for a setting that the host's stacks need and that is empty."""

@@ -162,10 +162,11 @@ def test_a_service_that_nobody_can_reach_is_not_asked(ports: list[str]):
 
 
 def test_an_empty_probe_says_that_it_does_not_speak_http():
+    """Then only what it must not do is asked."""
     stack = made_up(
         redis={"image": "r:1", "ports": ["127.0.0.1:6379:6379"], "x-workstation": {"probe": ""}}
     )
-    assert probes(stack) == {}
+    assert list(probes(stack)) == ["s/redis does not answer on the LAN"]
 
 
 def test_models_that_are_writable_and_outputs_that_are_not_are_no_probe():

@@ -165,11 +165,12 @@ def test_the_password_is_in_no_file():
 
 @pytest.mark.parametrize("backend", ["llamacpp", "vllm"])
 def test_acceptance_asks_the_server_for_its_health_where_its_users_do(backend: str):
-    """And Redis for nothing: it does not speak HTTP."""
+    """And Redis for nothing, as it does not speak HTTP; neither is the LAN's."""
     values = settings.load(settings.defaults(ROOT / "group_data/all.py"))
     found = render(llm_backend=backend).model
     probes = service_probes(found, ProjectState(), values, "token")
     assert [one.name for one in probes] == [
+        f"{NAME}/redis does not answer on the LAN",
         f"{NAME}/llm-server answers on 127.0.0.1:8000",
         f"{NAME}/llm-server speaks plain HTTP",
         f"{NAME}/llm-server does not answer on the LAN",

@@ -95,14 +95,18 @@ def test_a_port_or_name_that_two_services_claim_is_told():
         "traefik.enable": "true",
         "traefik.http.routers.x.rule": "Host(`llm.example.org`)",
     }
-    one = stack("one", ports=["127.0.0.1:8000:80", "9000:9000/udp"], labels=labels)
-    two = stack("two", ports=["8000:8000", "9000:9000"], labels=labels)
+    name = {"container_name": "llm"}
+    one = stack("one", ports=["127.0.0.1:8000:80", "9000:9000/udp"], labels=labels, **name)
+    two = stack("two", ports=["8000:8000", "9000:9000"], labels=labels, **name)
     found = {finding.name: finding.detail for finding in collision_findings([one, two])}
     assert found == {
         "port 8000": "one/llm and two/llm claim it",
         "host name llm.example.org": "one/llm and two/llm claim it",
+        "container name llm": "one/llm and two/llm claim it",
     }
     assert not list(collision_findings([one]))
+    (finding,) = collision_findings([one], {"port 8000": "a program"})
+    assert finding.detail == "a program and one/llm claim it"
 
 
 def test_all_stacks_of_this_repository_run_on_one_machine():
@@ -117,8 +121,8 @@ def test_all_stacks_of_this_repository_run_on_one_machine():
 
 
 def test_what_docker_names_for_one_stack_is_not_another_stacks():
-    """Containers, volumes and networks bear the project's name in front; nothing takes it away, and
-    no image is built under the same name."""
+    """Containers, volumes and networks bear the project's name in front; where a container has a
+    name of its own, it is of another form, and no image is built under the same name."""
     rendered = {name: yaml.safe_load(render(name).compose) for name in STACKS}
     assert {name: content["name"] for name, content in rendered.items()} == {
         name: name for name in STACKS
@@ -126,7 +130,8 @@ def test_what_docker_names_for_one_stack_is_not_another_stacks():
     images = []
     for content in rendered.values():
         services = content["services"].values()
-        assert not [keys for keys in services if "container_name" in keys]
+        for name in [keys["container_name"] for keys in services if "container_name" in keys]:
+            assert not any(name.startswith(f"{project}-") for project in STACKS)
         images += {keys["image"].partition(":")[0] for keys in services if "build" in keys}
         for kind in ("volumes", "networks"):
             named = [keys or {} for keys in (content.get(kind) or {}).values()]

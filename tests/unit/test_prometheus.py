@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.unit.test_templates import configured, mounts, render, services
-from workstation.context import Context
-from workstation.mirror import Mirror
 from workstation.stack import is_below
 
 NVME, SSD = "/mnt/local/nvme", "/mnt/local/ssd"
@@ -130,15 +127,3 @@ def test_everything_that_it_writes_is_said_what_it_is():
     assert all(held.values())
     compose = yaml.safe_load(render("prometheus").compose)
     assert "volumes" not in compose
-
-
-@pytest.mark.parametrize(("stack", "needed"), [("prometheus", [False] * 3), ("dhoch3", [True] * 3)])
-def test_a_host_of_this_stack_alone_needs_no_proxy_share_or_native_ollama(
-    stack: str, needed: list[bool]
-):
-    """It is read from the rendered stacks, whatever they are called."""
-    made = Context(None, configured(stack), pins=None, mirror=Mirror(), stack_names=(stack,))  # type: ignore[arg-type]
-    made._rendered[stack] = render(stack)
-    found = made.needs
-    assert [found.proxy, found.share, found.ollama] == needed
-    assert found.disks == ([NVME, SSD] if stack == "prometheus" else [])

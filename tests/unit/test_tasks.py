@@ -1,4 +1,4 @@
-"""What tasks ask for where a host's stacks differ: those of dhoch3, and knowledge-center alone."""
+"""What tasks ask for where a host's stacks differ: each alone, and those that go together."""
 
 from __future__ import annotations
 
@@ -9,17 +9,44 @@ from typing import Any
 import pytest
 
 from tests.fixtures.harness import Machine, settings
-from tests.unit.test_templates import data
+from tests.unit.test_templates import data, group_data
 from workstation import context, pins
+from workstation.acceptance.machine import host_probes
+from workstation.acceptance.services import service_probes
 from workstation.context import Context
 from workstation.mirror import Mirror
-from workstation.operations import acceptance, accounts, files, packages, smb, units, worker
-from workstation.settings import SettingsError
+from workstation.needs import Needs
+from workstation.operations import (
+    acceptance,
+    accounts,
+    compose,
+    disks,
+    files,
+    firewall,
+    invokeai,
+    losses,
+    ollama,
+    packages,
+    smb,
+    units,
+    worker,
+)
+from workstation.preflight.stacks import collision_findings
+from workstation.project import ProjectState
+from workstation.settings import Settings, SettingsError
 from workstation.stack import data_key
 
 ROOT = Path(__file__).parents[2]
 KNOWLEDGE = "knowledge-center"
+NVME, SSD = "/mnt/local/nvme", "/mnt/local/ssd"
+HOSTS = {
+    ("dhoch3",): Needs(proxy=True, share=True, ollama=True, disks=[]),
+    (KNOWLEDGE,): Needs(proxy=False, share=False, ollama=False, disks=[]),
+    ("prometheus",): Needs(proxy=False, share=False, ollama=False, disks=[NVME, SSD]),
+    ("dhoch3", KNOWLEDGE): Needs(proxy=True, share=True, ollama=True, disks=[]),
+}
 NO_SHARE = {"smb_server": "", "smb_share": "", "smb_user": "", "smb_password": ""}
+NATIVE = {"port 11434": "the native Ollama"}
 STORE = "/vol/service/cw/storage-models/models"
 
 Asked = list[tuple[str, dict[str, Any]]]
@@ -34,9 +61,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         return lambda **given: found.append((name, given))
 
     for module, names in (
-        (accounts, ["shared_identity"]),
+        (accounts, ["shared_identity", "system_user"]),
         (files, ["present", "shared_tree"]),
         (smb, ["share"]),
+        (disks, ["mounted"]),
+        (ollama, ["release", "bridge_socket"]),
+        (firewall, ["containers_reach"]),
+        (compose, ["laid_down", "up", "network_exists"]),
+        (invokeai, ["models_registered"]),
         (packages, ["installed"]),
         (units, ["running"]),
         (worker, ["release", "absent"]),
@@ -55,7 +87,13 @@ def made(*stacks: str, mirror: Mirror | None = None, **how: Any) -> Context:
     values = {data_key(name): data(name) for name in stacks}
     for key, value in how.pop("data", {}).items():
         values[data_key(KNOWLEDGE)][key] = value
-    given = settings(**{"gpu": "none", "redis_password": "geheim", **how})
+    own = {
+        key: value
+        for name in stacks
+        for key, value in group_data(name).items()
+        if key in Settings.model_fields
+    }
+    given = settings(**{"gpu": "none", "redis_password": "geheim", **own, **how})
     pinned = pins.load(ROOT / "pins.yml")
     return Context(Machine(data=values), given, pinned, mirror or Mirror(), stacks)
 
@@ -64,6 +102,71 @@ def run(task: str, monkeypatch: pytest.MonkeyPatch, *stacks: str, **how: Any) ->
     """Run a task for the host that ``made`` returns."""
     monkeypatch.setattr(context, "load", lambda host: made(*stacks, **how))
     runpy.run_path(str(ROOT / f"tasks/{task}.py"))
+
+
+@pytest.mark.parametrize("stacks", HOSTS)
+def test_a_host_needs_what_its_stacks_use(stacks: tuple[str, ...]):
+    """It is read from what is rendered, whatever the stacks are called."""
+    assert made(*stacks, gpu="required").needs == HOSTS[stacks]
+
+
+@pytest.mark.parametrize("gpu", ["required", "none"])
+@pytest.mark.parametrize("stacks", HOSTS)
+def test_what_no_stack_needs_is_not_made(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, stacks: tuple[str, ...], gpu: str
+):
+    """Neither proxy, share, Ollama nor worker; each stack is laid down and brought up once."""
+    found = {}
+    for task in ("ollama", "storage", "smb", "proxy", "stacks", "worker"):
+        asked.clear()
+        run(task, monkeypatch, *stacks, gpu=gpu)
+        found[task] = [name for name, _ in asked]
+        if task == "stacks":
+            ups = [given["stack"].model.name for name, given in asked if name == "compose.up"]
+    needed = HOSTS[stacks]
+    assert ("ollama.release" in found["ollama"]) is needed.ollama is bool(found["ollama"])
+    assert found["smb"] == ["smb.share"] * needed.share
+    assert found["proxy"] == ["compose.laid_down", "compose.up"] * needed.proxy
+    assert found["worker"] == ["worker.absent"] * (KNOWLEDGE in stacks)
+    for task in ("storage", "stacks"):
+        assert found[task].count("disks.mounted") == bool(needed.disks)
+    assert ups == list(stacks)
+
+
+@pytest.mark.parametrize("stacks", HOSTS)
+def test_stacks_of_one_host_are_not_in_each_others_way(stacks: tuple[str, ...]):
+    """Ports, names, and checks of the same name: a report would show one of them."""
+    host = made(*stacks, gpu="required")
+    models = [stack.model for stack in host.stacks()]
+    assert list(collision_findings(models, NATIVE if host.needs.ollama else {})) == []
+    probes = [
+        *host_probes(host.settings, models),
+        *(
+            probe
+            for model in models
+            for probe in service_probes(model, ProjectState(), host.settings, "token")
+        ),
+    ]
+    names = [probe.name for probe in probes]
+    assert len(names) == len(set(names))
+
+
+def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
+    """Before the native one is there; another port of either is a way out."""
+    both = made("dhoch3", "prometheus", gpu="required")
+    models = [stack.model for stack in both.stacks()]
+    (finding,) = collision_findings(models, NATIVE)
+    assert finding.detail == "the native Ollama and prometheus/ollama claim it"
+
+
+@pytest.mark.parametrize("stacks", HOSTS)
+def test_what_this_machine_alone_holds_is_told_of_every_stack(stacks: tuple[str, ...]):
+    """Of the stacks that were made for it each place is explained."""
+    places = losses.held(made(*stacks, gpu="required", data=ASKED if KNOWLEDGE in stacks else {}))
+    assert ("knowledge-center_redis-data" in places) is (KNOWLEDGE in stacks)
+    assert ("/var/lib/private/knowledge-center-worker" in places) is (KNOWLEDGE in stacks)
+    unexplained = [place for place, said in places.items() if said.startswith("not said")]
+    assert all(place.startswith("dhoch3_") for place in unexplained)
 
 
 def test_a_host_whose_stacks_write_to_no_share_has_none(

@@ -165,6 +165,7 @@ def service_probes(
     containers = {name: container.id for name, container in state.by_service().items()}
     for service in stack.running:
         yield from _request_probes(stack, service, settings)
+        yield from _tunnel_probes(stack, service, settings)
         if service.name in containers:
             yield from _inside_probes(stack, service, containers[service.name], settings, token)
 
@@ -205,29 +206,30 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
             shlex.join(curl),
             subject,
         )
-    if not service.host:
-        yield from _tunnel_probes(subject, service, into.base)
 
 
-def _tunnel_probes(subject: str, service: Service, base: str) -> Iterator[Probe]:
+def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterator[Probe]:
     """Yield what whoever comes through a tunnel may run into: the port is for this machine alone,
     and it is not HTTPS."""
-    port = next(published(service))
-    if not port.loopback:
+    subject = f"{stack.name}/{service.name}"
+    port = next(published(service), None)
+    if service.host or port is None or not port.loopback:
         return
-    yield Probe(
-        f"{subject} speaks plain HTTP",
-        _NOT_TLS,
-        (base.replace("http:", "https:"), base),
-        f"open {base}, not https:// (`wrong version number`)",
-        shlex.join(["curl", "-k", base.replace("http:", "https:")]),
-        subject,
-    )
+    if into := entrance(service, settings):
+        tls = into.base.replace("http:", "https:")
+        yield Probe(
+            f"{subject} speaks plain HTTP",
+            _NOT_TLS,
+            (tls, into.base),
+            f"open {into.base}, not https:// (`wrong version number`)",
+            shlex.join(["curl", "-k", tls]),
+            subject,
+        )
     yield Probe(
         f"{subject} does not answer on the LAN",
         NOT_ON_LAN,
         (str(port.number),),
-        f"publish it as 127.0.0.1:{port.number}; browsers elsewhere come through a tunnel: `ssh -L "
+        f"publish it as 127.0.0.1:{port.number}; who is elsewhere comes through a tunnel: `ssh -L "
         f"{port.number}:{port.address}:{port.number}` to this machine",
         f"curl http://ADDRESS:{port.number}/; ss -Hltnp 'sport = :{port.number}'",
         subject,

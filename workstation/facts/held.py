@@ -40,6 +40,7 @@ class Held(FactBase[dict[str, Holding]]):
                 *) folder=$(docker volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null) ;;
               esac
               [ -d "$folder" ] || continue
+              folder=$(readlink -f -- "$folder")
               size=$(du -skx -- "$folder" | cut -f 1)
               find "$folder" -xdev -type f -printf '%T@\\n' | awk -v "size=$size" '
                 $1 > newest {newest = $1}

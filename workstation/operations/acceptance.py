@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from workstation import records, remembered
-from workstation import worker as workers
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings, table_probe
 from workstation.acceptance.machine import host_probes, name_probe
@@ -129,8 +128,7 @@ def collect(machine: Context) -> Proof:
 
 def _units(machine: Context) -> dict[str, str]:
     """Return the units that this host alone must run -> the task that makes each."""
-    asked = workers.STACK in machine.stack_names and workers.load(machine.data(workers.STACK))
-    return {WORKER: "worker"} if asked else {}
+    return {WORKER: "worker"} if machine.worker else {}
 
 
 def _answers(probes: list[Probe], limit: int = 900) -> list[Answer]:

@@ -197,10 +197,11 @@ def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
 
 
 def _of_stacks(seen: _Seen) -> Iterator[Finding]:
-    stacks = [stack.model for stack in seen.stacks]
+    machine, stacks = seen.machine, [stack.model for stack in seen.stacks]
     yield from model_findings(stacks, seen.models)
     yield from gpu_findings(stacks)
-    yield from collision_findings(stacks)
+    native = {f"port {machine.settings.ollama_port}": "the native Ollama"}
+    yield from collision_findings(stacks, native if machine.needs.ollama else {})
 
 
 def _of_ports(seen: _Seen) -> Iterator[Finding]:

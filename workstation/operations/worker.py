@@ -16,6 +16,8 @@ FOLDER = "/opt/knowledge-center-worker"
 CURRENT = f"{FOLDER}/current"
 UNIT = "knowledge-center-worker.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+# systemd.exec(5), DynamicUser=: what its user wrote is there, behind a link in /var/lib.
+STATE = "/var/lib/private/knowledge-center-worker"
 ENVIRONMENT = "/etc/ai-workstation/knowledge-center-worker.env"
 
 # In its final place, since a virtual environment knows its own path; whole once it is marked so.

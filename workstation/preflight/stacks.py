@@ -64,13 +64,23 @@ def gpu_findings(stacks: Iterable[Stack]) -> Iterator[Finding]:
             )
 
 
-def collision_findings(stacks: Iterable[Stack]) -> Iterator[Finding]:
-    """Yield what more than one service of the machine's stacks claims: ports and host names."""
+def collision_findings(
+    stacks: Iterable[Stack], others: Mapping[str, str] | None = None
+) -> Iterator[Finding]:
+    """Yield what more than one service of the machine's stacks claims: ports, host names, and names
+    of containers that are given as they are.
+
+    + others: claim, such as ``port 11434`` -> what of this project has it besides
+    """
     claims: dict[str, list[str]] = defaultdict(list)
+    for claim, claimant in (others or {}).items():
+        claims[claim].append(claimant)
     for stack, service in _running(stacks):
         claimed = {f"port {port.number}" for port in published(service)}
         if service.host:
             claimed.add(f"host name {service.host}")
+        if service.keys.get("container_name"):
+            claimed.add(f"container name {service.keys['container_name']}")
         for claim in sorted(claimed):
             claims[claim].append(f"{stack.name}/{service.name}")
     for claim, claimants in claims.items():
@@ -79,8 +89,8 @@ def collision_findings(stacks: Iterable[Stack]) -> Iterator[Finding]:
                 claim,
                 False,
                 f"{' and '.join(claimants)} claim it",
-                "change it in the group_data/ or templates/stacks/ of one of them, or take one out "
-                "of STACKS",
+                "change it in the group_data/ or templates/stacks/ of one of them, or take a stack "
+                "out of STACKS",
             )
 
 
