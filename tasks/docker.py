@@ -14,8 +14,8 @@ ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
 packages.installed(
     name="Tools that later tasks use",
     # git: BuildKit fetches pinned sources with the host's. pigz: the Engine unpacks layers with it
-    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive).
-    packages=["ca-certificates", "curl", "gpg", "git", "pigz"],
+    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive). nftables: the guard's.
+    packages=["ca-certificates", "curl", "gpg", "git", "pigz", "nftables"],
 )
 
 registries = [mirror.registry] if mirror.registry and mirror.insecure else []
@@ -41,7 +41,7 @@ docker.engine(
 )
 
 files.present(
-    name="Unit that starts containers anew at boot",
+    name="Units that start containers anew at boot, and close them to neighbours",
     entries=[
         files.File(
             "/etc/systemd/system/ai-workstation-containers.service",
@@ -49,6 +49,10 @@ files.present(
                 "docker/ai-workstation-containers.service.j2",
                 projects=[context.PROXY, *machine.stack_names],
             ).encode(),
+        ),
+        files.File(
+            "/etc/systemd/system/ai-workstation-guard.service",
+            template("docker/ai-workstation-guard.service.j2").encode(),
         ),
     ],
 )
@@ -58,5 +62,6 @@ units.running(
     units=[
         units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
         units.Unit("ai-workstation-containers.service"),
+        units.Unit("ai-workstation-guard.service"),
     ],
 )

@@ -117,8 +117,8 @@ def _of(addresses: Iterable[str], ports: Iterable[int]) -> set[str]:
 
 
 def _published(containers: dict[str, str]) -> set[str]:
-    """Return where Traefik itself waits for what its published port takes. Before version 28
-    Docker lets a neighbour with a route connect to it there too: it is the same port 80."""
+    """Return where Traefik itself waits for what its published port takes: whether a neighbour
+    with a route connects to it there or at the host makes no difference."""
     return {
         target
         for target, name in containers.items()
@@ -158,13 +158,24 @@ def test_a_neighbour_reaches_ssh_and_the_proxy_alone(converged: Workstation) -> 
 def test_a_neighbour_with_routes_to_dockers_networks_reaches_no_more(
     converged: Workstation,
 ) -> None:
-    """Neither Ollama on the bridge's address nor what containers listen on.
-
-    The second is Docker's doing: its version 26 leaves it to the policy of the forward chain,
-    which it sets to drop where it is what switches forwarding on.
-    """
+    """Neither Ollama on the bridge's address nor what containers listen on."""
     converged.run(_NEIGHBOUR)
     _only_what_is_allowed(converged)
+
+
+def test_containers_are_closed_on_a_machine_that_forwards_for_others(
+    converged: Workstation,
+) -> None:
+    """Docker 26 relies on the forward chain's policy, which is open where something else had
+    switched forwarding on before. The guard holds there, and nothing but the guard does."""
+    converged.run(_NEIGHBOUR)
+    converged.run("iptables -P FORWARD ACCEPT")
+    _only_what_is_allowed(converged)
+    containers = _in_containers(converged)
+    converged.run("systemctl stop ai-workstation-guard.service")
+    assert _neighbour_reaches(converged, containers) > _published(containers)
+    converged.run("systemctl start ai-workstation-guard.service")
+    assert _neighbour_reaches(converged, containers) <= _published(containers)
 
 
 def test_ufw_keeps_containers_from_ollama_until_a_run_lets_them(converged: Workstation) -> None:

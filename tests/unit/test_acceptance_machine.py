@@ -68,7 +68,11 @@ def test_units_that_one_host_alone_runs_are_asked_with_the_others():
 
 def test_what_no_stack_uses_is_not_asked():
     bare = of(made_up(a={"image": "a:1"}))
-    assert list(bare) == ["units", "free space"]
+    assert list(bare) == [
+        "units",
+        "free space",
+        "containers are closed to neighbours but for what they publish",
+    ]
     whole = of(made_up(painter=PAINTER))
     assert set(whole) - set(bare) == {
         "the model store is there, for one group",
@@ -126,6 +130,7 @@ def test_each_unit_is_a_finding(tmp_path: Path):
     assert {name: (one.ok, one.detail) for name, one in found.items()} == {
         "docker.service is active and enabled": (True, "active (some), enabled"),
         "ai-workstation-containers.service is active and enabled": (True, "active (some), enabled"),
+        "ai-workstation-guard.service is active and enabled": (True, "active (some), enabled"),
         "ollama.service is active and enabled": (False, "failed (some), enabled"),
         "ollama-docker.socket is active and enabled": (False, "active (some), disabled"),
         "ollama-docker-guard.service is active and enabled": (False, "there is no such unit"),
@@ -166,7 +171,7 @@ done
 def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
     text = "echo 'System has not been booted with systemd'; exit 1"
     found = judged(of(made_up(painter=PAINTER))["units"], programs(tmp_path, systemctl=text))
-    assert len(found) == 6
+    assert len(found) == 7
     assert {one.detail for one in found.values()} == {"System has not been booted with systemd"}
     assert not any(one.ok for one in found.values())
 
@@ -319,6 +324,37 @@ def test_the_guards_rule_is_looked_for_where_it_works(tmp_path: Path, nft: str, 
     """Its unit stays active when somebody flushes the tables."""
     name = "Ollama's socket for containers is closed to neighbours"
     assert judged(of(made_up(painter=PAINTER))[name], programs(tmp_path, nft=nft))[name].ok is ok
+
+
+FORWARD = """
+[ "$*" = "list table inet ai_workstation_forward" ] || exit 9
+echo 'table inet ai_workstation_forward {
+  chain forward {
+    type filter hook forward priority filter - 10; policy accept;
+    ct status dnat accept
+    iifname "docker0" accept
+    iifname "br-*" accept
+    ct state new oifname "docker0" drop
+    ct state new oifname "br-*" drop
+  }
+}'
+"""
+
+
+@pytest.mark.parametrize(
+    ("nft", "ok"),
+    [
+        (FORWARD, True),
+        (FORWARD.replace("drop", "accept"), False),
+        ("echo 'Error: No such file or directory' >&2; exit 1", False),
+    ],
+)
+def test_the_rules_that_close_containers_to_neighbours_are_looked_for(
+    tmp_path: Path, nft: str, ok: bool
+):
+    """As Debian 12's nft lists them; flushed, they are missing while the unit is active."""
+    name = "containers are closed to neighbours but for what they publish"
+    assert judged(of()[name], programs(tmp_path, nft=nft))[name].ok is ok
 
 
 # Names

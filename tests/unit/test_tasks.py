@@ -149,6 +149,7 @@ def test_stacks_of_one_host_are_not_in_each_others_way(stacks: tuple[str, ...]):
     ]
     names = [probe.name for probe in probes]
     assert len(names) == len(set(names))
+    assert "containers are closed to neighbours but for what they publish" in names
 
 
 def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():

@@ -24,6 +24,7 @@ _COMFORTABLE = 20 * _GB
 _UNITS = {
     "docker.service": "docker",
     "ai-workstation-containers.service": "docker",
+    "ai-workstation-guard.service": "docker",
 }
 _OLLAMA_UNITS = {
     "ollama.service": "ollama",
@@ -101,8 +102,8 @@ ss -Hltnp "sport = :$1"
 
 # Other programs flush all tables when they start (nftables.service does), the unit stays active.
 _GUARD = r"""
-rules=$(nft list table inet ai_workstation 2>&1)
-if printf '%s\n' "$rules" | grep -q "dport $1 .*drop"; then
+rules=$(nft list table inet "$1" 2>&1)
+if printf '%s\n' "$rules" | grep -q -- "$2"; then
   echo "what comes from neither Docker's bridges nor this machine is dropped"
 else
   echo "no rule drops what comes from neighbours"; guarded=false
@@ -175,6 +176,13 @@ def host_probes(
     yield _disk_probe("free space", _DISKS, *folders)
     if used.ollama:
         yield from _ollama_probes(str(settings.ollama_port))
+    yield Probe(
+        "containers are closed to neighbours but for what they publish",
+        _GUARD,
+        ("ai_workstation_forward", 'oifname "br-.*drop'),
+        "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
+        "nft list table inet ai_workstation_forward",
+    )
 
 
 def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
@@ -252,7 +260,7 @@ def _ollama_probes(port: str) -> Iterator[Probe]:
     yield Probe(
         "Ollama's socket for containers is closed to neighbours",
         _GUARD,
-        (port,),
+        ("ai_workstation", f"dport {port} .*drop"),
         "run `systemctl restart ollama-docker-guard.service`; another firewall may have flushed it",
         "nft list table inet ai_workstation",
     )
