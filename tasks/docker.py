@@ -14,7 +14,8 @@ ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
 packages.installed(
     name="Tools that later tasks use",
     # git: BuildKit fetches pinned sources with the host's. pigz: the Engine unpacks layers with it
-    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive). nftables: the guard's.
+    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive).
+    # nftables: the guard's.
     packages=["ca-certificates", "curl", "gpg", "git", "pigz", "nftables"],
 )
 
