@@ -22,7 +22,8 @@ from workstation.yaml_file import LOADER
 @dataclass(frozen=True)
 class Container:
     """A container of the project: ids, what it was made from, how it is. ``inputs``: the listing
-    of what went into its image, where that was built here; ``created``: Unix time."""
+    of what went into its image, where that was built here; ``created``: Unix time; ``folder``: of
+    the project that made it."""
 
     id: str
     service: str
@@ -34,6 +35,7 @@ class Container:
     oneoff: bool = False
     inputs: str = ""
     created: float = 0.0
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,24 @@ def familiar(reference: str) -> str:
         head, slash, last = name.rpartition("/")
         return f"{head}{slash}{last.partition(':')[0]}@{digest}"
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:
+    """Return what another project of the same name has on the host, or nothing, and what to do.
+    Compose tells projects apart by name alone: it would take their containers for its own.
+
+    + folder: the project's on the host
+    """
+    others: dict[str, list[str]] = {}
+    for container in state.containers:
+        if container.folder not in ("", folder):
+            others.setdefault(container.folder, []).append(container.service)
+    told = "; ".join(f"{', '.join(services)} of {other}" for other, services in others.items())
+    return (
+        f"Docker has another project {name}: {told}" if told else "",
+        f"end it with `docker compose -p {name} down`, which keeps its volumes for this one, or "
+        "give it another name",
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from workstation.project import (
     ProjectState,
     actions,
     familiar,
+    strangers,
 )
 from workstation.stack import Secret, Service, Stack
 
@@ -250,3 +251,13 @@ def test_a_secret_concerns_the_services_that_read_it():
     assert plan(state(secrets=late), stack) == []
     found = state(container("app"), secrets=late)
     assert plan(found, Stack("s", (KEEPER, APP), (), (PASSWORD,))) == ["create web"]
+
+
+def test_containers_of_another_project_with_the_same_name_are_told():
+    """By the folder that Compose notes on each; one from before it noted any is taken for ours."""
+    theirs = [container(name, folder="/home/anna/s") for name in ("web", "db")]
+    found = state(container("app", folder="/opt/stacks/s"), container("old"), *theirs)
+    seen, fix = strangers("s", "/opt/stacks/s", found)
+    assert seen == "Docker has another project s: web, db of /home/anna/s"
+    assert "docker compose -p s down" in fix
+    assert strangers("s", "/opt/stacks/s", state())[0] == ""

@@ -123,4 +123,5 @@ def _container(line: str) -> Container:
         oneoff=labels.get(_LABEL + "oneoff", "False") == "True",
         inputs=labels.get(INPUTS, ""),
         created=datetime.fromisoformat(created).timestamp(),
+        folder=labels.get(_LABEL + "project.working_dir", ""),
     )

@@ -18,7 +18,7 @@ from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.pins import Source
 from workstation.plan import Sign
-from workstation.project import Action, ProjectState, actions, familiar, newer_secrets
+from workstation.project import Action, ProjectState, actions, familiar, newer_secrets, strangers
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
@@ -236,6 +236,9 @@ def up(
     found = project_state(stack)
     if found.error:
         raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")
+    seen, fix = strangers(model.name, stack.folder, found)
+    if seen:
+        raise HostError(f"{seen} on {host.name}. To fix it: {fix}.")
     inputs = {service.name: listing(stack.context(service)) for service in model.built}
     planned = actions(model, found, inputs)
     if not planned:

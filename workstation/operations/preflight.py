@@ -33,8 +33,10 @@ from workstation.preflight.stacks import (
     gpu_findings,
     model_findings,
     models,
+    stranger_findings,
 )
 from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
+from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.stack import Service
 
@@ -68,7 +70,8 @@ def check(host: Any, machine: Context) -> list[Finding]:
 @dataclass(frozen=True)
 class _Seen:
     """All that is known of the host. ``stacks`` are those that will run, the proxy's too if it is
-    our own; ``missing`` the services of each whose image is not on the host."""
+    our own; ``projects`` what Docker has of each, if it can be asked; ``missing`` the services of
+    each whose image is not on the host."""
 
     machine: Context
     system: MachineState
@@ -78,6 +81,7 @@ class _Seen:
     mounted: dict[str, str]
     servers: list[Upstream]
     stacks: list[RenderedStack]
+    projects: list[tuple[RenderedStack, ProjectState]]
     missing: list[tuple[RenderedStack, list[Service]]]
     models: dict[str, Weights]
 
@@ -98,11 +102,15 @@ def _look(host: Any, machine: Context) -> _Seen:
     bundle = machine.ca_bundle()
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
     loaded = models(stack.model for stack in stacks)
-    folders = [*storage.data_folders(engine.daemon_json), settings.models_path]
     disks = machine.needs.disks
     folders = [*storage.data_folders(engine.daemon_json), settings.models_path, *disks]
     if machine.needs.ollama:
         folders += [settings.ollama_models, RELEASES]
+    # Of an Engine that is there and cannot be asked, nobody knows what it lacks.
+    known_images = bool(engine.server) or not engine.client
+    projects = [
+        (stack, project_state(stack) if engine.server else ProjectState()) for stack in stacks
+    ]
     return _Seen(
         machine=machine,
         system=known,
@@ -118,7 +126,10 @@ def _look(host: Any, machine: Context) -> _Seen:
         mounted=host.get_fact(Mounted, folders=disks) if disks else {},
         servers=servers,
         stacks=stacks,
-        missing=[(stack, _missing(stack, engine)) for stack in stacks],
+        projects=projects,
+        missing=[
+            (stack, _missing(stack, found) if known_images else []) for stack, found in projects
+        ],
         models=host.get_fact(ModelFiles, paths=loaded) if loaded else {},
     )
 
@@ -144,14 +155,9 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
         ) from error
 
 
-def _missing(stack: RenderedStack, engine: EngineState) -> list[Service]:
-    """Return the services whose image is not on the host; none if its Engine cannot be asked."""
-    if engine.client and not engine.server:
-        return []
-    found = project_state(stack) if engine.server else None
-    return [
-        service for service in stack.model.services if not (found and found.image_id(service.image))
-    ]
+def _missing(stack: RenderedStack, found: ProjectState) -> list[Service]:
+    """Return the services whose image is not on the host."""
+    return [service for service in stack.model.services if not found.image_id(service.image)]
 
 
 def _findings(seen: _Seen) -> Iterator[Finding]:
@@ -200,6 +206,9 @@ def _of_stacks(seen: _Seen) -> Iterator[Finding]:
     machine, stacks = seen.machine, [stack.model for stack in seen.stacks]
     yield from model_findings(stacks, seen.models)
     yield from gpu_findings(stacks)
+    yield from stranger_findings(
+        (stack.model, stack.folder, found) for stack, found in seen.projects
+    )
     native = {f"port {machine.settings.ollama_port}": "the native Ollama"}
     yield from collision_findings(stacks, native if machine.needs.ollama else {})
 

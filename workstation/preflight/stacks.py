@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workstation.findings import Finding
 from workstation.preflight.ports import published
+from workstation.project import ProjectState, strangers
 from workstation.stack import Model, Service, Stack, data_key
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
@@ -92,6 +93,18 @@ def collision_findings(
                 "change it in the group_data/ or templates/stacks/ of one of them, or take a stack "
                 "out of STACKS",
             )
+
+
+def stranger_findings(
+    projects: Iterable[tuple[Stack, str, ProjectState]],
+) -> Iterator[Finding]:
+    """Yield whether each stack's name is its own among Docker's projects.
+
+    + projects: stack, its folder on the host, its project there
+    """
+    for stack, folder, found in projects:
+        seen, fix = strangers(stack.name, folder, found)
+        yield Finding(f"project {stack.name}", not seen, seen or f"it is that of {folder}", fix)
 
 
 def _running(stacks: Iterable[Stack]) -> Iterator[tuple[Stack, Service]]:
