@@ -7,7 +7,9 @@ import json
 
 import pytest
 
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import REPOSITORY, Workstation
+from workstation import mirror as mirrors
+from workstation.pins import load
 
 pytestmark = pytest.mark.long
 
@@ -45,23 +47,68 @@ def test_changes_of_engine_and_toolkit_under_running_containers(converged: Works
     assert converged.containers() == before
 
 
+# Somebody's Docker with a Traefik that holds port 80, a project of the name of one of our stacks,
+# and networks where Docker would put the next ones.
+_THEIRS = """
+set -e; exec >/dev/null 2>&1
+apt-get update
+mkdir -p /etc/docker /srv/data /home/anna/dhoch3
+cat >/etc/docker/daemon.json <<'EOF'
+{"log-driver": "local", "bip": "172.20.0.1/16", "labels": ["mine"],
+ "insecure-registries": ["192.168.0.5:80"]}
+EOF
+echo 'tmpfs /srv/data tmpfs size=1m 0 0 # mine' >>/etc/fstab
+mount /srv/data
+DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io docker-cli docker-compose
+docker network create --subnet 172.18.0.0/16 theirs
+docker network create --subnet 172.19.0.0/16 edge
+docker run -d --name edge --restart always --network edge -p 80:80 \
+  -v /var/run/docker.sock:/var/run/docker.sock:ro TRAEFIK \
+  --providers.docker --providers.docker.exposedbydefault=false --entrypoints.web.address=:80
+cat >/home/anna/dhoch3/compose.yaml <<'EOF'
+services: {site: {image: TRAEFIK, command: ["--ping"], volumes: ["kept:/kept"]}}
+volumes: {kept: {}}
+EOF
+cd /home/anna/dhoch3
+docker compose up -d
+docker compose exec site touch /kept/file
+"""
+
+
+def _traefik(machine: Workstation) -> str:
+    """Return the image of Traefik as the mirror serves it."""
+    mirror = machine.lab.mirror.file
+    pins = load(REPOSITORY / "pins.yml", mirrors.load(str(mirror)).pins)
+    return pins.images["traefik"].ref(mirrors.load(str(mirror)).registry)
+
+
 def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
-    """A daemon.json, an entry in fstab, a network in Docker's usual range, a container of another
-    project: merged or left alone, and the run converges beside them."""
-    bare.run(
-        "apt-get update >/dev/null 2>&1;"
-        "mkdir -p /etc/docker /srv/data;"
-        'echo \'{"log-driver": "local", "bip": "172.20.0.1/16", "labels": ["mine"]}\''
-        " > /etc/docker/daemon.json;"
-        "echo 'tmpfs /srv/data tmpfs size=1m 0 0 # mine' >> /etc/fstab; mount /srv/data;"
-        "DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io docker-cli >/dev/null 2>&1;"
-        "docker network create --subnet 172.18.0.0/16 theirs"
-    )
+    """A daemon.json, an entry in fstab, networks in Docker's usual range, a Traefik, a project of
+    the same name: kept, merged, joined or refused, and the run converges beside them."""
+    bare.run(_THEIRS.replace("TRAEFIK", _traefik(bare)))
+    before = bare.containers()
     run = bare.pyinfra("deploy.py", "-y")
+    assert run.status != 0
+    told = " ".join(run.output.split())
+    assert "project dhoch3: Docker has another project dhoch3: site of /home/anna/dhoch3" in told
+    assert "foreign Traefik: the container edge" in told
+    assert "PROXY_NETWORK=edge" in told
+    assert bare.containers() == before
+    run = bare.pyinfra("tasks/stacks.py", "-y")
+    assert run.status != 0
+    assert "another project dhoch3" in run.output
+    assert bare.containers() == before
+
+    bare.run("docker compose -p dhoch3 down >/dev/null 2>&1")
+    join = {"PROXY": "existing", "PROXY_NETWORK": "edge"}
+    run = bare.pyinfra("deploy.py", "-y", environment=join)
     assert run.status == 0, run.output[-3000:]
     kept = json.loads(bare.run("cat /etc/docker/daemon.json"))
     assert kept["bip"] == "172.20.0.1/16"
     assert kept["labels"] == ["mine"]
     assert "tmpfs /srv/data tmpfs size=1m 0 0 # mine" in bare.run("cat /etc/fstab")
-    assert "theirs" in bare.run("docker network ls --format '{{.Name}}'")
-    assert bare.pyinfra("deploy.py", "-y").changed == []
+    assert {"theirs", "edge"} <= set(bare.run("docker network ls --format '{{.Name}}'").split())
+    assert "dhoch3_kept" in bare.run("docker volume ls -q")
+    assert {name for name in bare.containers() if "dhoch3" not in name} == {"/edge"}
+    assert bare.containers()["/edge"].split()[0] == before["/edge"].split()[0]
+    assert bare.pyinfra("deploy.py", "-y", environment=join).changed == []

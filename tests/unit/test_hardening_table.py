@@ -96,7 +96,7 @@ def test_a_row_is_what_the_compose_file_says(name: str):
 def test_what_holds_for_all_is_true_of_each(name: str):
     """Nothing that would take from a container what keeps it apart."""
     found = keys(name)
-    assert found.get("security_opt", []) == ([] if name in SUDO else ["no-new-privileges:true"])
+    assert found.get("security_opt", []) == ([] if name in SUDO else ["no-new-privileges=true"])
     assert found["cap_drop"] == ["ALL"]
     assert found.get("group_add", []) == (["2000"] if name == VLLM else [])
     assert not found.keys() & {

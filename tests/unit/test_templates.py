@@ -163,7 +163,7 @@ def test_a_service_restarts_and_is_checked_and_gains_no_privileges(stack: str, n
     keys = running(stack)[name]
     assert keys["restart"] == "unless-stopped"
     assert keys["healthcheck"]["start_interval"]
-    assert name in SUDO or keys["security_opt"] == ["no-new-privileges:true"]
+    assert name in SUDO or keys["security_opt"] == ["no-new-privileges=true"]
     assert "privileged" not in keys
     assert keys["cap_drop"] == ["ALL"]
 
