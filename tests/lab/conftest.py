@@ -1,4 +1,8 @@
-"""The lab for tests: one virtual machine per session, bare or converged within seconds."""
+"""The lab for tests: one virtual machine per process, bare or converged within seconds.
+
+With ``-n 2 --dist loadgroup`` (pytest-xdist) two labs run side by side: one has the tests that begin
+with a bare machine, the other is provisioned meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,9 @@ VOLATILE = (
     "/var/tmp",
     "/root/.cache",
 )
+
+# The state folder of the second process's lab; any other has the one that is made beforehand.
+_NAMES = {"gw1": "test-2"}
 
 _OBSERVED = pytest.StashKey[bool]()
 
@@ -256,6 +263,19 @@ class Workstation:
         (self.lab.mirror.root / "faults.json").write_text(faults)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, for pytest-xdist, what begins with the same machine."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "first_run" in fixtures:
+            group = CONVERGED
+        elif {"bare", "untouched"} & fixtures:
+            group = BARE
+        else:
+            group = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--reuse``: for work on a test, begin with the converged machine of an earlier session."""
     parser.addoption("--reuse", action="store_true", help="keep the lab, and its first run")
@@ -264,7 +284,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The lab, up for the whole session, in a state folder of its own."""
-    made = Lab(REPOSITORY / ".lab" / "test")
+    made = Lab(REPOSITORY / ".lab" / _NAMES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), "test"))
     reuse = request.config.getoption("--reuse")
     if reuse and made.machine.exists:
         made.up()
