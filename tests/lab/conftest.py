@@ -1,7 +1,7 @@
 """The lab for tests: one virtual machine per process, bare or converged within seconds.
 
-With ``-n 2 --dist loadgroup`` (pytest-xdist) two labs run side by side: one has the tests that begin
-with a bare machine, the other is provisioned meanwhile.
+With ``-n 2 --dist loadgroup`` (pytest-xdist) two labs run side by side: one has the tests that
+begin with a bare machine, the other is provisioned meanwhile.
 """
 
 from __future__ import annotations

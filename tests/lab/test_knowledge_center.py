@@ -315,3 +315,22 @@ def test_without_a_gpu_it_is_built_with_openblas(machine: Knowledge) -> None:
     run = machine.pyinfra("deploy.py", "-y", environment=asked)
     assert run.status != 0
     assert "GPU for llm-server: it needs one" in run.output
+
+
+def test_beside_dhoch3(converged: Workstation, environment: dict[str, str]) -> None:
+    """A machine that has dhoch3 gets a second stack: no container of the first is touched, all of
+    both is proved, and the next run changes nothing."""
+    both = environment | {"STACKS": "dhoch3,knowledge-center"}
+    before = converged.containers()
+    converged.send(model(), f"{STORE}/gguf/tiny.gguf")
+    run = converged.pyinfra("deploy.py", "-y", "--json", environment=both)
+    assert run.status == 0, run.error
+    assert MARKER not in run.output
+    now = converged.containers()
+    assert {name: now[name] for name in before} == before
+    assert set(now) - set(before) == SERVICES
+    run = converged.pyinfra("deploy.py", "-y", "--json", environment=both)
+    assert run.status == 0, run.error
+    assert run.changed == []
+    assert run.commands <= 36
+    assert converged.containers() == now

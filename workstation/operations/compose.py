@@ -241,16 +241,19 @@ def up(
         raise HostError(f"{seen} on {host.name}. To fix it: {fix}.")
     inputs = {service.name: listing(stack.context(service)) for service in model.built}
     planned = actions(model, found, inputs)
-    if not planned:
+    kept = f"{APPLIED}/{model.name}"
+    if not planned and found.applied == stack.compose:
         host.noop(f"{len(model.running)} services of {model.name} run as they should")
         return
+    if not planned:
+        # A run that died between the last healthy service and here, or a change of words alone.
+        tell("~", f"{kept}.yaml", "what runs is kept, to go back to")
     for action in planned:
         sign = _SIGNS.get(action.verb, "~")
         tell(sign, f"{model.name}: {action.verb} {action.subject}", action.cause)
     tell_unchanged(model, planned)
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
-    kept = f"{APPLIED}/{model.name}"
     if stale := _with_old_secrets(model, found):
         yield script(_GIVE_UP, stack.folder, *stale)
     yield live(script(_UP, model.name, limit, stack.folder, kept, stdin=stack.compose))
