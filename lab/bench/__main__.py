@@ -121,10 +121,10 @@ def machine(target: Target, runs: int, rows: list[Row], goals: list[Goal]) -> No
                 contestants.ours(reached, OURS, *TASKS),
                 contestants.ansible(reached, sockets),
                 contestants.plain(reached),
-                contestants.ours(reached, WHOLE, "deploy.py"),
             ]
 
-        near = interleaved("loopback", all_of(target), runs, after=close)
+        whole = contestants.ours(target, WHOLE, "deploy.py")
+        near = interleaved("loopback", [*all_of(target), whole], runs, after=close)
         with DelayedPort(target.host, target.port, DELAY) as port:
             far = interleaved(
                 "20 ms added",
