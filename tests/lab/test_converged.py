@@ -13,8 +13,20 @@ import requests
 from tests.lab.compare import compared
 from tests.lab.conftest import REPOSITORY, Run, Workstation
 from tests.lab.secret import FORMS, TALKATIVE
+from tests.lab.state import differences, state
 
 SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", "dockge")
+
+
+# Unix times: when the share was mounted, then when each container that uses it was started.
+_STARTS = """
+date -d "$(systemctl show --timestamp=us+utc -p ActiveEnterTimestamp --value mnt-ki_Daten.mount)" \
+  +%s.%N
+for id in $(docker ps -q); do
+  docker inspect -f '{{json .Mounts}}' $id | grep -q /mnt/ki_Daten/ || continue
+  date -d "$(docker inspect -f '{{.State.StartedAt}}' $id)" +%s.%N
+done
+"""
 
 
 def test_the_first_run_proves_itself(first_run: Run) -> None:
@@ -238,3 +250,21 @@ def test_a_reboot_brings_everything_back(converged: Workstation) -> None:
     assert run.status == 0, run.error
     assert "FAILED" not in run.output
     assert converged.run("systemctl --failed --plain --no-legend") == ""
+
+
+@pytest.mark.long
+def test_three_reboots_leave_everything_as_it_was(converged: Workstation) -> None:
+    """What is there is compared each time; containers that use the share came after it."""
+    wanted = state(converged)
+    for _ in range(3):
+        began = time.monotonic()
+        converged.lab.machine.reboot()
+        converged.run("systemctl is-system-running --wait", check=False)
+        print(f"booted in {time.monotonic() - began:.0f} s")
+        run = converged.pyinfra("tasks/acceptance.py", "-y")
+        assert run.status == 0, run.error
+        assert converged.run("systemctl --failed --plain --no-legend") == ""
+        assert differences(wanted, state(converged)) == []
+        mounted, *started = map(float, converged.run(_STARTS).split())
+        assert len(started) == 6
+        assert min(started) > mounted

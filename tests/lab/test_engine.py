@@ -14,7 +14,8 @@ from workstation.pins import load
 pytestmark = pytest.mark.long
 
 GPU_USER = "dhoch3-comfyui-1"
-TOOLKIT_VERSION = "1.20.0-1"
+NEWER_TOOLKIT = "1.20.1-1"
+"""Than the pinned one."""
 TOOLKIT_PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",
@@ -28,17 +29,17 @@ def _sees_gpu(machine: Workstation) -> bool:
 
 
 def test_changes_of_engine_and_toolkit_under_running_containers(converged: Workstation) -> None:
-    """Containers keep their ids, start times and the GPU; the next run holds the packages again,
-    which apt lets go when it is told to install them, and nothing else."""
+    """Containers keep their ids, start times and the GPU; the next run brings the pinned toolkit
+    back, held, and nothing else."""
     before = converged.containers()
     for change in (
         "systemctl daemon-reload",
-        "apt-get install -y --reinstall --allow-change-held-packages "
-        + " ".join(f"{package}={TOOLKIT_VERSION}" for package in TOOLKIT_PACKAGES),
+        "apt-get update && apt-get install -y --allow-change-held-packages "
+        + " ".join(f"{package}={NEWER_TOOLKIT}" for package in TOOLKIT_PACKAGES),
         "systemctl restart docker",
         "apt-get install -y --reinstall docker.io",
     ):
-        converged.run(f"DEBIAN_FRONTEND=noninteractive {change} >/dev/null 2>&1 </dev/null")
+        converged.run(f"export DEBIAN_FRONTEND=noninteractive; ( {change} ) </dev/null")
         assert converged.containers() == before, change
         assert _sees_gpu(converged), change
     run = converged.pyinfra("deploy.py", "-y")
