@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,20 @@ def test_a_reboot_brings_everything_back(machine: Knowledge) -> None:
     assert machine.complete()
     assert '"text"' in machine.task()
     assert machine.run("systemctl --failed --plain --no-legend") == ""
+
+
+def test_a_power_cut_loses_nothing_that_was_confirmed(machine: Knowledge) -> None:
+    """Redis has its file on the disk within a second; all comes up by itself, and the next run
+    finds it as it should be."""
+    machine.redis("set kept 1")
+    time.sleep(3)
+    machine.lab.machine.power_cut()
+    machine.run("systemctl is-system-running --wait", check=False)
+    run = machine.pyinfra("deploy.py", "-y", "--json")
+    assert run.status == 0, run.error
+    assert run.changed == []
+    assert machine.redis("get kept") == "1"
+    assert '"text"' in machine.task()
 
 
 def _gap(machine: Knowledge) -> float:

@@ -201,6 +201,15 @@ def test_a_reboot_brings_everything_back(machine: Workstation) -> None:
     assert "FAILED" not in run.output
 
 
+def test_a_power_cut_is_survived(machine: Workstation) -> None:
+    """All comes up by itself, and the next run finds it as it should be."""
+    machine.lab.machine.power_cut()
+    machine.run("systemctl is-system-running --wait", check=False)
+    run = _run(machine, "deploy.py", "-y", "--json")
+    assert run.status == 0, run.error
+    assert run.changed == []
+
+
 def test_a_folder_of_the_wrong_owner_is_told_with_its_fix_and_healed(machine: Workstation) -> None:
     """The image refuses it; the next run gives it back."""
     machine.run(f"chown 0:0 {COMFY} && docker restart comfy && sleep 5")

@@ -10,7 +10,7 @@ from typing import Any
 from pyinfra.api import FactBase, StringCommand
 
 from workstation.builds import INPUTS
-from workstation.facts.shell import script
+from workstation.facts.shell import ASIDE, script
 from workstation.project import Container, ProjectState
 
 APPLIED = "/var/lib/ai-workstation/applied"
@@ -44,19 +44,26 @@ class Project(FactBase[ProjectState]):
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
         return script(
             """
-            command -v docker >/dev/null && docker ps -q >/dev/null 2>&1 || exit 0
-            echo docker
+            command -v docker >/dev/null || exit 0
+            $aside
+            exec 3<&0
             project=$1 folder=$2; shift 2
-            docker compose -p "$project" --project-directory "$folder" -f - config --hash '*' 2>&1 \
-              | sed 's/^/hash /'
-            docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
-              | xargs -r docker inspect -f "container $inspect"
-            docker image inspect -f "$image" -- "$@" 2>/dev/null | sed -n '/./s/^/image /p'
-            docker network ls --format 'network {{.Name}}'
+            docker compose -p "$project" --project-directory "$folder" -f - config --hash '*' \
+              <&3 2>&1 | sed 's/^/hash /' >"$answers/hashes" &
+            docker image inspect -f "$image" -- "$@" 2>/dev/null \
+              | sed -n '/./s/^/image /p' >"$answers/images" &
+            docker network ls --format 'network {{.Name}}' >"$answers/networks" 2>/dev/null &
+            found=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
+              2>/dev/null) || { wait; exit 0; }
+            echo docker
+            [ -z "$found" ] || docker inspect -f "container $inspect" $found
+            wait
+            cat "$answers"/*
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-            """.replace("$inspect", _INSPECT)
+            """.replace("$aside", ASIDE)
+            .replace("$inspect", _INSPECT)
             .replace("$image", _IMAGE)
             .replace("$applied", APPLIED),
             project,

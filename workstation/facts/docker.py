@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from pyinfra.api import FactBase, StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import ASIDE, script
+
+# The client's is told also where no Engine answers.
+_VERSIONS = "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}{{end}}"
+_BRIDGE = "bridge {{range .IPAM.Config}}{{.Gateway}}{{end}}"
 
 
 @dataclass(frozen=True)
@@ -46,19 +50,22 @@ class Engine(FactBase[EngineState]):
         return EngineState()
 
     def command(self) -> StringCommand:
+        # Each of Docker's programs takes a while to start: side by side.
         return script(
-            """
+            f"""
             [ ! -f /etc/docker/daemon.json ] || echo "daemon $(base64 -w0 /etc/docker/daemon.json)"
             client=$(command -v docker) || exit 0
             case $(readlink -f "$client") in *snap*) echo snap ;; esac
-            echo "client $(docker --version | sed 's/.*version \\([^, ]*\\).*/\\1/')"
-            echo "compose $(docker compose version --short 2>/dev/null)"
-            echo "buildx $(docker buildx version 2>/dev/null | cut -d' ' -f2)"
-            docker network inspect bridge -f \\
-              'bridge {{range .IPAM.Config}}{{.Gateway}}{{end}}' 2>/dev/null
-            docker info -f 'server {{.ServerVersion}}' 2>/dev/null
-            true
-            """
+            {ASIDE}
+            docker version -f "$1" >"$answers/versions" 2>/dev/null &
+            echo "compose $(docker compose version --short 2>/dev/null)" >"$answers/compose" &
+            echo "buildx $(docker buildx version 2>/dev/null | cut -d' ' -f2)" >"$answers/buildx" &
+            docker network inspect bridge -f "$2" >"$answers/bridge" 2>/dev/null &
+            wait
+            cat "$answers"/*
+            """,
+            _VERSIONS,
+            _BRIDGE,
         )
 
     def process(self, output: list[str]) -> EngineState:

@@ -130,7 +130,7 @@ except OSError as error:
 # The first words of every script that asks a service: its container's id in $container.
 CONTAINER = """
 container=$(docker ps -q --filter "label=com.docker.compose.project=$1" \\
-  --filter "label=com.docker.compose.service=$2" | head -n 1)
+  --filter "label=com.docker.compose.service=$2" 2>/dev/null | head -n 1)
 """
 
 
@@ -163,7 +163,7 @@ class Models(FactBase[ModelsState]):
     def command(self, project: str, service: str, path: str) -> StringCommand:
         return script(
             f"""
-            command -v docker >/dev/null && docker ps -q >/dev/null 2>&1 || exit 0
+            command -v docker >/dev/null || exit 0
             {CONTAINER}
             [ -n "$container" ] || exit 0
             docker exec "$container" python3 -c "$4" look "$3" 2>&1 || true

@@ -30,6 +30,14 @@ class HiddenText(str):
         return "*MASKED*"
 
 
+ASIDE = """
+answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 0
+trap 'rm -rf "$answers"' EXIT
+"""
+"""First words of a fact's script whose commands run side by side: each writes to a file of its own
+in ``$answers``, in memory, which goes when the script ends."""
+
+
 def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None) -> StringCommand:
     """Return the command that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
 

@@ -154,7 +154,6 @@ class Surroundings(FactBase[SurroundingsState]):
     def command(
         self, folders: list[str], addresses: list[str], now: int, seconds: int = 6
     ) -> StringCommand:
-        # What runs side by side writes to files of its own, in memory, which go when it ends.
         return script(
             r"""
             exec 3<&0
@@ -168,8 +167,7 @@ class Surroundings(FactBase[SurroundingsState]):
               shift; count=$((count - 1))
             done
 
-            answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 0
-            trap 'rm -rf "$answers"' EXIT
+            $aside
             if command -v python3 >/dev/null && [ $# != 0 ]; then
               python3 -B -c "$ask" "$seconds" "$@" <&3 >"$answers/network" 2>/dev/null &
             fi

@@ -57,16 +57,13 @@ class Units(FactBase[dict[str, UnitState]]):
             units=; while [ "$count" -gt 0 ]; do
               units="$units $1"; count=$((count - 1)); shift
             done
-            for unit in $units; do
-              shown=$(systemctl show --timestamp=us+utc -p "$properties" -- "$unit") || continue
-              printf '%s\\n' "$shown"
-              paths=$(printf '%s\\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')
-              for pair; do
-                case $pair in "$unit="*) paths="$paths ${pair#*=}" ;; esac
-              done
-              newest=$(stat -c %.6Y -- $paths 2>/dev/null | sort -n | tail -n 1)
-              printf 'Newest=%s\\n' "${newest:-0}"
-            done
+            shown=$(systemctl show --timestamp=us+utc -p "$properties" -- $units)
+            printf '%s\\n' "$shown" | sed 's/^$/--/'
+            echo --
+            paths=$(printf '%s\\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')
+            for pair; do echo "reads $pair"; paths="$paths ${pair#*=}"; done
+            stat -c 'file %.6Y %n' -- $paths 2>/dev/null
+            true
             """,
             len(units),
             _PROPERTIES,
@@ -75,19 +72,32 @@ class Units(FactBase[dict[str, UnitState]]):
         )
 
     def process(self, output: list[str]) -> dict[str, UnitState]:
-        units: dict[str, UnitState] = {}
-        shown: dict[str, str] = {}
+        blocks: list[dict[str, str]] = [{}]
+        read: dict[str, list[str]] = {}
+        written: dict[str, float] = {}
         for line in output:
-            key, _, value = line.partition("=")
-            shown[key] = value
-            if key == "Newest":
-                if shown.get("LoadState") != "not-found":
-                    units[shown["Id"]] = _unit_state(shown)
-                shown = {}
+            if line == "--":
+                blocks.append({})
+            elif line.startswith("reads "):
+                unit, _, path = line.removeprefix("reads ").partition("=")
+                read.setdefault(unit, []).append(path)
+            elif line.startswith("file "):
+                _, modified, path = line.split(" ", 2)
+                written[path] = float(modified)
+            else:
+                key, _, value = line.partition("=")
+                blocks[-1][key] = value
+        units = {}
+        for shown in blocks:
+            if shown and shown.get("LoadState") != "not-found":
+                name = shown["Id"]
+                own = [shown.get("FragmentPath", ""), *shown.get("DropInPaths", "").split()]
+                times = [written.get(path, 0.0) for path in [*own, *read.get(name, [])]]
+                units[name] = _unit_state(shown, max(times))
         return units
 
 
-def _unit_state(shown: dict[str, str]) -> UnitState:
+def _unit_state(shown: dict[str, str], configured: float) -> UnitState:
     started = shown.get("ExecMainStartTimestamp") or shown.get("ActiveEnterTimestamp") or ""
     return UnitState(
         active=shown["ActiveState"] in ("active", "activating", "reloading"),
@@ -95,7 +105,7 @@ def _unit_state(shown: dict[str, str]) -> UnitState:
         enabled=shown["UnitFileState"],
         needs_reload=shown["NeedDaemonReload"] == "yes",
         started=_unix_time(started),
-        configured=float(shown["Newest"]),
+        configured=configured,
     )
 
 
