@@ -186,7 +186,7 @@ class Surroundings(FactBase[SurroundingsState]):
             [ ! -e /usr/local/bin/ollama ] || echo "ollama $(readlink -f /usr/local/bin/ollama)"
             wait
             cat "$answers"/*
-            """,
+            """.replace("$aside", ASIDE),
             _ASK,
             _CONTAINER,
             now,
