@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import FactBase, StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import ASIDE, script
 
 # Asks every address side by side, since most of it is waiting. What has not answered in time is
 # left behind with the program: a name server that is silent holds its thread for half a minute.
