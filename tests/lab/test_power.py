@@ -63,7 +63,8 @@ def cut(machine: Workstation, name: str, good: list[dict[str, str]]) -> None:
     """
     machine.lab.machine.power_cut(at=name)
     machine.run("systemctl is-system-running --wait", check=False)
-    known = {path for one in good for path in one}
+    # Packages add their groups to that file one by one.
+    known = {path for one in good for path in one} - {"/etc/group"}
     for path, found in files(machine).items():
         # A file of ours that is being written has a name of its own; folders get theirs at last.
         if path in known and not found.startswith("d "):
@@ -88,6 +89,9 @@ def test_power_cuts_of_a_first_run(
     before = files(converged)
     prepared(converged)
     began = time.monotonic()
+    assert converged.pyinfra(WHOLE[0], "-y", "--json").status == 0
+    # The Engine's configuration is written by this task, and once more by the next.
+    midway = files(converged)
     assert converged.pyinfra(*WHOLE, "-y", "--json").status == 0
     length = time.monotonic() - began
     assert differences(wanted, state(converged)) == []
@@ -96,13 +100,13 @@ def test_power_cuts_of_a_first_run(
     prepared(converged)
     names = snapshots(converged, lambda: converged.pyinfra(*WHOLE, "-y", "--json"), moments(length))
     for name in list(names):
-        cut(converged, name, [before, wanted])
+        cut(converged, name, [before, midway, wanted])
         print(f"{name}: healed in {heal(converged, name, wanted):.0f} s")
         converged.lab.machine.forget(name)
 
 
 def test_power_cuts_of_an_update(converged: Workstation, checkout: Callable[[], Path]) -> None:
-    """A program's start script, a unit, the Engine's configuration and a folder's mode change."""
+    """A program's start script, a unit and Ollama's environment change."""
     copy = checkout()
     stack = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
     stack.write_text(stack.read_text() + "\n")
