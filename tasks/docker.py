@@ -33,12 +33,11 @@ docker.daemon_config(
     },
 )
 
-release = machine.system.os_release
 docker.engine(
     name="Docker Engine, Compose and Buildx",
-    source=docker.source_of(settings.docker_source, release),
-    repository=docker.repository(machine.pins.apt["docker"], mirror, release),
-    distribution=machine.system.distribution,
+    source=settings.docker_source,
+    pin=machine.pins.apt["docker"],
+    mirror=mirror,
 )
 
 files.present(

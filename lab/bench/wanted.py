@@ -22,13 +22,15 @@ from workstation import operations
 from workstation.daemon_json import merge
 from workstation.facts.docker import Engine
 from workstation.facts.files import Contents, Paths, PathState
-from workstation.facts.machine import Accounts
+from workstation.facts.machine import Accounts, Machine
 from workstation.facts.ollama import Ollama
+from workstation.mirror import Mirror
 from workstation.operations import docker as docker_operations
 from workstation.operations import files as file_operations
 from workstation.operations import ollama as ollama_operations
 from workstation.operations.smb import fstab_entry
 from workstation.operations.units import Unit
+from workstation.pins import AptRepository
 from workstation.render import RenderedStack
 from workstation.settings import Settings
 
@@ -185,10 +187,14 @@ class Recorder:
         self.wanted.groups.append({"name": group, "gid": gid})
         self.wanted.users.append({"name": user, "uid": uid, "group": group, "home": "/nonexistent"})
 
-    def _docker_engine(self, source: str, repository: dict[str, Any], distribution: str) -> None:
-        if source == "docker":
-            self._packages_repository(**repository)
-        origin = "docker" if source == "docker" else distribution
+    def _docker_engine(self, source: str, pin: AptRepository, mirror: Mirror) -> None:
+        system = self._host.get_fact(Machine)
+        origin = docker_operations.source_of(source, system.os_release)
+        if origin == "docker":
+            release = system.os_release
+            self._packages_repository(**docker_operations.repository(pin, mirror, release))
+        else:
+            origin = system.distribution
         self._packages_installed(docker_operations._PACKAGES[origin])
 
     def _docker_daemon_config(

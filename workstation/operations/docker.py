@@ -10,6 +10,7 @@ from pyinfra import host
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.docker import Engine, EngineState
+from workstation.facts.machine import Machine
 from workstation.mirror import Mirror
 from workstation.operations import files, packages
 from workstation.operations.base import Commands, operation
@@ -47,23 +48,29 @@ def source_of(setting: str, os_release: Mapping[str, str]) -> str:
 
 
 @operation
-def engine(source: str, repository: Mapping[str, str], distribution: str = "debian") -> Commands:
+def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     """
     Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
     these is left alone.
 
-    + source: ``docker`` or ``distribution``, see ``source_of``
-    + repository: arguments of ``packages.repository`` for Docker's own
-    + distribution: ``ID`` of ``/etc/os-release``
+    + source: ``auto``, ``docker`` or ``distribution``, see ``source_of``
+    + pin, mirror: of Docker's own repository, and where everything comes from
     """
     found = host.get_fact(Engine)
     refuse_snap(found)
     if found.complete:
         host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
         return
+    # Only here: a machine that has its Docker need not be asked what it is.
+    system = host.get_fact(Machine)
+    origin = source_of(source, system.os_release)
     # Lists, so that the whole plan is told before the first command.
-    prepare = list(packages.repository._inner(**repository)) if source == "docker" else []
-    origin = "docker" if source == "docker" else distribution
+    prepare = []
+    if origin == "docker":
+        arguments = repository(pin, mirror, system.os_release)
+        prepare = list(packages.repository._inner(**arguments))
+    else:
+        origin = system.distribution
     install = list(packages.installed._inner(packages=_PACKAGES.get(origin, _PACKAGES["docker"])))
     yield from (*prepare, *install)
 
