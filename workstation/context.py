@@ -87,6 +87,11 @@ class Context:
         for stack in self.stacks():
             self.settings.require(*(secret.setting for secret in stack.model.secrets))
 
+    @property
+    def rendered(self) -> list[RenderedStack]:
+        """The stacks that were asked for so far, the proxy among them."""
+        return list(self._rendered.values())
+
     def attestations(self) -> list[str]:
         """Return the options that make ``docker buildx bake`` attest what it builds."""
         scanner = self.pins.images["sbom_scanner"].ref(self.mirror.registry)

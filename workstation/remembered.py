@@ -8,10 +8,12 @@ something a host's answers stay true, as far as this run goes; its lock keeps ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pyinfra.api import FactBase, StringCommand
+
+from workstation.facts.shell import ASIDE, script
 
 _answers: dict[str, dict[Any, Any]] = {}
 
@@ -34,39 +36,86 @@ def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwarg
     return answers[key]
 
 
-def ask_together(host: Any, facts: Sequence[type[FactBase[Any]]]) -> None:
-    """Ask facts without arguments in one command, so that each is answered from memory then.
+Question = tuple[type[FactBase[Any]], Mapping[str, Any]]
+"""A fact of this package and its arguments, as ``get_fact`` takes them."""
 
-    + facts: of this package
+
+def ask_together(host: Any, questions: Sequence[Question]) -> None:
+    """Ask facts in one command, side by side, so that each is answered from memory then.
+
+    + questions: ``_stdin`` may be among the arguments, and is no secret here
     """
     known = _answers.setdefault(host.name, {})
-    keys = {fact: (fact, _frozen(()), _frozen({})) for fact in facts}
-    missing = [fact for fact in facts if keys[fact] not in known]
-    for fact, lines in zip(missing, host.get_fact(Together, facts=missing), strict=True):
-        known[keys[fact]] = fact().process(lines) if lines else fact.default()
+    missing = [one for one in questions if _key(one) not in known]
+    if not missing:
+        return
+    given = [str(arguments.get("_stdin", "")) for _, arguments in missing]
+    stdin = {"_stdin": "".join(map(_marked, given))} if any(given) else {}
+    asked = [
+        (fact, {name: value for name, value in arguments.items() if name != "_stdin"})
+        for fact, arguments in missing
+    ]
+    answers = host.get_fact(Together, questions=asked, given=bool(stdin), **stdin)
+    for one, lines in zip(missing, answers, strict=True):
+        fact, _ = one
+        known[_key(one)] = fact().process(lines) if lines else fact.default()
+
+
+def _marked(text: str) -> str:
+    line_end = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{line_end}{Together.MARK}\n"
+
+
+def _key(question: Question) -> Any:
+    fact, arguments = question
+    return (fact, _frozen(()), _frozen(dict(arguments)))
 
 
 class Together(FactBase[list[list[str]]]):
     """
     Returns the lines that the command of each fact prints.
 
-    + facts: without arguments
+    + questions: facts with their arguments
+    + given: whether they have standard inputs: these are given as one, with the mark between them
     """
 
-    _MARK = "-- workstation: the next fact --"
+    MARK = "-- workstation: the next fact --"
 
     @staticmethod
     def default() -> list[list[str]]:
         return []
 
-    def command(self, facts: Sequence[type[FactBase[Any]]]) -> StringCommand:
-        mark = f"echo '{self._MARK}';"
-        return StringCommand(*(part for fact in facts for part in (mark, fact().command(), ";")))
+    def command(self, questions: Sequence[Question], given: bool = False) -> StringCommand:
+        commands = [
+            StringCommand(fact().command(**arguments)).get_raw_value()
+            for fact, arguments in questions
+        ]
+        return script(
+            f"""
+            mark=$1 given=$2; shift 2
+            {ASIDE}
+            [ -z "$given" ] || awk -v mark="$mark" -v to="$answers/in" \
+              'BEGIN {{n = 1}} $0 == mark {{n++; next}} {{print > (to n)}}'
+            number=0
+            for command; do
+              number=$((number + 1)); : >>"$answers/in$number"
+              sh -c "$command" <"$answers/in$number" >"$answers/out$number" &
+            done
+            wait
+            number=0
+            for command; do
+              number=$((number + 1)); echo "$mark"; cat "$answers/out$number"
+            done
+            """,
+            self.MARK,
+            "yes" if given else "",
+            *commands,
+        )
 
     def process(self, output: list[str]) -> list[list[str]]:
         answers: list[list[str]] = []
         for line in output:
-            if line == self._MARK:
+            if line == self.MARK:
                 answers.append([])
             else:
                 answers[-1].append(line)

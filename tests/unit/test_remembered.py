@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pyinfra.api import FactBase, HiddenValue
+from pyinfra.api import FactBase, HiddenValue, StringCommand
 from pyinfra.facts.server import Hostname
 
 from workstation import remembered
 from workstation.facts.machine import Accounts, Machine
 from workstation.facts.packages import Packages
-from workstation.facts.shell import HiddenText
+from workstation.facts.shell import HiddenText, script
 
 
 class Host:
@@ -29,7 +30,7 @@ class Host:
     def _ask(self, host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
         self.asked.append(fact)
         if fact is remembered.Together:
-            return [["os ID=debian"], []][: len(kwargs["facts"])]
+            return [["os ID=debian"], []][: len(kwargs["questions"])]
         return len(self.asked)
 
 
@@ -78,19 +79,54 @@ def test_facts_of_pyinfra_itself_are_not_remembered(host: Host):
 
 def test_facts_asked_together_are_known_each(host: Host):
     """In one command, and only those that are not known yet."""
-    remembered.ask_together(host, (Machine, Packages))
+    remembered.ask_together(host, [(Machine, {}), (Packages, {})])
     assert host.get_fact(Machine).distribution == "debian"
     assert host.get_fact(Packages) == {}
+    remembered.ask_together(host, [(Packages, {})])
     assert host.asked == [remembered.Together]
 
 
-def test_the_answers_of_one_command_are_told_apart():
-    """Also where a fact prints nothing."""
-    command = remembered.Together().command([Machine, Packages]).get_raw_value()
-    assert command.count(remembered.Together._MARK) == 2
-    mark = remembered.Together._MARK
-    assert remembered.Together().process([mark, "a", "b", mark, mark, "c"]) == [
-        ["a", "b"],
-        [],
-        ["c"],
+class Echo(FactBase[list[str]]):
+    """Returns what it is given."""
+
+    __module__ = "workstation.facts.echo"
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self, word: str) -> StringCommand:
+        return script('[ -z "$1" ] || { echo "$1"; cat; }', word)
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+class Here(Host):
+    """Runs what it is asked on this machine."""
+
+    def _ask(self, host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked.append(fact)
+        given = kwargs.pop("_stdin", "")
+        command = fact().command(**kwargs).get_raw_value()
+        done = subprocess.run(
+            ["sh", "-c", command], input=given, capture_output=True, text=True, check=True
+        )
+        lines = done.stdout.splitlines()
+        return fact().process(lines) if lines else fact.default()
+
+
+def test_each_fact_gets_its_own_input_and_gives_its_own_answer():
+    """Words that mean something to a shell, several lines, nothing at all: as if asked alone."""
+    remembered.forget()
+    here = Here()
+    questions: list[remembered.Question] = [
+        (Echo, {"word": "a 'b' $(c)", "_stdin": "services: {}\n# two\n"}),
+        (Echo, {"word": ""}),
+        (Echo, {"word": "d"}),
     ]
+    remembered.ask_together(here, questions)
+    answers = [here.get_fact(fact, **arguments) for fact, arguments in questions]
+    assert answers == [["a 'b' $(c)", "services: {}", "# two"], [], ["d"]]
+    assert here.asked == [remembered.Together]
+    remembered.forget()

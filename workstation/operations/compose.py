@@ -9,6 +9,7 @@ from typing import Any
 
 from pyinfra import host
 
+from workstation import context, remembered
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.compose import APPLIED, Project
@@ -267,19 +268,25 @@ def up(
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
-    """Return the stack's project as it is on the host.
+    """Return the stack's project as it is on the host. Those of other stacks that have been
+    rendered for it are asked about in the same command.
 
     + how: pyinfra's arguments, such as ``_timeout``
     """
-    found: ProjectState = host.get_fact(
-        Project,
-        project=stack.model.name,
-        folder=stack.folder,
-        images=sorted({familiar(service.image) for service in stack.model.services}),
-        _stdin=stack.compose,
-        **how,
-    )
+    if context.is_loaded(host) and not how:
+        others = context.load(host).rendered
+        remembered.ask_together(host, [(Project, _question(one)) for one in others])
+    found: ProjectState = host.get_fact(Project, **_question(stack), **how)
     return found
+
+
+def _question(stack: RenderedStack) -> dict[str, Any]:
+    return {
+        "project": stack.model.name,
+        "folder": stack.folder,
+        "images": sorted({familiar(service.image) for service in stack.model.services}),
+        "_stdin": stack.compose,
+    }
 
 
 def _with_old_secrets(model: Stack, found: ProjectState) -> list[str]:

@@ -141,7 +141,7 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
-        remembered.ask_together(host, (Machine, Engine, Gpu, Packages))
+        remembered.ask_together(host, [(fact, {}) for fact in (Machine, Engine, Gpu, Packages)])
         return machine.system
     except EOFError:
         raise PreflightError(
