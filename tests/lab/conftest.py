@@ -1,7 +1,7 @@
-"""The lab for tests: one virtual machine per process, bare or converged within seconds.
+"""The lab for tests: one virtual machine per session, bare or converged within seconds.
 
-With ``-n 2 --dist loadgroup`` (pytest-xdist) two labs run side by side: one has the tests that
-begin with a bare machine, the other is provisioned meanwhile.
+Tests that begin with a bare machine, or need none, bear the mark ``bare``. ``TEST_LAB`` names the
+session's state folder in ``.lab/``, so that two sessions can run side by side.
 """
 
 from __future__ import annotations
@@ -40,9 +40,6 @@ VOLATILE = (
     "/var/tmp",
     "/root/.cache",
 )
-
-# The state folder of the second process's lab; any other has the one that is made beforehand.
-_NAMES = {"gw1": "test-2"}
 
 _OBSERVED = pytest.StashKey[bool]()
 
@@ -263,17 +260,11 @@ class Workstation:
         (self.lab.mirror.root / "faults.json").write_text(faults)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for pytest-xdist, what begins with the same machine."""
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if "first_run" in fixtures:
-            group = CONVERGED
-        elif {"bare", "untouched"} & fixtures:
-            group = BARE
-        else:
-            group = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what needs no machine that was provisioned before."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if {"bare", "untouched"} & fixtures and "first_run" not in fixtures:
+        item.add_marker("bare")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -284,7 +275,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The lab, up for the whole session, in a state folder of its own."""
-    made = Lab(REPOSITORY / ".lab" / _NAMES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), "test"))
+    made = Lab(REPOSITORY / ".lab" / os.environ.get("TEST_LAB", "test"))
     reuse = request.config.getoption("--reuse")
     if reuse and made.machine.exists:
         made.up()
