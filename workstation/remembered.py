@@ -73,7 +73,7 @@ def _key(question: Question) -> Any:
 
 class Together(FactBase[list[list[str]]]):
     """
-    Returns the lines that the command of each fact prints.
+    Returns the lines that the command of each fact prints; fails if one of them does.
 
     + questions: facts with their arguments
     + given: whether they have standard inputs: these are given as one, with the mark between them
@@ -99,13 +99,15 @@ class Together(FactBase[list[list[str]]]):
             number=0
             for command; do
               number=$((number + 1)); : >>"$answers/in$number"
-              sh -c "$command" <"$answers/in$number" >"$answers/out$number" &
+              {{ sh -c "$command" || echo $? >"$answers/failed"; }} \
+                <"$answers/in$number" >"$answers/out$number" &
             done
             wait
             number=0
             for command; do
               number=$((number + 1)); echo "$mark"; cat "$answers/out$number"
             done
+            [ ! -f "$answers/failed" ]
             """,
             self.MARK,
             "yes" if given else "",

@@ -189,12 +189,10 @@ class Recorder:
 
     def _docker_engine(self, source: str, pin: AptRepository, mirror: Mirror) -> None:
         system = self._host.get_fact(Machine)
-        origin = docker_operations.source_of(source, system.os_release)
+        origin = docker_operations.origin_of(source, system)
         if origin == "docker":
             release = system.os_release
             self._packages_repository(**docker_operations.repository(pin, mirror, release))
-        else:
-            origin = system.distribution
         self._packages_installed(docker_operations._PACKAGES[origin])
 
     def _docker_daemon_config(

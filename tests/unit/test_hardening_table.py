@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import markdown
 from tests.unit.test_templates import ROOT, SOCKET, SUDO, data, mounts, render, running
 from tests.unit.test_templates import STACKS as ALL_STACKS
 
@@ -31,13 +32,7 @@ ROWS = rows()
 
 def table() -> dict[str, dict[str, str]]:
     """Return service -> column -> cell."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in TEXT.splitlines()
-        if line.startswith("|")
-    ]
-    head, _, *body = rows
-    assert all(len(row) == len(head) for row in body)
+    head, body = markdown.table(TEXT)
     columns = [name.strip("`") for name in head]
     return {row[0].replace("`", ""): dict(zip(columns[1:], row[1:], strict=True)) for row in body}
 

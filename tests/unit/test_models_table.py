@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.unit import markdown
 from tests.unit.test_templates import ROOT, render
 from workstation import settings
 from workstation.operations.invokeai import LEFT_OUT
@@ -23,13 +24,7 @@ FOLDERS = SETTINGS.models_folders
 
 def table() -> dict[str, dict[str, str]]:
     """Return column -> row -> cell."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in TEXT.splitlines()
-        if line.startswith("|")
-    ]
-    head, _, *body = rows
-    assert all(len(row) == len(head) for row in body)
+    head, body = markdown.table(TEXT)
     return {
         column: {row[0].strip("*`"): row[number] for row in body}
         for number, column in enumerate(head)

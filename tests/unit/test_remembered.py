@@ -102,6 +102,15 @@ class Echo(FactBase[list[str]]):
         return output
 
 
+class Fails(Echo):
+    """Cannot be asked."""
+
+    __module__ = "workstation.facts.echo"
+
+    def command(self) -> StringCommand:  # type: ignore[override]
+        return script("exit 3")
+
+
 class Here(Host):
     """Runs what it is asked on this machine."""
 
@@ -129,4 +138,12 @@ def test_each_fact_gets_its_own_input_and_gives_its_own_answer():
     answers = [here.get_fact(fact, **arguments) for fact, arguments in questions]
     assert answers == [["a 'b' $(c)", "services: {}", "# two"], [], ["d"]]
     assert here.asked == [remembered.Together]
+    remembered.forget()
+
+
+def test_a_fact_that_fails_among_others_is_no_empty_answer():
+    """A machine that cannot be asked is not taken for a bare one."""
+    remembered.forget()
+    with pytest.raises(subprocess.CalledProcessError):
+        remembered.ask_together(Here(), [(Echo, {"word": "a"}), (Fails, {})])
     remembered.forget()

@@ -130,7 +130,7 @@ except OSError as error:
 # The first words of every script that asks a service: its container's id in $container.
 CONTAINER = """
 container=$(docker ps -q --filter "label=com.docker.compose.project=$1" \\
-  --filter "label=com.docker.compose.service=$2" 2>/dev/null | head -n 1)
+  --filter "label=com.docker.compose.service=$2" | head -n 1)
 """
 
 

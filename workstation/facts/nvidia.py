@@ -52,7 +52,7 @@ class Gpu(FactBase[GpuState]):
         return script(
             """
             for device in /sys/bus/pci/devices/*; do
-              read -r vendor <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
+              read -r vendor 2>/dev/null <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
               case $(cat "$device/class") in
                 0x03*) echo "pci 10de:$(cut -c3- "$device/device")" ;;
               esac

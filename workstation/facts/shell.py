@@ -31,11 +31,12 @@ class HiddenText(str):
 
 
 ASIDE = """
-answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 0
+answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 1
 trap 'rm -rf "$answers"' EXIT
 """
 """First words of a fact's script whose commands run side by side: each writes to a file of its own
-in ``$answers``, in memory, which goes when the script ends."""
+in ``$answers``, in memory, which goes when the script ends. Without one nothing is known, and the
+fact fails: no answer would look like a bare machine."""
 
 
 def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None) -> StringCommand:

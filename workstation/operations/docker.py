@@ -10,7 +10,7 @@ from pyinfra import host
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.docker import Engine, EngineState
-from workstation.facts.machine import Machine
+from workstation.facts.machine import Machine, MachineState
 from workstation.mirror import Mirror
 from workstation.operations import files, packages
 from workstation.operations.base import Commands, operation
@@ -47,6 +47,12 @@ def source_of(setting: str, os_release: Mapping[str, str]) -> str:
     return "docker"
 
 
+def origin_of(setting: str, system: MachineState) -> str:
+    """Return whose packages are installed: ``docker`` for its own, else the distribution's name."""
+    own = source_of(setting, system.os_release) == "docker"
+    return "docker" if own else system.distribution
+
+
 @operation
 def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     """
@@ -63,14 +69,12 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
         return
     # Only here: a machine that has its Docker need not be asked what it is.
     system = host.get_fact(Machine)
-    origin = source_of(source, system.os_release)
+    origin = origin_of(source, system)
     # Lists, so that the whole plan is told before the first command.
     prepare = []
     if origin == "docker":
         arguments = repository(pin, mirror, system.os_release)
         prepare = list(packages.repository._inner(**arguments))
-    else:
-        origin = system.distribution
     install = list(packages.installed._inner(packages=_PACKAGES.get(origin, _PACKAGES["docker"])))
     yield from (*prepare, *install)
 
