@@ -26,10 +26,8 @@ class Packages(FactBase[dict[str, PackageState]]):
 
     def command(self) -> StringCommand:
         return script(
-            r"""
-            command -v dpkg-query >/dev/null || exit 0
-            dpkg-query -W -f '${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\n'
-            """
+            "! command -v dpkg-query >/dev/null || dpkg-query -W -f "
+            "'${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
         )
 
     def process(self, output: list[str]) -> dict[str, PackageState]:
