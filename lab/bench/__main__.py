@@ -132,6 +132,7 @@ def machine(target: Target, runs: int, rows: list[Row], goals: list[Goal]) -> No
                 runs,
                 after=close,
                 turns=lambda: port.round_trips,
+                warm=True,
             )
     for title, series, least in (("loopback", near, 15), ("20 ms added", far, 10)):
         rows += compared(title, series, OURS)
@@ -170,9 +171,12 @@ def interleaved(
     runs: int,
     after: Callable[[], None] = lambda: None,
     turns: Callable[[], int] | None = None,
+    *,
+    warm: bool = False,
 ) -> dict[str, Series]:
     """Run every contestant once unmeasured, then in turns (a, b, c, a, b, c ...).
 
+    + warm: all of them have just run on this machine, so none runs unmeasured
     + after: called behind every run, outside of what is measured
     + turns: gives the round trips since ever
 
@@ -180,7 +184,7 @@ def interleaved(
     """
     series = {contestant.name: Series() for contestant in field}
     with progress.step(title) as running:
-        for number in range(runs + 1):
+        for number in range(int(warm), runs + 1):
             for contestant in field:
                 running.detail = f"run {number} of {runs}: {contestant.name}"
                 before = turns() if turns else 0

@@ -75,11 +75,14 @@ class Repository(FactBase[RepositoryState]):
               export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
               [ ! -f "$1" ] || gpg --batch --show-keys --with-colons "$1" 2>/dev/null \\
                 | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print "key", $10; p = 0}'
-              for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
-                [ -f "$file" ] || continue
-                gpg --batch --show-keys --with-colons "$file" 2>/dev/null \\
-                  | grep -q "^fpr:.*:$4:" && echo "trusted $file"
-              done
+              has_key() { gpg --batch --show-keys --with-colons -- "$@" 2>/dev/null \\
+                | grep -q "^fpr:.*:$key:"; }
+              key=$4
+              # gpg takes long to start: each file is looked at alone only where one has the key.
+              ! has_key /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/* \\
+                || for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
+                  [ ! -f "$file" ] || ! has_key "$file" || echo "trusted $file"
+                done
             fi
             for file in /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
               [ -f "$file" ] && [ "$file" != "$2" ] || continue

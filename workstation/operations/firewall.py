@@ -5,7 +5,6 @@ from __future__ import annotations
 from pyinfra import host
 
 from workstation.facts.firewall import UfwRules
-from workstation.facts.machine import Machine
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
@@ -22,7 +21,7 @@ def containers_reach(port: int) -> Commands:
 
     + port: TCP port
     """
-    rules = host.get_fact(UfwRules) if host.get_fact(Machine).ufw_active else []
+    rules = host.get_fact(UfwRules)
     if not rules:
         host.noop("ufw is not active")
         return
