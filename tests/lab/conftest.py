@@ -185,6 +185,11 @@ class Workstation:
         """Run a script as root on the machine and return what it printed."""
         return self.lab.machine.ssh.run(script, check=check, timeout=600).stdout
 
+    def findings(self) -> dict[str, dict[str, Any]]:
+        """Return what the report of the last acceptance says, by the check's name."""
+        report = REPOSITORY / ".ai-workstation" / "127.0.0.1" / "acceptance.json"
+        return {one["name"]: one for one in json.loads(report.read_text())["findings"]}
+
     def succeeds(self, script: str) -> bool:
         """Whether a script run as root on the machine exits with 0."""
         return self.lab.machine.ssh.run(script, check=False, timeout=600).returncode == 0

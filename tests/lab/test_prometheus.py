@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import time
@@ -15,7 +14,7 @@ import requests
 from lab.control import Lab
 from lab.machine import BARE
 from lab.process import free_port
-from tests.lab.conftest import REPOSITORY, Run, Workstation
+from tests.lab.conftest import Run, Workstation
 
 pytestmark = pytest.mark.long
 
@@ -84,13 +83,6 @@ def _tunnel(machine: Workstation, port: int) -> Iterator[str]:
             yield f"http://127.0.0.1:{near}"
         finally:
             process.terminate()
-
-
-def _findings(machine: Workstation) -> tuple[Run, dict[str, dict[str, str]]]:
-    """Run acceptance, and return what its report says by name: the table breaks long lines."""
-    run = _run(machine, "tasks/acceptance.py", "-y")
-    report = REPOSITORY / ".ai-workstation" / "127.0.0.1" / "acceptance.json"
-    return run, {one["name"]: one for one in json.loads(report.read_text())["findings"]}
 
 
 def _healthy(machine: Workstation, name: str, seconds: int = 180) -> bool:
@@ -165,7 +157,8 @@ def test_a_second_run_changes_nothing(machine: Workstation) -> None:
 
 def test_acceptance_is_the_procedures_checklist(machine: Workstation) -> None:
     """Table, answer, log; and what is told of tunnels leads there from outside."""
-    run, found = _findings(machine)
+    run = _run(machine, "tasks/acceptance.py", "-y")
+    found = machine.findings()
     assert run.status == 0, run.error
     assert "FAILED" not in run.output
     assert found["all containers are up"]["detail"] == "3 of 3 are up"
@@ -213,7 +206,8 @@ def test_a_power_cut_is_survived(machine: Workstation) -> None:
 def test_a_folder_of_the_wrong_owner_is_told_with_its_fix_and_healed(machine: Workstation) -> None:
     """The image refuses it; the next run gives it back."""
     machine.run(f"chown 0:0 {COMFY} && docker restart comfy && sleep 5")
-    run, found = _findings(machine)
+    run = _run(machine, "tasks/acceptance.py", "-y")
+    found = machine.findings()
     assert run.status != 0
     log = found["prometheus/comfy's log is clean"]
     assert "owned by unexpected user/group, expected 1024:1024, actual 0:0" in log["detail"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -240,6 +242,11 @@ def up(
     seen, fix = strangers(model.name, stack.folder, found)
     if seen:
         raise HostError(f"{seen} on {host.name}. To fix it: {fix}.")
+    # In a plan the new ones are not written yet.
+    found = replace(
+        found,
+        secrets=found.secrets | dict.fromkeys(files.other_content(_secrets(stack)), math.inf),
+    )
     inputs = {service.name: listing(stack.context(service)) for service in model.built}
     planned = actions(model, found, inputs)
     kept = f"{APPLIED}/{model.name}"

@@ -193,6 +193,21 @@ def present(entries: list[Entry]) -> Commands:
     yield from settle(entries, states)
 
 
+def other_content(entries: list[Entry]) -> set[str]:
+    """Return the paths of those files that the host does not have with this content."""
+    of_files = [entry for entry in entries if isinstance(entry, File)]
+    if not of_files:
+        return set()
+    secret = [entry.path for entry in of_files if entry.secret]
+    paths = [entry.path for entry in of_files]
+    states = host.get_fact(Paths, paths=paths, secret=secret, key=DIGEST_KEY)
+    return {
+        entry.path
+        for entry in of_files
+        if entry.path not in states or states[entry.path].digest != _digest(entry)
+    }
+
+
 def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
     """Tell and yield what makes the entries true.
 
