@@ -61,7 +61,6 @@ units.running(
     name="Docker Engine runs",
     units=[
         units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
-        units.Unit("ai-workstation-containers.service"),
-        units.Unit("ai-workstation-guard.service"),
+        *map(units.Unit, docker.UNITS),
     ],
 )

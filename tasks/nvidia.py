@@ -28,7 +28,7 @@ if machine.gpu:
         # The same question as in tasks/docker.py, which is then not asked again.
         units=[
             units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
-            units.Unit("ai-workstation-containers.service", enabled=False, running=False),
+            *(units.Unit(name, enabled=False, running=False) for name in docker.UNITS),
         ],
     )
     nvidia.devices(

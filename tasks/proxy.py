@@ -10,7 +10,7 @@ machine = context.load(host)
 
 if machine.needs.proxy and machine.settings.proxy == "own":
     stack = machine.stack(context.PROXY)
-    compose.laid_down(name="Files of the proxy", stack=stack, elsewhere=[])
+    compose.laid_down(name="Files of the proxy", stack=stack)
     compose.up(name="Proxy runs", stack=stack, secrets=[])
 elif machine.needs.proxy:
     compose.network_exists(

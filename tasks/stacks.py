@@ -12,15 +12,7 @@ if machine.needs.disks:
 
 for stack in machine.stacks():
     project = stack.model.name
-    compose.laid_down(
-        name=f"Files of {project}",
-        stack=stack,
-        elsewhere=[
-            machine.settings.models_path,
-            machine.settings.smb_mount,
-            machine.settings.stacks_dir,
-        ],
-    )
+    compose.laid_down(name=f"Files of {project}", stack=stack)
     compose.up(
         name=f"Services of {project}",
         stack=stack,

@@ -76,6 +76,7 @@ class RenderedStack:
 
     ``pins_used``: the pins that its services are made of, such as ``images.comfyui`` and
     ``sources.fooocus``. ``secrets``: what the settings hold that its Compose file names as secrets.
+    ``elsewhere``: folders of the host that other tasks care for.
     """
 
     model: Stack
@@ -83,6 +84,7 @@ class RenderedStack:
     files: dict[str, bytes]
     pins_used: frozenset[str] = frozenset()
     secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def compose(self) -> str:
@@ -157,6 +159,7 @@ class StackRenderer:
             fail=_fail,
         )
         self._folder = f"{settings.stacks_dir}/{name}"
+        self._elsewhere = (settings.models_path, settings.smb_mount, settings.stacks_dir)
 
     def render(self) -> RenderedStack:
         """Return the rendered stack.
@@ -178,7 +181,7 @@ class StackRenderer:
                 rendered[f"{folder.name}/{path}"] = content
         model = parse(compose.decode(), self._folder)
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
-        return RenderedStack(model, self._folder, rendered, used, secrets)
+        return RenderedStack(model, self._folder, rendered, used, secrets, self._elsewhere)
 
     def _secret(self, setting: str) -> SecretStr:
         if setting not in SECRETS:

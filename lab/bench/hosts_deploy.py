@@ -10,12 +10,4 @@ local.include(str(REPOSITORY / "tasks" / "storage.py"))
 
 machine = context.load(host)
 for stack in [machine.stack(context.PROXY), *machine.stacks()]:
-    compose.laid_down(
-        name=f"Files of {stack.model.name}",
-        stack=stack,
-        elsewhere=[
-            machine.settings.models_path,
-            machine.settings.smb_mount,
-            machine.settings.stacks_dir,
-        ],
-    )
+    compose.laid_down(name=f"Files of {stack.model.name}", stack=stack)

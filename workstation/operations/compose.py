@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, state
 
 from workstation import context, remembered
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.compose import APPLIED, Project
+from workstation.facts.files import Paths
+from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
@@ -166,14 +168,18 @@ exit 1
 
 
 @operation
-def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
+def laid_down(stack: RenderedStack) -> Commands:
     """
     Have the stack's folder on the host: Compose file, build contexts, configuration, secrets, and
     the host folders that its containers mount.
 
     + stack: the rendered stack
-    + elsewhere: folders that other tasks care for
     """
+    _ask_ahead()
+    yield from files.present._inner(entries=[*_files(stack), *_secrets(stack), *_folders(stack)])
+
+
+def _files(stack: RenderedStack) -> list[files.Entry]:
     parents = {
         "/".join([stack.folder, *path.split("/")[:depth]])
         for path in stack.files
@@ -182,7 +188,7 @@ def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
     entries: list[files.Entry] = [
         files.Directory(path) for path in [stack.folder, *sorted(parents)]
     ]
-    entries += [
+    return entries + [
         files.File(
             f"{stack.folder}/{path}",
             content,
@@ -193,12 +199,16 @@ def laid_down(stack: RenderedStack, elsewhere: list[str]) -> Commands:
         )
         for path, content in stack.files.items()
     ]
-    entries += _secrets(stack)
-    for path, owner in stack.model.owned_folders([stack.folder, *elsewhere]).items():
+
+
+def _folders(stack: RenderedStack) -> list[files.Entry]:
+    entries: list[files.Entry] = []
+    owned = stack.model.owned_folders([stack.folder, *stack.elsewhere])
+    for path, owner in owned.items():
         names, _, mode = owner.partition(" ")
         user, _, group = names.partition(":")
         entries.append(files.Directory(path, mode or "755", user, group or user))
-    yield from files.present._inner(entries=entries)
+    return entries
 
 
 def _secrets(stack: RenderedStack) -> list[files.Entry]:
@@ -275,16 +285,34 @@ def up(
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
-    """Return the stack's project as it is on the host. Those of other stacks that have been
-    rendered for it are asked about in the same command.
+    """Return the stack's project as it is on the host.
 
     + how: pyinfra's arguments, such as ``_timeout``
     """
-    if context.is_loaded(host) and not how:
-        others = context.load(host).rendered
-        remembered.ask_together(host, [(Project, _question(one)) for one in others])
+    if not how:
+        _ask_ahead()
     found: ProjectState = host.get_fact(Project, **_question(stack), **how)
     return found
+
+
+def _ask_ahead() -> None:
+    """Ask in one command what a plan asks about all stacks that have been rendered for the host.
+    Not in a run, which changes what has been answered."""
+    if state.is_executing or not context.is_loaded(host):
+        return
+    questions: list[remembered.Question] = []
+    for stack in context.load(host).rendered:
+        project = stack.model.name
+        questions.append((Project, _question(stack)))
+        questions += [
+            (Models, {"project": project, "service": one.name, "path": one.registers})
+            for one in stack.model.registering
+        ]
+        # With secrets it is a question of its own, the key of which is not to be seen.
+        paths = files.question([*_files(stack), *_folders(stack)])
+        if not (stack.model.secrets or paths["key"]):
+            questions.append((Paths, paths))
+    remembered.ask_together(host, questions)
 
 
 def _question(stack: RenderedStack) -> dict[str, Any]:

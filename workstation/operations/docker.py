@@ -17,6 +17,8 @@ from workstation.operations.base import Commands, operation
 from workstation.pins import AptRepository
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+UNITS = ("ai-workstation-containers.service", "ai-workstation-guard.service")
+"""Ours beside Docker's own."""
 
 # By source; the distributions' packages have names of their own (packages.debian.org/trixie,
 # packages.ubuntu.com/noble).

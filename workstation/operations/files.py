@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import HiddenValue, StringCommand
@@ -186,24 +187,28 @@ def present(entries: list[Entry]) -> Commands:
 
         files.present(name="Units of Ollama", entries=[files.File(path, content)])
     """
+    yield from settle(entries, host.get_fact(Paths, **question(entries)))
+
+
+def question(entries: list[Entry]) -> dict[str, Any]:
+    """Return what the fact ``Paths`` is asked about entries; a key is among it if any is secret."""
     secret = [entry.path for entry in entries if isinstance(entry, File) and entry.secret]
-    states = host.get_fact(
-        Paths, paths=[entry.path for entry in entries], secret=secret, key=DIGEST_KEY
-    )
-    yield from settle(entries, states)
+    return {
+        "paths": [entry.path for entry in entries],
+        "secret": secret,
+        "key": DIGEST_KEY if secret else None,
+    }
 
 
 def other_content(entries: list[Entry]) -> set[str]:
     """Return the paths of those files that the host does not have with this content."""
-    of_files = [entry for entry in entries if isinstance(entry, File)]
-    if not of_files:
+    if not entries:
         return set()
-    secret = [entry.path for entry in of_files if entry.secret]
-    paths = [entry.path for entry in of_files]
-    states = host.get_fact(Paths, paths=paths, secret=secret, key=DIGEST_KEY)
+    states = host.get_fact(Paths, **question(entries))
     return {
         entry.path
-        for entry in of_files
+        for entry in entries
+        if isinstance(entry, File)
         if entry.path not in states or states[entry.path].digest != _digest(entry)
     }
 
