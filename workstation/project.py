@@ -41,16 +41,15 @@ class Container:
 @dataclass(frozen=True)
 class ProjectState:
     """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
-    ``images``: reference -> id of those that are there; ``networks``: names of all networks;
-    ``secrets``: path of a secret's file -> Unix time of its last change; ``applied``: the Compose
-    file that the last successful run brought up, empty for none; ``error``: what Compose says
-    against the file; ``docker``: whether there is an Engine."""
+    ``images``: reference -> id of those that are there; ``secrets``: path of a secret's file ->
+    Unix time of its last change; ``applied``: the Compose file that the last successful run brought
+    up, empty for none; ``error``: what Compose says against the file; ``docker``: whether there is
+    an Engine."""
 
     docker: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
     containers: tuple[Container, ...] = ()
     images: dict[str, str] = field(default_factory=dict)
-    networks: tuple[str, ...] = ()
     secrets: dict[str, float] = field(default_factory=dict)
     applied: str = ""
     error: str = ""

@@ -52,7 +52,6 @@ class Project(FactBase[ProjectState]):
               <&3 2>&1 | sed 's/^/hash /' >"$answers/hashes" &
             docker image inspect -f "$image" -- "$@" 2>/dev/null \
               | sed -n '/./s/^/image /p' >"$answers/images" &
-            docker network ls --format 'network {{.Name}}' >"$answers/networks" 2>/dev/null &
             found=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
               2>/dev/null) || { wait; exit 0; }
             echo docker
@@ -75,7 +74,6 @@ class Project(FactBase[ProjectState]):
         hashes: dict[str, str] = {}
         containers: list[Container] = []
         images: dict[str, str] = {}
-        networks: list[str] = []
         secrets: dict[str, float] = {}
         applied = ""
         errors: list[str] = []
@@ -92,8 +90,6 @@ class Project(FactBase[ProjectState]):
             elif word == "image":
                 image_id, _, reference = rest.partition(" ")
                 images[reference] = image_id
-            elif word == "network":
-                networks.append(rest)
             elif word == "secret":
                 modified, _, path = rest.partition(" ")
                 secrets[path] = float(modified)
@@ -104,7 +100,6 @@ class Project(FactBase[ProjectState]):
             hashes=hashes,
             containers=tuple(containers),
             images=images,
-            networks=tuple(networks),
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",

@@ -79,3 +79,17 @@ class Engine(FactBase[EngineState]):
             daemon_json=base64.b64decode(words["daemon"]) if "daemon" in words else None,
             bridge=words.get("bridge", ""),
         )
+
+
+class Networks(FactBase[list[str]]):
+    """Returns the names of Docker's networks; none where no Engine answers, which has some."""
+
+    @staticmethod
+    def default() -> list[str]:
+        return []
+
+    def command(self) -> StringCommand:
+        return script("docker network ls --format '{{.Name}}' 2>/dev/null || true")
+
+    def process(self, output: list[str]) -> list[str]:
+        return output

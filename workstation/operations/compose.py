@@ -15,6 +15,7 @@ from workstation import context, remembered
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.compose import APPLIED, Project
+from workstation.facts.docker import Networks
 from workstation.facts.files import Paths
 from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
@@ -373,12 +374,12 @@ def network_exists(network: str) -> Commands:
 
     + network: its name
     """
-    found = host.get_fact(Project, project=network, folder="/", images=[], _stdin="services: {}\n")
-    if found.docker and network not in found.networks:
-        known = ", ".join(found.networks)
+    known = host.get_fact(Networks)
+    if known and network not in known:
         raise HostError(
             f"Docker on {host.name} has no network {network}, which the existing proxy should "
-            f"share with the services: set PROXY_NETWORK to one of {known}, or create it."
+            f"share with the services: set PROXY_NETWORK to one of {', '.join(known)}, or "
+            "create it."
         )
     host.noop(f"network {network} is there")
     yield from ()
