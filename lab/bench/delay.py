@@ -32,6 +32,8 @@ class DelayedPort:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        # asyncio itself does not keep a task that waits from being collected.
+        self._connections: set[asyncio.Task[None] | None] = set()
         self.port = 0
         self.round_trips = 0
 
@@ -70,6 +72,8 @@ class DelayedPort:
 
     async def _serve(self, near_in: asyncio.StreamReader, near_out: asyncio.StreamWriter) -> None:
         writers = [near_out]
+        connection = asyncio.current_task()
+        self._connections.add(connection)
         try:
             await asyncio.sleep(2 * self._delay)
             far_in, far_out = await asyncio.open_connection(*self._target)
@@ -81,6 +85,7 @@ class DelayedPort:
         except* OSError:
             pass  # one side has gone; the other learns of it below
         finally:
+            self._connections.discard(connection)
             for writer in writers:
                 writer.close()
 
