@@ -20,6 +20,7 @@ from lab.machine import BARE
 from lab.nas import MARKER
 from lab.paths import cache
 from lab.upstream import knowledge
+from lab.upstream.files import place
 from tests.lab.compare import compared
 from tests.lab.conftest import Run, Workstation
 from tests.lab.tiny_model import model
@@ -333,10 +334,28 @@ def test_without_a_gpu_it_is_built_with_openblas(machine: Knowledge) -> None:
     assert "GPU for llm-server: it needs one" in run.output
 
 
-def test_beside_dhoch3(converged: Workstation, environment: dict[str, str]) -> None:
+@pytest.fixture
+def both(lab: Lab, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """What a person would write into .env for two stacks. The real packages are in the index of
+    stand-ins meanwhile: another index would be another image of dhoch3's."""
+    placed = []
+    for wheel in (lab.mirror.root / knowledge.INDEX / "files").iterdir():
+        target = lab.mirror.root / "pypi" / "files" / wheel.name
+        if not target.exists():
+            place(wheel, target)
+            placed.append(target)
+    mirror = yaml.safe_load(Path(environment["MIRROR"]).read_text())
+    mirror["pypi"] = yaml.safe_load(lab.mirror.file.read_text())["pypi"]
+    file = lab.folder / "mirror-both.yml"
+    file.write_text(yaml.safe_dump(mirror, sort_keys=False, allow_unicode=True))
+    yield environment | {"MIRROR": str(file), "STACKS": "dhoch3,knowledge-center"}
+    for target in placed:
+        target.unlink()
+
+
+def test_beside_dhoch3(converged: Workstation, both: dict[str, str]) -> None:
     """A machine that has dhoch3 gets a second stack: no container of the first is touched, all of
     both is proved, and the next run changes nothing."""
-    both = environment | {"STACKS": "dhoch3,knowledge-center"}
     before = converged.containers()
     converged.send(model(), f"{STORE}/gguf/tiny.gguf")
     run = converged.pyinfra("deploy.py", "-y", "--json", environment=both)
