@@ -78,9 +78,9 @@ wait $pulling
 # of its log.
 _HEALTHY = """
 healthy() {
-  project=$1 limit=$2; seconds=0 pause=4
+  project=$1 limit=$2; began=$(date +%s) pause=4 next=0
   while :; do
-    waiting= lost=
+    seconds=$(($(date +%s) - began)) waiting= lost=
     for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
       set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
         {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
@@ -106,7 +106,7 @@ healthy() {
       return 1
     fi
     [ -n "$waiting" ] || { echo "all of $project are healthy"; return 0; }
-    if [ $((seconds % pause)) = 0 ]; then
+    if [ "$seconds" -ge "$next" ]; then
       echo "waiting for$waiting ($seconds s)"
       if [ "$seconds" -ge 20 ]; then
         pause=20
@@ -117,8 +117,9 @@ healthy() {
           echo "    $service: $line" | cut -c 1-110
         done
       fi
+      next=$((seconds + pause))
     fi
-    sleep 2; seconds=$((seconds + 2))
+    sleep 2
   done
 }
 """

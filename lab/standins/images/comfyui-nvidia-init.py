@@ -65,7 +65,7 @@ def need_folder(folder: str, uid: int, gid: int) -> None:
 def main() -> None:
     uid = int(os.environ.get("WANTED_UID") or 1024)
     gid = int(os.environ.get("WANTED_GID") or 1024)
-    pause = float(os.environ.get("STANDIN_PAUSE", "8"))
+    pause = float(os.environ.get("STANDIN_PAUSE", "12"))
     if os.getuid() != 0:
         fail(f"comfy MUST be running as UID {uid} GID {gid}, current UID {os.getuid()}")
     need_sudo()
