@@ -75,12 +75,13 @@ wait $pulling
 
 # Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
 # restart loop. What is neither is waited for; what takes long shows how far it is by the last line
-# of its log.
+# of its log. Time is the kernel's, which does not jump when a machine learns what time it is.
 _HEALTHY = """
+uptime() { read -r now _ </proc/uptime; now=${now%.*}; }
 healthy() {
-  project=$1 limit=$2; began=$(date +%s) pause=4 next=0
+  project=$1 limit=$2; uptime; began=$now pause=4 next=0
   while :; do
-    seconds=$(($(date +%s) - began)) waiting= lost=
+    uptime; seconds=$((now - began)) waiting= lost=
     for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
       set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
         {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
@@ -382,5 +383,5 @@ def network_exists(network: str) -> Commands:
             f"share with the services: set PROXY_NETWORK to one of {', '.join(known)}, or "
             "create it."
         )
-    host.noop(f"network {network} is there")
+    host.noop(f"network {network} is there" if known else "Docker has no networks yet")
     yield from ()
