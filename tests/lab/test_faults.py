@@ -26,7 +26,7 @@ def full(machine: Workstation, left: int) -> Iterator[None]:
         f"free=$(stat -f -c '%f %S' / | awk '{{print int($1 * $2 / 1024)}}');"
         f"fallocate -l $((free - {left} - 2048))K {BALLAST};"
         # What fallocate could not take, a plain write does.
-        f"dd if=/dev/zero of={BALLAST}.rest bs=4k count=$((512 - {left} / 4)) 2>/dev/null; sync"
+        f"dd if=/dev/zero of={BALLAST}.rest bs=4k count=512 2>/dev/null; sync"
     )
     try:
         yield
