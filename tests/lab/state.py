@@ -29,6 +29,7 @@ VOLATILE = {
     "/var/lib/ai-workstation/applied/*.tar": "holds the times of files",
     "/etc/docker/key.json": "the Engine's identity",
     "/etc/group-": "how /etc/group was before its last change",
+    "unit ollama-docker.service is active": "its socket starts it for the first who asks",
 }
 
 _FILES = """
@@ -64,6 +65,8 @@ def state(machine: Workstation) -> dict[str, str]:
     for line in machine.run(_REST).splitlines():
         kind, _, rest = line.strip().partition(" ")
         name, _, what = rest.partition(" ")
+        if line.strip() in VOLATILE:
+            continue
         if kind == "container" and what.startswith(("dhoch3/", "proxy/")):
             image, _, *others = what.split()
             what = " ".join([image, *others])
@@ -74,7 +77,7 @@ def state(machine: Workstation) -> dict[str, str]:
 
 def files(machine: Workstation) -> dict[str, str]:
     """Return path -> kind, mode, owner, and target or hash of the content."""
-    volatile = " -o ".join(f"-path '{path}'" for path in VOLATILE)
+    volatile = " -o ".join(f"-path '{path}'" for path in VOLATILE if path.startswith("/"))
     listing = machine.run(_FILES.format(places=" ".join(PLACES), volatile=volatile))
     entries, _, sums = listing.partition("--\n")
     found = {}
