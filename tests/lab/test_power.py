@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,33 +27,31 @@ TASKS = ("docker", "nvidia", "ollama", "storage", "smb", "proxy", "stacks")
 WHOLE = tuple(f"tasks/{task}.py" for task in TASKS)
 
 
-def moments(seconds: float) -> list[float]:
-    """Return so many moments of a run of this length: one in each of as many equal parts."""
-    drawn = random.Random(SEED)
-    return [seconds * (part + drawn.random()) / CUTS for part in range(CUTS)]
+def snapshots(machine: Workstation, start: Callable[[], Run], length: float) -> list[str]:
+    """Keep the machine as it is at so many spread moments of a run; return their names.
 
+    The machine stands still while it is kept. Twice as many are kept as wanted, since no two runs
+    take the same time, and of these every other one.
 
-def snapshots(machine: Workstation, start: Callable[[], Run], times: list[float]) -> Iterator[str]:
-    """Keep the machine as it is at each of these moments of a run; yield the names.
-
-    The machine stands still while it is kept, and so does its share of the run's time.
+    + length: about how many seconds the run takes
     """
+    drawn = random.Random(SEED)
     ended: list[Run] = []
     run = threading.Thread(target=lambda: ended.append(start()))
     run.start()
-    ran, kept = 0.0, []
-    for number, moment in enumerate(times):
-        began = time.monotonic()
-        run.join(timeout=moment - ran)
-        ran += time.monotonic() - began
+    kept: list[str] = []
+    while True:
+        run.join(timeout=length / CUTS / 2 * (0.5 + drawn.random()))
         if not run.is_alive():
             break
-        machine.lab.machine.checkpoint(f"cut{number}", settled=False)
-        kept.append(f"cut{number}")
-    run.join()
+        kept.append(f"cut{len(kept)}")
+        machine.lab.machine.checkpoint(kept[-1], settled=False)
     assert ended[0].status == 0, ended[0].error
-    assert len(kept) >= len(times) - 1, "the run was shorter than it used to be"
-    yield from kept
+    assert len(kept) >= CUTS, "the run took less than half as long as the one before"
+    chosen = [kept[len(kept) * number // CUTS] for number in range(CUTS)]
+    for name in set(kept) - set(chosen):
+        machine.lab.machine.forget(name)
+    return chosen
 
 
 def cut(machine: Workstation, name: str, good: list[dict[str, str]]) -> list[str]:
@@ -82,14 +80,14 @@ def heal(machine: Workstation, wanted: dict[str, str], **how: Path) -> list[str]
 
 def survive(
     machine: Workstation,
-    names: Iterable[str],
+    names: list[str],
     good: list[dict[str, str]],
     wanted: dict[str, str],
     **how: Path,
 ) -> None:
     """Cut the power at every checkpoint and run again. All are tried before one fails the test."""
     troubles = []
-    for name in list(names):
+    for name in names:
         began = time.monotonic()
         found = cut(machine, name, good)
         up = time.monotonic()
@@ -123,7 +121,7 @@ def test_power_cuts_of_a_first_run(
 
     converged.lab.machine.restore(BARE)
     prepared(converged)
-    names = snapshots(converged, lambda: converged.pyinfra(*WHOLE, "-y", "--json"), moments(length))
+    names = snapshots(converged, lambda: converged.pyinfra(*WHOLE, "-y", "--json"), length)
     survive(converged, names, [before, midway, wanted], wanted)
 
 
@@ -149,5 +147,5 @@ def test_power_cuts_of_an_update(converged: Workstation, checkout: Callable[[], 
     assert before != files(converged)
 
     converged.lab.machine.restore(CONVERGED)
-    names = snapshots(converged, update, moments(length))
+    names = snapshots(converged, update, length)
     survive(converged, names, [before, wanted], wanted, folder=copy)
