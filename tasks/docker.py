@@ -48,6 +48,7 @@ files.present(
             template(
                 "docker/ai-workstation-containers.service.j2",
                 projects=[context.PROXY, *machine.stack_names],
+                share=settings.smb_mount,
             ).encode(),
         ),
         files.File(
