@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lab.upstream import contents
-from lab.upstream.files import place, write
+from lab.upstream import contents, layers
+from lab.upstream.files import Tar, key_of, place, write
 from lab.upstream.layers import Layer
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -39,6 +40,7 @@ DEFAULTS: dict[str, tuple[str, str]] = {
 """Names and tags when the pins do not say otherwise."""
 
 OLDER_DOCKGE = "1.4.2"
+_OLDER_BYTES = 4 << 20
 
 STAND_INS = [
     "ComfyUI (yanwk/comfyui-boot): a small program with its first start, flags and HTTP answers",
@@ -84,9 +86,16 @@ def build(
 
 
 def build_older(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
-    """Write an older release of one image, for tests of an upgrade; return its pin."""
+    """Write an older release of one image, for tests of an upgrade; return its pin.
+
+    It has a layer of its own, of some MiB, so that there is something to be pulled.
+    """
     name = str(pins.get("dockge", {}).get("name") or DEFAULTS["dockge"][0])
     image = _image("dockge", cache, OLDER_DOCKGE)
+    own = Tar()
+    own.file("app/older", random.Random(OLDER_DOCKGE).randbytes(_OLDER_BYTES))
+    layer = layers.from_files(f"older-{key_of(OLDER_DOCKGE, str(_OLDER_BYTES))}", cache, own)
+    image = replace(image, layers=[*image.layers, layer])
     digest = store(root / "registry", name, OLDER_DOCKGE, image)
     return {"dockge": {"name": name, "tag": OLDER_DOCKGE, "digest": digest}}
 
