@@ -55,7 +55,7 @@ set -e; exec >/dev/null 2>&1
 apt-get update
 mkdir -p /etc/docker /srv/data /home/anna/dhoch3
 cat >/etc/docker/daemon.json <<'EOF'
-{"log-driver": "local", "bip": "172.20.0.1/16", "labels": ["mine"],
+{"log-driver": "local", "bip": "172.20.0.1/16", "labels": ["owner=anna"],
  "insecure-registries": ["192.168.0.5:80"]}
 EOF
 echo 'tmpfs /srv/data tmpfs size=1m 0 0 # mine' >>/etc/fstab
@@ -106,7 +106,7 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     assert run.status == 0, run.output[-3000:]
     kept = json.loads(bare.run("cat /etc/docker/daemon.json"))
     assert kept["bip"] == "172.20.0.1/16"
-    assert kept["labels"] == ["mine"]
+    assert kept["labels"] == ["owner=anna"]
     assert "tmpfs /srv/data tmpfs size=1m 0 0 # mine" in bare.run("cat /etc/fstab")
     assert {"theirs", "edge"} <= set(bare.run("docker network ls --format '{{.Name}}'").split())
     assert "dhoch3_kept" in bare.run("docker volume ls -q")
