@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,6 +204,15 @@ def test_a_foreign_traefik_on_our_port_is_refused():
     assert "edge (traefik:v3.1) runs (published ports: 80, 443)" in finding.detail
     assert "PROXY=existing" in finding.fix
     assert "PROXY_NETWORK=base" in finding.fix
+
+
+def test_of_two_foreign_traefiks_each_is_told_with_its_own_network():
+    """And a port with that of its holder."""
+    inner = replace(THEIRS, id="2", name="inner", ports=(), networks=("hidden",))
+    fixes = [one.fix for one in foreign_proxy_findings(settings(), [THEIRS, inner])]
+    assert ["PROXY_NETWORK=base)" in fix for fix in fixes] == [True, False]
+    assert ["PROXY_NETWORK=hidden)" in fix for fix in fixes] == [False, True]
+    assert "PROXY_NETWORK=base)" in about_80(THEIRS, inner).fix
 
 
 def test_a_foreign_traefik_on_other_ports_is_worth_knowing():

@@ -82,9 +82,10 @@ def port_findings(
                 f"templates/stacks/{stack.name}/compose.yaml.j2"
             )
             if stack.name == PROXY:
+                publishers = [one for one in containers if port.number in one.ports]
                 fix = (
                     "or set PROXY=existing to join a Traefik that is already there"
-                    f"{_network(containers)}, or PROXY_HTTP_PORT to another port"
+                    f"{_network(publishers)}, or PROXY_HTTP_PORT to another port"
                 )
             yield Finding(
                 f"port {port.number}",
@@ -132,7 +133,8 @@ def foreign_proxy_findings(
             "foreign Traefik",
             False,
             f"{container} runs (published ports: {ports}), and PROXY=own runs another beside it",
-            f"set PROXY=existing to join it, and PROXY_NETWORK to its network{_network(foreign)}",
+            "set PROXY=existing to join it, and PROXY_NETWORK to its network"
+            f"{_network([container])}",
             note=settings.proxy_http_port not in container.ports,
         )
     if not foreign:
@@ -175,7 +177,7 @@ def _runs_in(listener: Listener, container: RunningContainer) -> bool:
 
 
 def _network(containers: Iterable[RunningContainer]) -> str:
-    """Return the networks of the Traefik that is there, for a person to choose from."""
+    """Return the networks of those that are a Traefik, for a person to choose from."""
     found = [one for one in containers if is_traefik(one) and one.project != PROXY]
     names = sorted({name for container in found for name in container.networks})
     return f" (PROXY_NETWORK={' or '.join(names)})" if names else ""
