@@ -31,12 +31,25 @@ apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 # Lists that were fetched within the hour will do, unless a source has been added since, or they
 # do not.
 _UPDATED = "/run/ai-workstation.apt-updated"
+
+# dpkg's journal: apt installs nothing while there is something in it (apt, debsystem.cc).
+_JOURNAL = "/var/lib/dpkg/updates"
+
+# What a dpkg left half done that was interrupted, as by a power cut, is finished first; what that
+# cannot finish, since it waits for a package that was not unpacked any more, apt solves.
 _INSTALL = (
     _APT
-    + f"stamp={_UPDATED}"
+    + f"stamp={_UPDATED} journal={_JOURNAL}"
     + """
 install() {
-  apt -q install -y --no-install-recommends --allow-downgrades --allow-change-held-packages -- "$@"
+  fix=
+  if [ -n "$(dpkg --audit)$(ls -A "$journal" 2>/dev/null)" ]; then
+    echo "dpkg was interrupted: finishing what it had begun"
+    dpkg --force-confdef --force-confold --configure -a || true
+    fix=--fix-broken
+  fi
+  apt -q install -y $fix --no-install-recommends --allow-downgrades --allow-change-held-packages \\
+    -- "$@"
 }
 if [ -n "$(find "$stamp" -mmin -60 2>/dev/null)" ] \\
   && [ -z "$(find /etc/apt -newer "$stamp" -print -quit)" ]; then

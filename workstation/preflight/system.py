@@ -86,7 +86,9 @@ def package_findings(machine: MachineState, installs: bool) -> Iterator[Finding]
         "dpkg",
         not broken,
         f"it was interrupted over {_some(broken)}" if broken else "nothing is half installed",
-        "finish it on the host with `dpkg --configure -a`, then `apt-get -f install`",
+        "let this run do it, where it installs packages; else finish it on the host with "
+        "`dpkg --configure -a`, then `apt-get -f install`",
+        note=True,
     )
     if machine.needrestart:
         yield Finding(
