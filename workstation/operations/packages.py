@@ -32,6 +32,10 @@ apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 # do not.
 _UPDATED = "/run/ai-workstation.apt-updated"
 
+# Lists that were there before this boot may have been cut off by a power cut. apt does not see that:
+# it compares the old Release file with the new one. Without the old one it fetches all anew.
+_LISTS = "/var/lib/apt/lists"
+
 # dpkg's journal: apt installs nothing while there is something in it (apt, debsystem.cc).
 _JOURNAL = "/var/lib/dpkg/updates"
 
@@ -39,7 +43,7 @@ _JOURNAL = "/var/lib/dpkg/updates"
 # cannot finish, since it waits for a package that was not unpacked any more, apt solves.
 _INSTALL = (
     _APT
-    + f"stamp={_UPDATED} journal={_JOURNAL}"
+    + f"stamp={_UPDATED} lists={_LISTS} journal={_JOURNAL}"
     + """
 install() {
   fix=
@@ -55,7 +59,9 @@ if [ -n "$(find "$stamp" -mmin -60 2>/dev/null)" ] \\
   && [ -z "$(find /etc/apt -newer "$stamp" -print -quit)" ]; then
   install "$@" && exit
 fi
+[ -e "$stamp" ] || rm -f "$lists"/*Release
 apt -q update
+sync -f "$lists"
 touch "$stamp"
 install "$@"
 """
