@@ -32,8 +32,8 @@ apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
 # do not.
 _UPDATED = "/run/ai-workstation.apt-updated"
 
-# Lists that were there before this boot may have been cut off by a power cut. apt does not see that:
-# it compares the old Release file with the new one. Without the old one it fetches all anew.
+# Lists that were there before this boot may have been cut off by a power cut. apt does not see
+# that: it compares the old Release file with the new one. Without the old one it fetches all anew.
 _LISTS = "/var/lib/apt/lists"
 
 # dpkg's journal: apt installs nothing while there is something in it (apt, debsystem.cc).
