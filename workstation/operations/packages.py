@@ -34,26 +34,25 @@ _UPDATED = "/run/ai-workstation.apt-updated"
 
 # Lists that were there before this boot may have been cut off by a power cut. apt does not see
 # that: it compares the old Release file with the new one. Without the old one it fetches all anew.
+# Ours are flushed, for whoever uses apt next.
 _LISTS = "/var/lib/apt/lists"
 
-# dpkg's journal: apt installs nothing while there is something in it (apt, debsystem.cc).
-_JOURNAL = "/var/lib/dpkg/updates"
-
-# What a dpkg left half done that was interrupted, as by a power cut, is finished first; what that
-# cannot finish, since it waits for a package that was not unpacked any more, apt solves.
+# What a dpkg left half done that was interrupted, as by a power cut, is finished where apt refuses
+# for it; what dpkg cannot finish, since it waits for a package that was not unpacked any more, apt
+# solves. Only behind a try: until another apt is done, for which ours waits, all looks half done.
 _INSTALL = (
     _APT
-    + f"stamp={_UPDATED} lists={_LISTS} journal={_JOURNAL}"
+    + f"stamp={_UPDATED} lists={_LISTS}"
     + """
+get() {
+  apt -q install -y --no-install-recommends --allow-downgrades --allow-change-held-packages "$@"
+}
 install() {
-  fix=
-  if [ -n "$(dpkg --audit)$(ls -A "$journal" 2>/dev/null)" ]; then
-    echo "dpkg was interrupted: finishing what it had begun"
-    dpkg --force-confdef --force-confold --configure -a || true
-    fix=--fix-broken
-  fi
-  apt -q install -y $fix --no-install-recommends --allow-downgrades --allow-change-held-packages \\
-    -- "$@"
+  get -- "$@" && return; status=$?
+  ! apt -q check >/dev/null 2>&1 || return "$status"
+  echo "finishing what dpkg was interrupted over"
+  dpkg --force-confdef --force-confold --configure -a || true
+  get --fix-broken -- "$@"
 }
 if [ -n "$(find "$stamp" -mmin -60 2>/dev/null)" ] \\
   && [ -z "$(find /etc/apt -newer "$stamp" -print -quit)" ]; then
