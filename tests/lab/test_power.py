@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ WHOLE = tuple(f"tasks/{task}.py" for task in TASKS)
 def snapshots(machine: Workstation, start: Callable[[], Run], length: float) -> list[str]:
     """Keep the machine as it is at so many spread moments of a run; return their names.
 
-    The machine stands still while it is kept. Three times as many are kept as wanted, since no two
-    runs take the same time, and of these every third.
+    The machine stands still while it is kept, and a first run fills a checkpoint with up to 2 GB.
+    Half again as many are kept as wanted, since no two runs take the same time; of twice as many
+    every second is forgotten, and at the end those between.
 
     + length: about how many seconds the run takes
     """
@@ -40,14 +42,19 @@ def snapshots(machine: Workstation, start: Callable[[], Run], length: float) -> 
     run = threading.Thread(target=lambda: ended.append(start()))
     run.start()
     kept: list[str] = []
-    while True:
-        run.join(timeout=length / CUTS / 3 * (0.5 + drawn.random()))
+    pause = length / CUTS / 1.5
+    for number in count():
+        run.join(timeout=pause * (0.5 + drawn.random()))
         if not run.is_alive():
             break
-        kept.append(f"cut{len(kept)}")
+        kept.append(f"cut{number}")
         machine.lab.machine.checkpoint(kept[-1], settled=False)
+        if len(kept) == 2 * CUTS:
+            for name in kept[1::2]:
+                machine.lab.machine.forget(name)
+            kept, pause = kept[::2], pause * 2
     assert ended[0].status == 0, ended[0].error
-    assert len(kept) >= CUTS, "the run took less than a third of the time of the one before"
+    assert len(kept) >= CUTS, "the run took less than two thirds of the time of the one before"
     chosen = [kept[len(kept) * number // CUTS] for number in range(CUTS)]
     for name in set(kept) - set(chosen):
         machine.lab.machine.forget(name)
