@@ -102,6 +102,13 @@ def test_a_taken_port_names_who_holds_it():
     assert "PROXY_HTTP_PORT" in finding.fix
 
 
+def test_a_port_that_docker_keeps_for_nobody_is_noted():
+    """A run starts Docker anew for it."""
+    finding = about_80(replace(OURS, ports=()))
+    assert noted([finding])
+    assert "after a power cut" in finding.detail
+
+
 @pytest.mark.parametrize("address", ["*", "127.0.0.1", "192.168.0.15"])
 def test_a_port_for_all_addresses_is_taken_by_any(address: str):
     """Linux refuses to bind it."""

@@ -18,7 +18,8 @@ _BRIDGE = "bridge {{range .IPAM.Config}}{{.Gateway}}{{end}}"
 @dataclass(frozen=True)
 class EngineState:
     """Versions are empty where a part is missing; ``daemon_json`` is None without a file.
-    ``bridge`` is the gateway address of the default bridge network."""
+    ``bridge`` is the gateway address of the default bridge network; ``without_daemon``: there is a
+    client, but no ``dockerd``; ``unfinished``: Docker's packages that dpkg left half done."""
 
     client: str = ""
     server: str = ""
@@ -27,12 +28,18 @@ class EngineState:
     snap: bool = False
     daemon_json: bytes | None = None
     bridge: str = ""
+    without_daemon: bool = False
+    unfinished: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Engine, Buildx and a Compose plugin of at least 2.24 are there and it is not a snap."""
+        """Engine, Buildx and a Compose plugin of at least 2.24 are there, it is not a snap, and
+        no package of them is half done: its programs may be there without its group and units."""
         return bool(
-            self.client and self.buildx and not self.snap and version(self.compose) >= (2, 24)
+            self.client
+            and self.buildx
+            and version(self.compose) >= (2, 24)
+            and not (self.snap or self.without_daemon or self.unfinished)
         )
 
 
@@ -56,6 +63,10 @@ class Engine(FactBase[EngineState]):
             [ ! -f /etc/docker/daemon.json ] || echo "daemon $(base64 -w0 /etc/docker/daemon.json)"
             client=$(command -v docker) || exit 0
             case $(readlink -f "$client") in *snap*) echo snap ;; esac
+            command -v dockerd >/dev/null || echo without_daemon
+            echo "unfinished $(dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n' \
+              'docker*' 'containerd*' runc 2>/dev/null \
+              | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ {{ printf "%s ", $2 }}')"
             {ASIDE}
             docker version -f "$1" >"$answers/versions" 2>/dev/null &
             echo "compose $(docker compose version --short 2>/dev/null)" >"$answers/compose" &
@@ -78,6 +89,8 @@ class Engine(FactBase[EngineState]):
             snap="snap" in words,
             daemon_json=base64.b64decode(words["daemon"]) if "daemon" in words else None,
             bridge=words.get("bridge", ""),
+            without_daemon="without_daemon" in words,
+            unfinished=tuple(words.get("unfinished", "").split()),
         )
 
 

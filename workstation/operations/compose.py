@@ -131,21 +131,47 @@ folder=$1; shift
 docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/null
 """
 
+# Docker keeps the port of a container that a power cut took away while it started, until Docker
+# itself is started anew (seen with Engine 26.1; moby/moby#20486).
+_BRING_UP = """
+said=$(mktemp); trap 'rm -f "$said" "$said.failed"' EXIT
+up_once() {
+  rm -f "$said.failed"
+  {
+    docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never \\
+      2>&1 </dev/null || touch "$said.failed"
+  } | tee "$said"
+  [ ! -e "$said.failed" ]
+}
+up() {
+  up_once && return
+  port=$(sed -n 's/.*Bind for .*:\\([0-9]*\\) failed: port is already allocated.*/\\1/p' "$said" \\
+    | head -n 1)
+  [ -n "$port" ] || return 1
+  [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
+  left="Docker keeps port $port for a container that is gone, as after a power cut"
+  if [ "$(docker info -f '{{.LiveRestoreEnabled}}')" != true ]; then
+    echo "$left; a restart of Docker would stop what runs (its live-restore is off):" \\
+      "\\`systemctl restart docker\\` when that does no harm, then run again." >&2
+    return 1
+  fi
+  echo "$left: it is started anew; containers run on"
+  systemctl restart docker.service && up_once
+}
+"""
+
 # Standard input is the Compose file. What became healthy is kept at once, to tell the next change
 # by and to go back to; secrets are not. What does not become healthy gives way to what is kept,
 # whose images are still there: they are pruned only after a success.
 _UP = (
     _HEALTHY
+    + _BRING_UP
     + """
 name=$1 most=$2 folder=$3 kept=$4
 mkdir -p "${kept%/*/*}"
 umask 077
 mkdir -p "${kept%/*}"
 cat >"$kept.new"
-up() {
-  docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never \\
-    2>&1 </dev/null
-}
 if up && healthy "$name" "$most"; then
   set -e
   tar -cf "$kept.tar.new" -C "$folder" --exclude=./.env --exclude=./secrets \\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyinfra import host
@@ -68,6 +69,10 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     refuse_snap(found)
     if found.complete:
         host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
+        return
+    if replace(found, unfinished=()).complete:
+        # Of whichever origin: dpkg was interrupted, and ends what it was at.
+        yield from packages.installed._inner(packages=list(found.unfinished))
         return
     # Only here: a machine that has its Docker need not be asked what it is.
     system = host.get_fact(Machine)

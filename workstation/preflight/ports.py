@@ -76,6 +76,15 @@ def port_findings(
     """
     for stack in stacks:
         for port in [port for service in stack.running for port in published(service)]:
+            if _is_left(port, machine, containers):
+                yield Finding(
+                    f"port {port.number}",
+                    False,
+                    "Docker keeps it for a container that is gone, as after a power cut",
+                    f"nothing: bringing {stack.name} up starts Docker anew",
+                    note=True,
+                )
+                continue
             holder = _holder(port, stack.name, machine, containers)
             fix = (
                 f"or change the port in group_data/{stack.name}.py or "
@@ -154,6 +163,14 @@ def _holder(
         return "" if ours else _named(listener, containers)
     # With "userland-proxy": false nobody listens, and the kernel passes connections on.
     return str(publishers[0]) if publishers else ""
+
+
+def _is_left(port: Port, machine: MachineState, containers: Sequence[RunningContainer]) -> bool:
+    """Whether Docker's helper listens for no container."""
+    return not any(port.number in one.ports for one in containers) and any(
+        port.held_by(one) and (one.program, one.unit) == ("docker-proxy", "docker.service")
+        for one in machine.listeners
+    )
 
 
 def _named(listener: Listener, containers: Sequence[RunningContainer]) -> str:
