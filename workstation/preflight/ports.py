@@ -81,7 +81,7 @@ def port_findings(
                     f"port {port.number}",
                     False,
                     "Docker keeps it for a container that is gone, as after a power cut",
-                    f"nothing: bringing {stack.name} up starts Docker anew",
+                    f"leave it: bringing {stack.name} up starts Docker anew",
                     note=True,
                 )
                 continue
