@@ -14,6 +14,7 @@ from workstation.facts.shell import ASIDE, script
 from workstation.project import Container, ProjectState
 
 APPLIED = "/var/lib/ai-workstation/applied"
+BUILDING = "/var/lib/ai-workstation/building"
 """Folder of the Compose files that were brought up last, by project."""
 
 _LABEL = "com.docker.compose."
@@ -61,7 +62,10 @@ class Project(FactBase[ProjectState]):
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
+            if [ -f $building ] && ! grep -qxF "$(cat /proc/sys/kernel/random/boot_id)" $building
+            then sed '1d; s/^/unsettled /' $building; fi
             """.replace("$aside", ASIDE)
+            .replace("$building", BUILDING)
             .replace("$inspect", _INSPECT)
             .replace("$image", _IMAGE)
             .replace("$applied", APPLIED),
@@ -77,6 +81,7 @@ class Project(FactBase[ProjectState]):
         secrets: dict[str, float] = {}
         applied = ""
         errors: list[str] = []
+        unsettled: set[str] = set()
         for line in output:
             word, _, rest = line.partition(" ")
             if word == "hash":
@@ -90,6 +95,8 @@ class Project(FactBase[ProjectState]):
             elif word == "image":
                 image_id, _, reference = rest.partition(" ")
                 images[reference] = image_id
+            elif word == "unsettled":
+                unsettled.add(rest)
             elif word == "secret":
                 modified, _, path = rest.partition(" ")
                 secrets[path] = float(modified)
@@ -99,7 +106,7 @@ class Project(FactBase[ProjectState]):
             docker=bool(output),
             hashes=hashes,
             containers=tuple(containers),
-            images=images,
+            images={name: one for name, one in images.items() if name not in unsettled},
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",

@@ -14,7 +14,7 @@ from pyinfra import host, state
 from workstation import context, remembered
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
-from workstation.facts.compose import APPLIED, Project
+from workstation.facts.compose import APPLIED, BUILDING, Project
 from workstation.facts.docker import Networks
 from workstation.facts.files import Paths
 from workstation.facts.invokeai import Models
@@ -35,13 +35,34 @@ _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "
 
 # Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
 # containerd's image store (docs.docker.com/build/metadata/attestations).
+#
+# A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
+# mark stands while a build is at work, with the boot and the images it makes, until all is on the
+# disk. One of another boot means that these images and BuildKit's cache are not to be trusted.
 _BAKE = """
-what=$1; shift
+mark=$1 what=$2 images=$3; shift 3
+boot=$(cat /proc/sys/kernel/random/boot_id)
+mkdir -p "${mark%/*}"
+if [ -f "$mark" ] && [ "$(head -n 1 "$mark")" != "$boot" ]; then
+  echo "the machine went down during a build: what that made, and BuildKit's cache, are removed"
+  sed 1d "$mark" | while read -r image; do
+    [ -z "$(docker image ls -q "$image")" ] || docker image rm -f "$image" || exit 1
+  done >/dev/null && docker builder prune -af >/dev/null || exit 1
+  rm "$mark"
+fi
+[ -f "$mark" ] || echo "$boot" >"$mark"
+printf '%s\\n' $images >>"$mark"
+sync "$mark" "${mark%/*}"
 case $(docker info -f '{{.DriverStatus}}') in
   *containerd.snapshotter*) ;;
   *) set -- ;;
 esac
-docker buildx bake --builder default --progress plain -f - "$@" 2>&1 || {
+docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
+for folder in "$(docker info -f '{{.DockerRootDir}}')" /var/lib/containerd; do
+  [ ! -d "$folder" ] || sync -f "$folder" || exit 1
+done
+rm "$mark"
+[ "$status" = 0 ] || {
   echo "$what could not be built, see above; what runs was left as it is" >&2
   exit 1
 }
@@ -385,6 +406,7 @@ def _image_commands(
     if pulled:
         yield live(script(_PULL, *pulled))
     if missing:
+        images = " ".join(image for image, name in built.items() if name in missing)
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
         created = datetime.now(UTC).isoformat(timespec="seconds")
         said = {
@@ -392,7 +414,11 @@ def _image_commands(
             for service in stack.model.built
         }
         bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
-        yield live(script(_BAKE, ", ".join(missing), *attestations, stdin=json.dumps(bake)))
+        yield live(
+            script(
+                _BAKE, BUILDING, ", ".join(missing), images, *attestations, stdin=json.dumps(bake)
+            )
+        )
 
 
 @operation
