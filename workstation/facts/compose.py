@@ -102,11 +102,15 @@ class Project(FactBase[ProjectState]):
                 secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
+        # Containers are made when a build is done: the one that left a mark was merely ended.
+        used = {one.image for one in containers}
         return ProjectState(
             docker=bool(output),
             hashes=hashes,
             containers=tuple(containers),
-            images={name: one for name, one in images.items() if name not in unsettled},
+            images={
+                name: one for name, one in images.items() if one in used or name not in unsettled
+            },
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",

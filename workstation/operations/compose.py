@@ -38,7 +38,8 @@ _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "
 #
 # A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
 # mark stands while a build is at work, with the boot and the images it makes, until all is on the
-# disk. One of another boot means that these images and BuildKit's cache are not to be trusted.
+# disk. One of another boot means that BuildKit's cache is not to be trusted, and neither are these
+# images, unless containers were made of them, as after a build that was merely ended.
 _BAKE = """
 mark=$1 what=$2 images=$3; shift 3
 boot=$(cat /proc/sys/kernel/random/boot_id)
@@ -46,6 +47,7 @@ mkdir -p "${mark%/*}"
 if [ -f "$mark" ] && [ "$(head -n 1 "$mark")" != "$boot" ]; then
   echo "the machine went down during a build: what that made, and BuildKit's cache, are removed"
   sed 1d "$mark" | while read -r image; do
+    [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
     [ -z "$(docker image ls -q "$image")" ] || docker image rm -f "$image" || exit 1
   done >/dev/null && docker builder prune -af >/dev/null || exit 1
   rm "$mark"
