@@ -16,6 +16,16 @@ pytestmark = pytest.mark.long
 GPU_USER = "dhoch3-comfyui-1"
 NEWER_TOOLKIT = "1.20.1-1"
 """Than the pinned one."""
+# Debian has one release of Docker at a time: the same one, under a number that dpkg upgrades to.
+_NEWER_DOCKER = r"""
+cd "$(mktemp -d /var/tmp/newer.XXXXXX)" && apt-get update \
+&& apt-get download docker.io containerd \
+&& for package in docker.io containerd; do
+  dpkg-deb -R $package*.deb $package \
+  && sed -i 's/^Version: .*/&+newer/' $package/DEBIAN/control \
+  && dpkg-deb -Znone -b $package newer-$package.deb || exit 1
+done && apt-get install -y ./newer-*.deb && rm -r "$PWD"
+"""
 TOOLKIT_PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",
@@ -37,7 +47,7 @@ def test_changes_of_engine_and_toolkit_under_running_containers(converged: Works
         "apt-get update && apt-get install -y --allow-change-held-packages "
         + " ".join(f"{package}={NEWER_TOOLKIT}" for package in TOOLKIT_PACKAGES),
         "systemctl restart docker",
-        "apt-get install -y --reinstall docker.io",
+        _NEWER_DOCKER,
     ):
         converged.run(f"export DEBIAN_FRONTEND=noninteractive; ( {change} ) </dev/null")
         assert converged.containers() == before, change
