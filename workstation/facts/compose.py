@@ -11,11 +11,15 @@ from pyinfra.api import FactBase, StringCommand
 
 from workstation.builds import INPUTS
 from workstation.facts.shell import ASIDE, script
-from workstation.project import Container, ProjectState
+from workstation.project import Container, ProjectState, familiar
 
 APPLIED = "/var/lib/ai-workstation/applied"
-BUILDING = "/var/lib/ai-workstation/building"
 """Folder of the Compose files that were brought up last, by project."""
+
+BUILDING = "/var/lib/ai-workstation/building"
+PULLING = "/var/lib/ai-workstation/pulling"
+"""Marks of images at work, whose files are not on the disk yet: a power cut damages them. The
+first has a boot's id in its first line and images in the others, the second both in each line."""
 
 _LABEL = "com.docker.compose."
 
@@ -62,10 +66,13 @@ class Project(FactBase[ProjectState]):
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-            if [ -f $building ] && ! grep -qxF "$(cat /proc/sys/kernel/random/boot_id)" $building
+            boot=$(cat /proc/sys/kernel/random/boot_id)
+            if [ -f $building ] && ! grep -qxF "$boot" $building
             then sed '1d; s/^/unsettled /' $building; fi
+            [ ! -f $pulling ] || awk -v boot="$boot" '$1 != boot {print "unsettled", $2}' $pulling
             """.replace("$aside", ASIDE)
             .replace("$building", BUILDING)
+            .replace("$pulling", PULLING)
             .replace("$inspect", _INSPECT)
             .replace("$image", _IMAGE)
             .replace("$applied", APPLIED),
@@ -96,13 +103,13 @@ class Project(FactBase[ProjectState]):
                 image_id, _, reference = rest.partition(" ")
                 images[reference] = image_id
             elif word == "unsettled":
-                unsettled.add(rest)
+                unsettled.add(familiar(rest))
             elif word == "secret":
                 modified, _, path = rest.partition(" ")
                 secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
-        # Containers are made when a build is done: the one that left a mark was merely ended.
+        # Containers are made of what is on the disk: what left a mark was merely ended.
         used = {one.image for one in containers}
         return ProjectState(
             docker=bool(output),

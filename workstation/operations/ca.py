@@ -21,7 +21,7 @@ if awk '/BEGIN/ {body = ""} {body = body $0}
     END {exit lacking}' "$store" "$1"; then
   touch "$store"
 else
-  update-ca-certificates >/dev/null
+  update-ca-certificates >/dev/null && sync -f "$store"
 fi
 """
 

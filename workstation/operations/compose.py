@@ -14,12 +14,12 @@ from pyinfra import host, state
 from workstation import context, remembered
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
-from workstation.facts.compose import APPLIED, BUILDING, Project
+from workstation.facts.compose import APPLIED, BUILDING, PULLING, Project
 from workstation.facts.docker import Networks
 from workstation.facts.files import Paths
 from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
-from workstation.operations import compose_scripts, files
+from workstation.operations import docker_scripts, files
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.pins import Source
@@ -140,9 +140,9 @@ def up(
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
     if stale := _with_old_secrets(model, found):
-        yield script(compose_scripts.GIVE_UP, stack.folder, *stale)
+        yield script(docker_scripts.GIVE_UP, stack.folder, *stale)
     yield live(
-        script(compose_scripts.UP, model.name, limit, stack.folder, kept, stdin=stack.compose)
+        script(docker_scripts.UP, model.name, limit, stack.folder, kept, stdin=stack.compose)
     )
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
@@ -150,7 +150,7 @@ def up(
         for service in model.built
         if before.get(service.name, "") not in ("", found.image_id(service.image))
     ]:
-        yield live(script(compose_scripts.PRUNE, " ".join(before.values()), *renewed))
+        yield live(script(docker_scripts.PRUNE, " ".join(before.values()), *renewed))
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
@@ -223,7 +223,7 @@ def _image_commands(
     missing = [built[action.subject] for action in planned if action.verb == "build"]
     pulled = [action.subject for action in planned if action.verb == "pull"]
     if pulled:
-        yield live(script(compose_scripts.PULL, *pulled))
+        yield live(script(docker_scripts.PULL, PULLING, *pulled))
     if missing:
         images = " ".join(image for image, name in built.items() if name in missing)
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
@@ -235,7 +235,7 @@ def _image_commands(
         bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
         yield live(
             script(
-                compose_scripts.BAKE,
+                docker_scripts.BAKE,
                 BUILDING,
                 ", ".join(missing),
                 images,

@@ -27,15 +27,19 @@ from workstation.operations.plan import difference, tell
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
 
+# Flushed before it gets its name: after a power cut there is the old or the new, whole. So is the
+# copy of somebody else's, which is not to be found anywhere else from then on.
 _WRITE = """
 set -e
 umask 077
+kept=$1.before-ai-workstation
 temporary=$(mktemp "$(dirname "$1")/.$(basename "$1").XXXXXX")
-trap 'rm -f "$temporary"' EXIT
+trap 'rm -f "$temporary" "$temporary.kept"' EXIT
 base64 -d > "$temporary"
-if [ "$4" = backup ] && [ -f "$1" ] && ! grep -q ai-workstation "$1"; then
-  cp -a --update=none "$1" "$1.before-ai-workstation" 2>/dev/null \
-    || cp -an "$1" "$1.before-ai-workstation"
+if [ "$4" = backup ] && [ -f "$1" ] && [ ! -e "$kept" ] && ! grep -q ai-workstation "$1"; then
+  cp -a "$1" "$temporary.kept"
+  sync "$temporary.kept"
+  mv -T "$temporary.kept" "$kept"
 fi
 chown "$3" "$temporary"
 chmod "$2" "$temporary"

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pyinfra import host
 
 from workstation.errors import HostError
+from workstation.facts.compose import PULLING
 from workstation.facts.docker import Engine
 from workstation.facts.nvidia import Gpu
 from workstation.facts.packages import Packages, Repository
 from workstation.facts.shell import script
-from workstation.operations import packages
+from workstation.operations import docker_scripts, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 
@@ -45,9 +46,12 @@ folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
 others=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$1" \\
   | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}' | grep -vxF "$2") || true
 if [ -n "$others" ]; then
-  gpg --batch --homedir "$folder" --no-default-keyring --keyring "$1" --export $others \\
-    > "$folder/rest"
-  cat "$folder/rest" > "$1"
+  file=$(readlink -f "$1"); new=$file.ai-workstation
+  trap 'rm -rf "$folder" "$new"' EXIT
+  cp -a "$file" "$new"
+  gpg --batch --homedir "$folder" --no-default-keyring --keyring "$1" --export $others > "$new"
+  sync "$new"
+  mv -fT "$new" "$file"
 else
   rm -f "$1"
 fi
@@ -62,9 +66,10 @@ nvidia-ctk cdi list | grep -q nvidia.com/gpu || {
 
 _PROVE = """
 set -e
-docker run --rm --device nvidia.com/gpu=all "$1" nvidia-smi -L
+docker run --rm --pull never --device nvidia.com/gpu=all "$1" nvidia-smi -L
 mkdir -p /var/lib/ai-workstation
 printf '%s\\n' "$2" > /var/lib/ai-workstation/.gpu-proof
+sync /var/lib/ai-workstation/.gpu-proof
 mv /var/lib/ai-workstation/.gpu-proof /var/lib/ai-workstation/gpu-proof
 """
 
@@ -157,4 +162,5 @@ def devices(image: str) -> Commands:
     )
     if not found.cdi:
         yield live(script(_DESCRIBE))
+    yield live(script(docker_scripts.PULL, PULLING, image))
     yield live(script(_PROVE, image, proof))

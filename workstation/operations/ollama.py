@@ -55,6 +55,38 @@ mv -fT /usr/local/bin/.ollama.new /usr/local/bin/ollama
 rm -rf /usr/local/lib/ollama
 """
 
+# The manifests say which models there are: they come last and at once, so that a run that ends
+# before is repeated. Onto another disk all is copied first, and removed only when whole there.
+_ADOPT = """
+set -e
+old=$1 new=$2
+systemctl stop ollama.service 2>/dev/null || true
+mkdir -p "$new"
+from=$old
+if [ "$(stat -Lc %d "$old")" != "$(stat -Lc %d "$new")" ]; then
+  from=$new/.taken-over
+  rm -rf "$from"
+  trap 'rm -rf "$from"' EXIT
+  mkdir "$from"
+  echo "copying $(du -shL "$old" | cut -f1) to another disk"
+  cp -a "$old/." "$from"
+  sync -f "$from"
+fi
+mkdir -p "$new/blobs"
+find "$from/blobs/" -mindepth 1 -maxdepth 1 2>/dev/null | while read -r blob; do
+  [ -e "$new/blobs/${blob##*/}" ] || mv -- "$blob" "$new/blobs/"
+done
+chown -R ollama:ollama "$from/manifests" "$new"
+sync -f "$new"
+mv -T "$from/manifests" "$new/manifests"
+sync -f "$new"
+if [ "$from" = "$old" ]; then
+  rmdir "$old/blobs" 2>/dev/null || true
+else
+  rm -rf "$old/blobs" "$old/manifests"
+fi
+"""
+
 _PRUNE = 'cd "$1" && ls -1t | grep -vxF -- "$2" | tail -n +2 | xargs -r rm -rf --'
 
 
@@ -91,21 +123,7 @@ def release(version: str, url: str, sha256: str | None, models: str) -> Commands
         sums = url.rsplit("/", 1)[0] + "/sha256sum.txt"
         yield live(script(_INSTALL, folder, url, sha256 or "", sums))
     if adopt:
-        yield live(
-            script(
-                """
-                set -e
-                systemctl stop ollama.service 2>/dev/null || true
-                mkdir -p "$2"
-                for part in "$1"/*; do
-                  [ ! -e "$2/$(basename "$part")" ] && mv -- "$part" "$2/"
-                done
-                chown -R ollama:ollama "$2"
-                """,
-                adopt,
-                models,
-            )
-        )
+        yield live(script(_ADOPT, adopt, models))
     if switch:
         yield script(_SWITCH, folder)
         yield script(_PRUNE, RELEASES, name)

@@ -81,7 +81,10 @@ if grep -q 'BEGIN PGP' "$folder/key"; then
 else
   mv "$folder/key" "$folder/key.gpg"
 fi
-install -D -m 644 "$folder/key.gpg" "$3"
+trap 'rm -rf "$folder" "$3.new"' EXIT
+install -D -m 644 "$folder/key.gpg" "$3.new"
+sync "$3.new"
+mv -fT "$3.new" "$3"
 """
 
 

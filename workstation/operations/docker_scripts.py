@@ -1,4 +1,14 @@
-"""What runs on the host for a Compose project: shell scripts, and why each of them is as it is."""
+"""Shell scripts that work with Docker on the host, and why each of them is as it is."""
+
+from __future__ import annotations
+
+_FLUSH = """
+flush() {
+  for folder in "$(docker info -f '{{.DockerRootDir}}')" /var/lib/containerd; do
+    [ ! -d "$folder" ] || sync -f "$folder" || return 1
+  done
+}
+"""
 
 # Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
 # containerd's image store (docs.docker.com/build/metadata/attestations).
@@ -7,7 +17,9 @@
 # mark stands while a build is at work, with the boot and the images it makes, until all is on the
 # disk. One of another boot means that BuildKit's cache is not to be trusted, and neither are these
 # images, unless containers were made of them, as after a build that was merely ended.
-BAKE = """
+BAKE = (
+    _FLUSH
+    + """
 mark=$1 what=$2 images=$3; shift 3
 boot=$(cat /proc/sys/kernel/random/boot_id)
 mkdir -p "${mark%/*}"
@@ -27,15 +39,13 @@ case $(docker info -f '{{.DriverStatus}}') in
   *) set -- ;;
 esac
 docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
-for folder in "$(docker info -f '{{.DockerRootDir}}')" /var/lib/containerd; do
-  [ ! -d "$folder" ] || sync -f "$folder" || exit 1
-done
-rm "$mark"
+flush && rm "$mark" || exit 1
 [ "$status" = 0 ] || {
   echo "$what could not be built, see above; what runs was left as it is" >&2
   exit 1
 }
 """
+)
 
 # Of an image built here, the one in use and the one before are kept, for the way back.
 PRUNE = """
@@ -51,17 +61,51 @@ done
 true
 """
 
-PULL = """
-printf '%s\\n' "$@" | xargs -P 4 -I{} sh -c '
-  docker pull --quiet "$1" >/dev/null || { echo "$1 cannot be pulled" >&2; exit 255; }
-  echo "pulled $1"' sh {} &
+# Neither is flushed what Docker pulled: after a power cut there are images with empty files, and
+# layers without an image, which the next pull would take for whole. So here too a mark says what
+# is at work, each line a boot and an image. What an earlier boot left is pulled anew, and what
+# Docker has of it already goes with the image that it then belongs to. Not so if containers were
+# made of it, as after a pull that was merely ended: they are only made of what was flushed.
+PULL = (
+    _FLUSH
+    + """
+mark=$1; shift
+boot=$(cat /proc/sys/kernel/random/boot_id)
+mkdir -p "${mark%/*}"; touch "$mark"
+doubtful=" $(awk -v boot="$boot" '$1 != boot {print $2}' "$mark" | tr '\\n' ' ')"
+export doubtful
+for image in "$@"; do echo "$boot $image"; done >>"$mark"
+sync "$mark" "${mark%/*}"
+printf '%s\\n' "$@" | xargs -P 4 -n 1 sh -c '
+  pull() { said=$(docker pull "$1") || { echo "$1 cannot be pulled" >&2; exit 255; }; }
+  remove() { docker image rm -f "$1" >/dev/null || exit 255; }
+  id=$(docker image inspect -f "{{.Id}}" "$1" 2>/dev/null)
+  case $doubtful in *" $1 "*)
+    if [ -n "$id" ] && [ -z "$(docker ps -aq --filter "ancestor=$id")" ]; then
+      echo "the machine went down while $1 was pulled: it is pulled anew"
+      remove "$id"; id=
+    fi ;;
+  esac
+  [ -z "$id" ] || exit 0
+  pull "$1"
+  case $doubtful$said in *" $1 "*"Already exists"*)
+    remove "$(docker image inspect -f "{{.Id}}" "$1")"; pull "$1" ;;
+  esac
+  echo "pulled $1"' sh &
 pulling=$!; seconds=0
 while kill -0 $pulling 2>/dev/null; do
   sleep 1; seconds=$((seconds + 1))
   [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
 done
-wait $pulling
+wait $pulling; status=$?
+flush || exit 1
+printf '%s\\n' "$@" | awk 'NR == FNR {ours[$1] = 1; next} !($2 in ours)' - "$mark" >"$mark.new"
+sync "$mark.new"
+mv "$mark.new" "$mark"
+[ -s "$mark" ] || rm "$mark"
+exit "$status"
 """
+)
 
 # Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
 # restart loop. What is neither is waited for; what takes long shows how far it is by the last line
