@@ -16,7 +16,8 @@ flush() {
 # A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
 # mark stands while a build is at work, with the boot and the images it makes, until all is on the
 # disk. One of another boot means that BuildKit's cache is not to be trusted, and neither are these
-# images, unless containers were made of them, as after a build that was merely ended.
+# images, unless containers were made of them, as after a build that was merely ended. Nor are those
+# of ours that have lost their name.
 BAKE = (
     _FLUSH
     + """
@@ -25,10 +26,13 @@ boot=$(cat /proc/sys/kernel/random/boot_id)
 mkdir -p "${mark%/*}"
 if [ -f "$mark" ] && [ "$(head -n 1 "$mark")" != "$boot" ]; then
   echo "the machine went down during a build: what that made, and BuildKit's cache, are removed"
-  sed 1d "$mark" | while read -r image; do
+  nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
+  for image in $(sed 1d "$mark") $(docker image ls -q $nameless); do
+    docker image inspect "$image" >/dev/null 2>&1 || continue
     [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
-    [ -z "$(docker image ls -q "$image")" ] || docker image rm -f "$image" || exit 1
-  done >/dev/null && docker builder prune -af >/dev/null || exit 1
+    docker image rm -f "$image" >/dev/null || exit 1
+  done
+  docker builder prune -af >/dev/null || exit 1
   rm "$mark"
 fi
 [ -f "$mark" ] || echo "$boot" >"$mark"
@@ -61,43 +65,56 @@ done
 true
 """
 
-# Neither is flushed what Docker pulled: after a power cut there are images with empty files, and
-# layers without an image, which the next pull would take for whole. So here too a mark says what
-# is at work, each line a boot and an image. What an earlier boot left is pulled anew, and what
-# Docker has of it already goes with the image that it then belongs to. Not so if containers were
-# made of it, as after a pull that was merely ended: they are only made of what was flushed.
+# Neither is flushed what Docker pulled: a power cut leaves images with empty files, images without
+# their name, and layers without an image, and the next pull would take all of it for whole. So here
+# too a mark says what is at work, each line a boot and an image. What another boot left there is
+# pulled anew; a pull that found something of it already there only gave it a name again, by which
+# it is removed and pulled once more. What containers are made of is whole: they are only made of
+# what was flushed, so that pull was merely ended.
 PULL = (
     _FLUSH
     + """
 mark=$1; shift
 boot=$(cat /proc/sys/kernel/random/boot_id)
 mkdir -p "${mark%/*}"; touch "$mark"
-doubtful=" $(awk -v boot="$boot" '$1 != boot {print $2}' "$mark" | tr '\\n' ' ')"
-export doubtful
+reused=$(mktemp); trap 'rm -f "$reused"' EXIT
+export reused
+id() { docker image inspect -f '{{.Id}}' "$1" 2>/dev/null; }
+left() { awk '$1 != boot && $2 == image {n++} END {exit !n}' boot="$boot" image="$1" "$mark"; }
+pull() {
+  printf '%s\\n' "$@" | xargs -P 4 -n 1 sh -c '
+    said=$(docker pull "$1") || { echo "$1 cannot be pulled" >&2; exit 255; }
+    echo "pulled $1"
+    case $said in *"Already exists"*) ;; *"Pull complete"*) exit ;; esac
+    echo "$1" >>"$reused"' sh &
+  pulling=$!; seconds=0
+  while kill -0 $pulling 2>/dev/null; do
+    sleep 1; seconds=$((seconds + 1))
+    [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
+  done
+  wait $pulling
+}
+missing= doubtful=
+for image in "$@"; do
+  found=$(id "$image")
+  if left "$image" && { [ -z "$found" ] || [ -z "$(docker ps -aq --filter "ancestor=$found")" ]; }
+  then
+    doubtful="$doubtful $image"
+    [ -z "$found" ] || docker image rm -f "$found" >/dev/null || exit 1
+    found=
+  fi
+  [ -n "$found" ] || missing="$missing $image"
+done
 for image in "$@"; do echo "$boot $image"; done >>"$mark"
 sync "$mark" "${mark%/*}"
-printf '%s\\n' "$@" | xargs -P 4 -n 1 sh -c '
-  pull() { said=$(docker pull "$1") || { echo "$1 cannot be pulled" >&2; exit 255; }; }
-  remove() { docker image rm -f "$1" >/dev/null || exit 255; }
-  id=$(docker image inspect -f "{{.Id}}" "$1" 2>/dev/null)
-  case $doubtful in *" $1 "*)
-    if [ -n "$id" ] && [ -z "$(docker ps -aq --filter "ancestor=$id")" ]; then
-      echo "the machine went down while $1 was pulled: it is pulled anew"
-      remove "$id"; id=
-    fi ;;
-  esac
-  [ -z "$id" ] || exit 0
-  pull "$1"
-  case $doubtful$said in *" $1 "*"Already exists"*)
-    remove "$(docker image inspect -f "{{.Id}}" "$1")"; pull "$1" ;;
-  esac
-  echo "pulled $1"' sh &
-pulling=$!; seconds=0
-while kill -0 $pulling 2>/dev/null; do
-  sleep 1; seconds=$((seconds + 1))
-  [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
-done
-wait $pulling; status=$?
+[ -z "$doubtful" ] || echo "the machine went down during a pull:$doubtful anew"
+status=0
+[ -z "$missing" ] || pull $missing || status=$?
+if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ]; then
+  echo "some of it was there already, and may be damaged: once more"
+  for image in $doubtful; do docker image rm -f "$(id "$image")" >/dev/null || exit 1; done
+  pull $doubtful || status=$?
+fi
 flush || exit 1
 printf '%s\\n' "$@" | awk 'NR == FNR {ours[$1] = 1; next} !($2 in ours)' - "$mark" >"$mark.new"
 sync "$mark.new"
