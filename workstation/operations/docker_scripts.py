@@ -107,7 +107,7 @@ for image in "$@"; do
 done
 for image in "$@"; do echo "$boot $image"; done >>"$mark"
 sync "$mark" "${mark%/*}"
-[ -z "$doubtful" ] || echo "the machine went down during a pull:$doubtful anew"
+[ -z "$doubtful" ] || echo "the machine went down during a pull; pulled anew:$doubtful"
 status=0
 [ -z "$missing" ] || pull $missing || status=$?
 if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ]; then
