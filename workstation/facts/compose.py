@@ -18,8 +18,9 @@ APPLIED = "/var/lib/ai-workstation/applied"
 
 BUILDING = "/var/lib/ai-workstation/building"
 PULLING = "/var/lib/ai-workstation/pulling"
-"""Marks of images at work, whose files are not on the disk yet: a power cut damages them. The
-first has a boot's id in its first line and images in the others, the second both in each line."""
+"""Marks of images at work, whose files are not on the disk yet: a power cut damages them, so until
+the script that made them has flushed them they count as absent. The first has a boot's id in its
+first line and images in the others, the second both in each line."""
 
 _LABEL = "com.docker.compose."
 
@@ -66,10 +67,8 @@ class Project(FactBase[ProjectState]):
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-            boot=$(cat /proc/sys/kernel/random/boot_id)
-            if [ -f $building ] && ! grep -qxF "$boot" $building
-            then sed '1d; s/^/unsettled /' $building; fi
-            [ ! -f $pulling ] || awk -v boot="$boot" '$1 != boot {print "unsettled", $2}' $pulling
+            [ ! -f $building ] || sed '1d; s/^/unsettled /' $building
+            [ ! -f $pulling ] || sed 's/^[^ ]*/unsettled/' $pulling
             """.replace("$aside", ASIDE)
             .replace("$building", BUILDING)
             .replace("$pulling", PULLING)
@@ -109,7 +108,7 @@ class Project(FactBase[ProjectState]):
                 secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
-        # Containers are made of what is on the disk: what left a mark was merely ended.
+        # Containers are made of what is on the disk: there the mark alone was left.
         used = {one.image for one in containers}
         return ProjectState(
             docker=bool(output),

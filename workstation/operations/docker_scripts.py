@@ -116,7 +116,8 @@ if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ]; then
   pull $doubtful || status=$?
 fi
 flush || exit 1
-printf '%s\\n' "$@" | awk 'NR == FNR {ours[$1] = 1; next} !($2 in ours)' - "$mark" >"$mark.new"
+printf '%s\\n' "$@" \\
+  | awk 'NR == FNR {ours[$1]; next} $1 != boot && !($2 in ours)' boot="$boot" - "$mark" >"$mark.new"
 sync "$mark.new"
 mv "$mark.new" "$mark"
 [ -s "$mark" ] || rm "$mark"
