@@ -51,13 +51,17 @@ def paths() -> dict[str, object]:
 def write_config(found: dict[str, object]) -> None:
     """Lay the paths over config.txt; what the user set there stays."""
     try:
-        config = json.loads(CONFIG.read_text())
+        # Fooocus rewrites it without flushing: a power cut may leave an empty one.
+        config = json.loads(CONFIG.read_text().strip("\0 \n") or "{}")
     except FileNotFoundError:
         config = {}
     except ValueError as error:
         sys.exit(f"{CONFIG} is not JSON ({error}): correct it, or remove it to start afresh.")
     temporary = CONFIG.with_name(CONFIG.name + ".new")
-    temporary.write_text(json.dumps({**config, **found}, indent=4))
+    with temporary.open("w") as file:
+        file.write(json.dumps({**config, **found}, indent=4))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(CONFIG)
 
 
