@@ -124,6 +124,14 @@ class TestFooocus:
             "path_outputs": "/outputs",
         }
 
+    @pytest.mark.parametrize("left", ["", "\0\0\0"])
+    def test_a_config_that_a_power_cut_emptied_is_none(
+        self, left: str, entrypoint: dict[str, Any], tmp_path: Path
+    ):
+        written(tmp_path / "config.txt", left)
+        entrypoint["write_config"]({"path_outputs": "/outputs"})
+        assert json.loads((tmp_path / "config.txt").read_text()) == {"path_outputs": "/outputs"}
+
     def test_a_broken_config_is_told_and_kept(self, entrypoint: dict[str, Any], tmp_path: Path):
         written(tmp_path / "config.txt", "{broken")
         with pytest.raises(SystemExit, match="not JSON"):
