@@ -17,8 +17,9 @@ rm "$root/usr/local/share/trust.py"
 
 chroot "$root" systemctl --quiet enable \
     systemd-networkd.service systemd-networkd-wait-online.service ssh.service
-# No background apt: a test must fail for its own reasons. (The real machine's apt lock is
-# waited for by the deploy.)
-chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer
+# No background apt, and no daily copies of dpkg's files: a test must fail for its own reasons,
+# at midnight too. (The real machine's apt lock is waited for by the deploy.)
+chroot "$root" systemctl --quiet mask \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
 : >"$root/etc/machine-id"
 rm -f "$root/var/lib/dbus/machine-id"
