@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.lab.conftest import Workstation
 from tests.lab.secret import FORMS, TALKATIVE, seen, watch
 
@@ -55,11 +57,19 @@ def test_smb_alone(bare: Workstation) -> None:
     assert not bare.succeeds("touch /mnt/ki_Daten/lost")
 
 
-def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation) -> None:
+@pytest.mark.parametrize(
+    "disk",
+    [
+        pytest.param("true", id="models on the same disk"),
+        pytest.param("mount -t tmpfs tmpfs", id="models on another disk", marks=pytest.mark.long),
+    ],
+)
+def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation, disk: str) -> None:
     """Its binary gives way to the pinned release, its models are kept, its unit runs on."""
     models = "/usr/share/ollama/.ollama/models"
     bare.run(
         "useradd -r -s /bin/false -U -m -d /usr/share/ollama ollama;"
+        f"mkdir -p {models}; {disk} {models};"
         f"mkdir -p {models}/manifests/library {models}/blobs /usr/local/lib/ollama;"
         f"echo weights > {models}/blobs/sha256-1; chown -R ollama:ollama /usr/share/ollama;"
         "printf '#!/bin/sh\\nexec sleep 1000000\\n' > /usr/local/bin/ollama;"
@@ -77,6 +87,7 @@ def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation) -> None:
     assert not bare.succeeds("curl -s --max-time 3 http://192.168.0.15:11434/")
     store = "/vol/service/cw/storage-models/ollama"
     assert bare.run(f"cat {store}/blobs/sha256-1") == "weights\n"
+    assert bare.run(f"ls {models}") == ""
     assert not bare.succeeds("ls /usr/local/lib/ollama")
     assert bare.succeeds("ls /etc/systemd/system/ollama.service.before-ai-workstation")
     assert bare.pyinfra("tasks/ollama.py", "-y").changed == []

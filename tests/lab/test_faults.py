@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_while_an_image_is_pulled(
 def test_a_disk_that_is_full_while_a_release_is_unpacked(bare: Workstation) -> None:
     """Nothing of it is left; when there is room the next run converges."""
     assert bare.pyinfra("tasks/storage.py", "-y").status == 0
-    with full(bare, "[ -s /opt/ollama/.partial/archive ]"):
+    with full(bare, "[ -s /opt/ollama/.partial/.archive ]"):
         run = bare.pyinfra("tasks/ollama.py", "-y")
         assert run.status != 0
         assert "cannot be unpacked" in run.output
