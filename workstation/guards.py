@@ -9,7 +9,9 @@
 4. The plan is always made and shown, as text or JSON, and a run holds the lock of its hosts while
    it changes them (``workstation/run.py``).
 5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
-6. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
+6. A byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra stops reading there,
+   with a traceback, and the command waits for ever for somebody to read on.
+7. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
 
 Each wraps one function and calls the original; ``install`` may be called again.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import functools
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -39,6 +41,7 @@ from pyinfra.api.command import (
 from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.connectors import util
 from pyinfra_cli import cli
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
@@ -71,6 +74,7 @@ def install() -> None:
     _wrap(cli, "print_run_json", lambda original, *args, **kwargs: run.show_json(*args, **kwargs))
     _wrap(cli, "disconnect_all", run.disconnect)
     _wrap(Host, "get_fact", remembered.fact)
+    _wrap(util, "read_buffer", _read_buffer)
     for name in ("run_shell_command", "put_file", "get_file"):
         _wrap(Host, name, remembered.counted)
     for command in _COMMANDS:
@@ -142,6 +146,26 @@ def _require_hosts(
         names = ", ".join(dict.fromkeys([*(host.name for host in inventory), *inventory.groups]))
         raise NoHostsError(f"--limit or --exclude leaves no host: choose from {names}.")
     original(self, inventory, config, initial_limit=initial_limit)
+
+
+def _read_buffer(
+    original: Callable[..., Any], name: str, lines: Iterable[Any], *args: Any, **kwargs: Any
+) -> None:
+    """In place of ``read_buffer``, which reads a program's output for both connectors."""
+    original(name, _decoded(lines), *args, **kwargs)
+
+
+def _decoded(lines: Iterable[Any]) -> Iterator[str]:
+    """Yield lines as text. paramiko decodes them itself; its error holds the line."""
+    iterator = iter(lines)
+    while True:
+        try:
+            line = next(iterator)
+        except StopIteration:
+            return
+        except UnicodeDecodeError as error:
+            line = error.object
+        yield line if isinstance(line, str) else line.decode(errors="backslashreplace")
 
 
 def _without_delay(original: Callable[..., Any], self: SSHClient, *args: Any, **kwargs: Any) -> Any:

@@ -28,12 +28,13 @@ SILENCE = 90
 _NAME = "ai-workstation-lock"
 _HOLD = f"""
 [ -e {FILE} ] || (umask 0; : >{FILE})
-exec 9<{FILE} || {{ echo unusable; exit; }}
+exec 9<{FILE} || {{ echo {_NAME} unusable; exit; }}
 if ! flock -n 9; then
-  echo "busy $(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)"
+  holder=$(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)
+  echo "{_NAME} busy $holder"
   exit
 fi
-echo held
+echo {_NAME} held
 exec -a "{_NAME}: $1" bash -c 'while IFS= read -r -t {SILENCE} word; do :; done'
 """
 
@@ -66,7 +67,7 @@ def held(hosts: Any, who: str) -> Iterator[None]:
                 continue
             write, answer, close = opened
             stack.callback(close)
-            word, _, holder = answer.readline().strip().partition(" ")
+            word, _, holder = _said(answer)
             if word == "busy":
                 raise LockedError(
                     f"Another run is changing {host.name}: {holder or 'nobody knows whose'}. "
@@ -78,6 +79,15 @@ def held(hosts: Any, who: str) -> Iterator[None]:
                 )
             stack.enter_context(_beat(write))
         yield
+
+
+def _said(answer: IO[str]) -> tuple[str, str, str]:
+    """Return the holder's first word and what follows; a login script may speak before it."""
+    for line in answer:
+        name, _, rest = line.strip().partition(" ")
+        if name == _NAME:
+            return rest.partition(" ")
+    return "", "", ""
 
 
 def _command(who: str) -> list[str]:

@@ -13,9 +13,12 @@ from typing import Any
 
 from pyinfra.api import FactBase, StringCommand
 
-from workstation.facts.shell import ASIDE, script
+from workstation.facts.shell import Fact, UnansweredError, question
 
 _answers: dict[str, dict[Any, Any]] = {}
+
+_PATIENCE = 900
+"""Seconds after which the connection itself counts as dead; questions have limits of their own."""
 
 commands: dict[str, int] = {}
 """Commands, files and locks that went to each host in this run, by its name."""
@@ -23,6 +26,8 @@ commands: dict[str, int] = {}
 
 def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
     """In place of ``Host.get_fact``: return the remembered answer, or ask and remember.
+
+    + fact: one of this package has a limit, and no answer is an error that says so
 
     An exception is not remembered, nor is a fact of pyinfra's own: its operations may change the
     answer in place.
@@ -32,7 +37,12 @@ def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwarg
     answers = _answers.setdefault(host.name, {})
     key = (fact, _frozen(args), _frozen(kwargs))
     if key not in answers:
-        answers[key] = original(host, fact, *args, **kwargs)
+        try:
+            answers[key] = original(host, fact, *args, **{"_timeout": _PATIENCE, **kwargs})
+        except UnansweredError as error:
+            if kwargs.get("_ignore_errors"):
+                return fact.default()
+            raise _unanswered(host, error) from None
     return answers[key]
 
 
@@ -58,7 +68,17 @@ def ask_together(host: Any, questions: Sequence[Question]) -> None:
     answers = host.get_fact(Together, questions=asked, given=bool(stdin), **stdin)
     for one, lines in zip(missing, answers, strict=True):
         fact, _ = one
-        known[_key(one)] = fact().process(lines) if lines else fact.default()
+        try:
+            known[_key(one)] = fact().process(lines)
+        except UnansweredError as error:
+            raise _unanswered(host, error) from None
+
+
+def _unanswered(host: Any, error: UnansweredError) -> UnansweredError:
+    return UnansweredError(
+        f"{host.name}: {error}. To fix it: see on the host what is wrong there "
+        "(`systemctl --failed`, `dmesg | tail`), then run again."
+    )
 
 
 def _marked(text: str) -> str:
@@ -71,9 +91,9 @@ def _key(question: Question) -> Any:
     return (fact, _frozen(()), _frozen(dict(arguments)))
 
 
-class Together(FactBase[list[list[str]]]):
+class Together(Fact[list[list[str]]]):
     """
-    Returns the lines that the command of each fact prints; fails if one of them does.
+    Returns the lines that the command of each fact prints, with their marks.
 
     + questions: facts with their arguments
     + given: whether they have standard inputs: these are given as one, with the mark between them
@@ -90,33 +110,30 @@ class Together(FactBase[list[list[str]]]):
             StringCommand(fact().command(**arguments)).get_raw_value()
             for fact, arguments in questions
         ]
-        return script(
-            f"""
+        return question(
+            """
             mark=$1 given=$2; shift 2
-            {ASIDE}
             [ -z "$given" ] || awk -v mark="$mark" -v to="$answers/in" \
-              'BEGIN {{n = 1}} $0 == mark {{n++; next}} {{print > (to n)}}'
+              'BEGIN {n = 1} $0 == mark {n++; next} {print > (to n)}'
             number=0
             for command; do
               number=$((number + 1)); : >>"$answers/in$number"
-              {{ sh -c "$command" || echo $? >"$answers/failed"; }} \
-                <"$answers/in$number" >"$answers/out$number" &
+              sh -c "$command" <"$answers/in$number" >"$answers/out$number" &
             done
             wait
             number=0
             for command; do
               number=$((number + 1)); echo "$mark"; cat "$answers/out$number"
             done
-            [ ! -f "$answers/failed" ]
             """,
             self.MARK,
             "yes" if given else "",
             *commands,
         )
 
-    def process(self, output: list[str]) -> list[list[str]]:
+    def read(self, lines: list[str]) -> list[list[str]]:
         answers: list[list[str]] = []
-        for line in output:
+        for line in lines:
             if line == self.MARK:
                 answers.append([])
             else:

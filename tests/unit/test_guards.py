@@ -6,19 +6,35 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import paramiko
 import pytest
+from pyinfra.connectors import util
 
 from workstation import guards
 from workstation.errors import UserError
 
 
 class AcceptAll(paramiko.ServerInterface):
-    """An SSH server that lets everyone in."""
+    """An SSH server that lets everyone in. Any command prints bytes that are no text, and more
+    than fits into a pipe behind them."""
 
     def check_auth_password(self, username: str, password: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self._answer, args=(channel,), daemon=True).start()
+        return True
+
+    @staticmethod
+    def _answer(channel: paramiko.Channel) -> None:
+        channel.sendall(b"L\xf6we\n" + b"x" * 200_000 + b"\nend\n")
+        channel.close()
 
 
 @pytest.fixture
@@ -41,15 +57,20 @@ def port() -> Iterator[int]:
     listener.close()
 
 
-def test_an_ssh_connection_sends_at_once(port: int):
-    """TCP_NODELAY is set on the socket below paramiko's transport."""
-    guards.install()
-    guards.install()
+def connected(port: int) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
     client.connect(
         "127.0.0.1", port, "root", "any", look_for_keys=False, allow_agent=False, timeout=20
     )
+    return client
+
+
+def test_an_ssh_connection_sends_at_once(port: int):
+    """TCP_NODELAY is set on the socket below paramiko's transport."""
+    guards.install()
+    guards.install()
+    client = connected(port)
     transport = client.get_transport()
     assert transport is not None
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
@@ -71,3 +92,23 @@ def test_a_known_hosts_file_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="name another in SSH_KNOWN_HOSTS"):
         guards.ensure_known_hosts(tmp_path / "file/known_hosts")
+
+
+@pytest.mark.parametrize("lines", [[b"ok\n", b"L\xf6we\n", "end\n"], [b"\xff\xfe"]])
+def test_bytes_that_are_no_text_are_shown_and_read_past(lines: list[Any]):
+    """As in a package's maintainer script of 2005, or in a file's name."""
+    queue: Queue[Any] = Queue()
+    guards._read_buffer(util.read_buffer, "stdout", lines, queue)
+    expected = ["ok", "L\\xf6we", "end"] if len(lines) == 3 else ["\\xff\\xfe"]
+    assert [one.line for one in queue.queue] == expected
+
+
+def test_bytes_that_are_no_text_come_through_ssh_too(port: int):
+    """paramiko decodes what it reads; the line that it cannot is in its error."""
+    client = connected(port)
+    _, output, _ = client.exec_command("true")
+    queue: Queue[Any] = Queue()
+    guards._read_buffer(util.read_buffer, "stdout", output, queue)
+    client.close()
+    found = [one.line for one in queue.queue]
+    assert (found[0], len(found[1]), found[2]) == ("L\\xf6we", 200_000, "end")

@@ -59,7 +59,7 @@ def test_a_run_that_dies_lets_go(host: Any):
     )
     assert holder.stdin is not None
     assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
+    assert holder.stdout.readline() == f"{lock._NAME} held\n"
     holder.stdin.close()
     holder.wait(10)
     with lock.held([host], "ben"):
@@ -73,7 +73,7 @@ def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.Mon
         lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+        assert holder.stdout.readline() == f"{lock._NAME} held\n"
         started = time.monotonic()
         holder.wait(10)
         assert time.monotonic() - started > 0.2
@@ -95,6 +95,20 @@ def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.M
     """Not a run without one."""
     monkeypatch.setattr(lock, "_HOLD", "echo; exit 1")
     with pytest.raises(lock.HostError, match="could not be locked"), lock.held([host], "anna"):
+        pass
+
+
+def test_what_a_login_script_says_is_not_the_holders_word(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """bash reads .bashrc behind sshd, and some print there."""
+    noisy = f"echo Welcome to gpu1; echo held busy; {lock._HOLD}"
+    monkeypatch.setattr(lock, "_HOLD", noisy)
+    with (
+        lock.held([host], "anna@desk"),
+        pytest.raises(lock.LockedError, match="anna@desk"),
+        lock.held([host], "ben"),
+    ):
         pass
 
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.fixtures.harness import Step, command_of, gather, programs, run_here
+from tests.fixtures.harness import command_of, gather, programs, run_here
 from workstation.facts.machine import Machine
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
 
@@ -177,7 +177,7 @@ def test_plain_http_where_tls_is_expected_is_no_traceback(upstream: str):
 
 def test_without_python_everything_else_is_told(tmp_path: Path):
     """A bare Debian may have none."""
-    tools = "awk base64 cat date df dirname dpkg-query mktemp rm sed sh timeout"
+    tools = "awk base64 bash cat date df dirname dpkg-query env mktemp rm sed sh timeout"
     for tool in tools.split():
         found = subprocess.run(["sh", "-c", f"command -v {tool}"], capture_output=True, text=True)
         (tmp_path / tool).symlink_to(found.stdout.strip())
@@ -256,13 +256,13 @@ def test_no_value_becomes_part_of_the_script():
     one = command_of(Surroundings, folders=[HOSTILE], addresses=[HOSTILE], now=5)
     assert HOSTILE not in one.script
     assert one.arguments.count(HOSTILE) == 2
-    assert subprocess.run(["sh", "-n", "-c", one.script], capture_output=True).stderr == b""
+    assert subprocess.run(["bash", "-n", "-c", one.script], capture_output=True).stderr == b""
 
 
 def test_a_host_that_says_nothing_is_the_default():
     """As where no temporary folder can be made."""
     assert Surroundings.default() == SurroundingsState()
-    assert Surroundings().process([]) == SurroundingsState()
+    assert Surroundings().read([]) == SurroundingsState()
 
 
 # What the fact of the machine tells of packages and programs
@@ -271,11 +271,11 @@ def test_a_host_that_says_nothing_is_the_default():
 def machine(tmp_path: Path, environment: dict[str, str] | None = None) -> Any:
     """Return the machine with dpkg's and apt's folders, and sysfs, below ``tmp_path``."""
     one = command_of(Machine)
-    script = one.script
+    text = one.script
     for path in ("/var/lib/dpkg", "/var/lib/apt", "/sys/module"):
         (tmp_path / path.strip("/")).mkdir(parents=True, exist_ok=True)
-        script = script.replace(path, f"{tmp_path}{path}")
-    done = run_here(Step(script, one.arguments, None, False, ""), environment)
+        text = text.replace(path, f"{tmp_path}{path}")
+    done = run_here(replace(one, script=text), environment)
     assert done.returncode == 0, done.stderr
     return Machine().process(done.stdout.splitlines())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 if TYPE_CHECKING:
     from workstation.acceptance import Answer, Probe
@@ -49,7 +49,7 @@ done
 """
 
 
-class Answers(FactBase[list["Answer"]]):
+class Answers(Fact[list["Answer"]]):
     """
     Returns the answer of every probe, in their order.
 
@@ -85,10 +85,10 @@ class Answers(FactBase[list["Answer"]]):
             f"workers={len(workers)} probes={len(probes)} most={_MOST}",
             _END.strip(),
         ]
-        return script("\n".join(steps), seconds, limit, *places)
+        return question("\n".join(steps), seconds, limit, *places)
 
-    def process(self, output: list[str]) -> list[Answer]:
-        return [_answer(line) for line in output]
+    def read(self, lines: list[str]) -> list[Answer]:
+        return [_answer(line) for line in lines]
 
 
 def _answer(line: str) -> Answer:

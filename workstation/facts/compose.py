@@ -7,10 +7,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
 from workstation.builds import INPUTS
-from workstation.facts.shell import ASIDE, script
+from workstation.facts.shell import Fact, question
 from workstation.project import Container, ProjectState, familiar
 
 APPLIED = "/var/lib/ai-workstation/applied"
@@ -32,7 +32,7 @@ _IMAGE = (
 )
 
 
-class Project(FactBase[ProjectState]):
+class Project(Fact[ProjectState]):
     """
     Returns the ``ProjectState`` of a project in one round trip.
 
@@ -48,10 +48,9 @@ class Project(FactBase[ProjectState]):
         return ProjectState()
 
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
-        return script(
+        return question(
             """
             command -v docker >/dev/null || exit 0
-            $aside
             exec 3<&0
             project=$1 folder=$2; shift 2
             docker compose -p "$project" --project-directory "$folder" -f - config --hash '*' \
@@ -69,8 +68,7 @@ class Project(FactBase[ProjectState]):
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
             [ ! -f $building ] || sed '1d; s/^/unsettled /' $building
             [ ! -f $pulling ] || sed 's/^[^ ]*/unsettled/' $pulling
-            """.replace("$aside", ASIDE)
-            .replace("$building", BUILDING)
+            """.replace("$building", BUILDING)
             .replace("$pulling", PULLING)
             .replace("$inspect", _INSPECT)
             .replace("$image", _IMAGE)
@@ -80,7 +78,7 @@ class Project(FactBase[ProjectState]):
             *images,
         )
 
-    def process(self, output: list[str]) -> ProjectState:
+    def read(self, lines: list[str]) -> ProjectState:
         hashes: dict[str, str] = {}
         containers: list[Container] = []
         images: dict[str, str] = {}
@@ -88,7 +86,7 @@ class Project(FactBase[ProjectState]):
         applied = ""
         errors: list[str] = []
         unsettled: set[str] = set()
-        for line in output:
+        for line in lines:
             word, _, rest = line.partition(" ")
             if word == "hash":
                 service, _, value = rest.partition(" ")
@@ -111,7 +109,7 @@ class Project(FactBase[ProjectState]):
         # Containers are made of what is on the disk: there the mark alone was left.
         used = {one.image for one in containers}
         return ProjectState(
-            docker=bool(output),
+            docker=bool(lines),
             hashes=hashes,
             containers=tuple(containers),
             images={

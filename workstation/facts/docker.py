@@ -6,9 +6,9 @@ import base64
 import re
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import ASIDE, script
+from workstation.facts.shell import Fact, question
 
 # The client's is told also where no Engine answers.
 _VERSIONS = "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}{{end}}"
@@ -49,7 +49,7 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-class Engine(FactBase[EngineState]):
+class Engine(Fact[EngineState]):
     """Returns the ``EngineState`` of the host."""
 
     @staticmethod
@@ -58,16 +58,15 @@ class Engine(FactBase[EngineState]):
 
     def command(self) -> StringCommand:
         # Each of Docker's programs takes a while to start: side by side.
-        return script(
-            f"""
+        return question(
+            """
             [ ! -f /etc/docker/daemon.json ] || echo "daemon $(base64 -w0 /etc/docker/daemon.json)"
             client=$(command -v docker) || exit 0
             case $(readlink -f "$client") in *snap*) echo snap ;; esac
             command -v dockerd >/dev/null || echo without_daemon
-            echo "unfinished $(dpkg-query -W -f '${{db:Status-Status}} ${{Package}}\n' \
+            echo "unfinished $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
               'docker*' 'containerd*' runc 2>/dev/null \
-              | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ {{ printf "%s ", $2 }}')"
-            {ASIDE}
+              | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ { printf "%s ", $2 }')"
             docker version -f "$1" >"$answers/versions" 2>/dev/null &
             echo "compose $(docker compose version --short 2>/dev/null)" >"$answers/compose" &
             echo "buildx $(docker buildx version 2>/dev/null | cut -d' ' -f2)" >"$answers/buildx" &
@@ -79,8 +78,8 @@ class Engine(FactBase[EngineState]):
             _BRIDGE,
         )
 
-    def process(self, output: list[str]) -> EngineState:
-        words = dict(line.partition(" ")[::2] for line in output)
+    def read(self, lines: list[str]) -> EngineState:
+        words = dict(line.partition(" ")[::2] for line in lines)
         return EngineState(
             client=words.get("client", ""),
             server=words.get("server", ""),
@@ -94,7 +93,7 @@ class Engine(FactBase[EngineState]):
         )
 
 
-class Networks(FactBase[list[str]]):
+class Networks(Fact[list[str]]):
     """Returns the names of Docker's networks; none where no Engine answers, which has some."""
 
     @staticmethod
@@ -102,7 +101,7 @@ class Networks(FactBase[list[str]]):
         return []
 
     def command(self) -> StringCommand:
-        return script("docker network ls --format '{{.Name}}' 2>/dev/null || true")
+        return question("docker network ls --format '{{.Name}}' 2>/dev/null || true")
 
-    def process(self, output: list[str]) -> list[str]:
-        return output
+    def read(self, lines: list[str]) -> list[str]:
+        return lines

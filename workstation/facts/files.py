@@ -7,9 +7,9 @@ import stat
 from dataclasses import dataclass
 from typing import Literal
 
-from pyinfra.api import FactBase, HiddenValue, StringCommand
+from pyinfra.api import HiddenValue, StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 Kind = Literal["file", "directory", "link", "other"]
 
@@ -30,7 +30,7 @@ class PathState:
     digest: str = ""
 
 
-class Paths(FactBase[dict[str, PathState]]):
+class Paths(Fact[dict[str, PathState]]):
     """
     Returns the state of every path that exists; absent ones have no entry.
 
@@ -50,7 +50,7 @@ class Paths(FactBase[dict[str, PathState]]):
         key: HiddenValue | None = None,
     ) -> StringCommand:
         # %f is the raw mode in hexadecimal: type and permissions without words to translate.
-        return script(
+        return question(
             """
             key=$1; count=$2; shift 2
             stat -c 'path %f %u %g %U %G %.6Y %n' -- "$@" 2>/dev/null
@@ -69,10 +69,10 @@ class Paths(FactBase[dict[str, PathState]]):
             *(path for path in paths if path not in (secret or [])),
         )
 
-    def process(self, output: list[str]) -> dict[str, PathState]:
+    def read(self, lines: list[str]) -> dict[str, PathState]:
         states: dict[str, PathState] = {}
         digests: dict[str, str] = {}
-        for line in output:
+        for line in lines:
             word, _, rest = line.partition(" ")
             if word == "digest":
                 digest, _, path = rest.partition("  ")
@@ -95,7 +95,7 @@ class Paths(FactBase[dict[str, PathState]]):
         }
 
 
-class Contents(FactBase[dict[str, bytes]]):
+class Contents(Fact[dict[str, bytes]]):
     """
     Returns the content of every one of the paths that is a file, for diffs and merges.
 
@@ -107,7 +107,7 @@ class Contents(FactBase[dict[str, bytes]]):
         return {}
 
     def command(self, paths: list[str]) -> StringCommand:
-        return script(
+        return question(
             """
             for path; do
               [ -f "$path" ] || continue
@@ -117,15 +117,15 @@ class Contents(FactBase[dict[str, bytes]]):
             *paths,
         )
 
-    def process(self, output: list[str]) -> dict[str, bytes]:
+    def read(self, lines: list[str]) -> dict[str, bytes]:
         contents = {}
-        for line in output:
+        for line in lines:
             encoded, _, path = line.partition(" ")
             contents[path] = base64.b64decode(encoded)
         return contents
 
 
-class WrongEntries(FactBase[list[str]]):
+class WrongEntries(Fact[list[str]]):
     """
     Returns the entries below ``path`` that a shared folder must not have: files and folders of
     another group, folders without setgid or group write, files that the group cannot read.
@@ -141,7 +141,7 @@ class WrongEntries(FactBase[list[str]]):
         return []
 
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
-        return script(
+        return question(
             """
             [ -d "$1" ] || exit 0
             getent group "$2" >/dev/null || {
@@ -154,5 +154,5 @@ class WrongEntries(FactBase[list[str]]):
             limit,
         )
 
-    def process(self, output: list[str]) -> list[str]:
-        return output
+    def read(self, lines: list[str]) -> list[str]:
+        return lines

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
-class UfwRules(FactBase[list[str]]):
+class UfwRules(Fact[list[str]]):
     """Returns the rules that were added to an active ufw, as ``ufw show added`` lists them."""
 
     @staticmethod
@@ -15,7 +15,7 @@ class UfwRules(FactBase[list[str]]):
         return []
 
     def command(self) -> StringCommand:
-        return script(
+        return question(
             """
             command -v ufw >/dev/null || exit 0
             ufw status | grep -q '^Status: active' || exit 0
@@ -24,5 +24,5 @@ class UfwRules(FactBase[list[str]]):
             """
         )
 
-    def process(self, output: list[str]) -> list[str]:
-        return output
+    def read(self, lines: list[str]) -> list[str]:
+        return lines

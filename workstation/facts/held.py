@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Holding:
     newest: int
 
 
-class Held(FactBase[dict[str, Holding]]):
+class Held(Fact[dict[str, Holding]]):
     """
     Returns what each place holds; one that is not there has no entry.
 
@@ -31,7 +31,7 @@ class Held(FactBase[dict[str, Holding]]):
         return {}
 
     def command(self, places: list[str]) -> StringCommand:
-        return script(
+        return question(
             """
             for place; do
               folder=$place
@@ -51,9 +51,9 @@ class Held(FactBase[dict[str, Holding]]):
             *places,
         )
 
-    def process(self, output: list[str]) -> dict[str, Holding]:
+    def read(self, lines: list[str]) -> dict[str, Holding]:
         found = {}
-        for line in output:
+        for line in lines:
             size, files, newest, place = line.split(" ", 3)
             found[place] = Holding(int(size) * 1024, int(files), int(newest))
         return found

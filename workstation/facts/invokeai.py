@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 # Runs in the service's own container, because no port is published. The API is that of InvokeAI
 # 6.13.8 (invokeai/app/api/routers/model_manager.py):
@@ -148,7 +148,7 @@ class ModelsState:
     error: str = ""
 
 
-class Models(FactBase[ModelsState]):
+class Models(Fact[ModelsState]):
     """
     Returns the ``ModelsState`` of a service that is InvokeAI, in one round trip.
 
@@ -161,7 +161,7 @@ class Models(FactBase[ModelsState]):
         return ModelsState()
 
     def command(self, project: str, service: str, path: str) -> StringCommand:
-        return script(
+        return question(
             f"""
             command -v docker >/dev/null || exit 0
             {CONTAINER}
@@ -174,9 +174,9 @@ class Models(FactBase[ModelsState]):
             PROGRAM,
         )
 
-    def process(self, output: list[str]) -> ModelsState:
+    def read(self, lines: list[str]) -> ModelsState:
         try:
-            found = json.loads(output[-1])
+            found = json.loads(lines[-1])
             return ModelsState(there=True, **{**found, "new": tuple(found.get("new", ()))})
         except (TypeError, ValueError, AttributeError):
-            return ModelsState(there=True, error=output[-1].strip())
+            return ModelsState(there=True, error=lines[-1].strip())

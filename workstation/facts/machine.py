@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 _UNIT = re.compile(r"[^/]+\.(?:service|scope)")
 _PROCESS = re.compile(r'"([^"]*)",pid=(\d+)')
@@ -66,7 +66,7 @@ class MachineState:
         return self.os_release.get("VERSION_ID", "")
 
 
-class Machine(FactBase[MachineState]):
+class Machine(Fact[MachineState]):
     """Returns the ``MachineState`` of the host."""
 
     @staticmethod
@@ -77,7 +77,7 @@ class Machine(FactBase[MachineState]):
         # A waiter for a lock has "->" in the second column of /proc/locks (proc_locks(5)). In
         # dpkg-query's abbreviation the second letter is the state, the third an error
         # (dpkg-query(1)); a file named by a number is a step that dpkg has not finished.
-        return script(
+        return question(
             r"""
             sed 's/^/os /' /etc/os-release
             echo "uname $(uname -m) $(uname -r)"
@@ -121,14 +121,14 @@ class Machine(FactBase[MachineState]):
             """
         )
 
-    def process(self, output: list[str]) -> MachineState:
-        lines = [line.partition(" ")[::2] for line in output]
-        words = {word: rest.split() for word, rest in lines}
+    def read(self, lines: list[str]) -> MachineState:
+        pairs = [line.partition(" ")[::2] for line in lines]
+        words = {word: rest.split() for word, rest in pairs}
         os_release = {}
-        for key, separator, value in (rest.partition("=") for word, rest in lines if word == "os"):
+        for key, separator, value in (rest.partition("=") for word, rest in pairs if word == "os"):
             if separator:
                 os_release[key] = value.strip("\"'")
-        groups = dict(rest.partition(" ")[::2] for word, rest in lines if word == "group")
+        groups = dict(rest.partition(" ")[::2] for word, rest in pairs if word == "group")
         return MachineState(
             os_release=os_release,
             architecture=words.get("uname", [""])[0],
@@ -136,12 +136,12 @@ class Machine(FactBase[MachineState]):
             user=int(words.get("user", ["0"])[0]),
             memory=int(words.get("memory", ["0"])[0]) * 1024,
             free_disk=int(words.get("disk", ["0"])[0]) * 1024,
-            listeners=tuple(_listener(rest, groups) for word, rest in lines if word == "listen"),
+            listeners=tuple(_listener(rest, groups) for word, rest in pairs if word == "listen"),
             snap_docker="snap-docker" in words,
             ufw_active="ufw-active" in words,
             systemd="systemd" in words,
-            package_managers=tuple(rest for word, rest in lines if word == "busy"),
-            broken_packages=tuple(rest for word, rest in lines if word == "broken"),
+            package_managers=tuple(rest for word, rest in pairs if word == "busy"),
+            broken_packages=tuple(rest for word, rest in pairs if word == "broken"),
             needrestart="needrestart" in words,
             nvidia_module="".join(words.get("nvidia-module", [])[:1]),
             nvidia_library="".join(words.get("nvidia-library", [])[:1]),
@@ -166,7 +166,7 @@ def _listener(line: str, groups: dict[str, str]) -> Listener:
     )
 
 
-class Accounts(FactBase[dict[str, str]]):
+class Accounts(Fact[dict[str, str]]):
     """
     Returns ``user:<name>`` and ``group:<name>`` mapped to numeric ids (``uid:gid`` or ``gid``),
     and ``uid:<number>``/``gid:<number>`` mapped to the name that holds the number.
@@ -180,7 +180,7 @@ class Accounts(FactBase[dict[str, str]]):
         return {}
 
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:
-        return script(
+        return question(
             """
             getent passwd $1 "$3" | sort -u | awk -F: '{print "user:" $1, $3 ":" $4}'
             getent group $2 "$4" | sort -u | awk -F: '{print "group:" $1, $3}'
@@ -192,9 +192,9 @@ class Accounts(FactBase[dict[str, str]]):
             gid,
         )
 
-    def process(self, output: list[str]) -> dict[str, str]:
+    def read(self, lines: list[str]) -> dict[str, str]:
         accounts: dict[str, str] = {}
-        for line in output:
+        for line in lines:
             name, _, ids = line.partition(" ")
             accounts[name] = ids
             kind = "uid" if name.startswith("user:") else "gid"

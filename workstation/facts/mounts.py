@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
-class Mounted(FactBase[dict[str, str]]):
+class Mounted(Fact[dict[str, str]]):
     """
     Returns folder -> source, such as ``/dev/nvme0n1p1``, of those on which something is mounted.
 
@@ -20,7 +20,7 @@ class Mounted(FactBase[dict[str, str]]):
 
     def command(self, folders: list[str]) -> StringCommand:
         # Of several mounts on one folder the last one is seen.
-        return script(
+        return question(
             """
             for folder; do
               source=$(findmnt -rn -o SOURCE -M "$folder" | tail -n 1)
@@ -30,5 +30,5 @@ class Mounted(FactBase[dict[str, str]]):
             *folders,
         )
 
-    def process(self, output: list[str]) -> dict[str, str]:
-        return dict(line.partition(" ")[::2] for line in output)
+    def read(self, lines: list[str]) -> dict[str, str]:
+        return dict(line.partition(" ")[::2] for line in lines)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 _QUERY = "name,compute_cap,driver_version,memory.total,uuid"
 # nvidia-smi of the branch 470 refuses compute_cap, and with it the whole query.
@@ -40,7 +40,7 @@ class GpuState:
     probed: str = ""
 
 
-class Gpu(FactBase[GpuState]):
+class Gpu(Fact[GpuState]):
     """Returns the ``GpuState`` of the host."""
 
     @staticmethod
@@ -49,7 +49,7 @@ class Gpu(FactBase[GpuState]):
 
     def command(self) -> StringCommand:
         # Class 0x03 is a display device (PCI Code and ID Assignment Specification).
-        return script(
+        return question(
             """
             for device in /sys/bus/pci/devices/*; do
               read -r vendor 2>/dev/null <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
@@ -76,11 +76,11 @@ class Gpu(FactBase[GpuState]):
             _OLD_QUERY,
         )
 
-    def process(self, output: list[str]) -> GpuState:
-        lines = [line.partition(" ")[::2] for line in output]
+    def read(self, lines: list[str]) -> GpuState:
+        pairs = [line.partition(" ")[::2] for line in lines]
 
         def of(word: str) -> list[str]:
-            return [rest for key, rest in lines if key == word]
+            return [rest for key, rest in pairs if key == word]
 
         return GpuState(
             cards=tuple(_card(line) for line in of("card")),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class OllamaState:
     models: bool = False
 
 
-class Ollama(FactBase[OllamaState]):
+class Ollama(Fact[OllamaState]):
     """
     Returns the ``OllamaState`` of the host.
 
@@ -35,7 +35,7 @@ class Ollama(FactBase[OllamaState]):
 
     def command(self, releases: str, models: str) -> StringCommand:
         # install.sh keeps models in its user's home; a user's own drop-in may move them.
-        return script(
+        return question(
             """
             binary=/usr/local/bin/ollama
             [ ! -e "$binary" ] || echo "target $(readlink -f "$binary")"
@@ -57,8 +57,8 @@ class Ollama(FactBase[OllamaState]):
             models,
         )
 
-    def process(self, output: list[str]) -> OllamaState:
-        pairs = [line.partition(" ")[::2] for line in output]
+    def read(self, lines: list[str]) -> OllamaState:
+        pairs = [line.partition(" ")[::2] for line in lines]
         words = dict(pairs)
         return OllamaState(
             target=words.get("target", ""),

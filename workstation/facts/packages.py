@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class PackageState:
     held: bool
 
 
-class Packages(FactBase[dict[str, PackageState]]):
+class Packages(Fact[dict[str, PackageState]]):
     """Returns the installed packages. All of them: then one question serves every operation."""
 
     @staticmethod
@@ -25,14 +25,14 @@ class Packages(FactBase[dict[str, PackageState]]):
         return {}
 
     def command(self) -> StringCommand:
-        return script(
+        return question(
             "! command -v dpkg-query >/dev/null || dpkg-query -W -f "
             "'${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
         )
 
-    def process(self, output: list[str]) -> dict[str, PackageState]:
+    def read(self, lines: list[str]) -> dict[str, PackageState]:
         packages = {}
-        for line in output:
+        for line in lines:
             name, version, want, status = line.split(" ")
             if status == "installed":
                 packages[name] = PackageState(version, want == "hold")
@@ -52,7 +52,7 @@ class RepositoryState:
     trusted: tuple[str, ...] = ()
 
 
-class Repository(FactBase[RepositoryState]):
+class Repository(Fact[RepositoryState]):
     """
     Returns the ``RepositoryState`` of an apt repository.
 
@@ -69,7 +69,7 @@ class Repository(FactBase[RepositoryState]):
     def command(self, keyring: str, sources: str, uri: str, fingerprint: str) -> StringCommand:
         # gpg makes its home folder, whatever it is asked: not in root's, a fact leaves no trace.
         # NVIDIA's own guide writes $(ARCH) where we name the architecture.
-        return script(
+        return question(
             """
             if command -v gpg >/dev/null; then
               export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
@@ -100,8 +100,8 @@ class Repository(FactBase[RepositoryState]):
             fingerprint,
         )
 
-    def process(self, output: list[str]) -> RepositoryState:
-        pairs = [line.partition(" ")[::2] for line in output]
+    def read(self, lines: list[str]) -> RepositoryState:
+        pairs = [line.partition(" ")[::2] for line in lines]
         return RepositoryState(
             fingerprints=tuple(value for word, value in pairs if word == "key"),
             others=tuple(value for word, value in pairs if word == "other"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 FOLDER = "/var/lib/ai-workstation/runs"
 
 
-class Receipts(FactBase[dict[str, str]]):
+class Receipts(Fact[dict[str, str]]):
     """
     Returns the texts of the receipts by file, the oldest first.
 
@@ -21,7 +21,7 @@ class Receipts(FactBase[dict[str, str]]):
         return {}
 
     def command(self, folder: str = FOLDER) -> StringCommand:
-        return script(
+        return question(
             """
             [ -d "$1" ] || exit 0
             for file in "$1"/*.json; do
@@ -31,5 +31,5 @@ class Receipts(FactBase[dict[str, str]]):
             folder,
         )
 
-    def process(self, output: list[str]) -> dict[str, str]:
-        return dict(line.split(" ", 1) for line in output)
+    def read(self, lines: list[str]) -> dict[str, str]:
+        return dict(line.split(" ", 1) for line in lines)

@@ -1,13 +1,72 @@
-"""One way to write a fact's or an operation's shell script.
+"""One way to write a fact's or an operation's shell script, and to read what a fact's script says.
 
-A script is passed to ``sh -c`` as one argument and its values as positional
-parameters, so no value is ever pasted into shell text.
+A script is passed to its shell as one argument and its values as positional parameters, so no
+value is ever pasted into shell text. Whatever the host's language is, scripts run in C.UTF-8: here,
+and nowhere else, that is decided.
+
+A fact asks by :func:`question`. Its answer stands between two marks, so that what a login script or
+a shell prints beside it is not taken for the answer, and it has a limit, so that a program that
+hangs does not hang the run. :class:`Fact` reads it.
 """
 
 from __future__ import annotations
 
-from pyinfra.api import HiddenValue, QuoteString, StringCommand
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pyinfra.api import FactBase, HiddenValue, QuoteString, StringCommand
 from typing_extensions import override
+
+from workstation.errors import HostError
+
+T = TypeVar("T")
+
+LIMIT = 300
+"""Seconds that a question may take unless it says otherwise: a slow machine is no dead one."""
+
+# gettext looks at LANGUAGE even where the locale is C.UTF-8. Variables of Compose and of GNU
+# programs that change what a command does come from /etc/environment or a login script.
+_ENVIRONMENT = (
+    *("env", "-u", "LANGUAGE", "-u", "POSIXLY_CORRECT", "-u", "GREP_OPTIONS", "-u", "TAR_OPTIONS"),
+    *("-u", "BLOCK_SIZE", "-u", "COMPOSE_FILE", "-u", "COMPOSE_PROJECT_NAME"),
+    *("-u", "COMPOSE_PROFILES", "-u", "COMPOSE_ENV_FILES", "LC_ALL=C.UTF-8"),
+)
+
+# The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
+# that is gone) holds no pipe of ours, and is left behind when the time is up. timeout(1) alone
+# would wait for it.
+_FRAME = r"""
+mark=$1 limit=$2; shift 2
+PATH=$PATH:/usr/sbin:/sbin; export PATH
+answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 1
+trap "rm -rf $answers" EXIT
+export answers
+exec 3<&0
+IFS= read -r -t $((limit + 10)) status < <(
+  exec 2>"$answers/.err"
+  timeout -k 5 "$limit" bash -c "$@" <&3 3<&- >"$answers/.out"; echo $?
+) || status=124
+echo "$mark"
+cat "$answers/.out"
+printf "\n%s %s\n" "$mark" "$status"
+[ "$status" = 0 ] || tail -n 3 "$answers/.err"
+"""
+
+# limited SECONDS COMMAND...: runs a program that may hang; status 124 when its time is up.
+_LIMITED = r"""
+limited() {
+  local limit=$1 out status; shift
+  out=$(mktemp "$answers/.XXXXXX") || return 1
+  IFS= read -r -t $((limit + 7)) status < <(
+    timeout -k 5 "$limit" "$@" </dev/null >"$out"; echo $?
+  ) || status=124
+  cat "$out"; rm -f "$out"
+  [ "$status" != 137 ] || status=124
+  return "$status"
+}
+"""
+
+MARK = "-- ai-workstation --"
 
 
 class HiddenText(str):
@@ -30,26 +89,84 @@ class HiddenText(str):
         return "*MASKED*"
 
 
-ASIDE = """
-answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 1
-trap 'rm -rf "$answers"' EXIT
-"""
-"""First words of a fact's script whose commands run side by side: each writes to a file of its own
-in ``$answers``, in memory, which goes when the script ends. Without one nothing is known, and the
-fact fails: no answer would look like a bare machine."""
+class UnansweredError(HostError):
+    """A question that the host did not answer, in time or at all."""
 
 
 def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None) -> StringCommand:
-    """Return the command that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
+    """Return the command of an operation that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
 
     + text: POSIX shell script
     + values: positional parameters; a ``HiddenValue`` is masked in every output of pyinfra
     + stdin: what the script reads on standard input; it is never printed, so secrets go here
     """
-    arguments = [
-        QuoteString(value if isinstance(value, HiddenValue) else str(value)) for value in values
-    ]
-    command = ("sh", "-c", QuoteString(text.strip()), "sh", *arguments)
+    command = (*_ENVIRONMENT, "sh", "-c", QuoteString(text.strip()), "sh", *_quoted(values))
     if stdin is None:
         return StringCommand(*command)
     return StringCommand(*command, _stdin=stdin)
+
+
+def question(text: str, *values: str | int | HiddenValue, limit: int = LIMIT) -> StringCommand:
+    """Return the command of a fact that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
+
+    + text: Bash script. ``$answers`` is a folder for commands that run side by side, in memory and
+      gone afterwards; ``limited SECONDS COMMAND...`` runs a program that may hang and returns 124
+      when its time is up; ``/usr/sbin`` and ``/sbin`` are in its PATH
+    + values: positional parameters, see :func:`script`
+    + limit: seconds that all of it may take
+    """
+    return StringCommand(
+        *(*_ENVIRONMENT, "bash", "-c", QuoteString(_FRAME.strip()), "question"),
+        *(QuoteString(MARK), str(limit), QuoteString(f"{_LIMITED.strip()}\n{text.strip()}")),
+        *("bash", *_quoted(values)),
+    )
+
+
+def _quoted(values: Sequence[str | int | HiddenValue]) -> list[QuoteString]:
+    return [
+        QuoteString(value if isinstance(value, HiddenValue) else str(value)) for value in values
+    ]
+
+
+class Fact(FactBase[T]):
+    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer."""
+
+    @override
+    def process(self, output: list[str]) -> T:
+        """Return the fact. Raises UnansweredError where the script failed or took too long."""
+        lines = answer(output, self.name.rpartition(".")[2])
+        return self.read(lines) if lines else self.default()
+
+    def read(self, lines: list[str]) -> T:
+        """Return the fact that the lines of an answer tell; there is at least one."""
+        raise NotImplementedError
+
+    @staticmethod
+    @override
+    def default() -> Any:
+        """Return the fact of a host that says nothing."""
+        raise NotImplementedError
+
+
+def answer(output: Sequence[str], name: str) -> list[str]:
+    """Return the lines between the marks of :func:`question`.
+
+    + output: all that came back
+    + name: of the fact, for the error
+
+    Raises UnansweredError.
+    """
+    ends = [number for number, line in enumerate(output) if line.startswith(MARK)]
+    begin = next((number for number in ends if output[number] == MARK), None)
+    end = next((number for number in reversed(ends) if output[number] != MARK), None)
+    if begin is None or end is None:
+        raise UnansweredError(f"the question {name} broke off")
+    status = output[end].removeprefix(MARK).strip()
+    if status in ("124", "137"):
+        raise UnansweredError(f"the question {name} took too long")
+    if status != "0":
+        said = " ".join(line.strip() for line in output[end + 1 :] if line.strip())
+        raise UnansweredError(f"the question {name} failed: {said or f'exit status {status}'}")
+    lines = list(output[begin + 1 : end])
+    # The mark begins a line of its own, whether or not the last line of the answer was ended.
+    return lines[:-1] if lines and not lines[-1] else lines

@@ -6,9 +6,9 @@ import base64
 import re
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 # Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
 # the kernel's own client is the judge, nothing on the host changes, nothing is installed.
@@ -57,7 +57,7 @@ class ShareAnswer:
     detail: str = "python3 is not installed on the host"
 
 
-class ShareLogin(FactBase[ShareAnswer]):
+class ShareLogin(Fact[ShareAnswer]):
     """
     Returns what the file server answers to these credentials.
 
@@ -77,7 +77,7 @@ class ShareLogin(FactBase[ShareAnswer]):
     def command(
         self, server: str, share: str, user: str, domain: str = "", seconds: int = 5
     ) -> StringCommand:
-        return script(
+        return question(
             'code=$1; shift; exec python3 -B -c "$code" "$@"',
             _PROBE,
             server,
@@ -87,12 +87,12 @@ class ShareLogin(FactBase[ShareAnswer]):
             seconds,
         )
 
-    def process(self, output: list[str]) -> ShareAnswer:
-        verdict, _, detail = output[-1].partition(" ")
+    def read(self, lines: list[str]) -> ShareAnswer:
+        verdict, _, detail = lines[-1].partition(" ")
         return ShareAnswer(verdict, detail)
 
 
-class ShareFiles(FactBase[dict[str, str]]):
+class ShareFiles(Fact[dict[str, str]]):
     """
     Returns ``folder -> content`` of a small file in several folders of the share, read in a
     second session with the server, not through the mount. The files are removed afterwards
@@ -120,7 +120,7 @@ class ShareFiles(FactBase[dict[str, str]]):
         folders: list[str],
         mount: str,
     ) -> StringCommand:
-        return script(
+        return question(
             """
             code=$1 mount=$2; shift 2
             python3 -B -c "$code" "$@"
@@ -139,9 +139,9 @@ class ShareFiles(FactBase[dict[str, str]]):
             *folders,
         )
 
-    def process(self, output: list[str]) -> dict[str, str]:
+    def read(self, lines: list[str]) -> dict[str, str]:
         files = {}
-        for line in output:
+        for line in lines:
             word, _, rest = line.partition(" ")
             if word == "file":
                 folder, _, content = rest.rpartition(" ")
@@ -169,7 +169,7 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
 
 
-class Mount(FactBase[MountState]):
+class Mount(Fact[MountState]):
     """
     Returns the ``MountState`` of a mountpoint.
 
@@ -184,7 +184,7 @@ class Mount(FactBase[MountState]):
     def command(self, target: str, credentials: str) -> StringCommand:
         # Looking under the mount happens in a mount namespace of its own. A mount that does not
         # answer (server gone) must not hang the fact: nothing here looks into the share.
-        return script(
+        return question(
             """
             [ ! -f /etc/fstab ] || echo "fstab $(base64 -w0 /etc/fstab)"
             findmnt -rn -t cifs,smb3 -o SOURCE,OPTIONS -M "$1" | tail -n 1 | sed 's/^/mount /'
@@ -203,8 +203,8 @@ class Mount(FactBase[MountState]):
             credentials,
         )
 
-    def process(self, output: list[str]) -> MountState:
-        words = dict(line.partition(" ")[::2] for line in output)
+    def read(self, lines: list[str]) -> MountState:
+        words = dict(line.partition(" ")[::2] for line in lines)
         source, _, options = words.get("mount", "").partition(" ")
         return MountState(
             fstab=base64.b64decode(words.get("fstab", "")),

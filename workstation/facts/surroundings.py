@@ -7,9 +7,9 @@ import base64
 import json
 from dataclasses import dataclass, field
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import ASIDE, script
+from workstation.facts.shell import Fact, question
 
 # Asks every address side by side, since most of it is waiting. What has not answered in time is
 # left behind with the program: a name server that is silent holds its thread for half a minute.
@@ -135,7 +135,7 @@ class SurroundingsState:
     ollama: str = ""
 
 
-class Surroundings(FactBase[SurroundingsState]):
+class Surroundings(Fact[SurroundingsState]):
     """
     Returns the ``SurroundingsState`` of the host.
 
@@ -154,7 +154,7 @@ class Surroundings(FactBase[SurroundingsState]):
     def command(
         self, folders: list[str], addresses: list[str], now: int, seconds: int = 6
     ) -> StringCommand:
-        return script(
+        return question(
             r"""
             exec 3<&0
             ask=$1 container=$2 now=$3 seconds=$4 count=$5; shift 5
@@ -167,7 +167,6 @@ class Surroundings(FactBase[SurroundingsState]):
               shift; count=$((count - 1))
             done
 
-            $aside
             if command -v python3 >/dev/null && [ $# != 0 ]; then
               python3 -B -c "$ask" "$seconds" "$@" <&3 >"$answers/network" 2>/dev/null &
             fi
@@ -186,7 +185,7 @@ class Surroundings(FactBase[SurroundingsState]):
             [ ! -e /usr/local/bin/ollama ] || echo "ollama $(readlink -f /usr/local/bin/ollama)"
             wait
             cat "$answers"/*
-            """.replace("$aside", ASIDE),
+            """,
             _ASK,
             _CONTAINER,
             now,
@@ -196,11 +195,11 @@ class Surroundings(FactBase[SurroundingsState]):
             *addresses,
         )
 
-    def process(self, output: list[str]) -> SurroundingsState:
-        lines = [line.partition(" ")[::2] for line in output]
-        words = dict(lines)
+    def read(self, lines: list[str]) -> SurroundingsState:
+        pairs = [line.partition(" ")[::2] for line in lines]
+        words = dict(pairs)
         disks, answers = {}, {}
-        for word, rest in lines:
+        for word, rest in pairs:
             if word == "disk":
                 free, mountpoint, folder = rest.split(" ", 2)
                 disks[folder] = Disk(mountpoint, int(free) * 1024)
@@ -213,7 +212,7 @@ class Surroundings(FactBase[SurroundingsState]):
             fstab=base64.b64decode(words.get("fstab", "")).decode(errors="replace"),
             disks=disks,
             answers=answers,
-            containers=tuple(_container(rest) for word, rest in lines if word == "container"),
+            containers=tuple(_container(rest) for word, rest in pairs if word == "container"),
             minimum_api=words.get("minimum-api", ""),
             engine_proxied="engine-proxied" in words,
             toolkit=words.get("toolkit", ""),

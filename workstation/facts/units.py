@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,"
@@ -33,7 +33,7 @@ class UnitState:
         return self.active and (self.needs_reload or self.configured > self.started)
 
 
-class Units(FactBase[dict[str, UnitState]]):
+class Units(Fact[dict[str, UnitState]]):
     """
     Returns the state of each unit that systemd knows.
 
@@ -51,7 +51,7 @@ class Units(FactBase[dict[str, UnitState]]):
         extra = [
             f"{unit}={path}" for unit, paths in (configuration or {}).items() for path in paths
         ]
-        return script(
+        return question(
             """
             count=$1; properties=$2; shift 2
             units=; while [ "$count" -gt 0 ]; do
@@ -71,11 +71,11 @@ class Units(FactBase[dict[str, UnitState]]):
             *extra,
         )
 
-    def process(self, output: list[str]) -> dict[str, UnitState]:
+    def read(self, lines: list[str]) -> dict[str, UnitState]:
         blocks: list[dict[str, str]] = [{}]
         read: dict[str, list[str]] = {}
         written: dict[str, float] = {}
-        for line in output:
+        for line in lines:
             if line == "--":
                 blocks.append({})
             elif line.startswith("reads "):

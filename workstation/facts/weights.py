@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Weights:
     entries: tuple[str, ...] = ()
 
 
-class ModelFiles(FactBase[dict[str, Weights]]):
+class ModelFiles(Fact[dict[str, Weights]]):
     """
     Returns ``Weights`` for every path.
 
@@ -34,7 +34,7 @@ class ModelFiles(FactBase[dict[str, Weights]]):
         return {}
 
     def command(self, paths: list[str]) -> StringCommand:
-        return script(
+        return question(
             """
             for path in "$@"; do
               echo "path $path"
@@ -54,10 +54,10 @@ class ModelFiles(FactBase[dict[str, Weights]]):
             *paths,
         )
 
-    def process(self, output: list[str]) -> dict[str, Weights]:
+    def read(self, lines: list[str]) -> dict[str, Weights]:
         found: dict[str, Weights] = {}
         path = ""
-        for line in output:
+        for line in lines:
             word, _, rest = line.partition(" ")
             if word == "path":
                 path = rest

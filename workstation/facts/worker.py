@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import StringCommand
 
-from workstation.facts.shell import script
+from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class WorkerState:
     present: bool = False
 
 
-class WorkerReleases(FactBase[WorkerState]):
+class WorkerReleases(Fact[WorkerState]):
     """
     Returns the ``WorkerState``.
 
@@ -32,7 +32,7 @@ class WorkerReleases(FactBase[WorkerState]):
         return WorkerState()
 
     def command(self, folder: str, unit: str) -> StringCommand:
-        return script(
+        return question(
             """
             for file in "$1"/*/.complete; do
               [ ! -e "$file" ] || { release=${file%/.complete}; echo "release ${release##*/}"; }
@@ -44,13 +44,13 @@ class WorkerReleases(FactBase[WorkerState]):
             unit,
         )
 
-    def process(self, output: list[str]) -> WorkerState:
-        lines = [line.partition(" ")[::2] for line in output]
+    def read(self, lines: list[str]) -> WorkerState:
+        pairs = [line.partition(" ")[::2] for line in lines]
         return WorkerState(
             # The link to the current one looks like one of them.
             releases=tuple(
-                sorted(rest for word, rest in lines if word == "release" and rest != "current")
+                sorted(rest for word, rest in pairs if word == "release" and rest != "current")
             ),
-            current="".join(rest for word, rest in lines if word == "current"),
-            present=any(word == "present" for word, _ in lines),
+            current="".join(rest for word, rest in pairs if word == "current"),
+            present=any(word == "present" for word, _ in pairs),
         )
