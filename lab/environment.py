@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lab import keys, nas
+from lab.errors import LabError
 from lab.image import outer_bundle
 
 DOMAIN = "localhost"  # browsers and curl resolve every *.localhost to the loopback address
+ENGINES = {"newest": "docker", "distribution": "distribution"}
+"""Which Docker the lab's machine gets -> the setting docker_source. The newest comes from the
+stand-in of Docker's own repository (lab/upstream/docker.py)."""
+
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
@@ -27,6 +32,7 @@ def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict
         "SSH_KNOWN_HOSTS": str(folder / "known_hosts"),
         "DOMAIN": DOMAIN,
         "GPU": "required",
+        "DOCKER_SOURCE": ENGINES[engine()],
         "SMB_SERVER": nas.ADDRESS,
         "SMB_SHARE": nas.SHARE,
         "SMB_USER": nas.USER,
@@ -37,6 +43,17 @@ def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict
     if trusts_more():
         values["CA_BUNDLE"] = str(outer_bundle())
     return values
+
+
+def engine(variables: Mapping[str, str] = os.environ) -> str:
+    """Return which of ``ENGINES`` LAB_ENGINE asks for, the newest where it is not set.
+
+    Raises LabError for any other.
+    """
+    name = variables.get("LAB_ENGINE") or "newest"
+    if name not in ENGINES:
+        raise LabError(f"LAB_ENGINE is {name!r}: choose from {', '.join(ENGINES)}.")
+    return name
 
 
 def trusts_more(variables: Mapping[str, str] = os.environ) -> bool:

@@ -28,7 +28,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PACKAGES = [
     *("systemd", "systemd-sysv", "udev", "dbus", "systemd-timesyncd", "linux-image-amd64"),
     *("openssh-server", "sudo", "ca-certificates", "iproute2", "iputils-ping", "netbase"),
-    *("kmod", "less", "procps", "python3", "gpg", "curl", "e2fsprogs"),
+    *("kmod", "less", "procps", "python3", "gpg", "curl", "e2fsprogs", "locales"),
 ]
 KEPT_SECONDS = 30 * 24 * 3600
 HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: they run, they do not stay

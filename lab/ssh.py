@@ -55,14 +55,15 @@ class Ssh:
         check: bool = True,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell script in the guest and return its exit code and output.
+        """Run a shell script in the guest and return its exit code and output. The guest speaks
+        German, the script does not.
 
         + given: standard input
         + check: raise LabError when the exit code is not 0
         + timeout: seconds, after which subprocess.TimeoutExpired is raised
         """
         result = subprocess.run(
-            [*self.command(user), script],
+            [*self.command(user), f"export LC_ALL=C.UTF-8\n{script}"],
             input=given or "",
             capture_output=True,
             text=True,

@@ -44,7 +44,8 @@ class ProjectState:
     ``images``: reference -> id of those that are there; ``secrets``: path of a secret's file ->
     Unix time of its last change; ``applied``: the Compose file that the last successful run brought
     up, empty for none; ``error``: what Compose says against the file; ``docker``: whether there is
-    an Engine."""
+    an Engine; ``cut_off``: since when (UTC) what BuildKit has cached may be damaged, because the
+    machine went down during a build, empty if that is not known; None: it is not."""
 
     docker: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class ProjectState:
     secrets: dict[str, float] = field(default_factory=dict)
     applied: str = ""
     error: str = ""
+    cut_off: str | None = None
 
     def by_service(self) -> dict[str, Container]:
         """Return the container of each service, those of ``docker compose run`` left out."""

@@ -15,6 +15,11 @@ rm "$root/usr/local/share/lab.pub"
 chroot "$root" python3 /usr/local/share/trust.py
 rm "$root/usr/local/share/trust.py"
 
+# As its owner speaks: what a run reads of programs must not depend on it.
+echo "de_DE.UTF-8 UTF-8" >"$root/etc/locale.gen"
+chroot "$root" locale-gen >/dev/null
+echo "LANG=de_DE.UTF-8" >"$root/etc/default/locale"
+
 chroot "$root" systemctl --quiet enable \
     systemd-networkd.service systemd-networkd-wait-online.service ssh.service
 # No background apt, and no daily copies of dpkg's files: a test must fail for its own reasons,

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from lab.upstream import apt, git, images, npm, ollama, pypi
+from lab.upstream import apt, docker, git, images, npm, ollama, pypi
 from lab.upstream.files import STANDINS, write
 
 ADDRESS = "192.168.0.5"
@@ -39,7 +39,7 @@ def build(
     + address: host[:port] at which the machine reaches the mirror
     + tell: called with one line before each part, for a progress display
 
-    Needs mmdebstrap, zstd, git, gpg and dpkg-deb, and Debian's and PyPI's servers for what the
+    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for what the
     cache lacks. Also writes ``<root>/older.json``: pins of a release before, for upgrade tests.
     """
     say = tell or (lambda _: None)
@@ -52,12 +52,17 @@ def build(
     pypi.build(root, cache, _requirement_files())
     say("NVIDIA's apt repository and Ollama's releases")
     nvidia = apt.build(root, cache, pins.get("apt", {}).get("nvidia", {}))
+    say("Docker's apt repository")
+    newest = docker.build(root, cache)
     release, older = ollama.build(root, cache, pins.get("downloads", {}).get("ollama", {}))
     overlay = {
         "images": {key: {"digest": image["digest"]} for key, image in found.items()},
         "sources": commits,
         "downloads": {"ollama": {"sha256": release["sha256"]}},
-        "apt": {"nvidia": {"fingerprint": nvidia["fingerprint"]}},
+        "apt": {
+            "nvidia": {"fingerprint": nvidia["fingerprint"]},
+            "docker": {"fingerprint": newest["fingerprint"]},
+        },
     }
     older_images = images.build_older(root, cache, pins.get("images", {}))
     write(
@@ -80,7 +85,7 @@ def build(
 
 def stand_ins() -> list[str]:
     """Return a phrase for every part that is not the real one."""
-    parts = (images, git, pypi, npm, apt, ollama)
+    parts = (images, git, pypi, npm, apt, docker, ollama)
     return [*STAND_INS, *(phrase for part in parts for phrase in part.STAND_INS)]
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -78,7 +78,7 @@ def build(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, str]:
     """
     versions = sorted({*VERSIONS, *([str(pins["version"])] if pins.get("version") else [])})
     key = key_of(tree_hash(STANDINS / "nvidia"), Path(__file__).read_text(), versions)
-    secret, public, fingerprint = _key(cache)
+    secret, public, fingerprint = signing_key(cache)
     stage = cache / "apt" / key_of(key, fingerprint)
     if not stage.exists():
         cached(stage, lambda target: _repository(target, versions, secret))
@@ -97,22 +97,33 @@ def _repository(folder: Path, versions: Sequence[str], secret: str) -> None:
     for version in versions:
         for package in _PACKAGES:
             _deb(package, version, folder)
-    stanzas = [_stanza(path) for path in sorted(folder.glob("*.deb"))]
-    packages = "\n".join(stanzas).encode()
-    write(folder / "Packages", packages)
-    write(folder / "Packages.gz", gzip.compress(packages, mtime=0))
-    release = _release(folder)
+    index(folder, sorted(folder.glob("*.deb")), secret)
+
+
+def index(
+    folder: Path, packages: Sequence[Path], secret: str, below: str = ".", **fields: str
+) -> None:
+    """Write the index of a repository and sign it.
+
+    + folder: that of Release; files of packages are named from here, or from two folders above
+      where ``below`` is a component's folder, as apt wants them
+    + secret: armored key
+    + below: folder of the list of packages
+    + fields: further ones of Release
+    """
+    base = folder if below == "." else folder.parent.parent
+    listed = "\n".join(_stanza(path, base) for path in packages).encode()
+    lists = {"Packages": listed, "Packages.gz": gzip.compress(listed, mtime=0)}
+    for name, data in lists.items():
+        write(folder / below / name, data)
+    release = _release(
+        {f"{below}/{name}".removeprefix("./"): data for name, data in lists.items()}, fields
+    )
     write(folder / "Release", release)
+    signed = str(folder / "Release")
     with _keyring(secret) as home:
-        _gpg(
-            home,
-            "--armor",
-            "--detach-sign",
-            "--output",
-            str(folder / "Release.gpg"),
-            str(folder / "Release"),
-        )
-        _gpg(home, "--clearsign", "--output", str(folder / "InRelease"), str(folder / "Release"))
+        _gpg(home, "--armor", "--detach-sign", "--output", f"{signed}.gpg", signed)
+        _gpg(home, "--clearsign", "--output", str(folder / "InRelease"), signed)
 
 
 def _deb(package: Package, version: str, folder: Path) -> None:
@@ -150,30 +161,28 @@ def _deb(package: Package, version: str, folder: Path) -> None:
         )
 
 
-def _stanza(path: Path) -> str:
+def _stanza(path: Path, base: Path) -> str:
     control = subprocess.run(
         ["dpkg-deb", "--field", str(path)], check=True, capture_output=True, text=True
     ).stdout.strip()
     data = path.read_bytes()
     return (
-        f"{control}\nFilename: ./{path.name}\nSize: {len(data)}\n"
+        f"{control}\nFilename: ./{path.relative_to(base)}\nSize: {len(data)}\n"
         f"SHA256: {hashlib.sha256(data).hexdigest()}\n"
     )
 
 
-def _release(folder: Path) -> str:
-    lines = []
-    for name in ("Packages", "Packages.gz"):
-        data = (folder / name).read_bytes()
-        lines.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}")
-    head = (
-        f"Origin: lab\nLabel: lab\nArchitectures: amd64\nDate: {formatdate(EPOCH, usegmt=True)}\n"
-        "SHA256:\n"
-    ).replace("GMT", "UTC")
-    return head + "\n".join(lines) + "\n"
+def _release(lists: Mapping[str, bytes], fields: Mapping[str, str]) -> str:
+    sums = [
+        f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}" for name, data in lists.items()
+    ]
+    date = formatdate(EPOCH, usegmt=True).replace("GMT", "UTC")
+    known = {"Origin": "lab", "Label": "lab", "Architectures": "amd64", "Date": date, **fields}
+    head = [f"{name}: {value}" for name, value in known.items()]
+    return "\n".join([*head, "SHA256:", *sums]) + "\n"
 
 
-def _key(cache: Path) -> tuple[str, str, str]:
+def signing_key(cache: Path) -> tuple[str, str, str]:
     """Return secret key, public key (both armored) and fingerprint; made once per cache."""
     folder = cache / "apt-key"
     if not (folder / "fingerprint").exists():

@@ -19,8 +19,9 @@ APPLIED = "/var/lib/ai-workstation/applied"
 BUILDING = "/var/lib/ai-workstation/building"
 PULLING = "/var/lib/ai-workstation/pulling"
 """Marks of images at work, whose files are not on the disk yet: a power cut damages them, so until
-the script that made them has flushed them they count as absent. The first has a boot's id in its
-first line and images in the others, the second both in each line."""
+the script that made them has flushed them they count as absent. The first has in its first line a
+boot's id and when its builds began (UTC), and images in the others; the second has a boot's id and
+an image in each line."""
 
 _LABEL = "com.docker.compose."
 
@@ -66,7 +67,11 @@ class Project(Fact[ProjectState]):
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
             file=$applied/$project.yaml
             [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-            [ ! -f $building ] || sed '1d; s/^/unsettled /' $building
+            if [ -f $building ]; then
+              sed '1d; s/^/unsettled /' $building
+              read -r boot began <$building
+              [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || echo "cut-off $began"
+            fi
             [ ! -f $pulling ] || sed 's/^[^ ]*/unsettled/' $pulling
             """.replace("$building", BUILDING)
             .replace("$pulling", PULLING)
@@ -86,6 +91,7 @@ class Project(Fact[ProjectState]):
         applied = ""
         errors: list[str] = []
         unsettled: set[str] = set()
+        cut_off = None
         for line in lines:
             word, _, rest = line.partition(" ")
             if word == "hash":
@@ -101,6 +107,8 @@ class Project(Fact[ProjectState]):
                 images[reference] = image_id
             elif word == "unsettled":
                 unsettled.add(familiar(rest))
+            elif word == "cut-off":
+                cut_off = rest
             elif word == "secret":
                 modified, _, path = rest.partition(" ")
                 secrets[path] = float(modified)
@@ -118,6 +126,7 @@ class Project(Fact[ProjectState]):
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",
+            cut_off=cut_off,
         )
 
 

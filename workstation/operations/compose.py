@@ -133,6 +133,9 @@ def up(
     if not planned:
         # A run that died between the last healthy service and here, or a change of words alone.
         tell("~", f"{kept}.yaml", "what runs is kept, to go back to")
+    if found.cut_off is not None and any(action.verb == "build" for action in planned):
+        since = f" since {found.cut_off.replace('T', ' ')} UTC" if found.cut_off else ""
+        tell("-", f"BuildKit's cache{since}", "the machine went down during a build")
     for action in planned:
         sign = _SIGNS.get(action.verb, "~")
         tell(sign, f"{model.name}: {action.verb} {action.subject}", action.cause)

@@ -10,38 +10,78 @@ flush() {
 }
 """
 
+# A pull or a build that a power cut ended leaves a lease in containerd's image store. It holds what
+# was unpacked for hours (seen with Engine 28.5: containerd.io/gc.expire), and the next one would
+# take that for whole.
+_RELEASE = """
+with_containerd() {
+  case $(docker info -f '{{.DriverStatus}}') in *containerd.snapshotter*) ;; *) return 1 ;; esac
+}
+release() {
+  up_since=$(awk '$1 == "btime" {print $2}' /proc/stat)
+  for socket in /run/containerd/containerd.sock /run/docker/containerd/containerd.sock; do
+    [ -S "$socket" ] || continue
+    ctr --address "$socket" -n moby leases ls | awk '/gc.expire=/ {print $1, $2}' |
+      while read -r lease created; do
+        [ "$(date -d "$created" +%s)" -ge "$up_since" ] ||
+          ctr --address "$socket" -n moby leases rm --sync "$lease" >/dev/null
+      done
+  done
+}
+"""
+
 # Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
-# containerd's image store (docs.docker.com/build/metadata/attestations).
+# containerd's image store (docs.docker.com/build/metadata/attestations). Since 0.19 Buildx refuses
+# to read what does not lie below the working folder (docker/buildx#2796): here all of it does.
 #
 # A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
-# mark stands while a build is at work, with the boot and the images it makes, until all is on the
-# disk. One of another boot means that BuildKit's cache is not to be trusted, and neither are these
-# images, unless containers were made of them, as after a build that was merely ended. Nor are those
-# of ours that have lost their name.
+# mark stands while a build is at work, with the boot, the time and the images it makes, until all
+# is on the disk. One of another boot means that what BuildKit has cached since is not to be
+# trusted, and neither are these images, unless containers were made of them, as after a build that
+# was merely ended. Nor are those of ours that have lost their name. What others have cached before
+# stays. A record can go only after those that were made from it.
 BAKE = (
     _FLUSH
+    + _RELEASE
     + """
 mark=$1 what=$2 images=$3; shift 3
 boot=$(cat /proc/sys/kernel/random/boot_id)
 mkdir -p "${mark%/*}"
-if [ -f "$mark" ] && [ "$(head -n 1 "$mark")" != "$boot" ]; then
-  echo "the machine went down during a build: what that made, and BuildKit's cache, are removed"
+cached_since() {
+  curl -fsS --unix-socket /var/run/docker.sock 'http://docker/v1.44/system/df?type=build-cache' |
+    sed 's/{"ID":/\\n&/g' |
+    sed -En 's/^.*"ID":"([^"]*)".*"CreatedAt":"([^"]*)".*"LastUsedAt":"?([^",]*).*/\\1 \\2 \\3/p' |
+    awk -v since="$1" '$2 >= since || ($3 != "null" && $3 >= since) {print $1}'
+}
+forget_cache() {
+  [ -n "$1" ] || { docker buildx prune --builder default -af >/dev/null; return; }
+  before=
+  while left=$(cached_since "$1") && [ -n "$left" ] && [ "$left" != "$before" ]; do
+    before=$left
+    for record in $left; do
+      docker buildx prune --builder default -af --filter "id=$record" >/dev/null || return 1
+    done
+  done
+}
+old=$boot began=
+[ ! -f "$mark" ] || read -r old began <"$mark"
+if [ "$old" != "$boot" ]; then
+  echo "the machine went down during a build: what was made and cached${began:+ since $began} goes"
+  ! with_containerd || release
   nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
-  for image in $(sed 1d "$mark") $(docker image ls -q $nameless); do
+  for image in $(sed 1d "$mark") $(docker image ls -aq $nameless); do
     docker image inspect "$image" >/dev/null 2>&1 || continue
     [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
     docker image rm -f "$image" >/dev/null || exit 1
   done
-  docker builder prune -af >/dev/null || exit 1
+  forget_cache "$began" || exit 1
   rm "$mark"
 fi
-[ -f "$mark" ] || echo "$boot" >"$mark"
+[ -f "$mark" ] || echo "$boot $(date -u +%FT%T)" >"$mark"
 printf '%s\\n' $images >>"$mark"
 sync "$mark" "${mark%/*}"
-case $(docker info -f '{{.DriverStatus}}') in
-  *containerd.snapshotter*) ;;
-  *) set -- ;;
-esac
+with_containerd || set --
+cd /
 docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
 flush && rm "$mark" || exit 1
 [ "$status" = 0 ] || {
@@ -70,9 +110,11 @@ true
 # too a mark says what is at work, each line a boot and an image. What another boot left there is
 # pulled anew; a pull that found something of it already there only gave it a name again, by which
 # it is removed and pulled once more. What containers are made of is whole: they are only made of
-# what was flushed, so that pull was merely ended.
+# what was flushed, so that pull was merely ended. With containerd's image store, what a pull holds
+# is released first and goes with the images: then nothing of it is there to be found.
 PULL = (
     _FLUSH
+    + _RELEASE
     + """
 mark=$1; shift
 boot=$(cat /proc/sys/kernel/random/boot_id)
@@ -94,7 +136,8 @@ pull() {
   done
   wait $pulling
 }
-missing= doubtful=
+missing= doubtful= found=
+! awk -v boot="$boot" '$1 != boot {n++} END {exit !n}' "$mark" || ! with_containerd || release
 for image in "$@"; do
   found=$(id "$image")
   if left "$image" && { [ -z "$found" ] || [ -z "$(docker ps -aq --filter "ancestor=$found")" ]; }
@@ -110,7 +153,7 @@ sync "$mark" "${mark%/*}"
 [ -z "$doubtful" ] || echo "the machine went down during a pull; pulled anew:$doubtful"
 status=0
 [ -z "$missing" ] || pull $missing || status=$?
-if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ]; then
+if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ] && ! with_containerd; then
   echo "some of it was there already, and may be damaged: once more"
   for image in $doubtful; do docker image rm -f "$(id "$image")" >/dev/null || exit 1; done
   pull $doubtful || status=$?
