@@ -11,7 +11,9 @@
 5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
 6. A byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra stops reading there,
    with a traceback, and the command waits for ever for somebody to read on.
-7. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
+7. sudo speaks English: pyinfra knows by sudo's own words that a password is wanted. And the path of
+   the program that answers sudo is the last line of what the host says, behind a login script's.
+8. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
 
 Each wraps one function and calls the original; ``install`` may be called again.
@@ -47,6 +49,7 @@ from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalEr
 
 from workstation import remembered, run
 from workstation.errors import UserError
+from workstation.facts.shell import ENGLISH
 
 _COMMANDS = (
     StringCommand,
@@ -55,6 +58,10 @@ _COMMANDS = (
     FileDownloadCommand,
     RsyncCommand,
 )
+
+
+# How pyinfra begins the script that makes the program which answers sudo.
+_ASKPASS = util.ASKPASS_COMMAND.partition("{")[0]
 
 
 class NoHostsError(UserError, InventoryError):
@@ -75,7 +82,9 @@ def install() -> None:
     _wrap(cli, "disconnect_all", run.disconnect)
     _wrap(Host, "get_fact", remembered.fact)
     _wrap(util, "read_buffer", _read_buffer)
-    for name in ("run_shell_command", "put_file", "get_file"):
+    _wrap(util, "make_unix_command", _in_english)
+    _wrap(Host, "run_shell_command", _run_shell_command)
+    for name in ("put_file", "get_file"):
         _wrap(Host, name, remembered.counted)
     for command in _COMMANDS:
         _wrap(command, "execute", remembered.command)
@@ -146,6 +155,25 @@ def _require_hosts(
         names = ", ".join(dict.fromkeys([*(host.name for host in inventory), *inventory.groups]))
         raise NoHostsError(f"--limit or --exclude leaves no host: choose from {names}.")
     original(self, inventory, config, initial_limit=initial_limit)
+
+
+def _in_english(
+    original: Callable[..., Any], command: StringCommand, *args: Any, **kwargs: Any
+) -> StringCommand:
+    """In place of ``make_unix_command``: what stands before our own script, such as sudo, is told
+    its language too. By env(1), since a login shell need not be a POSIX one."""
+    return StringCommand(*ENGLISH, original(command, *args, **kwargs))
+
+
+def _run_shell_command(
+    original: Callable[..., Any], host: Any, command: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """In place of ``Host.run_shell_command``."""
+    status, output = remembered.counted(original, host, command, *args, **kwargs)
+    if isinstance(command, str) and command.startswith(_ASKPASS):
+        said = [line for line in output.combined_lines if line.buffer_name == "stdout"]
+        output.combined_lines[:] = said[-1:]
+    return status, output
 
 
 def _read_buffer(

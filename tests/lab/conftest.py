@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.control import Lab
-from lab.environment import content, text, write
+from lab.environment import content, engine, text, write
 from lab.machine import BARE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONVERGED = "converged"
+ENGINE = engine()
+"""Which Docker the machine gets: the newest, or with LAB_ENGINE=distribution Debian's own."""
 TOOLKIT = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
 CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
 
@@ -432,3 +435,14 @@ def checkout(tmp_path: Path) -> Callable[[], Path]:
         return target
 
     return copy
+
+
+@pytest.fixture
+def older(lab: Lab, tmp_path: Path) -> dict[str, str]:
+    """Variables of a run that finds an older release of Dockge pinned."""
+    mirror = yaml.safe_load(lab.mirror.file.read_text())
+    older = json.loads((lab.mirror.root / "older.json").read_text())
+    mirror["pins"]["images"]["dockge"] = older["images"]["dockge"]
+    file = tmp_path / "mirror.yml"
+    file.write_text(yaml.safe_dump(mirror))
+    return {"MIRROR": str(file)}

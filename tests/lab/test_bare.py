@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import ENGINE, Workstation
 from tests.lab.secret import FORMS, TALKATIVE, seen, watch
 
 
@@ -14,7 +14,7 @@ def test_a_dry_run_lists_what_would_come_and_changes_nothing(bare: Workstation) 
     run = bare.pyinfra("deploy.py", "--dry", "--diff")
     assert run.status == 0, run.error
     for expected in (
-        "package docker.io",
+        {"newest": "package docker-ce", "distribution": "package docker.io"}[ENGINE],
         '+  "live-restore": true',
         "nvidia-container-toolkit=1.20.0-1",
         "Ollama 0.32.15",

@@ -4,10 +4,11 @@ and what somebody else had set up before."""
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
-from tests.lab.conftest import REPOSITORY, Workstation
+from tests.lab.conftest import ENGINE, REPOSITORY, Workstation
 from workstation import mirror as mirrors
 from workstation.pins import load
 
@@ -16,16 +17,20 @@ pytestmark = pytest.mark.long
 GPU_USER = "dhoch3-comfyui-1"
 NEWER_TOOLKIT = "1.20.1-1"
 """Than the pinned one."""
-# Debian has one release of Docker at a time: the same one, under a number that dpkg upgrades to.
+# A repository has one release of Docker at a time: the same one, under a number that dpkg upgrades
+# to.
 _NEWER_DOCKER = r"""
 cd "$(mktemp -d /var/tmp/newer.XXXXXX)" && apt-get update \
-&& apt-get download docker.io containerd \
-&& for package in docker.io containerd; do
-  dpkg-deb -R $package*.deb $package \
+&& apt-get download PACKAGES \
+&& for package in PACKAGES; do
+  dpkg-deb -R "$package"_*.deb $package \
   && sed -i 's/^Version: .*/&+newer/' $package/DEBIAN/control \
   && dpkg-deb -Znone -b $package newer-$package.deb || exit 1
 done && apt-get install -y ./newer-*.deb && rm -r "$PWD"
-"""
+""".replace(
+    "PACKAGES",
+    {"newest": "docker-ce containerd.io", "distribution": "docker.io containerd"}[ENGINE],
+)
 TOOLKIT_PACKAGES = (
     "nvidia-container-toolkit",
     "nvidia-container-toolkit-base",
@@ -56,6 +61,31 @@ def test_changes_of_engine_and_toolkit_under_running_containers(converged: Works
     assert run.status == 0, run.error
     assert run.changed == ["tasks/nvidia.py | NVIDIA Container Toolkit"]
     assert converged.containers() == before
+
+
+@pytest.mark.skipif(ENGINE == "newest", reason="it has the newest Engine already")
+def test_an_upgrade_to_the_newest_engine_recreates_nothing(converged: Workstation) -> None:
+    """Containers keep their ids and the Engine its store, in which their images are. The next run
+    proves the GPU to the new one, and changes nothing else."""
+    before = converged.containers()
+    folder = converged.lab.mirror.root / "http" / "debian-forky"
+    names = " ".join(shlex.quote(path.name) for path in sorted(folder.glob("*.deb")))
+    assert names
+    converged.run(
+        'set -e; exec </dev/null; cd "$(mktemp -d /var/tmp/newest.XXXXXX)"\n'
+        f"for name in {names}; do curl -fsSO http://192.168.0.5:80/debian-forky/$name; done\n"
+        'DEBIAN_FRONTEND=noninteractive apt-get install -y ./*.deb; rm -r "$PWD"'
+    )
+    version = converged.run("docker version -f '{{.Server.Version}}'")
+    assert int(version.split(".")[0]) >= 28
+    assert "snapshotter" not in converged.run("docker info -f '{{.DriverStatus}}'")
+    assert converged.containers() == before
+    run = converged.pyinfra("deploy.py", "-y", "--json")
+    assert run.status == 0, run.error
+    assert run.changed == ["tasks/nvidia.py | Containers see the GPU"]
+    assert converged.containers() == before
+    # Its repository is nowhere that apt would look.
+    assert "forky" not in converged.run("cat /etc/apt/sources.list /etc/apt/sources.list.d/*")
 
 
 # Somebody's Docker with a Traefik that holds port 80, a project of the name of one of our stacks,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-
-import yaml
 
 from tests.lab.compare import compared
 from tests.lab.conftest import Workstation
@@ -15,18 +12,8 @@ from tests.lab.conftest import Workstation
 FOOOCUS = "/opt/stacks/dhoch3/fooocus/entrypoint.py"
 
 
-def moved(machine: Workstation, folder: Path) -> Path:
-    """Return a mirror file whose pin of Dockge is the release before."""
-    mirror = yaml.safe_load(machine.lab.mirror.file.read_text())
-    older = json.loads((machine.lab.mirror.root / "older.json").read_text())
-    mirror["pins"]["images"]["dockge"] = older["images"]["dockge"]
-    file = folder / "mirror.yml"
-    file.write_text(yaml.safe_dump(mirror))
-    return file
-
-
 def test_a_plan_is_what_the_run_then_does(
-    converged: Workstation, checkout: Callable[[], Path], tmp_path: Path
+    converged: Workstation, checkout: Callable[[], Path], older: dict[str, str]
 ) -> None:
     """One state of the machine or of the templates after the other, each healed or applied."""
     copy = checkout()
@@ -50,8 +37,7 @@ def test_a_plan_is_what_the_run_then_does(
     assert "environment.EDITED" in run.output
 
     # A pin moves: the image is pulled, and said to have been another.
-    mirror = str(moved(converged, tmp_path))
-    run = compared(converged, "tasks/stacks.py", environment={"MIRROR": mirror})
+    run = compared(converged, "tasks/stacks.py", environment=older)
     assert any("pull" in one and "dockge" in one for one in run.planned)
     assert "was 1.5.0@sha256:" in run.output
 

@@ -129,6 +129,67 @@ def test_power_cuts_of_a_first_run(
     survive(converged, names, [before, midway, wanted], wanted)
 
 
+def test_power_cuts_in_a_build_and_in_a_pull(
+    converged: Workstation, checkout: Callable[[], Path], older: dict[str, str]
+) -> None:
+    """While marks say what is at work, and right after: with containerd's image store as with the
+    Engine's own, nothing damaged is used, and what others have built stays cached."""
+    copy = checkout()
+    stack = copy / "templates" / "stacks" / "dhoch3" / "base" / "link_models.py"
+    stack.write_text(stack.read_text() + "\n")
+    converged.run(_THEIRS)
+    cached = converged.run(_CACHED)
+    assert cached
+
+    def update() -> Run:
+        return converged.pyinfra("tasks/stacks.py", "-y", "--json", folder=copy, environment=older)
+
+    converged.lab.machine.checkpoint("before")
+    began = time.monotonic()
+    run = update()
+    length = time.monotonic() - began
+    assert run.status == 0, run.error
+    wanted = state(converged)
+
+    converged.lab.machine.restore("before")
+    ended: list[Run] = []
+    at_work = threading.Thread(target=lambda: ended.append(update()))
+    at_work.start()
+    kept: dict[str, list[str]] = {"pulling": [], "building": []}
+    while at_work.is_alive():
+        for mark, names in kept.items():
+            if converged.succeeds(f"test -e /var/lib/ai-workstation/{mark}"):
+                names.append(f"{mark}{len(names)}")
+                converged.lab.machine.checkpoint(names[-1], settled=False)
+                at_work.join(timeout=length / 12)
+    assert ended[0].status == 0, ended[0].error
+    troubles = []
+    for names in kept.values():
+        assert names, "no checkpoint was made while it was at work"
+        for name in dict.fromkeys([names[0], names[len(names) // 2], names[-1]]):
+            converged.lab.machine.power_cut(at=name)
+            converged.run("systemctl is-system-running --wait", check=False)
+            again = update()
+            found = differences(wanted, state(converged)) if again.status == 0 else [again.error]
+            if cached not in converged.run(_CACHED):
+                found.append("what somebody else had built is no longer cached")
+            print(f"{name}:", *(found or ["all well"]), sep="\n    ", flush=True)
+            troubles += [f"{name}: {one}" for one in found]
+    for name in ["before", *kept["pulling"], *kept["building"]]:
+        converged.lab.machine.forget(name)
+    assert not troubles
+
+
+# A build of somebody else's, and what BuildKit keeps of it.
+_THEIRS = r"""
+set -e; cd "$(mktemp -d /var/tmp/theirs.XXXXXX)"
+printf 'FROM scratch\nCOPY file /theirs\n' >Dockerfile; echo theirs >file
+docker buildx build --builder default -q -t theirs:1 . >/dev/null
+docker image rm theirs:1 >/dev/null
+"""
+_CACHED = "docker buildx du --builder default --verbose | grep -B9 'COPY file /theirs' | grep '^ID'"
+
+
 def test_power_cuts_of_an_update(converged: Workstation, checkout: Callable[[], Path]) -> None:
     """A program's start script, a unit and Ollama's environment change."""
     copy = checkout()

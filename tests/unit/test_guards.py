@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
+from pyinfra.api import StringCommand
 from pyinfra.connectors import util
 
 from workstation import guards
@@ -112,3 +114,27 @@ def test_bytes_that_are_no_text_come_through_ssh_too(port: int):
     client.close()
     found = [one.line for one in queue.queue]
     assert (found[0], len(found[1]), found[2]) == ("L\\xf6we", 200_000, "end")
+
+
+def test_sudo_speaks_english_whatever_the_hosts_language_is():
+    """pyinfra knows by sudo's own words that it wants a password."""
+    guards.install()
+    command = util.make_unix_command(StringCommand("true"), _sudo=True).get_raw_value()
+    assert command == "env LC_ALL=C.UTF-8 LANGUAGE= sudo -H -n sh -c true"
+
+
+def test_what_a_login_script_says_is_not_the_path_of_the_program_that_answers_sudo():
+    """pyinfra takes the first line for it."""
+    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stdout", "/tmp/askpass")]
+    host = SimpleNamespace(name="gpu1")
+
+    def run(*_: Any) -> Any:
+        return True, util.CommandOutput(list(lines))
+
+    command = util.ASKPASS_COMMAND.format("/tmp", "PASSWORD")
+    assert guards._run_shell_command(run, host, command)[1].stdout_lines == ["/tmp/askpass"]
+    other = StringCommand("echo")
+    assert guards._run_shell_command(run, host, other)[1].stdout_lines == [
+        "Welcome",
+        "/tmp/askpass",
+    ]

@@ -24,12 +24,26 @@ T = TypeVar("T")
 LIMIT = 300
 """Seconds that a question may take unless it says otherwise: a slow machine is no dead one."""
 
-# gettext looks at LANGUAGE even where the locale is C.UTF-8. Variables of Compose and of GNU
+ENGLISH = ("env", "LC_ALL=C.UTF-8", "LANGUAGE=")
+"""Words that put a command into the one language. gettext looks at LANGUAGE even where the locale
+is C.UTF-8."""
+
+# Variables of Compose and of GNU
 # programs that change what a command does come from /etc/environment or a login script.
 _ENVIRONMENT = (
-    *("env", "-u", "LANGUAGE", "-u", "POSIXLY_CORRECT", "-u", "GREP_OPTIONS", "-u", "TAR_OPTIONS"),
-    *("-u", "BLOCK_SIZE", "-u", "COMPOSE_FILE", "-u", "COMPOSE_PROJECT_NAME"),
-    *("-u", "COMPOSE_PROFILES", "-u", "COMPOSE_ENV_FILES", "LC_ALL=C.UTF-8"),
+    *(
+        "env",
+        "-u",
+        "POSIXLY_CORRECT",
+        "-u",
+        "GREP_OPTIONS",
+        "-u",
+        "TAR_OPTIONS",
+        "-u",
+        "BLOCK_SIZE",
+    ),
+    *("-u", "COMPOSE_FILE", "-u", "COMPOSE_PROJECT_NAME", "-u", "COMPOSE_PROFILES"),
+    *("-u", "COMPOSE_ENV_FILES", *ENGLISH[1:]),
 )
 
 # The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
