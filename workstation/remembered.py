@@ -17,8 +17,8 @@ from workstation.facts.shell import Fact, UnansweredError, question
 
 _answers: dict[str, dict[Any, Any]] = {}
 
-_PATIENCE = 900
-"""Seconds after which the connection itself counts as dead; questions have limits of their own."""
+_PATIENCE = 1800
+"""Seconds for several questions at once; after twice that the connection itself counts as dead."""
 
 commands: dict[str, int] = {}
 """Commands, files and locks that went to each host in this run, by its name."""
@@ -38,7 +38,7 @@ def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwarg
     key = (fact, _frozen(args), _frozen(kwargs))
     if key not in answers:
         try:
-            answers[key] = original(host, fact, *args, **{"_timeout": _PATIENCE, **kwargs})
+            answers[key] = original(host, fact, *args, **{"_timeout": 2 * _PATIENCE, **kwargs})
         except UnansweredError as error:
             if kwargs.get("_ignore_errors"):
                 return fact.default()
@@ -129,6 +129,7 @@ class Together(Fact[list[list[str]]]):
             self.MARK,
             "yes" if given else "",
             *commands,
+            limit=_PATIENCE,  # each of them has a limit of its own
         )
 
     def read(self, lines: list[str]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api import StringCommand
 
-from workstation.facts.shell import Fact, question
+from workstation.facts.shell import LIMIT, Fact, question
 
 if TYPE_CHECKING:
     from workstation.acceptance import Answer, Probe
@@ -85,7 +85,7 @@ class Answers(Fact[list["Answer"]]):
             f"workers={len(workers)} probes={len(probes)} most={_MOST}",
             _END.strip(),
         ]
-        return question("\n".join(steps), seconds, limit, *places)
+        return question("\n".join(steps), seconds, limit, *places, limit=limit + LIMIT)
 
     def read(self, lines: list[str]) -> list[Answer]:
         return [_answer(line) for line in lines]

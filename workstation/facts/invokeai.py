@@ -172,6 +172,7 @@ class Models(Fact[ModelsState]):
             service,
             path,
             PROGRAM,
+            limit=900,  # it scans the whole store, and may be asked while it loads a model
         )
 
     def read(self, lines: list[str]) -> ModelsState:
