@@ -95,9 +95,7 @@ def commands(scratch):
         {
             "smi-health": (smi, "--query-gpu=" + HEALTH, "--format=csv,noheader"),
             "smi-text": (smi, "-q"),
-            "smi-topology": (smi, "topo", "-m"),
             "smi-version": (smi, "--version"),
-            "smi-help": (smi, "--help"),
             "smi-wrong-field": (smi, "--query-gpu=name,nonsense", "--format=csv,noheader"),
             "smi-wrong-option": (smi, "--nonsense"),
             "smi-no-such-card": (smi, "-i", "99"),
@@ -120,8 +118,8 @@ def commands(scratch):
             "nodes": shell("ls -l /dev/nvidia* /dev/dri /dev/dxg"),
             "libraries": shell("ldconfig -p | grep -i -e nvidia -e libcuda"),
             "ctk-version": ("nvidia-ctk", "--version"),
-            "cdi-list": ("nvidia-ctk", "cdi", "list"),
-            "cdi-generate": ("nvidia-ctk", "cdi", "generate"),
+            "cdi-list": ("nvidia-ctk", "--quiet", "cdi", "list"),
+            "cdi-generate": ("nvidia-ctk", "--quiet", "cdi", "generate"),
             "cdi-files": shell(_EACH, "/etc/cdi/* /var/run/cdi/*"),
             "cdi-refresh": shell(
                 "systemctl cat nvidia-cdi-refresh.service nvidia-cdi-refresh.path"

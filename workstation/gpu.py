@@ -107,12 +107,18 @@ def by_pci_id(pci: str) -> Version:
 def devices(state: GpuState) -> tuple[Device, ...]:
     """Return the cards, each kind once: as the driver sees them, or else by their PCI ids.
 
-    A driver that works but is too old to tell compute capabilities is no help here.
+    A driver that works but is too old to tell compute capabilities is no help here. Cards that are
+    kept for virtual machines (vfio-pci) do not count.
     """
     if state.cards and all(version(card.compute_capability) for card in state.cards):
         found = [Device(card.name, version(card.compute_capability)) for card in state.cards]
     else:
-        found = [Device(f"card {pci}", by_pci_id(pci)) for pci in state.pci]
+        kept = {number for number, bound in enumerate(state.bound) if bound == "vfio-pci"}
+        found = [
+            Device(f"card {pci}", by_pci_id(pci))
+            for number, pci in enumerate(state.pci)
+            if number not in kept
+        ]
     return tuple(dict.fromkeys(found))
 
 

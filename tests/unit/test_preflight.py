@@ -20,6 +20,7 @@ from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
+from workstation.facts.packages import Packages
 from workstation.facts.smb import ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
@@ -136,6 +137,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
         MachineFact,
         Engine,
         Gpu,
+        Packages,
         Surroundings,
         ShareLogin,
     ]

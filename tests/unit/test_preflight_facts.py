@@ -269,10 +269,10 @@ def test_a_host_that_says_nothing_is_the_default():
 
 
 def machine(tmp_path: Path, environment: dict[str, str] | None = None) -> Any:
-    """Return the machine with dpkg's and apt's folders, and sysfs, below ``tmp_path``."""
+    """Return the machine with dpkg's and apt's folders below ``tmp_path``."""
     one = command_of(Machine)
     text = one.script
-    for path in ("/var/lib/dpkg", "/var/lib/apt", "/sys/module"):
+    for path in ("/var/lib/dpkg", "/var/lib/apt"):
         (tmp_path / path.strip("/")).mkdir(parents=True, exist_ok=True)
         text = text.replace(path, f"{tmp_path}{path}")
     done = run_here(replace(one, script=text), environment)
@@ -338,21 +338,6 @@ def test_half_installed_packages_are_named(tmp_path: Path):
     (updates / "0001").touch()
     (found,) = machine(tmp_path, quiet).broken_packages
     assert found.endswith("/var/lib/dpkg/updates")
-
-
-def test_module_and_library_of_the_driver_are_told(tmp_path: Path):
-    """The library is the one that the loader would take, of this architecture."""
-    version = tmp_path / "sys/module/nvidia/version"
-    version.parent.mkdir(parents=True)
-    version.write_text("580.65.06\n")
-    library = tmp_path / "libnvidia-ml.so.580.95.05"
-    library.touch()
-    (tmp_path / "libnvidia-ml.so.1").symlink_to(library.name)
-    listing = ["(libc6) => /no/such", f"(libc6,x86-64) => {tmp_path}/libnvidia-ml.so.1"]
-    lines = "; ".join(f"echo 'libnvidia-ml.so.1 {line}'" for line in listing)
-    found = machine(tmp_path, programs(tmp_path / "bin", ldconfig=lines))
-    assert (found.nvidia_module, found.nvidia_library) == ("580.65.06", "580.95.05")
-    assert machine(tmp_path / "none").nvidia_module == ""
 
 
 def test_a_listener_of_this_machine_is_named_with_its_address():

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from workstation import pins, settings
-from workstation.facts.machine import MachineState
 from workstation.facts.nvidia import Card, GpuState
 from workstation.findings import Finding, failed, noted
 from workstation.mirror import Mirror
@@ -27,6 +26,7 @@ from workstation.stack import parse
 
 ROOT = Path(__file__).parents[2]
 CARD = Card("NVIDIA RTX PRO 6000 Blackwell", "12.0", "580.95.05", 97887, "GPU-1")
+BARE_BLACKWELL = GpuState(pci=("10de:2bb1",))
 
 
 def configured(**changes: Any) -> Settings:
@@ -43,10 +43,12 @@ def problems(*findings: Finding) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("gpu", "seen"),
     [
-        (GpuState(), "nvidia-smi is not installed"),
+        (GpuState(pci=("10de:2bb1",)), "no NVIDIA driver is installed"),
         (
             GpuState(
-                error="NVIDIA-SMI has failed because it could not communicate with the driver"
+                pci=("10de:2bb1",),
+                status=9,
+                error="NVIDIA-SMI has failed because it could not communicate with the driver",
             ),
             "could not communicate",
         ),
@@ -65,7 +67,7 @@ def test_a_required_gpu_without_a_driver_says_why(gpu: GpuState, seen: str):
         ({}, GpuState(cards=(CARD,))),
         ({"gpu": "optional"}, GpuState()),
         ({"gpu": "none"}, GpuState()),
-        ({"nvidia_driver": "580-open"}, GpuState()),
+        ({"nvidia_driver": "580-open"}, BARE_BLACKWELL),
     ],
 )
 def test_a_gpu_that_works_or_is_not_required_passes(changes: dict[str, Any], gpu: GpuState):
@@ -82,36 +84,37 @@ REFUSED = "Failed to initialize NVML: Driver/library version mismatch"
         ("580.65.06", "580.95.05", REFUSED),
         ("580.65.06", "580.95.05", "NVIDIA-SMI has failed"),
         ("", "", REFUSED),
+        ("?", "580.95.05", REFUSED),
     ],
 )
 def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
     module: str, library: str, error: str
 ):
     """By the versions, or by what nvidia-smi says; another driver would not help."""
-    machine, gpu = MachineState(nvidia_module=module, nvidia_library=library), GpuState(error=error)
-    finding = failed(module_findings(configured(), machine, gpu))[0]
-    assert module in finding.detail
+    gpu = GpuState(module=module, library=library, error=error, status=18)
+    finding = failed(module_findings(configured(), gpu))[0]
+    assert module.strip("?") in finding.detail
     assert library in finding.detail
     assert finding.fix.startswith("reboot the host")
-    if error == REFUSED:
-        assert list(gpu_findings(configured(), gpu)) == []
-    assert noted(module_findings(configured(gpu="optional"), machine, gpu))
-    assert list(module_findings(configured(gpu="none"), machine, gpu)) == []
+    for changes in ({}, {"nvidia_driver": "580-open"}):
+        assert list(gpu_findings(configured(**changes), gpu)) == []
+    assert noted(module_findings(configured(gpu="optional"), gpu))
+    assert list(module_findings(configured(gpu="none"), gpu)) == []
 
 
 @pytest.mark.parametrize(
-    ("machine", "gpu"),
+    "gpu",
     [
-        (MachineState(nvidia_module="580.95.05", nvidia_library="580.95.05"), GpuState()),
+        GpuState(module="580.95.05", library="580.95.05"),
         # Another library lies about, and nvidia-smi works with its own.
-        (MachineState(nvidia_module="580.95.05", nvidia_library="535.1"), GpuState(cards=(CARD,))),
-        (MachineState(nvidia_library="580.95.05"), GpuState()),
-        (MachineState(nvidia_module="580.95.05"), GpuState()),
+        GpuState(module="580.95.05", library="535.1", cards=(CARD,), status=0),
+        GpuState(library="580.95.05"),
+        GpuState(module="580.95.05"),
     ],
 )
-def test_a_driver_of_one_version_needs_no_reboot(machine: MachineState, gpu: GpuState):
+def test_a_driver_of_one_version_needs_no_reboot(gpu: GpuState):
     """Nor does one that is only half there, which is the matter of others."""
-    assert problems(*module_findings(configured(), machine, gpu)) == {}
+    assert problems(*module_findings(configured(), gpu)) == {}
 
 
 ADA = Card("NVIDIA RTX 6000 Ada", "8.9", "550.163.01", 49140, "GPU-2")
@@ -141,7 +144,6 @@ PINS = pins.Pins.model_validate(
         "apt": {},
     }
 )
-BARE_BLACKWELL = GpuState(pci=("10de:2bb1",))
 
 
 def card(name: str, compute: str, driver: str) -> GpuState:

@@ -33,8 +33,7 @@ class MachineState:
     ``architecture`` as ``uname`` says; ``user``: number of the user that our commands run as.
 
     ``package_managers``: what holds a lock of apt or dpkg, or is an upgrade in the background;
-    ``broken_packages``: what an interrupted dpkg left half done. ``nvidia_module`` and
-    ``nvidia_library``: versions of the loaded kernel module and of the library ``nvidia-smi`` uses.
+    ``broken_packages``: what an interrupted dpkg left half done.
     """
 
     os_release: dict[str, str] = field(default_factory=dict)
@@ -50,8 +49,6 @@ class MachineState:
     package_managers: tuple[str, ...] = ()
     broken_packages: tuple[str, ...] = ()
     needrestart: bool = False
-    nvidia_module: str = ""
-    nvidia_library: str = ""
 
     @property
     def distribution(self) -> str:
@@ -111,13 +108,6 @@ class Machine(Fact[MachineState]):
             set -- /var/lib/dpkg/updates/[0-9]*
             [ ! -e "$1" ] || echo "broken ${1%/*}"
             ! command -v needrestart >/dev/null || echo needrestart
-
-            [ ! -r /sys/module/nvidia/version ] \
-              || echo "nvidia-module $(cat /sys/module/nvidia/version)"
-            library=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null \
-              | sed -n 's/.*libnvidia-ml\.so\.1 .*x86-64.* => //p' | head -n 1)
-            library=$(readlink -f "$library" 2>/dev/null)
-            case $library in *.so.*) echo "nvidia-library ${library##*.so.}" ;; esac
             """
         )
 
@@ -143,8 +133,6 @@ class Machine(Fact[MachineState]):
             package_managers=tuple(rest for word, rest in pairs if word == "busy"),
             broken_packages=tuple(rest for word, rest in pairs if word == "broken"),
             needrestart="needrestart" in words,
-            nvidia_module="".join(words.get("nvidia-module", [])[:1]),
-            nvidia_library="".join(words.get("nvidia-library", [])[:1]),
         )
 
 

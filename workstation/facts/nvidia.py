@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from pyinfra.api import StringCommand
 
 from workstation.facts.shell import Fact, question
 
-_QUERY = "name,compute_cap,driver_version,memory.total,uuid"
+PATIENCE = 60
+"""Seconds that one program of NVIDIA's may take; without nvidia-persistenced the driver is
+initialized for each call, which takes seconds a card."""
+
+QUERY = "name,compute_cap,driver_version,memory.total,uuid"
 # nvidia-smi of the branch 470 refuses compute_cap, and with it the whole query.
-_OLD_QUERY = "name,driver_version,memory.total,uuid"
+OLD_QUERY = "name,driver_version,memory.total,uuid"
+
+HUNG = 124
+"""Exit status in place of that of a program that did not answer in time."""
+
+_MEANINGS = {
+    2: "an argument is not valid",
+    3: "the operation is not available on this card",
+    4: "no permission",
+    6: "no card was found",
+    8: "a card's power cables are not attached",
+    9: "the driver is not loaded",
+    10: "the kernel has an interrupt issue with a card",
+    12: "the library libnvidia-ml is missing",
+    13: "the library libnvidia-ml is too old",
+    14: "an infoROM is corrupted",
+    15: "a card has fallen off the bus",
+}
+"""Exit status of nvidia-smi -> what it means (nvidia-smi(1), "RETURN VALUE")."""
+
+# A field without a value: "[N/A]", "[Not Supported]", "[Unknown Error]", "ERR!".
+_NO_VALUE = re.compile(r"\[[^\]]*\]|ERR!|N/A")
+_HARMLESS = re.compile(r"\[?(N/A|Not Supported|Insufficient Permissions)\]?")
+_FORMS = {
+    "uuid": re.compile(r"(?:GPU|MIG)-[0-9A-Fa-f][0-9A-Fa-f-]*"),
+    "driver": re.compile(r"\d{3,}\.\d+(?:\.\d+)*"),
+    "compute": re.compile(r"\d{1,2}\.\d"),
+    "memory": re.compile(r"\d+"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,16 +63,71 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Description:
+    """A CDI file that describes NVIDIA's GPUs: ``names`` of its devices, ``versions`` of the
+    driver whose libraries it names, ``missing``: files that it names and that are not there."""
+
+    path: str
+    names: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        """Of two that describe a device, that of the higher rank counts (CDI specification: the
+        later folder; of Docker's, /etc/cdi comes first)."""
+        return 0 if self.path.startswith("/etc/") else 1
+
+
+@dataclass(frozen=True)
 class GpuState:
-    """``cards`` that a working driver offers; ``error``: what ``nvidia-smi`` says otherwise;
-    ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not; ``cdi``: names of
-    the devices that the toolkit has described; ``probed``: what the last proof was made with."""
+    """What there is of NVIDIA on a host.
+
+    ``cards`` that a working driver offers; ``error``: in the words of ``nvidia-smi``, why there
+    are none; ``warnings``: what else it says beside the cards; ``status``: its exit status, None if
+    it is not installed. ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not;
+    ``bound``: the kernel driver of each, or empty.
+
+    ``module``: version of the loaded kernel module, ``?`` if it does not say; ``library``: version
+    of the library that ``nvidia-smi`` uses; ``next_kernel``: the one that boots next, if it has no
+    module where the running one has. ``signed_only``: the kernel loads signed modules alone.
+    Where no module is loaded: ``installed``: version of the one on the disk for the running kernel;
+    ``kernels`` that have one; ``keys`` of this machine, each with what mokutil says of it.
+    ``kernel_log``: its last words on the driver, if something is wrong.
+
+    ``cdi``: names of the devices that the toolkit has described; ``descriptions``: where;
+    ``probed``: what the last proof was made with.
+    """
 
     cards: tuple[Card, ...] = ()
     error: str = ""
+    warnings: tuple[str, ...] = ()
+    status: int | None = None
     pci: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    module: str = ""
+    library: str = ""
+    installed: str = ""
+    kernels: tuple[str, ...] = ()
+    running: str = ""
+    next_kernel: str = ""
+    signed_only: bool = False
+    keys: tuple[tuple[str, str], ...] = ()
+    kernel_log: tuple[str, ...] = ()
     cdi: tuple[str, ...] = ()
+    descriptions: tuple[Description, ...] = ()
     probed: str = ""
+
+    @property
+    def hangs(self) -> bool:
+        """Whether nvidia-smi did not answer in time."""
+        return self.status == HUNG
+
+    @property
+    def description(self) -> Description | None:
+        """The CDI file from which containers get ``nvidia.com/gpu=all``."""
+        found = [one for one in self.descriptions if "all" in one.names]
+        return max(found, key=lambda one: one.rank, default=None)
 
 
 class Gpu(Fact[GpuState]):
@@ -48,51 +138,248 @@ class Gpu(Fact[GpuState]):
         return GpuState()
 
     def command(self) -> StringCommand:
-        # Class 0x03 is a display device (PCI Code and ID Assignment Specification).
+        # Class 0x03 is a display device (PCI Code and ID Assignment Specification). nvidia-smi
+        # stands in other places under WSL, and where the driver came as a container or an image.
+        # Secure Boot as the kernel sees it (efi_get_secureboot in libstub): the firmware's variable
+        # unless shim was told otherwise; a variable's value follows four bytes of attributes.
         return question(
-            """
+            r"""
+            patience=$1; shift
+            PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin; export PATH
             for device in /sys/bus/pci/devices/*; do
               read -r vendor 2>/dev/null <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
               case $(cat "$device/class") in
-                0x03*) echo "pci 10de:$(cut -c3- "$device/device")" ;;
+                0x03*)
+                  bound=$(readlink "$device/driver")
+                  echo "pci 10de:$(cut -c3- "$device/device") ${bound##*/}" ;;
               esac
             done
+
+            module=
+            if [ -r /sys/module/nvidia/version ]; then
+              module=$(cat /sys/module/nvidia/version)
+            elif [ -r /proc/driver/nvidia/version ]; then
+              module=$(grep -oE '[0-9]{3}\.[0-9.]+' /proc/driver/nvidia/version | head -n 1)
+              module=${module:-?}
+            elif [ -d /sys/module/nvidia ]; then
+              module=?
+            fi
+            echo "module $module"
+            library=$(ldconfig -p 2>/dev/null \
+              | sed -n 's/.*libnvidia-ml\.so\.1 .*x86-64.* => //p' | head -n 1)
+            library=$(readlink -f "$library" 2>/dev/null)
+            case $library in *.so.*) echo "library ${library##*.so.}" ;; esac
+
+            ask() {
+              said=$(limited "$patience" sh -c 'exec "$@" 2>&1' sh nvidia-smi --query-gpu="$1" \
+                --format=csv,noheader,nounits); status=$?
+            }
+            status=0
             if command -v nvidia-smi >/dev/null; then
-              query() { nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>&1; }
-              if cards=$(query "$1") || cards=$(query "$2"); then
-                printf '%s\\n' "$cards" | sed 's/^/card /'
-              else
-                printf '%s\\n' "$cards" | head -n 1 | sed 's/^/error /'
-              fi
+              ask "$1"
+              case $said in *compute_cap*) ask "$2" ;; esac
+              echo "status $status"
+              printf '%s\n' "$said" | head -n 50 | sed 's/^/said /'
             fi
+
+            running=$(uname -r)
+            has_module() {
+              find "/lib/modules/$1/" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
+                2>/dev/null | grep -q .
+            }
+            byte() { tail -c 1 "/sys/firmware/efi/efivars/$1" 2>/dev/null | od -An -tu1; }
+            shim=605dab50-e046-4300-abb6-3dd810dd8b23
+            if [ "$(byte SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c)" -eq 1 ] 2>/dev/null \
+              && ! [ "$(byte "MokSBStateRT-$shim")" -eq 1 ] 2>/dev/null
+            then
+              echo signed-only
+            elif grep -qsE 'Y|\[(integrity|confidentiality)\]' \
+              /sys/module/module/parameters/sig_enforce /sys/kernel/security/lockdown
+            then
+              echo signed-only
+            fi
+            echo "running $running"
+            if [ -z "$module" ]; then
+              for name in nvidia nvidia-current; do
+                found=$(modinfo -F version "$name" 2>/dev/null | head -n 1)
+                [ -z "$found" ] || { echo "installed $found"; break; }
+              done
+              for folder in /lib/modules/*/; do
+                kernel=$(basename "$folder")
+                ! has_module "$kernel" || echo "kernel $kernel"
+              done
+              for key in /var/lib/shim-signed/mok/MOK.der /var/lib/dkms/mok.pub; do
+                [ ! -f "$key" ] || echo "key $key $(limited 10 sh -c 'exec "$@" 2>&1' sh \
+                  mokutil --test-key "$key" | head -n 1)"
+              done
+            else
+              next=$(ls /boot/vmlinuz-* 2>/dev/null | sort -V | tail -n 1)
+              next=${next#/boot/vmlinuz-}
+              [ -z "$next" ] || [ "$next" = "$running" ] || ! has_module "$running" \
+                || has_module "$next" || echo "next $next"
+            fi
+            if [ -z "$module" ] || [ "$status" != 0 ] || [ -z "${said##*No devices*}" ]; then
+              dmesg 2>/dev/null | sed 's/^\[[^]]*\] *//' \
+                | grep -iE 'NVRM|Xid|nvidia.*(key|signature)|module.*(reject|restrict)' \
+                | grep -vE 'loading NVIDIA UNIX|Persistence mode' | tail -n 3 | sed 's/^/log /'
+            fi
+
             if command -v nvidia-ctk >/dev/null; then
-              nvidia-ctk cdi list 2>/dev/null | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'
+              limited "$patience" nvidia-ctk cdi list 2>/dev/null \
+                | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'
             fi
-            [ ! -f /var/lib/ai-workstation/gpu-proof ] \\
+            for file in /etc/cdi/*.yaml /etc/cdi/*.json /var/run/cdi/*.yaml /var/run/cdi/*.json; do
+              grep -Eq '"?kind"?: *"?nvidia\.com/gpu' "$file" 2>/dev/null || continue
+              echo "described $file"
+              grep -oE '"?\<name"?: *"?[A-Za-z0-9:._-]+' "$file" | sed 's/.*[ "]/names /' | sort -u
+              grep -oE 'lib(cuda|nvidia-ml)\.so\.[0-9]{3,}\.[0-9.]*[0-9]' "$file" \
+                | sed 's/.*\.so\./version /' | sort -u
+              awk '/hostPath/ {print; own = 1; next} /[- "]path"?:/ && !own {print} {own = 0}' \
+                "$file" | grep -oE '"?\<(hostPath|path)"?: *"?/[^",]+' \
+                | sed 's/[^/]*//; s/ *$//' | sort -u \
+                | while read -r path; do [ -e "$path" ] || echo "missing $path"; done | head -n 3
+            done
+            [ ! -f /var/lib/ai-workstation/gpu-proof ] \
               || echo "probed $(cat /var/lib/ai-workstation/gpu-proof)"
             true
             """,
-            _QUERY,
-            _OLD_QUERY,
+            PATIENCE,
+            QUERY,
+            OLD_QUERY,
         )
 
     def read(self, lines: list[str]) -> GpuState:
-        pairs = [line.partition(" ")[::2] for line in lines]
+        pairs = [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
 
         def of(word: str) -> list[str]:
-            return [rest for key, rest in pairs if key == word]
+            return [rest.strip() for key, rest in pairs if key == word]
 
+        def first(word: str) -> str:
+            return "".join(of(word)[:1])
+
+        status = int(first("status")) if of("status") else None
+        cards, words = _sorted_out(of("said"))
+        if status and not words:
+            meaning = _MEANINGS.get(status, "an error of the driver")
+            words = (f"nvidia-smi ends with exit status {status}: {meaning}",)
+        error = ""
+        if status is not None and not cards:
+            error = words[0] if words else "nvidia-smi shows no card, and does not say why"
+        if status == HUNG:
+            cards, error = (), f"nvidia-smi does not answer within {PATIENCE} s"
         return GpuState(
-            cards=tuple(_card(line) for line in of("card")),
-            error="".join(of("error")[:1]),
-            pci=tuple(of("pci")),
+            cards=cards,
+            error=error,
+            warnings=words if cards else words[1:],
+            status=status,
+            pci=tuple(text.split()[0] for text in of("pci")),
+            bound=tuple("".join(text.split()[1:2]) for text in of("pci")),
+            module=first("module"),
+            library=first("library"),
+            installed=first("installed"),
+            kernels=tuple(of("kernel")),
+            running=first("running"),
+            next_kernel=first("next"),
+            signed_only=bool(of("signed-only")),
+            keys=tuple((key, said) for key, _, said in (text.partition(" ") for text in of("key"))),
+            kernel_log=tuple(of("log")),
             cdi=tuple(of("cdi")),
-            probed="".join(of("probed")[:1]),
+            descriptions=tuple(_descriptions(pairs)),
+            probed=first("probed"),
         )
 
 
-def _card(line: str) -> Card:
-    name, *capability, driver, memory, uuid = (part.strip() for part in line.split(","))
+def _sorted_out(said: list[str]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
+    """Return the cards of what nvidia-smi printed for a query, and its other lines, as words."""
+    cards, words = [], []
+    for line in said:
+        if card := _card(line):
+            cards.append(card)
+        elif line:
+            words.append(line[:300])
+    return tuple(cards), tuple(dict.fromkeys(words))
+
+
+def _card(line: str) -> Card | None:
+    """Return the card of a row, known by the form of its fields, whose number and order differ with
+    the query; None of any other line, or of a card that has an error in place of a value."""
+    parts = [part.strip() for part in line.split(",")]
+    found: dict[str, str] = {}
+    while len(parts) > 1:
+        form = next((name for name, form in _FORMS.items() if form.fullmatch(parts[-1])), "")
+        if form in found or not (form or _NO_VALUE.fullmatch(parts[-1])):
+            break
+        value = parts.pop()
+        if form:
+            found[form] = value
+        elif not _HARMLESS.fullmatch(value):
+            return None
+    name = ", ".join(parts)
+    if "driver" not in found or len(found) < 2 or _NO_VALUE.fullmatch(name):
+        return None
     # Cards that share the system's memory have none to report: "[N/A]".
-    size = int(memory) if memory.isdigit() else 0
-    return Card(name, "".join(capability), driver, size, uuid)
+    memory = int(found.get("memory", "0"))
+    return Card(name, found.get("compute", ""), found["driver"], memory, found.get("uuid", ""))
+
+
+def _descriptions(pairs: Sequence[tuple[str, str]]) -> Iterator[Description]:
+    """Yield the CDI files, each of which is told by a line ``described`` and those after it."""
+    parts: dict[str, list[str]] = {}
+    path = ""
+    for word, rest in [*pairs, ("described", "")]:
+        if word == "described":
+            if path:
+                yield Description(
+                    str(PurePosixPath(path)),
+                    tuple(parts.get("names", ())),
+                    tuple(parts.get("version", ())),
+                    tuple(parts.get("missing", ())),
+                )
+            path, parts = rest, {}
+        else:
+            parts.setdefault(word, []).append(rest)
+
+
+@dataclass(frozen=True)
+class DriverSourceState:
+    """What apt's lists have of a branch: ``version`` of its driver, ``modules``: the package of
+    Ubuntu's signed modules for the running kernel, ``headers`` with which DKMS builds others. Empty
+    where the lists know none; on a new machine they know nothing yet."""
+
+    version: str = ""
+    modules: str = ""
+    headers: str = ""
+
+
+class DriverSource(Fact[DriverSourceState]):
+    """
+    Returns the ``DriverSourceState`` of a branch.
+
+    + branch: such as ``580-open``
+    """
+
+    @staticmethod
+    def default() -> DriverSourceState:
+        return DriverSourceState()
+
+    def command(self, branch: str) -> StringCommand:
+        return question(
+            """
+            kernel=$(uname -r)
+            for pair in "version nvidia-driver-$1" "modules linux-modules-nvidia-$1-$kernel" \
+              "headers linux-headers-$kernel"; do
+              found=$(apt-cache policy -- "${pair#* }" 2>/dev/null \
+                | awk '$1 == "Candidate:" && $2 != "(none)" {print $2}')
+              [ -z "$found" ] || echo "$pair $found"
+            done
+            """,
+            branch,
+        )
+
+    def read(self, lines: list[str]) -> DriverSourceState:
+        found = {word: (name, version) for word, name, version in (one.split() for one in lines)}
+        return DriverSourceState(
+            version=found.get("version", ("", ""))[1],
+            modules=found.get("modules", ("", ""))[0],
+            headers=found.get("headers", ("", ""))[0],
+        )

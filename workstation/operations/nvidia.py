@@ -1,21 +1,26 @@
-"""NVIDIA Container Toolkit: signed, pinned, held, and proven by a container that sees the GPU."""
+"""NVIDIA on the host: a driver by branch, the Container Toolkit signed, pinned and held, and the
+proof by a container that sees the GPU."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand
 
+from workstation import cdi
+from workstation import driver as drivers
 from workstation.errors import HostError
 from workstation.facts.compose import PULLING
 from workstation.facts.docker import Engine
-from workstation.facts.nvidia import Gpu
-from workstation.facts.packages import Packages, Repository
+from workstation.facts.nvidia import PATIENCE, DriverSource, Gpu, GpuState
+from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
-from workstation.operations import docker_scripts, packages
+from workstation.operations import docker_scripts, nvidia_scripts, packages
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import live, tell
+from workstation.operations.plan import command_output, live, tell
 
 TOOLKIT_PACKAGES = (
     "nvidia-container-toolkit",
@@ -39,77 +44,90 @@ DAEMON_JSON = {
     "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
 }
 
-# Only this key goes: the keyring may hold others' too.
-_FORGET_KEY = """
-set -e
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-others=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$1" \\
-  | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}' | grep -vxF "$2") || true
-if [ -n "$others" ]; then
-  file=$(readlink -f "$1"); new=$file.ai-workstation
-  trap 'rm -rf "$folder" "$new"' EXIT
-  cp -a "$file" "$new"
-  gpg --batch --homedir "$folder" --no-default-keyring --keyring "$1" --export $others > "$new"
-  sync "$new"
-  mv -fT "$new" "$file"
-else
-  rm -f "$1"
-fi
-"""
-
-_DESCRIBE = """
-systemctl restart nvidia-cdi-refresh.service 2>/dev/null \\
-  || nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml
-nvidia-ctk cdi list | grep -q nvidia.com/gpu || {
-  echo "nvidia-ctk describes no GPU: see what nvidia-smi says on the host." >&2; exit 1; }
-"""
-
-_PROVE = """
-set -e
-docker run --rm --pull never --device nvidia.com/gpu=all "$1" nvidia-smi -L
-mkdir -p /var/lib/ai-workstation
-printf '%s\\n' "$2" > /var/lib/ai-workstation/.gpu-proof
-sync /var/lib/ai-workstation/.gpu-proof
-mv /var/lib/ai-workstation/.gpu-proof /var/lib/ai-workstation/gpu-proof
-"""
+_PROOF_SECONDS = 180
+"""For a container that does nothing but ask the driver: a slow machine is no dead one."""
 
 
 @operation
 def driver(branch: str, required: bool) -> Commands:
     """
-    Have a working driver: left alone where ``nvidia-smi`` works, installed by branch if asked.
+    Have a working driver: one that is there is left alone, or completed; none is installed over it.
 
-    + branch: such as ``580-open``; Blackwell cards need the open kernel modules
-    + required: raise if there is no working driver and none is asked for
+    + branch: such as ``580-open``; Blackwell cards need the open kernel modules. Another branch of
+      Ubuntu's packages than the installed one replaces it, if that works without complaint
+    + required: raise if no card can be used
 
-    Raises HostError when a driver was installed but the running kernel has none loaded:
-    only a reboot helps, and it is the person's to choose when.
+    Raises HostError with what is wrong and the way out, before anything is changed. A driver that
+    was installed and cannot be loaded fails the run, with modprobe's words and the way out.
     """
     found = host.get_fact(Gpu)
-    if found.cards:
-        host.noop(f"driver {found.cards[0].driver} works")
+    versions = host.get_fact(Packages)
+    action = drivers.action(branch, found, versions)
+    if not required and action in ("load", "utilities") and not branch:
+        action = ""
+    if not action:
+        _refuse(found, versions, required)
+        kept = [name for name, one in drivers.branches(versions).items() if one == branch]
+        unheld = [name for name in kept if not versions[name].held]
+        for name in unheld:
+            tell("~", f"package {name} held", "its updates are the person's to choose")
+        if unheld:
+            yield script('apt-mark hold -- "$@" >/dev/null', *unheld)
+        elif found.cards:
+            host.noop(f"driver {found.cards[0].driver} works")
+        else:
+            host.noop(f"no GPU is used: {drivers.trouble(found, versions)}")
         return
-    package = f"nvidia-driver-{branch}"
-    if not branch:
-        if required:
-            raise HostError(
-                "No NVIDIA driver works on this host "
-                f"({found.error or 'nvidia-smi is not installed'}): set NVIDIA_DRIVER to a branch "
-                "such as 580-open to have one installed, or GPU to optional or none."
-            )
-        host.noop("no driver, and none is asked for")
-        return
-    if package in host.get_fact(Packages):
-        raise HostError(
-            f"{package} is installed, but its kernel module is not loaded ({found.error}): "
-            f"reboot {host.name}, then run again."
+    if action == "utilities":
+        yield from list(packages.installed._inner(packages=[drivers.utilities(versions)]))
+    elif action == "load":
+        tell("~", f"kernel module nvidia {found.installed}", "loaded")
+    else:
+        wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
+        _tell_packages(branch, wanted, found, versions)
+        yield live(script(nvidia_scripts.INSTALL, packages._INSTALL, branch, *wanted))
+        yield script('apt-mark hold -- "$@" >/dev/null', *wanted)
+    yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
+
+
+def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: bool) -> None:
+    """Raise HostError if the host must offer a card and does not."""
+    problem = drivers.trouble(found, versions)
+    if problem and required:
+        raise HostError(f"No GPU can be used on {host.name}: {problem}")
+
+
+def _tell_packages(
+    branch: str, wanted: list[str], found: GpuState, versions: Mapping[str, PackageState]
+) -> None:
+    """Tell what an installation of the driver changes."""
+    others = {name: one for name, one in drivers.branches(versions).items() if one != branch}
+    for name, one in others.items():
+        tell(
+            "~",
+            f"package {name} -> nvidia-driver-{branch}",
+            f"the driver of branch {one} is removed; what uses the GPU runs on until it is "
+            "restarted, which fails until the host is rebooted"
+            if found.module
+            else f"the driver of branch {one} is removed",
         )
-    utilities = "nvidia-utils-" + branch.removesuffix("-open")
-    yield from list(packages.installed._inner(packages=[package, utilities]))
-    yield script(
-        "nvidia-smi >/dev/null 2>&1 || { modprobe nvidia && nvidia-smi >/dev/null; } || {"
-        ' echo "The driver is installed: reboot this host, then run again." >&2; exit 1; }'
-    )
+    for name in wanted:
+        if name in versions:
+            tell("~", f"package {name}", "its kernel module is missing")
+        elif not (others and name.startswith("nvidia-driver-")):
+            tell("+", f"package {name}", "held")
+    source = host.get_fact(DriverSource, branch=branch)
+    signs = " and Secure Boot asks for a key of this machine" if found.signed_only else ""
+    if source.modules:
+        tell("+", f"package {source.modules}", "kernel modules, signed by Ubuntu")
+    elif source.version and source.headers:
+        tell("+", f"package {source.headers}", f"DKMS builds the kernel modules{signs}")
+    else:
+        tell(
+            "?",
+            f"kernel modules of {branch}",
+            f"Ubuntu's signed ones, where apt has them, else DKMS builds them{signs}",
+        )
 
 
 @operation
@@ -124,7 +142,10 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
     for path in found.trusted:
         tell("-", f"key {repository['fingerprint']} in {path}")
     steps = [
-        *(script(_FORGET_KEY, path, repository["fingerprint"]) for path in found.trusted),
+        *(
+            script(nvidia_scripts.FORGET_KEY, path, repository["fingerprint"])
+            for path in found.trusted
+        ),
         *packages.repository._inner(**repository, gone=_OLD_FILES),
         *packages.installed._inner(
             packages=[f"{name}={version}" for name in TOOLKIT_PACKAGES], hold=True
@@ -140,7 +161,10 @@ def devices(image: str) -> Commands:
 
     + image: small image with a C library, in which ``nvidia-smi`` runs
 
-    The proof is repeated when driver, toolkit or Engine have changed since the last one.
+    Both are repeated when driver, cards, toolkit or Engine have changed since the last proof, and
+    where the description is of another driver or names what is gone.
+
+    Raises HostError where two files of others describe the same device.
     """
     found = host.get_fact(Gpu)
     versions = host.get_fact(Packages)
@@ -152,15 +176,33 @@ def devices(image: str) -> Commands:
         engine.client,
     ]
     proof = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    if found.cdi and found.probed == proof:
+    described = "nvidia.com/gpu=all" in found.cdi
+    reason = cdi.outdated(found) if described else "not described yet"
+    if described and not reason and found.probed == proof:
         host.noop(f"containers see {len(found.cards)} GPU")
         return
-    tell(
-        "~",
-        f"GPU proven by a container of {image}",
-        "" if found.cdi else "described to Docker before",
-    )
-    if not found.cdi:
-        yield live(script(_DESCRIBE))
+    if both := cdi.conflicts(found):
+        raise HostError(
+            f"{' and '.join(both)} on {host.name} both describe nvidia.com/gpu=all, so that "
+            "containers get neither: remove one of them, then run again."
+        )
+    aside = cdi.in_the_way(found) if reason else ()
+    for path in aside:
+        tell("-", path, f"old; kept as {path}.before-ai-workstation")
+    tell("~", "GPU described to Docker", reason or "driver, cards, toolkit or Engine are new")
+    tell("~", f"GPU proven by a container of {image}")
+    yield live(script(nvidia_scripts.DESCRIBE, PATIENCE, *aside))
     yield live(script(docker_scripts.PULL, PULLING, image))
-    yield live(script(_PROVE, image, proof))
+    yield _advised(script(nvidia_scripts.PROVE, _PROOF_SECONDS, image, proof), cdi.proof_advice)
+
+
+def _advised(command: StringCommand, advice: Callable[[str], str]) -> FunctionCommand:
+    """Return a command that shows its output as it comes and, where it fails, what helps."""
+
+    def run(state: Any, host: Any, command: StringCommand, advice: Callable[[str], str]) -> bool:
+        status, output = command_output(host, command)
+        if not status:
+            host.log_styled(advice(output.output), fg="red")
+        return status
+
+    return FunctionCommand(run, (command, advice), {})

@@ -12,12 +12,13 @@ from pyinfra.api.exceptions import PyinfraError
 
 from workstation import preflight, remembered
 from workstation.context import PROXY, Context
+from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
-from workstation.facts.nvidia import Gpu, GpuState
-from workstation.facts.packages import Packages
+from workstation.facts.nvidia import DriverSource, DriverSourceState, Gpu, GpuState
+from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
@@ -77,6 +78,8 @@ class _Seen:
     system: MachineState
     engine: EngineState
     gpu: GpuState
+    packages: dict[str, PackageState]
+    driver_source: DriverSourceState
     around: SurroundingsState
     mounted: dict[str, str]
     servers: list[Upstream]
@@ -106,6 +109,9 @@ def _look(host: Any, machine: Context) -> _Seen:
     folders = [*storage.data_folders(engine.daemon_json), settings.models_path, *disks]
     if machine.needs.ollama:
         folders += [settings.ollama_models, RELEASES]
+    found: GpuState = host.get_fact(Gpu)
+    packages: dict[str, PackageState] = host.get_fact(Packages)
+    branch = settings.nvidia_driver
     # Of an Engine that is there and cannot be asked, nobody knows what it lacks.
     known_images = bool(engine.server) or not engine.client
     projects = [
@@ -115,7 +121,11 @@ def _look(host: Any, machine: Context) -> _Seen:
         machine=machine,
         system=known,
         engine=engine,
-        gpu=host.get_fact(Gpu),
+        gpu=found,
+        packages=packages,
+        driver_source=host.get_fact(DriverSource, branch=branch)
+        if found.signed_only and action(branch, found, packages)
+        else DriverSourceState(),
         around=host.get_fact(
             Surroundings,
             folders=folders,
@@ -194,12 +204,15 @@ def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
     settings = seen.machine.settings
     stacks = seen.machine.stacks()
     used = {key for stack in stacks for key in stack.pins_used}
-    yield from gpu.module_findings(settings, seen.system, seen.gpu)
-    yield from gpu.gpu_findings(settings, seen.gpu)
-    yield from gpu.card_findings(settings, seen.gpu)
-    yield from gpu.pin_findings(settings, seen.gpu, seen.machine.pins, used)
+    found, packages = seen.gpu, seen.packages
+    yield from gpu.module_findings(settings, found, packages)
+    yield from gpu.gpu_findings(settings, found, packages)
+    yield from gpu.source_findings(settings, seen.system, found, packages)
+    yield from gpu.signing_findings(settings, found, packages, seen.driver_source)
+    yield from gpu.card_findings(settings, found, packages)
+    yield from gpu.pin_findings(settings, found, seen.machine.pins, used, packages)
     for stack in stacks:
-        yield from gpu.xformers_findings(settings, seen.gpu, stack.model)
+        yield from gpu.xformers_findings(settings, found, stack.model, packages)
 
 
 def _of_stacks(seen: _Seen) -> Iterator[Finding]:

@@ -6,64 +6,135 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from workstation import driver as drivers
 from workstation import gpu as rules
 from workstation.findings import Finding
 from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.driver import Packages
     from workstation.facts.machine import MachineState
-    from workstation.facts.nvidia import GpuState
+    from workstation.facts.nvidia import DriverSourceState, GpuState
     from workstation.pins import Pins
     from workstation.stack import Stack
 
+NONE: Packages = {}
+"""Where nothing is known of packages."""
+
 # They use xFormers wherever it is installed, unless told otherwise.
 _FOND_OF_XFORMERS = ("comfyui", "fooocus", "forge")
-# NVML's own words (nvml.h, NVML_ERROR_LIB_RM_VERSION_MISMATCH).
-_MISMATCH = "version mismatch"
 
 
-def module_findings(settings: Settings, machine: MachineState, gpu: GpuState) -> Iterator[Finding]:
+def module_findings(
+    settings: Settings, gpu: GpuState, packages: Packages = NONE
+) -> Iterator[Finding]:
     """Yield whether the loaded kernel module is of the same version as the driver's libraries.
 
     It is not after an upgrade of the driver, a background one too, until the next boot: nothing
     can use the GPU meanwhile.
     """
-    module, library = machine.nvidia_module, machine.nvidia_library
-    refused = _MISMATCH in gpu.error
-    if settings.gpu == "none" or not (refused or (module and library)):
+    problem = drivers.trouble(gpu, packages)
+    refused = problem is not None and problem.mismatch
+    if settings.gpu == "none" or not (refused or (gpu.module and gpu.library)):
         return
     yield Finding(
         "NVIDIA kernel module",
-        bool(gpu.cards) or not (refused or module != library),
-        f"{module or 'another version'} is loaded, nvidia-smi and its library are of "
-        f"{library or 'another'}",
-        "reboot the host: its driver was upgraded under the running kernel",
+        not refused,
+        problem.seen if problem and refused else f"{gpu.module} is loaded",
+        problem.fix if problem and refused else "",
         note=settings.gpu == "optional",
     )
 
 
-def gpu_findings(settings: Settings, gpu: GpuState) -> Iterator[Finding]:
-    """Yield whether the driver works where a GPU is required and none is to be installed; one
-    that only needs a reboot is the matter of :func:`module_findings`."""
-    if settings.gpu != "required" or settings.nvidia_driver or _MISMATCH in gpu.error:
+def gpu_findings(settings: Settings, gpu: GpuState, packages: Packages = NONE) -> Iterator[Finding]:
+    """Yield whether a card can be used, or a driver is to be installed for it; one that only needs
+    a reboot is the matter of :func:`module_findings`. What nvidia-smi says beside the cards is a
+    note."""
+    problem = drivers.trouble(gpu, packages)
+    if settings.gpu == "none" or (problem and problem.mismatch):
         return
-    card = gpu.cards[0] if gpu.cards else None
+    optional = settings.gpu == "optional"
+    planned = drivers.action(settings.nvidia_driver, gpu, packages)
+    if problem and not (planned or (optional and problem.absent)):
+        without = "; containers get no GPU" if optional else ""
+        yield Finding("GPU", False, problem.seen + without, problem.fix, note=optional)
+    elif gpu.cards:
+        card = gpu.cards[0]
+        yield Finding("GPU", True, f"{card.name}, driver {card.driver}")
+    for words in gpu.warnings if gpu.cards else ():
+        yield Finding("nvidia-smi", False, words, drivers.warning_fix(words), note=True)
+    driven = [bound for bound in gpu.bound if bound == "nvidia"]
+    if 0 < len(gpu.cards) < len(driven):
+        yield Finding(
+            "GPU cards",
+            False,
+            f"the driver offers {len(gpu.cards)} of the {len(driven)} cards that are bound to it",
+            drivers.warning_fix("a card is lost"),
+            note=True,
+        )
+
+
+def signing_findings(
+    settings: Settings, gpu: GpuState, packages: Packages, source: DriverSourceState
+) -> Iterator[Finding]:
+    """Yield what Secure Boot means for a driver that this run installs, and whether apt has it.
+
+    + source: what apt's lists have of the branch
+    """
+    branch = settings.nvidia_driver
+    if settings.gpu == "none" or drivers.action(branch, gpu, packages) not in (
+        "install",
+        "complete",
+        "replace",
+    ):
+        return
+    if not gpu.signed_only or source.modules:
+        return
+    maybe = (
+        f"apt has no modules of {branch} that Ubuntu has signed for the kernel {gpu.running}, so "
+        "DKMS will build them here"
+        if source.version
+        else f"modules of {branch} that Ubuntu has signed are preferred; where apt has none for "
+        f"the kernel {gpu.running}, DKMS will build them here"
+    )
+    key, said = gpu.keys[0] if gpu.keys else (drivers.KEYS[0], "")
+    if "already enrolled" in said:
+        return
     yield Finding(
-        "GPU",
-        card is not None,
-        f"{card.name}, driver {card.driver}"
-        if card
-        else f"no driver works ({gpu.error or 'nvidia-smi is not installed'})",
-        "set NVIDIA_DRIVER to a branch such as 580-open to have one installed, or GPU to "
-        "optional or none",
+        "Secure Boot",
+        False,
+        f"it is on, and the kernel loads signed modules alone; {maybe} and sign them with this "
+        f"machine's own key, {key}, which the firmware does not trust yet: the run will stop when "
+        "it cannot load the driver",
+        f"when it has stopped, {drivers.ENROLL.format(key=key)}; or turn Secure Boot off in the "
+        "firmware beforehand",
+        note=True,
     )
 
 
-def card_findings(settings: Settings, gpu: GpuState) -> Iterator[Finding]:
+def source_findings(
+    settings: Settings, machine: MachineState, gpu: GpuState, packages: Packages
+) -> Iterator[Finding]:
+    """Yield whether a driver that this run installs can be had: its packages are Ubuntu's."""
+    planned = drivers.action(settings.nvidia_driver, gpu, packages)
+    if settings.gpu == "none" or planned not in ("install", "replace"):
+        return
+    yield Finding(
+        "NVIDIA_DRIVER",
+        machine.distribution in ("ubuntu", ""),
+        f"{settings.nvidia_driver} names packages of Ubuntu, and this is {machine.distribution}",
+        "leave NVIDIA_DRIVER empty and install the driver by hand (on Debian the package "
+        "nvidia-driver, or those of NVIDIA's own repository)",
+    )
+
+
+def card_findings(
+    settings: Settings, gpu: GpuState, packages: Packages = NONE
+) -> Iterator[Finding]:
     """Yield whether the driver, loaded or asked for, drives a Blackwell card."""
-    driver, seen, fix = _driver(settings, gpu)
+    driver, seen, fix = _driver(settings, gpu, packages)
     branch = settings.nvidia_driver
-    for card in _used_cards(settings, gpu):
+    for card in _used_cards(settings, gpu, packages):
         if card.blackwell and driver:
             oldest = rules.BLACKWELL_DRIVER
             yield Finding(
@@ -82,7 +153,11 @@ def card_findings(settings: Settings, gpu: GpuState) -> Iterator[Finding]:
 
 
 def pin_findings(
-    settings: Settings, gpu: GpuState, pins: Pins, used: Iterable[str]
+    settings: Settings,
+    gpu: GpuState,
+    pins: Pins,
+    used: Iterable[str],
+    packages: Packages = NONE,
 ) -> Iterator[Finding]:
     """Yield whether each pinned build runs on the cards and on the driver.
 
@@ -91,8 +166,8 @@ def pin_findings(
     Services are given all cards, so one card that a build runs on is enough; one that is not known
     may be that card.
     """
-    driver, seen, fix = _driver(settings, gpu)
-    cards = _used_cards(settings, gpu)
+    driver, seen, fix = _driver(settings, gpu, packages)
+    cards = _used_cards(settings, gpu, packages)
     if not cards:
         return
     for key in sorted(used):
@@ -118,12 +193,14 @@ def pin_findings(
             )
 
 
-def xformers_findings(settings: Settings, gpu: GpuState, stack: Stack) -> Iterator[Finding]:
+def xformers_findings(
+    settings: Settings, gpu: GpuState, stack: Stack, packages: Packages = NONE
+) -> Iterator[Finding]:
     """Yield the services that would use xFormers, which fails on Blackwell.
 
     Source: README of yanwk/comfyui-boot, whose image has xFormers; ours are built without.
     """
-    card = next((card for card in _used_cards(settings, gpu) if card.blackwell), None)
+    card = next((card for card in _used_cards(settings, gpu, packages) if card.blackwell), None)
     if card is None:
         return
     for service in stack.running:
@@ -140,23 +217,30 @@ def xformers_findings(settings: Settings, gpu: GpuState, stack: Stack) -> Iterat
             )
 
 
-def _used_cards(settings: Settings, gpu: GpuState) -> tuple[rules.Device, ...]:
+def _used_cards(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[rules.Device, ...]:
     """Return the cards that services will use; none if GPU is optional and has no driver."""
-    driver, _, _ = _driver(settings, gpu)
+    driver, _, _ = _driver(settings, gpu, packages)
     if settings.gpu == "none" or (settings.gpu == "optional" and not driver):
         return ()
     return rules.devices(gpu)
 
 
-def _driver(settings: Settings, gpu: GpuState) -> tuple[str, str, str]:
+def _driver(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[str, str, str]:
     """Return the driver or branch that services will use (or ""), what is so, and the fix."""
-    if gpu.cards:
-        loaded = gpu.cards[0].driver
-        return (
-            loaded,
-            f"{loaded} is loaded",
-            "install a newer driver in its place, such as nvidia-driver-580-open, and reboot "
-            "(a run never replaces a driver that works, whatever NVIDIA_DRIVER is)",
-        )
     branch = settings.nvidia_driver
-    return branch, f"NVIDIA_DRIVER is {branch}", "set NVIDIA_DRIVER to a branch such as 580-open"
+    if drivers.action(branch, gpu, packages) in ("install", "complete", "replace"):
+        return (
+            branch,
+            f"NVIDIA_DRIVER is {branch}",
+            "set NVIDIA_DRIVER to a branch such as 580-open",
+        )
+    loaded = gpu.cards[0].driver if gpu.cards else gpu.module.strip("?") or gpu.installed
+    if not loaded:
+        return "", "no driver is loaded", "set NVIDIA_DRIVER to a branch such as 580-open"
+    fix = (
+        "set NVIDIA_DRIVER to a newer branch such as 580-open, which then replaces it"
+        if drivers.branches(packages)
+        else "install a newer driver in its place, such as nvidia-driver-580-open, and reboot (a "
+        "run never replaces one that did not come as Ubuntu's packages)"
+    )
+    return loaded, f"{loaded} is loaded", fix
