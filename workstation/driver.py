@@ -195,7 +195,7 @@ def warning_fix(words: str) -> str:
 
 
 def _loaded(gpu: GpuState) -> bool:
-    """Whether a kernel module is loaded: NVML knows of one, where it finds it of another version."""
+    """Whether a kernel module is loaded; NVML may know of one that it finds of another version."""
     return bool(gpu.module) or _MISMATCH in gpu.error
 
 
@@ -207,7 +207,7 @@ def _with_module(gpu: GpuState, packages: Packages) -> Trouble:
     if _MISMATCH in said or (gpu.status and gpu.library and version not in ("", gpu.library)):
         return Trouble(
             f"{version or 'another version'} is loaded, nvidia-smi and its library are of "
-            f"{gpu.library or 'another'}",
+            f"{gpu.library or 'another'}" + (f" ({gpu.error})" if gpu.error else ""),
             "reboot the host: its driver was upgraded under the running kernel",
             mismatch=True,
         )
