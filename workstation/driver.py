@@ -44,6 +44,13 @@ REFUSALS = (
 )
 """What modprobe says of a module whose signature the kernel does not take (errno(3))."""
 
+_FOREIGN_MODULE = (
+    "Exec format",  # ENOEXEC, and what follows: EINVAL, ENOENT, EBADMSG
+    "Invalid module format",
+    "Invalid argument",
+    "Unknown symbol",
+    "Bad message",
+)
 _REFUSED_LOG = re.compile(r"reject|restricted|unavailable key|unsigned module", re.IGNORECASE)
 _PACKAGE = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+(?:-server)?(?:-open)?)")
 _FOREIGN = re.compile(
@@ -160,11 +167,14 @@ def load_advice(said: str) -> str:
             "/var/lib/dkms/nvidia/*/build/make.log say whether and why DKMS could not build it. "
             "Where the kernel was upgraded, reboot this host; then run again."
         )
-    if re.search(r"Exec format|Invalid module format|Unknown symbol|Invalid argument", said):
+    if re.search(
+        r"Exec format|Invalid module format|Unknown symbol|Invalid argument|Bad message|corrupted",
+        said,
+    ):
         return (
-            "The module was built for another kernel than the running one: where that was "
-            "upgraded, reboot this host, else build it again with `dkms autoinstall --force`; then "
-            "run again."
+            "The module was built for another kernel than the running one, or is damaged: where "
+            "the kernel was upgraded, reboot this host, else build the module again with `dkms "
+            "autoinstall --force`; then run again."
         )
     if "nouveau holds the card" in said:
         return (

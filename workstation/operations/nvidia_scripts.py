@@ -114,11 +114,11 @@ set -a
 [ ! -r /etc/nvidia-container-toolkit/nvidia-cdi-refresh.env ] \\
   || . /etc/nvidia-container-toolkit/nvidia-cdi-refresh.env
 set +a
-target=${NVIDIA_CTK_CDI_OUTPUT_FILE_PATH:-/var/run/cdi/nvidia.yaml}
+folder=/etc/cdi
 case $(systemctl is-enabled nvidia-cdi-refresh.service 2>/dev/null) in
-  enabled | enabled-runtime | static) ;;
-  *) case $target in /run/* | /var/run/*) target=/etc/cdi/nvidia.yaml ;; esac ;;
+  enabled | enabled-runtime | static) folder=/var/run/cdi ;;
 esac
+target=${NVIDIA_CTK_CDI_OUTPUT_FILE_PATH:-$folder/nvidia.yaml}
 mkdir -p "${target%/*}"
 said=$(limited "$patience" nvidia-smi -L)
 [ $? != 124 ] || {
@@ -153,8 +153,8 @@ printf '%s\\n' "$said"
 case "$status $said" in
   0*"GPU "* | 14*"GPU "*) ;;
   *)
-    [ "$status" != 124 ] || limited 20 docker rm -f "$name" >/dev/null
     echo "the container fails (exit status $status)"
+    [ "$status" != 124 ] || limited 20 docker rm -f "$name" >/dev/null
     exit 1 ;;
 esac
 mkdir -p /var/lib/ai-workstation

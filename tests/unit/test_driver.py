@@ -1,0 +1,175 @@
+"""What is wrong with a driver, whether a run may do something about it, and what a person can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fixtures.recordings import recording
+from workstation.driver import KEYS, action, branches, load_advice, trouble, utilities
+from workstation.facts.nvidia import Card, GpuState
+from workstation.facts.packages import PackageState
+
+BARE = GpuState(pci=("10de:2bb1",), bound=("",), running="6.8.0-85-generic")
+THERE = PackageState("580.95.05-0ubuntu1", False)
+
+
+def test_packages_are_known_by_their_branch():
+    """Server and headless ones too; libraries are no driver."""
+    packages = dict.fromkeys(
+        (
+            "nvidia-driver-580-open",
+            "nvidia-driver-570-server",
+            "nvidia-headless-no-dkms-580-server-open",
+            "nvidia-utils-580",
+            "libnvidia-compute-580",
+            "nvidia-driver",
+        ),
+        THERE,
+    )
+    assert branches(packages) == {
+        "nvidia-driver-570-server": "570-server",
+        "nvidia-driver-580-open": "580-open",
+        "nvidia-headless-no-dkms-580-server-open": "580-server-open",
+    }
+    assert utilities(packages) == "nvidia-utils-580=580.95.05-0ubuntu1"
+    assert utilities({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("packages", "wanted"),
+    [
+        ((), "install"),
+        (("nvidia-utils-535",), "install"),
+        (("nvidia-driver-580-open",), "complete"),
+        (("nvidia-headless-580-open",), "complete"),
+        (("nvidia-driver-570",), "replace"),
+        (("cuda-drivers",), ""),
+        (("nvidia-open-580",), ""),
+        (("nvidia-driver", "nvidia-kernel-open-dkms"), ""),
+    ],
+)
+def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], wanted: str):
+    """Those of NVIDIA's own repository, and Debian's, are somebody else's to mend."""
+    found = dict.fromkeys(packages, THERE)
+    assert action("580-open", BARE, found) == wanted
+    assert action("", BARE, found) == ""
+
+
+def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
+    """As of NVIDIA's .run file."""
+    gpu = replace(BARE, installed="570.133.07")
+    assert action("580-open", gpu, {}) == "load"
+    assert action("580-open", replace(gpu, module="570.133.07", installed=""), {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("gpu", "seen", "fix"),
+    [
+        (GpuState(), "there is no NVIDIA card in this machine", "lspci -d 10de:"),
+        (BARE, "no NVIDIA driver is installed", "set NVIDIA_DRIVER to a branch"),
+        (replace(BARE, bound=("nouveau",)), "no NVIDIA driver is installed", "NVIDIA_DRIVER"),
+        (replace(BARE, bound=("vfio-pci",)), "card 10de:2bb1 is bound to vfio-pci", "kernel comm"),
+        (
+            replace(BARE, bound=("nouveau",), installed="580.95.05"),
+            "nouveau holds the card",
+            "update-initramfs -u",
+        ),
+        (
+            replace(BARE, installed="580.95.05", error="NVIDIA-SMI has failed", status=9),
+            "its kernel module is not loaded (nvidia-smi says: NVIDIA-SMI has failed)",
+            "modprobe nvidia",
+        ),
+        (
+            replace(BARE, module="580.95.05"),
+            "the driver 580.95.05 is loaded, and nvidia-smi is not installed",
+            "nvidia-utils-580",
+        ),
+        (
+            replace(
+                BARE,
+                module="580.95.05",
+                status=6,
+                error="No devices were found",
+                kernel_log=("NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",),
+            ),
+            "the kernel says: NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",
+            "Blackwell needs one that ends in -open",
+        ),
+        (
+            replace(BARE, module="?", status=255, error="Failed to initialize NVML: Unknown Error"),
+            "the driver of unknown version is loaded, and nvidia-smi says: Failed to initialize",
+            "Another driver would not help",
+        ),
+    ],
+)
+def test_each_state_has_its_own_words_and_way_out(gpu: GpuState, seen: str, fix: str):
+    """None of them is left to a guess."""
+    found = trouble(gpu, {})
+    assert found is not None
+    assert seen in found.seen
+    assert fix in found.fix
+
+
+def test_a_card_beside_one_for_virtual_machines_is_used():
+    """The other is none of ours."""
+    gpu = replace(BARE, pci=("10de:2bb1", "10de:2684"), bound=("vfio-pci", ""))
+    assert action("580-open", gpu, {}) == "install"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "advice"),
+    [
+        ("EKEYREJECTED", "Enroll MOK, Continue, Yes"),
+        ("ENOKEY", "Enroll MOK, Continue, Yes"),
+        ("EPERM", "Enroll MOK, Continue, Yes"),
+        ("EKEYEXPIRED", "Enroll MOK, Continue, Yes"),
+        ("EKEYREVOKED", "Enroll MOK, Continue, Yes"),
+        ("ENOEXEC", "built for another kernel"),
+        ("EINVAL", "built for another kernel"),
+        ("ENOENT", "built for another kernel"),
+        ("EBADMSG", "built for another kernel"),
+        ("ENODEV", "finds no card that it drives"),
+        ("ENOMEM", "modprobe's own words stand above"),
+        ("not-found", "no module for the running kernel"),
+    ],
+)
+def test_the_words_of_the_real_modprobe_are_understood(recorded: str, advice: str):
+    """Each answer of the kernel, in the words of kmod."""
+    words = recording("kmod-and-mokutil", f"modprobe-{recorded}").output
+    assert advice in load_advice(f"modprobe nvidia fails (exit status 1):\n{words}")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_key_that_there_is_is_named(key: str):
+    """Ubuntu's, or Debian's."""
+    said = "modprobe nvidia fails (exit status 1):\nKey was rejected by service\n"
+    assert f"`mokutil --import {key}`" in load_advice(f"{said}this machine's own key: {key}\n")
+    assert f"`mokutil --import {KEYS[0]}`" in load_advice(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("nvidia-smi fails (exit status 124):\n", "does not answer: the card or its driver hangs"),
+        (
+            "nvidia-smi fails (exit status 18):\nDriver/library version mismatch\n",
+            "replaced under the running kernel: reboot this host",
+        ),
+        ("nvidia-smi fails (exit status 9):\nNVIDIA-SMI has failed\n", "if that was done already"),
+        (
+            "modprobe nvidia fails (exit status 1):\nNo such device\nnouveau holds the card\n",
+            "nouv",
+        ),
+    ],
+)
+def test_a_module_that_is_loaded_and_does_not_work(said: str, advice: str):
+    """What a second reboot does not mend has another way out."""
+    assert advice in load_advice(said)
+
+
+def test_a_card_is_no_trouble():
+    """Whatever else nvidia-smi says."""
+    card = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
+    assert trouble(GpuState(cards=(card,), status=14, warnings=("WARNING",)), {}) is None
