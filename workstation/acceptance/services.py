@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -42,7 +43,14 @@ fi
 """
 
 _GPU_QUERY = "nvidia-smi --query-gpu=name,memory.total,compute_cap --format=csv"
-_GPU = f'docker exec "$1" {_GPU_QUERY} 2>&1'
+# An image's PATH may not lead to where the driver's programs are mounted from.
+_GPU = (
+    'docker exec "$1" sh -c \'PATH=$PATH:/usr/local/nvidia/bin:/usr/lib/wsl/lib; '
+    f"exec {_GPU_QUERY}' 2>&1"
+)
+_WARNING = 14
+"""nvidia-smi(1), "RETURN VALUE": an infoROM is corrupted."""
+_GPU_ROW = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (?:\d+\.\d+|\[[^\]]*\])")
 
 # A redirection that fails ends a shell, hence the inner one.
 _READ_ONLY = r"""
@@ -354,14 +362,17 @@ def _log_findings(probe: Probe, answer: Answer, service: Service) -> Iterator[Fi
 
 
 def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
-    """nvidia-smi prints a header, then a card in each line; without cards it may still exit 0."""
-    cards = [line.split(", ") for line in answer.output.splitlines()[1:] if line.count(", ") >= 2]
-    if not answer.ok or not cards:
+    """nvidia-smi prints a header, a card in each row, and warnings beside them, with status 14 too;
+    without cards it may still exit 0."""
+    lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
+    rows = [_GPU_ROW.fullmatch(line) for line in lines]
+    names = [row[1] for row in rows if row]
+    if not names or not (answer.ok or answer.status == _WARNING):
         yield probe.finding(False, answer.detail, answer)
         return
-    names = [", ".join(card[:-2]) for card in cards]
     told = names[0] if len(names) == 1 else f"{len(names)} GPUs: {', '.join(names)}"
-    yield probe.finding(True, told, answer)
+    words = [line for line, row in zip(lines, rows, strict=True) if not (row or "[MiB]" in line)]
+    yield probe.finding(True, told + (f" ({words[0]})" if words else ""), answer)
 
 
 def outputs(stacks: Iterable[Stack], settings: Settings) -> list[tuple[str, str]]:

@@ -9,22 +9,35 @@ from workstation.acceptance import Answer, Probe
 from workstation.settings import Settings
 
 # What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
-# route that leads to it tells by which address others know this machine.
+# route that leads to it tells by which address others know this machine. Whoever waits for a wedged
+# card hears no signal, and is left behind.
 _VERSIONS = r"""
+PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin
+card=$(mktemp -d) || exit 1
+trap 'rm -rf "$card"' EXIT
+(
+  timeout 20 nvidia-smi --query-gpu=name,memory.total,driver_version \
+    --format=csv,noheader >"$card/said" 2>/dev/null
+  : >"$card/done"
+) >/dev/null 2>&1 </dev/null &
 . /etc/os-release && echo "System: $PRETTY_NAME"
 echo "Kernel: $(uname -r)"
 ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address: \1/p'
 echo "Ollama: $(curl -s --noproxy '*' --max-time 10 "http://127.0.0.1:$1/api/version" \
   | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')"
-card=$(timeout 20 nvidia-smi --query-gpu=name,memory.total,driver_version \
-  --format=csv,noheader 2>/dev/null) && printf '%s\n' "$card" | sed 's/^/card: /'
 toolkit=$(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)
 echo "NVIDIA Container Toolkit: $toolkit"
 echo "Docker: $(timeout 20 docker version -f '{{.Server.Version}}' 2>/dev/null)"
 echo "Compose: $(timeout 20 docker compose version --short 2>/dev/null)"
 timeout 20 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
   2>/dev/null | sed 's/^/image: /'
+ticks=110
+while [ ! -e "$card/done" ] && [ "$ticks" -gt 0 ]; do sleep 0.2; ticks=$((ticks - 1)); done
+[ ! -e "$card/done" ] || sed 's/^/card: /' "$card/said"
 """
+
+# A row of nvidia-smi, which may print other lines beside them.
+_CARD = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (\d+(?:\.\d+)+)")
 
 _SHOWN = (
     *("System", "Kernel", "NVIDIA driver", "NVIDIA Container Toolkit"),
@@ -51,16 +64,17 @@ def versions(answer: Answer) -> Versions:
     """Return what there is on the machine."""
     lines = [line.partition(": ")[::2] for line in answer.output.splitlines()]
     found = {word: text.strip() for word, text in lines if text.strip()}
-    cards = [text.split(", ") for word, text in lines if word == "card" and text.count(", ") >= 2]
+    rows = [_CARD.fullmatch(text.strip()) for word, text in lines if word == "card"]
+    cards = [row for row in rows if row]
     if cards:
-        found["NVIDIA driver"] = cards[0][-1]
+        found["NVIDIA driver"] = cards[0][2]
     for word, text in lines:
         if word == "image" and (version := _traefik(text)):
             found["Traefik"] = version
     return Versions(
         {name: found[name] for name in _SHOWN if name in found},
         found.get("address", ""),
-        ", ".join(dict.fromkeys(", ".join(card[:-2]) for card in cards)),
+        ", ".join(dict.fromkeys(card[1] for card in cards)),
     )
 
 

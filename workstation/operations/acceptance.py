@@ -21,6 +21,7 @@ from rich.text import Text
 from workstation import records, remembered
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings, table_probe
+from workstation.acceptance.gpu import driver_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, proxy_entrance, service_probes
@@ -29,6 +30,8 @@ from workstation.context import PROXY, ROOT, Context
 from workstation.criteria import commit_finding, judge, unchanged_finding
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
+from workstation.facts.nvidia import Gpu, GpuState
+from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
@@ -46,6 +49,8 @@ from workstation.topology import Site
 
 PATIENCE = 300
 """Seconds for a command of ours that is not a probe."""
+
+_PATIENT = {"_timeout": PATIENCE, "_ignore_errors": True}
 
 _STYLES = {"ok": "green", "FAILED": "bold red", "note": "yellow"}
 
@@ -112,6 +117,8 @@ def collect(machine: Context) -> Proof:
         container_probe(projects),
     ]
     answers = _answers(probes)
+    gpu = _gpu(machine, models)
+    installed: dict[str, PackageState] = host.get_fact(Packages, **_PATIENT) if gpu else {}
     findings = [
         *(
             finding
@@ -120,10 +127,17 @@ def collect(machine: Context) -> Proof:
         ),
         *image_findings(projects),
         *_share_findings(settings, models, token),
+        *(driver_findings(gpu, installed) if gpu else ()),
     ]
     order = [HOST, *(f"{model.name}/{one.name}" for model, _ in projects for one in model.running)]
     findings.sort(key=lambda finding: order.index(finding.subject))
     return Proof(tuple(findings), versions(answers[0]))
+
+
+def _gpu(machine: Context, stacks: Sequence[Stack]) -> GpuState | None:
+    """Return what the run has left of the GPU; None where no service uses it."""
+    used = any(service.gpu for stack in stacks for service in stack.running)
+    return host.get_fact(Gpu, **_PATIENT) if machine.gpu and used else None
 
 
 def _units(machine: Context) -> dict[str, str]:
