@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the fact returns; this module itself needs no pyinfra
-    from workstation.facts.nvidia import GpuState
+    from workstation.facts.nvidia import Description, GpuState
 
+ALL = "nvidia.com/gpu=all"
+"""The device that services are given: every card."""
 GENERATED = ("nvidia.yaml", "nvidia.json")
 """Names under which NVIDIA's guides and units have ``nvidia-ctk cdi generate`` write."""
 
@@ -17,9 +19,10 @@ def outdated(gpu: GpuState) -> str:
 
     It names the driver's libraries by their versions, and files that an upgrade removes.
     """
-    found = gpu.description
-    if found is None:
-        return ""
+    return _outdated(gpu.description, gpu) if gpu.description else ""
+
+
+def _outdated(found: Description, gpu: GpuState) -> str:
     driver = gpu.cards[0].driver if gpu.cards else gpu.module
     if found.versions and driver not in ("", "?", *found.versions):
         return f"driver {found.versions[0]} -> {driver}"
@@ -39,10 +42,13 @@ def outdated(gpu: GpuState) -> str:
 def in_the_way(gpu: GpuState) -> tuple[str, ...]:
     """Return the old descriptions that are moved aside before the cards are described again: those
     that ``nvidia-ctk`` wrote to ``/etc/cdi``, where nothing renews them."""
+    unknown = ALL not in gpu.cdi
     return tuple(
         one.path
         for one in gpu.descriptions
-        if one.path.startswith("/etc/cdi/") and one.path.rpartition("/")[2] in GENERATED
+        if one.path.startswith("/etc/cdi/")
+        and one.path.rpartition("/")[2] in GENERATED
+        and (unknown or _outdated(one, gpu))
     )
 
 
@@ -69,28 +75,33 @@ def proof_advice(said: str) -> str:
             "Docker does. Try `nvidia-smi` on the host; if it hangs too, reboot the machine, and "
             "power it off if that does not help."
         )
+    if 'device driver "cdi"' in said:
+        return (
+            "Docker has CDI switched off: tasks/nvidia.py sets features.cdi in "
+            "/etc/docker/daemon.json; restart Docker (`systemctl restart docker`), then run again."
+        )
     if "unresolvable" in said:
         return (
             "Docker does not know the device nvidia.com/gpu=all, which `nvidia-ctk cdi list` "
             "shows. It reads other folders than /etc/cdi and /var/run/cdi (cdi-spec-dirs in "
-            "/etc/docker/daemon.json; `docker info` shows them), or has CDI switched off "
-            "(features.cdi)."
+            "/etc/docker/daemon.json; `docker info` shows them), or cannot read a file there."
         )
     if "version mismatch" in said:
         return (
             "The driver's kernel module and its libraries are of two versions: reboot this host, "
             "then run again."
         )
-    if "executable file not found" in said or "exit status 127" in said:
-        return (
-            "The container has no nvidia-smi: install it on the host (nvidia-utils of the driver's "
-            "branch), then run again."
-        )
+    # Docker ends with status 127 here too.
     if "no such file" in said.lower():
         return (
             "The description of the GPU names a file that the host does not have, see above. It "
-            "has just been renewed, so that file belongs to an incomplete driver, or to another "
-            "description in /etc/cdi or /var/run/cdi."
+            "has just been renewed, so that file belongs to an incomplete driver or toolkit, or to "
+            "another description in /etc/cdi or /var/run/cdi."
+        )
+    if "exit status 127" in said:
+        return (
+            "The container has no nvidia-smi: install it on the host (nvidia-utils of the driver's "
+            "branch), then run again."
         )
     return (
         "A container does not see the GPU, the words of Docker or nvidia-smi stand above. Try "

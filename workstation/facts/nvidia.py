@@ -47,6 +47,120 @@ _FORMS = {
     "memory": re.compile(r"\d+"),
 }
 
+# Class 0x03 is a display device (PCI Code and ID Assignment Specification).
+_PCI = r"""
+for device in /sys/bus/pci/devices/*; do
+  read -r vendor 2>/dev/null <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
+  case $(cat "$device/class") in
+    0x03*)
+      bound=$(readlink "$device/driver")
+      echo "pci 10de:$(cut -c3- "$device/device") ${bound##*/}" ;;
+  esac
+done
+"""
+
+# The library is the one that the loader would take. A kernel may be built without the versions of
+# modules in sysfs.
+_MODULE = r"""
+module=
+if [ -r /sys/module/nvidia/version ]; then
+  module=$(cat /sys/module/nvidia/version)
+elif [ -r /proc/driver/nvidia/version ]; then
+  module=$(grep -oE '[0-9]{3}\.[0-9.]+' /proc/driver/nvidia/version | head -n 1)
+  module=${module:-?}
+elif [ -d /sys/module/nvidia ]; then
+  module=?
+fi
+echo "module $module"
+library=$(ldconfig -p 2>/dev/null \
+  | sed -n 's/.*libnvidia-ml\.so\.1 .*x86-64.* => //p' | head -n 1)
+library=$(readlink -f "$library" 2>/dev/null)
+case $library in *.so.*) echo "library ${library##*.so.}" ;; esac
+"""
+
+_SMI = r"""
+ask() {
+  said=$(limited "$patience" sh -c 'exec "$@" 2>&1' sh nvidia-smi --query-gpu="$1" \
+    --format=csv,noheader,nounits); status=$?
+}
+status=0
+if command -v nvidia-smi >/dev/null; then
+  ask "$1"
+  case $said in *compute_cap*) ask "$2" ;; esac
+  echo "status $status"
+  printf '%s\n' "$said" | head -n 50 | sed 's/^/said /'
+fi
+"""
+
+# Secure Boot as the kernel sees it (efi_get_secureboot in libstub): the firmware's variable, unless
+# shim was told otherwise; a variable's value follows four bytes of attributes. A kernel may want
+# signatures without it (module.sig_enforce, lockdown). Debian's module is nvidia-current.
+_KERNEL = r"""
+running=$(uname -r)
+has_module() {
+  find "/lib/modules/$1/" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
+    2>/dev/null | grep -q .
+}
+byte() { tail -c 1 "/sys/firmware/efi/efivars/$1" 2>/dev/null | od -An -tu1; }
+shim=605dab50-e046-4300-abb6-3dd810dd8b23
+if [ "$(byte SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c)" -eq 1 ] 2>/dev/null \
+  && ! [ "$(byte "MokSBStateRT-$shim")" -eq 1 ] 2>/dev/null
+then
+  echo signed-only
+elif grep -qsE 'Y|\[(integrity|confidentiality)\]' \
+  /sys/module/module/parameters/sig_enforce /sys/kernel/security/lockdown
+then
+  echo signed-only
+fi
+echo "running $running"
+if [ -z "$module" ]; then
+  for name in nvidia nvidia-current; do
+    found=$(modinfo -F version "$name" 2>/dev/null | head -n 1)
+    [ -z "$found" ] || { echo "installed $found"; break; }
+  done
+  for folder in /lib/modules/*/; do
+    kernel=$(basename "$folder")
+    ! has_module "$kernel" || echo "kernel $kernel"
+  done
+  for key in /var/lib/shim-signed/mok/MOK.der /var/lib/dkms/mok.pub; do
+    [ ! -f "$key" ] || echo "key $key $(limited 10 sh -c 'exec "$@" 2>&1' sh \
+      mokutil --test-key "$key" | head -n 1)"
+  done
+else
+  next=$(ls /boot/vmlinuz-* 2>/dev/null | sort -V | tail -n 1)
+  next=${next#/boot/vmlinuz-}
+  [ -z "$next" ] || [ "$next" = "$running" ] || ! has_module "$running" \
+    || has_module "$next" || echo "next $next"
+fi
+if [ -z "$module" ] || [ "$status" != 0 ] || [ -z "${said##*No devices*}" ]; then
+  dmesg 2>/dev/null | sed 's/^\[[^]]*\] *//' \
+    | grep -iE 'NVRM|Xid|nvidia.*(key|signature)|module.*(reject|restrict)' \
+    | grep -vE 'loading NVIDIA UNIX|Persistence mode' | tail -n 3 | sed 's/^/log /'
+fi
+"""
+
+# The forms of nvidia-ctk, YAML and JSON; who has a hostPath has its path inside the container.
+_DESCRIPTIONS = r"""
+if command -v nvidia-ctk >/dev/null; then
+  limited "$patience" nvidia-ctk cdi list 2>/dev/null \
+    | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'
+fi
+for file in /etc/cdi/*.yaml /etc/cdi/*.json /var/run/cdi/*.yaml /var/run/cdi/*.json; do
+  grep -Eq '"?kind"?: *"?nvidia\.com/gpu' "$file" 2>/dev/null || continue
+  echo "described $file"
+  grep -oE '"?\<name"?: *"?[A-Za-z0-9:._-]+' "$file" | sed 's/.*[ "]/names /' | sort -u
+  grep -oE 'lib(cuda|nvidia-ml)\.so\.[0-9]{3,}\.[0-9.]*[0-9]' "$file" \
+    | sed 's/.*\.so\./version /' | sort -u
+  awk '/hostPath/ {print; own = 1; next} /[- "]path"?:/ && !own {print} {own = 0}' \
+    "$file" | grep -oE '"?\<(hostPath|path)"?: *"?/[^",]+' \
+    | sed 's/[^/]*//; s/ *$//' | sort -u \
+    | while read -r path; do [ -e "$path" ] || echo "missing $path"; done | head -n 3
+done
+[ ! -f /var/lib/ai-workstation/gpu-proof ] \
+  || echo "probed $(cat /var/lib/ai-workstation/gpu-proof)"
+true
+"""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -138,111 +252,15 @@ class Gpu(Fact[GpuState]):
         return GpuState()
 
     def command(self) -> StringCommand:
-        # Class 0x03 is a display device (PCI Code and ID Assignment Specification). nvidia-smi
-        # stands in other places under WSL, and where the driver came as a container or an image.
-        # Secure Boot as the kernel sees it (efi_get_secureboot in libstub): the firmware's variable
-        # unless shim was told otherwise; a variable's value follows four bytes of attributes.
+        # nvidia-smi stands in other places under WSL, and where the driver came as an image.
         return question(
-            r"""
-            patience=$1; shift
-            PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin; export PATH
-            for device in /sys/bus/pci/devices/*; do
-              read -r vendor 2>/dev/null <"$device/vendor" && [ "$vendor" = 0x10de ] || continue
-              case $(cat "$device/class") in
-                0x03*)
-                  bound=$(readlink "$device/driver")
-                  echo "pci 10de:$(cut -c3- "$device/device") ${bound##*/}" ;;
-              esac
-            done
-
-            module=
-            if [ -r /sys/module/nvidia/version ]; then
-              module=$(cat /sys/module/nvidia/version)
-            elif [ -r /proc/driver/nvidia/version ]; then
-              module=$(grep -oE '[0-9]{3}\.[0-9.]+' /proc/driver/nvidia/version | head -n 1)
-              module=${module:-?}
-            elif [ -d /sys/module/nvidia ]; then
-              module=?
-            fi
-            echo "module $module"
-            library=$(ldconfig -p 2>/dev/null \
-              | sed -n 's/.*libnvidia-ml\.so\.1 .*x86-64.* => //p' | head -n 1)
-            library=$(readlink -f "$library" 2>/dev/null)
-            case $library in *.so.*) echo "library ${library##*.so.}" ;; esac
-
-            ask() {
-              said=$(limited "$patience" sh -c 'exec "$@" 2>&1' sh nvidia-smi --query-gpu="$1" \
-                --format=csv,noheader,nounits); status=$?
-            }
-            status=0
-            if command -v nvidia-smi >/dev/null; then
-              ask "$1"
-              case $said in *compute_cap*) ask "$2" ;; esac
-              echo "status $status"
-              printf '%s\n' "$said" | head -n 50 | sed 's/^/said /'
-            fi
-
-            running=$(uname -r)
-            has_module() {
-              find "/lib/modules/$1/" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
-                2>/dev/null | grep -q .
-            }
-            byte() { tail -c 1 "/sys/firmware/efi/efivars/$1" 2>/dev/null | od -An -tu1; }
-            shim=605dab50-e046-4300-abb6-3dd810dd8b23
-            if [ "$(byte SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c)" -eq 1 ] 2>/dev/null \
-              && ! [ "$(byte "MokSBStateRT-$shim")" -eq 1 ] 2>/dev/null
-            then
-              echo signed-only
-            elif grep -qsE 'Y|\[(integrity|confidentiality)\]' \
-              /sys/module/module/parameters/sig_enforce /sys/kernel/security/lockdown
-            then
-              echo signed-only
-            fi
-            echo "running $running"
-            if [ -z "$module" ]; then
-              for name in nvidia nvidia-current; do
-                found=$(modinfo -F version "$name" 2>/dev/null | head -n 1)
-                [ -z "$found" ] || { echo "installed $found"; break; }
-              done
-              for folder in /lib/modules/*/; do
-                kernel=$(basename "$folder")
-                ! has_module "$kernel" || echo "kernel $kernel"
-              done
-              for key in /var/lib/shim-signed/mok/MOK.der /var/lib/dkms/mok.pub; do
-                [ ! -f "$key" ] || echo "key $key $(limited 10 sh -c 'exec "$@" 2>&1' sh \
-                  mokutil --test-key "$key" | head -n 1)"
-              done
-            else
-              next=$(ls /boot/vmlinuz-* 2>/dev/null | sort -V | tail -n 1)
-              next=${next#/boot/vmlinuz-}
-              [ -z "$next" ] || [ "$next" = "$running" ] || ! has_module "$running" \
-                || has_module "$next" || echo "next $next"
-            fi
-            if [ -z "$module" ] || [ "$status" != 0 ] || [ -z "${said##*No devices*}" ]; then
-              dmesg 2>/dev/null | sed 's/^\[[^]]*\] *//' \
-                | grep -iE 'NVRM|Xid|nvidia.*(key|signature)|module.*(reject|restrict)' \
-                | grep -vE 'loading NVIDIA UNIX|Persistence mode' | tail -n 3 | sed 's/^/log /'
-            fi
-
-            if command -v nvidia-ctk >/dev/null; then
-              limited "$patience" nvidia-ctk cdi list 2>/dev/null \
-                | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'
-            fi
-            for file in /etc/cdi/*.yaml /etc/cdi/*.json /var/run/cdi/*.yaml /var/run/cdi/*.json; do
-              grep -Eq '"?kind"?: *"?nvidia\.com/gpu' "$file" 2>/dev/null || continue
-              echo "described $file"
-              grep -oE '"?\<name"?: *"?[A-Za-z0-9:._-]+' "$file" | sed 's/.*[ "]/names /' | sort -u
-              grep -oE 'lib(cuda|nvidia-ml)\.so\.[0-9]{3,}\.[0-9.]*[0-9]' "$file" \
-                | sed 's/.*\.so\./version /' | sort -u
-              awk '/hostPath/ {print; own = 1; next} /[- "]path"?:/ && !own {print} {own = 0}' \
-                "$file" | grep -oE '"?\<(hostPath|path)"?: *"?/[^",]+' \
-                | sed 's/[^/]*//; s/ *$//' | sort -u \
-                | while read -r path; do [ -e "$path" ] || echo "missing $path"; done | head -n 3
-            done
-            [ ! -f /var/lib/ai-workstation/gpu-proof ] \
-              || echo "probed $(cat /var/lib/ai-workstation/gpu-proof)"
-            true
-            """,
+            "patience=$1; shift\n"
+            "PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin; export PATH\n"
+            + _PCI
+            + _MODULE
+            + _SMI
+            + _KERNEL
+            + _DESCRIPTIONS,
             PATIENCE,
             QUERY,
             OLD_QUERY,
@@ -338,48 +356,3 @@ def _descriptions(pairs: Sequence[tuple[str, str]]) -> Iterator[Description]:
             path, parts = rest, {}
         else:
             parts.setdefault(word, []).append(rest)
-
-
-@dataclass(frozen=True)
-class DriverSourceState:
-    """What apt's lists have of a branch: ``version`` of its driver, ``modules``: the package of
-    Ubuntu's signed modules for the running kernel, ``headers`` with which DKMS builds others. Empty
-    where the lists know none; on a new machine they know nothing yet."""
-
-    version: str = ""
-    modules: str = ""
-    headers: str = ""
-
-
-class DriverSource(Fact[DriverSourceState]):
-    """
-    Returns the ``DriverSourceState`` of a branch.
-
-    + branch: such as ``580-open``
-    """
-
-    @staticmethod
-    def default() -> DriverSourceState:
-        return DriverSourceState()
-
-    def command(self, branch: str) -> StringCommand:
-        return question(
-            """
-            kernel=$(uname -r)
-            for pair in "version nvidia-driver-$1" "modules linux-modules-nvidia-$1-$kernel" \
-              "headers linux-headers-$kernel"; do
-              found=$(apt-cache policy -- "${pair#* }" 2>/dev/null \
-                | awk '$1 == "Candidate:" && $2 != "(none)" {print $2}')
-              [ -z "$found" ] || echo "$pair $found"
-            done
-            """,
-            branch,
-        )
-
-    def read(self, lines: list[str]) -> DriverSourceState:
-        found = {word: (name, version) for word, name, version in (one.split() for one in lines)}
-        return DriverSourceState(
-            version=found.get("version", ("", ""))[1],
-            modules=found.get("modules", ("", ""))[0],
-            headers=found.get("headers", ("", ""))[0],
-        )

@@ -15,7 +15,8 @@ from workstation import driver as drivers
 from workstation.errors import HostError
 from workstation.facts.compose import PULLING
 from workstation.facts.docker import Engine
-from workstation.facts.nvidia import PATIENCE, DriverSource, Gpu, GpuState
+from workstation.facts.driver import DriverSource
+from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
 from workstation.operations import docker_scripts, nvidia_scripts, packages
@@ -176,7 +177,7 @@ def devices(image: str) -> Commands:
         engine.client,
     ]
     proof = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    described = "nvidia.com/gpu=all" in found.cdi
+    described = cdi.ALL in found.cdi
     reason = cdi.outdated(found) if described else "not described yet"
     if described and not reason and found.probed == proof:
         host.noop(f"containers see {len(found.cards)} GPU")

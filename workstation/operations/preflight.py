@@ -15,9 +15,10 @@ from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.docker import Engine, EngineState
+from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
-from workstation.facts.nvidia import DriverSource, DriverSourceState, Gpu, GpuState
+from workstation.facts.nvidia import Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState

@@ -13,8 +13,9 @@ from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.driver import Packages
+    from workstation.facts.driver import DriverSourceState
     from workstation.facts.machine import MachineState
-    from workstation.facts.nvidia import DriverSourceState, GpuState
+    from workstation.facts.nvidia import GpuState
     from workstation.pins import Pins
     from workstation.stack import Stack
 
