@@ -112,11 +112,15 @@ def _tell_packages(
             if found.module
             else f"the driver of branch {one} is removed",
         )
-    for name in wanted:
-        if name in versions:
-            tell("~", f"package {name}", "its kernel module is missing")
-        elif not (others and name.startswith("nvidia-driver-")):
-            tell("+", f"package {name}", "held")
+    driver, utilities = wanted
+    reboot = "; nouveau holds the card until the host is rebooted"
+    cause = "held" + (reboot if "nouveau" in found.bound else "")
+    if driver in versions:
+        tell("~", f"package {driver}", "its kernel module is missing")
+    elif not others:
+        tell("+", f"package {driver}", cause)
+    if utilities not in versions:
+        tell("+", f"package {utilities}", "held")
     source = host.get_fact(DriverSource, branch=branch)
     signs = " and Secure Boot asks for a key of this machine" if found.signed_only else ""
     if source.modules:
