@@ -96,13 +96,19 @@ def utilities(packages: Packages) -> str:
     return ""
 
 
-def action(branch: str, gpu: GpuState, packages: Packages) -> Action:
+def action(branch: str, gpu: GpuState, packages: Packages, required: bool = True) -> Action:
     """Return what a run does about the driver.
 
     + branch: of ``NVIDIA_DRIVER``, or empty
+    + required: whether a GPU is; one that nobody asks for is left as it is
 
     One that nvidia-smi complains of is not replaced: what is wrong comes first.
     """
+    wanted = _action(branch, gpu, packages)
+    return wanted if branch or required else ""
+
+
+def _action(branch: str, gpu: GpuState, packages: Packages) -> Action:
     installed = branches(packages)
     other = bool(branch and installed and branch not in installed.values())
     if gpu.cards:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from workstation import pins, settings
+from workstation.facts.driver import DriverSourceState
+from workstation.facts.machine import MachineState
 from workstation.facts.nvidia import Card, GpuState
 from workstation.findings import Finding, failed, noted
 from workstation.mirror import Mirror
@@ -18,6 +21,8 @@ from workstation.preflight.gpu import (
     gpu_findings,
     module_findings,
     pin_findings,
+    signing_findings,
+    source_findings,
     xformers_findings,
 )
 from workstation.render import StackRenderer
@@ -115,6 +120,84 @@ def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
 def test_a_driver_of_one_version_needs_no_reboot(gpu: GpuState):
     """Nor does one that is only half there, which is the matter of others."""
     assert problems(*module_findings(configured(), gpu)) == {}
+
+
+INSTALLED = GpuState(pci=("10de:2bb1",), bound=("",), installed="580.95.05")
+
+
+def test_a_driver_that_is_not_loaded_is_the_runs_own_matter_if_a_gpu_is_asked_for():
+    """Else it is left as it is, which is worth knowing."""
+    for changes in ({}, {"gpu": "optional", "nvidia_driver": "580-open"}):
+        assert list(gpu_findings(configured(**changes), INSTALLED)) == []
+    (note,) = noted(gpu_findings(configured(gpu="optional"), INSTALLED))
+    assert note.detail == (
+        "the driver 580.95.05 is installed, and its kernel module is not loaded; containers get "
+        "no GPU"
+    )
+
+
+KEY = "/var/lib/shim-signed/mok/MOK.der"
+SECURE = replace(BARE_BLACKWELL, signed_only=True, running="6.8.0-85-generic")
+IN_APT = DriverSourceState("580.95.05-0ubuntu1", "", "linux-headers-6.8.0-85-generic")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "source", "said"),
+    [
+        (
+            SECURE,
+            IN_APT,
+            "apt has no modules of 580-open that Ubuntu has signed for the kernel 6",
+        ),
+        (SECURE, DriverSourceState(), "where apt has none for the kernel 6.8.0-85-generic, DKMS"),
+        (
+            replace(SECURE, keys=((KEY, f"{KEY} is not enrolled"),)),
+            IN_APT,
+            f"machine's own key, {KEY}, which the firmware does not trust yet",
+        ),
+    ],
+)
+def test_secure_boot_is_told_before_a_driver_is_installed(
+    gpu: GpuState, source: DriverSourceState, said: str
+):
+    """With the screen and the key, since the run will stop for them."""
+    given = configured(nvidia_driver="580-open")
+    (note,) = noted(signing_findings(given, gpu, {}, source))
+    assert note.name == "Secure Boot"
+    assert said in note.detail
+    assert f"mokutil --import {KEY}" in note.fix
+    assert "Enroll MOK, Continue" in note.fix
+    assert list(signing_findings(configured(), gpu, {}, source)) == []
+
+
+@pytest.mark.parametrize(
+    ("gpu", "source"),
+    [
+        (replace(SECURE, signed_only=False), IN_APT),
+        (SECURE, replace(IN_APT, modules="linux-modules-nvidia-580-open-6.8.0-85-generic")),
+        (replace(SECURE, keys=((KEY, f"{KEY} is already enrolled"),)), IN_APT),
+        (GpuState(cards=(CARD,), signed_only=True), IN_APT),
+    ],
+)
+def test_secure_boot_that_is_no_obstacle_is_not_told(gpu: GpuState, source: DriverSourceState):
+    """Ubuntu's own signature, a key that is trusted, or a driver that works."""
+    given = configured(nvidia_driver="580-open")
+    assert list(signing_findings(given, gpu, {}, source)) == []
+
+
+@pytest.mark.parametrize(
+    ("distribution", "gpu", "refused"),
+    [
+        ("debian", BARE_BLACKWELL, True),
+        ("ubuntu", BARE_BLACKWELL, False),
+        ("debian", GpuState(cards=(CARD,)), False),
+    ],
+)
+def test_a_branch_names_packages_of_ubuntu(distribution: str, gpu: GpuState, refused: bool):
+    """Elsewhere apt would know none of them, in the middle of the run."""
+    machine = MachineState(os_release={"ID": distribution})
+    found = source_findings(configured(nvidia_driver="580-open"), machine, gpu, {})
+    assert bool(problems(*found)) is refused
 
 
 ADA = Card("NVIDIA RTX 6000 Ada", "8.9", "550.163.01", 49140, "GPU-2")

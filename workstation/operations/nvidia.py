@@ -63,9 +63,7 @@ def driver(branch: str, required: bool) -> Commands:
     """
     found = host.get_fact(Gpu)
     versions = host.get_fact(Packages)
-    action = drivers.action(branch, found, versions)
-    if not required and action in ("load", "utilities") and not branch:
-        action = ""
+    action = drivers.action(branch, found, versions, required)
     if not action:
         _refuse(found, versions, required)
         kept = [name for name, one in drivers.branches(versions).items() if one == branch]
@@ -124,7 +122,8 @@ def _tell_packages(
     source = host.get_fact(DriverSource, branch=branch)
     signs = " and Secure Boot asks for a key of this machine" if found.signed_only else ""
     if source.modules:
-        tell("+", f"package {source.modules}", "kernel modules, signed by Ubuntu")
+        wants = ", as Secure Boot wants" if found.signed_only else ""
+        tell("+", f"package {source.modules}", f"kernel modules, signed by Ubuntu{wants}")
     elif source.version and source.headers:
         tell("+", f"package {source.headers}", f"DKMS builds the kernel modules{signs}")
     else:

@@ -55,7 +55,7 @@ def gpu_findings(settings: Settings, gpu: GpuState, packages: Packages = NONE) -
     if settings.gpu == "none" or (problem and problem.mismatch):
         return
     optional = settings.gpu == "optional"
-    planned = drivers.action(settings.nvidia_driver, gpu, packages)
+    planned = drivers.action(settings.nvidia_driver, gpu, packages, not optional)
     if problem and not (planned or (optional and problem.absent)):
         without = "; containers get no GPU" if optional else ""
         yield Finding("GPU", False, problem.seen + without, problem.fix, note=optional)
