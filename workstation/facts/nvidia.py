@@ -69,7 +69,7 @@ elif [ -r /proc/driver/nvidia/version ]; then
   module=$(grep -oE '[0-9]{3}\.[0-9.]+' /proc/driver/nvidia/version | head -n 1)
   module=${module:-?}
 elif [ -d /sys/module/nvidia ]; then
-  module=?
+  module="?"
 fi
 echo "module $module"
 library=$(ldconfig -p 2>/dev/null \
