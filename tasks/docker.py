@@ -3,6 +3,7 @@
 from pyinfra import host
 
 from workstation import context
+from workstation.daemon import DEFAULTS
 from workstation.operations import ca, docker, files, packages, units
 from workstation.render import template
 
@@ -25,12 +26,7 @@ registries = [mirror.registry] if mirror.registry and mirror.insecure else []
 docker.daemon_config(
     name="Docker Engine's configuration",
     wanted={"insecure-registries": registries} if registries else {},
-    defaults={
-        "log-driver": "json-file",
-        "log-opts": {"max-size": "10m", "max-file": "3"},
-        # Containers run on while the Engine restarts.
-        "live-restore": True,
-    },
+    defaults=dict(DEFAULTS),
 )
 
 docker.engine(
@@ -61,7 +57,8 @@ files.present(
 units.running(
     name="Docker Engine runs",
     units=[
-        units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
+        # Restarted where its configuration is written, which knows what that would stop.
+        units.Unit("docker.service", restarted=False),
         *map(units.Unit, docker.UNITS),
     ],
 )

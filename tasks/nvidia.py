@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.operations import docker, nvidia, packages, units
+from workstation.operations import docker, nvidia, packages
 
 machine = context.load(host)
 settings, pins, mirror = machine.settings, machine.pins, machine.mirror
@@ -23,14 +23,6 @@ if machine.gpu:
         version=pins.apt["nvidia"].version,
     )
     docker.daemon_config(name="Docker's NVIDIA runtime and CDI", wanted=nvidia.DAEMON_JSON)
-    units.running(
-        name="Docker Engine runs with it",
-        # The same question as in tasks/docker.py, which is then not asked again.
-        units=[
-            units.Unit("docker.service", configuration=[docker.DAEMON_JSON]),
-            *(units.Unit(name, enabled=False, running=False) for name in docker.UNITS),
-        ],
-    )
     nvidia.devices(
         name="Containers see the GPU", image=pins.images["gpu_probe"].ref(mirror.registry)
     )

@@ -37,6 +37,7 @@ def merge(
         merged["runtimes"] = {**wanted["runtimes"], **existing["runtimes"]}
     if current is not None and merged == existing:
         return current
+    merged = {key: merged[key] for key in [*existing, *merged]}
     return (json.dumps(merged, indent=2, ensure_ascii=False) + "\n").encode()
 
 

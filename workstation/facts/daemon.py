@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +58,14 @@ configuration=$(printf '%s\n' "$words" \
 configuration=${configuration:-/etc/docker/daemon.json}
 """
 
-# Go's names of the fields (docker info -f '{{json .}}'), and two that older clients do not have or
-# that older Engines leave empty.
+# Go's names of the fields (docker info -f '{{json .}}'). Without an Engine the client fills in
+# nothings and says that all is well. CDI's folders are a field that older clients do not have.
 _INFO = (
-    "info [{{json .LiveRestoreEnabled}},{{json .Swarm.LocalNodeState}},{{json .SecurityOptions}},"
-    "{{json .DockerRootDir}},{{json .Driver}},{{json .DriverStatus}},{{json .OperatingSystem}}]"
+    "{{if .ServerVersion}}info [{{json .LiveRestoreEnabled}},{{json .Swarm.LocalNodeState}},"
+    "{{json .SecurityOptions}},{{json .DockerRootDir}},{{json .Driver}},{{json .DriverStatus}},"
+    "{{json .OperatingSystem}}]{{end}}"
 )
-_CDI = "cdi {{json .CDISpecDirs}}"
+_CDI = "{{if .ServerVersion}}cdi {{json .CDISpecDirs}}{{end}}"
 
 _PROPERTIES = (
     "LoadState,ActiveState,UnitFileState,InvocationID,KillMode,ExecMainStartTimestamp,"
@@ -135,9 +137,8 @@ class Daemon(Fact[DaemonState]):
             + r"""
             info=$1 cdi=$2 properties=$3 unloaded=$4
             if command -v docker >/dev/null; then
-              { engine info -f "$info" 2>/dev/null || echo silent; } \
-                | grep -v '^$' >"$answers/info" &
-              engine info -f "$cdi" 2>/dev/null | grep '^cdi \[' >"$answers/cdi" &
+              engine info -f "$info" 2>/dev/null >"$answers/info" &
+              engine info -f "$cdi" 2>/dev/null >"$answers/cdi" &
             fi
             [ -z "$pid" ] || echo "process $pid $inside"
             [ -z "$arguments" ] || echo "arguments $arguments"
@@ -267,24 +268,53 @@ class Running:
     task: bool = False
 
 
+_VALUES = re.compile(r":? ?\(from flag: .*?, from file: .*?\)")
+
 _RUNNING = (
     "container [{{json .Id}},{{json .Name}},{{json .HostConfig.RestartPolicy.Name}},"
     "{{json .HostConfig.AutoRemove}},{{json .Config.Labels}}]"
 )
 
 
-class Containers(Fact[list[Running]]):
-    """Returns the containers that run, whoever started them, paused ones too."""
+@dataclass(frozen=True)
+class StakeState:
+    """What a restart of the Engine touches: ``containers`` that run, whoever started them, paused
+    ones too; ``units`` of systemd that it would restart with it; ``clients``: programs that are at
+    work with the Engine, such as ``docker run (process 17 of app.service)``, and would end."""
+
+    containers: tuple[Running, ...] = ()
+    units: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+
+
+class Stake(Fact[StakeState]):
+    """Returns the ``StakeState`` of the host."""
 
     @staticmethod
-    def default() -> list[Running]:
-        return []
+    def default() -> StakeState:
+        return StakeState()
 
     def command(self) -> StringCommand:
+        # A unit that requires docker.service, is bound to it or part of it is restarted with it
+        # (systemd.unit(5)). Of a command line only the verb is told: the rest may hold a password.
         return question(
             ENGINE
-            + """
+            + r"""
             command -v docker >/dev/null || exit 0
+            for file in $(grep -lxsE 'docker|docker-compose|docker-buildx|com\.docker\.cli' \
+                /proc/[0-9]*/comm); do
+              process=${file%/comm}
+              verb=$(tr '\0' '\n' <"$process/cmdline" 2>/dev/null | sed 1d \
+                | grep -xE -m 1 'run|attach|exec|start|up|build|bake|pull|push|cp|save|load')
+              [ -n "$verb" ] || continue
+              unit=$(grep -oE '[^/]+\.service$' "$process/cgroup" 2>/dev/null | head -n 1)
+              echo "client docker $verb (process ${process#/proc/}${unit:+ of $unit})"
+            done
+            for unit in $(systemctl show -P RequiredBy -P BoundBy -P ConsistsOf docker.service \
+                2>/dev/null | tr ' ' '\n' | sort -u); do
+              case $unit in ai-workstation-*) continue ;; esac
+              ! systemctl -q is-active "$unit" || echo "unit $unit"
+            done
             running=$(engine ps -q --no-trunc 2>/dev/null)
             [ -z "$running" ] || engine inspect -f "$1" $running 2>/dev/null
             cat "$answers/wedged" 2>/dev/null
@@ -293,17 +323,26 @@ class Containers(Fact[list[Running]]):
             _RUNNING,
         )
 
-    def read(self, lines: list[str]) -> list[Running]:
+    def read(self, lines: list[str]) -> StakeState:
         refuse_wedged(lines)
-        found = []
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            if word == "container":
-                identity, name, restart, removed, labels = json.loads(rest)
-                task = "com.docker.swarm.task.id" in (labels or {})
-                name = name.removeprefix("/")
-                found.append(Running(identity, name, restart or "no", bool(removed), task))
-        return sorted(found, key=lambda one: one.name)
+        pairs = [line.partition(" ")[::2] for line in lines]
+        containers = [_container(rest) for word, rest in pairs if word == "container"]
+        return StakeState(
+            containers=tuple(sorted(containers, key=lambda one: one.name)),
+            units=tuple(rest for word, rest in pairs if word == "unit"),
+            clients=tuple(rest for word, rest in pairs if word == "client"),
+        )
+
+
+def _container(line: str) -> Running:
+    identity, name, restart, removed, labels = json.loads(line)
+    return Running(
+        id=identity,
+        name=name.removeprefix("/"),
+        restart=restart or "no",
+        removed=bool(removed),
+        task="com.docker.swarm.task.id" in (labels or {}),
+    )
 
 
 def refuse_wedged(lines: list[str]) -> None:
@@ -311,3 +350,39 @@ def refuse_wedged(lines: list[str]) -> None:
     wedged = next((line for line in lines if line.startswith("wedged docker ")), "")
     if wedged:
         raise UnansweredError(f"{WEDGED} (`{wedged.removeprefix('wedged ')}`)")
+
+
+class Refusal(Fact[str]):
+    """
+    Returns why the Engine would not start with a configuration, or nothing.
+
+    + program: path of ``dockerd``
+    + arguments: its command line; an option that stands there may not stand in the file
+
+    The configuration is given as ``_stdin``, in base64. Older than 23.0 knows no ``--validate``.
+    """
+
+    @staticmethod
+    def default() -> str:
+        return ""
+
+    def command(self, program: str, arguments: list[str]) -> StringCommand:
+        return question(
+            r"""
+            program=$1; shift
+            command -v "$program" >/dev/null || exit 0
+            base64 -d >"$answers/daemon.json"
+            limited 60 sh -c '"$@" 2>&1; echo "status $?"' sh "$program" "$@" \
+              --validate --config-file "$answers/daemon.json"
+            """,
+            program,
+            *arguments,
+        )
+
+    def read(self, lines: list[str]) -> str:
+        said = [line for line in lines if line.strip()]
+        if not said or said[-1] == "status 0" or any("flag: --validate" in line for line in said):
+            return ""
+        why = said[0].partition("daemon.json: ")[2] or said[0]
+        # Values of the file, which may hold a proxy's password.
+        return _VALUES.sub("", why)

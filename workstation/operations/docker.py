@@ -8,16 +8,16 @@ from typing import Any
 
 from pyinfra import host
 
-from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
 from workstation.mirror import Mirror
-from workstation.operations import files, packages
+from workstation.operations import daemon, packages
 from workstation.operations.base import Commands, operation
 from workstation.pins import AptRepository
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+"""Unless its command line names another."""
 UNITS = ("ai-workstation-containers.service", "ai-workstation-guard.service")
 """Ours beside Docker's own."""
 
@@ -98,28 +98,17 @@ def refuse_snap(found: EngineState) -> None:
 @operation
 def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None) -> Commands:
     """
-    Have these keys in ``daemon.json``; others stay as they are.
+    Have these keys in ``daemon.json``, and the Engine run with them; others stay as they are.
 
     + wanted: keys and values to merge
     + defaults: keys and values where there are none yet
+
+    A key that this Engine cannot take is left out, or refused if it is one of ``wanted``. What a
+    reload loads needs no restart; for what needs one, ``live-restore`` is loaded before, and
+    containers run through. Where they cannot, Docker is only restarted for one of ``wanted``, and
+    what ran is started again. An Engine that does not come up gets its old file back.
     """
-    found = host.get_fact(Engine)
-    try:
-        content = merge(found.daemon_json, wanted, defaults)
-    except DaemonJsonError as error:
-        raise HostError(
-            f"{DAEMON_JSON} on {host.name} was left untouched, because {error}: correct it or "
-            "move it away, then run again."
-        ) from error
-    if content == found.daemon_json:
-        host.noop(f"{DAEMON_JSON} holds what it should")
-        return
-    yield from files.present._inner(
-        entries=[
-            files.Directory("/etc/docker"),
-            files.File(DAEMON_JSON, content, mode="", backup=True),
-        ]
-    )
+    yield from daemon.configured(wanted, defaults)
 
 
 def repository(pin: AptRepository, mirror: Mirror, os_release: Mapping[str, str]) -> dict[str, Any]:

@@ -106,7 +106,10 @@ def _settled(entry: File, found: PathState | None) -> File:
         return entry
     if found is None:
         return replace(entry, mode="644")
-    return replace(entry, mode=found.mode, user=found.user, group=found.group)
+    # The number where nobody has it: chown does not know stat's word for that.
+    user = found.user if found.user != "UNKNOWN" else str(found.uid)
+    group = found.group if found.group != "UNKNOWN" else str(found.gid)
+    return replace(entry, mode=found.mode, user=user, group=group)
 
 
 def _same_owner(state_: PathState, entry: File | Directory) -> bool:

@@ -16,11 +16,14 @@ from workstation.operations.plan import tell
 class Unit:
     """A unit that must run and start at boot; ``configuration`` are further files that it reads
     when it starts, whose change makes a restart due. One that another starts on demand is
-    neither ``enabled`` nor ``running``, and only restarted if it runs with an old one."""
+    neither ``enabled`` nor ``running``, and only restarted if it runs with an old one. One that
+    somebody else's work depends on is not ``restarted`` for that, only started if it does not run.
+    """
 
     name: str
     enabled: bool = True
     running: bool = True
+    restarted: bool = True
     configuration: list[str] = field(default_factory=list)
 
 
@@ -61,7 +64,7 @@ def _verbs(unit: Unit, state: UnitState | None) -> list[str]:
     verbs = []
     if unit.enabled and (state is None or state.enabled not in ("enabled", "static", "generated")):
         verbs.append("enable")
-    if state is not None and state.stale:
+    if state is not None and state.stale and unit.restarted:
         verbs.append("restart")
     elif unit.running and (state is None or not state.active):
         # restart, not start: it also ends a failed state or a start limit that was hit.

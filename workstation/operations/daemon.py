@@ -1,0 +1,234 @@
+"""The Engine's configuration: merged into, validated, loaded without stopping what runs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pyinfra import host
+from pyinfra.api.command import PyinfraCommand
+
+from workstation.daemon import Loading, content_of, counted, fitted, loading
+from workstation.daemon_json import DaemonJsonError, merge
+from workstation.errors import HostError
+from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
+from workstation.facts.shell import HiddenText, script
+from workstation.operations import files
+from workstation.operations.base import Commands
+from workstation.operations.plan import live, tell
+
+BEFORE = "/run/ai-workstation.docker-before"
+"""The file as the Engine has read it, until it runs with the new one; with ``.live`` the same and
+live-restore: an Engine that starts without that ends what ran on while it was down."""
+
+# What a reload does not load is written down before the file is changed, with the start of the
+# Engine (systemd's invocation) that has not read it: the next run finishes one that was cut off.
+_REMEMBER = """
+set -e
+umask 077
+file=$1 notes=$2 before=$3 invocation=$4; shift 4
+if [ ! -f "$notes" ] || [ "$(head -n 1 "$notes")" != "$invocation" ]; then
+  rm -f "$before" "$before.live"
+  [ ! -f "$file" ] || cp -- "$file" "$before"
+  base64 -d >"$before.live"
+  echo "$invocation" >"$notes"
+fi
+[ $# = 0 ] || printf '%s\\n' "$@" >>"$notes"
+"""
+
+# What has been begun is ended, even if the connection goes: between a file and a restart there is
+# nobody else to put the old one back. Docker starts containers by their policy before it answers;
+# `docker start` is for the others, twice, since one may share another's network.
+_LOAD = """
+trap '' HUP PIPE
+step=$1 file=$2 notes=$3 before=$4 live=$5; shift 5
+answers() {
+  seconds=0
+  until timeout 60 docker version -f '{{.Server.Version}}' >/dev/null 2>&1; do
+    systemctl -q is-active docker.service || return 1
+    # One that did not run before may have been told to listen elsewhere.
+    [ "$seconds" -lt 60 ] || { [ "$step" = start ]; return; }
+    sleep 2; seconds=$((seconds + 2))
+  done
+}
+# A start limit counts restarts of others too, as of packages that were just installed.
+begin() {
+  systemctl reset-failed docker.service 2>/dev/null
+  timeout 600 systemctl restart docker.service 2>/dev/null && answers
+}
+put() {
+  cat "$1" >"$file.old" && chmod --reference="$file" "$file.old" \\
+    && chown --reference="$file" "$file.old" && sync "$file.old" && mv -f "$file.old" "$file"
+}
+put_back() { if [ -f "$before" ]; then put "$before"; else rm -f "$file"; fi; }
+loaded() { [ "$(timeout 60 docker info -f '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ]; }
+reload() {
+  if [ "$(systemctl show -P CanReload docker.service)" = yes ]; then
+    systemctl reload docker.service
+  else
+    kill -s HUP "$(systemctl show -P MainPID docker.service)"
+  fi || return 1
+  [ "$live" = yes ] || return 0
+  seconds=0
+  until loaded; do
+    [ "$seconds" -lt 30 ] || return 1
+    sleep 1; seconds=$((seconds + 1))
+  done
+}
+if [ "$step" = reload ] || [ "$live" = yes ]; then
+  reload || {
+    echo "Docker did not take $file when it was to load it again (live-restore), and was not" \\
+      "restarted: see \\`journalctl -u docker\\`, then run again." >&2; exit 1; }
+fi
+[ "$step" != reload ] || exit 0
+began=$(date +%s)
+if begin; then
+  rm -f "$notes" "$before" "$before.live"
+  failed=
+  for round in 1 2; do
+    failed=
+    for id in "$@"; do docker start "$id" >/dev/null 2>&1 || failed="$failed $id"; done
+    [ -n "$failed" ] || break
+  done
+  for id in $failed; do docker start "$id"; done
+  [ -z "$failed" ] || { echo "These ran before Docker was restarted, see above." >&2; exit 1; }
+  exit 0
+fi
+# Its last words are plain, all before are of its log.
+said=$(journalctl --since "@$began" -o cat --no-pager _SYSTEMD_UNIT=docker.service 2>/dev/null \\
+  | grep -vE '^(time=|docker.service: |[[:space:]]*$)' | tail -n 1 | cut -c 1-300)
+said=${said:-see \\`journalctl -u docker\\`}
+[ -e "$notes" ] || { echo "Docker does not start: $said" >&2; exit 1; }
+if [ "$live" = yes ] && [ -s "$before.live" ]; then put "$before.live"; else put_back; fi
+if begin; then
+  live=
+  put_back && reload
+  for id in "$@"; do docker start "$id" >/dev/null 2>&1; done
+  rm -f "$notes" "$before" "$before.live"
+  echo "Docker did not start with the new $file ($said): the old one is back, and Docker runs" \\
+    "with it." >&2
+else
+  put_back
+  echo "Docker did not start with the new $file ($said), nor does it with the old one, which is" \\
+    "back: see \\`systemctl status docker\\`." >&2
+fi
+exit 1
+"""
+
+
+def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Commands:
+    """Yield what merges the configuration and loads it; see ``operations.docker.daemon_config``."""
+    found = host.get_fact(Daemon)
+    try:
+        fit = fitted(found, wanted, defaults)
+        content = content_of(found, fit)
+    except DaemonJsonError as error:
+        raise HostError(
+            f"{found.path} on {host.name} was left untouched, because {error}: correct it or "
+            "move it away, then run again."
+        ) from error
+    stake = StakeState()
+    load = loading(found, content, fit.wanted, None)
+    if load.step in ("restart", "later", "by-hand"):
+        stake = host.get_fact(Stake)
+        load = loading(found, content, fit.wanted, stake)
+    _refuse(found, load, stake)
+    written: list[PyinfraCommand] = []
+    if content != found.content:
+        if found.program:
+            _validate(found, content)
+        written += _written(found, content, load)
+        for key, reason in fit.left_out:
+            tell("=", f"{key} of {found.path}", f"left out: {reason}")
+    _tell(found, load, stake)
+    step = "reload" if load.step == "later" and load.reloads else load.step
+    loads = step in ("reload", "restart", "start")
+    if not (written or loads):
+        host.noop(f"{found.path} holds what it should")
+        return
+    yield from written
+    if loads:
+        arguments = (step, found.path, UNLOADED, BEFORE, "yes" if load.live else "")
+        again = [one.id for one in stake.containers if not (load.live or one.task)]
+        yield live(script(_LOAD, *arguments, *again))
+
+
+def _refuse(found: DaemonState, load: Loading, stake: StakeState) -> None:
+    """Raise HostError before anything is changed where loading would do harm."""
+    keys = f"{' and '.join(load.keys)} of {found.path}"
+    if load.step == "by-hand":
+        raise HostError(
+            f"Docker on {host.name} must be restarted for {keys}, and a restart would do more than "
+            f"that: {'; '.join(load.harm)}. Restart it yourself when that does no harm, or put "
+            "right what is in its way, then run again."
+        )
+    if load.step not in ("reload", "restart") and not load.reloads:
+        return
+    if not found.answers:
+        raise HostError(
+            f"Docker runs on {host.name} and does not answer at /run/docker.sock, so {found.path} "
+            "was left untouched: see `systemctl status docker` and `journalctl -u docker`, then "
+            "run again."
+        )
+    if found.unit != "docker.service":
+        raise HostError(
+            f"Docker on {host.name} does not run as docker.service, but as "
+            f"{found.unit or f'process {found.pid}'}, so {found.path} was left untouched: have "
+            "systemd run it as docker.service, then run again."
+        )
+    lost = [one.name for one in stake.containers if one.removed and not one.task]
+    if load.step == "restart" and not load.live and lost:
+        raise HostError(
+            f"Docker on {host.name} must be restarted for {keys}, and would remove what was "
+            f"started with --rm: {', '.join(lost)}. End these yourself when that does no harm, "
+            "then run again."
+        )
+
+
+def _validate(found: DaemonState, content: bytes) -> None:
+    given = HiddenText(base64.b64encode(content).decode() + "\n")
+    arguments = list(found.next_arguments or found.arguments)
+    why = host.get_fact(Refusal, program=found.program, arguments=arguments, _stdin=given)
+    if why:
+        raise HostError(
+            f"{found.path} on {host.name} was left untouched, because Docker would not start with "
+            f"what stands and belongs there: {why}. Take away what is in its way, there or on "
+            "Docker's command line (`systemctl cat docker`), then run again."
+        )
+
+
+def _written(found: DaemonState, content: bytes, load: Loading) -> Iterator[PyinfraCommand]:
+    entries: list[files.Entry] = [files.File(found.path, content, mode="", backup=True)]
+    if found.content is None:
+        entries.insert(0, files.Directory(found.path.rpartition("/")[0]))
+    writing = list(files.present._inner(entries=entries))
+    if load.step in ("restart", "start", "later"):
+        old = merge(found.content, {"live-restore": True}) if load.live else b""
+        yield script(
+            *(_REMEMBER, found.path, UNLOADED, BEFORE, found.invocation, *load.keys),
+            stdin=base64.b64encode(old).decode() + "\n",
+        )
+    yield from writing
+
+
+def _tell(found: DaemonState, load: Loading, stake: StakeState) -> None:
+    """Put into the plan what becomes of the Engine and of the containers that run."""
+    keys, unit, ran = " and ".join(load.keys), "unit docker.service", stake.containers
+    if load.step == "later":
+        cause = f"from Docker's next start on; by a restart now {'; '.join(load.harm)}"
+        tell("=", f"{keys} of {found.path}", cause)
+        if load.reloads:
+            tell("~", unit, "reload")
+    elif load.step == "restart":
+        how = "no container runs"
+        if ran:
+            how = f"{counted(len(ran))} run on" if load.live else f"stops {counted(len(ran))}"
+        if found.waiting and not found.unloaded:
+            how += "; takes what somebody changed there since Docker's start as well"
+        tell("~", unit, f"restart for {keys}: {how}")
+        for one in ran if not load.live else ():
+            again = "Swarm starts another" if one.task else "stopped by that, then started again"
+            tell("~", f"container {one.name}", again)
+    elif load.step:
+        tell("~", unit, load.step)
