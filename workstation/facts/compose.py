@@ -10,6 +10,7 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation.builds import INPUTS
+from workstation.facts.daemon import ENGINE, refuse_wedged
 from workstation.facts.shell import Fact, question
 from workstation.project import Container, ProjectState, familiar
 
@@ -49,19 +50,22 @@ class Project(Fact[ProjectState]):
         return ProjectState()
 
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
+        # A program that may hang gets no standard input of ours, so that Compose's is a file.
         return question(
-            """
+            ENGINE
+            + """
             command -v docker >/dev/null || exit 0
-            exec 3<&0
+            cat >"$answers/.compose.yaml"
             project=$1 folder=$2; shift 2
-            docker compose -p "$project" --project-directory "$folder" -f - config --hash '*' \
-              <&3 2>&1 | sed 's/^/hash /' >"$answers/hashes" &
-            docker image inspect -f "$image" -- "$@" 2>/dev/null \
+            limited 60 sh -c 'exec docker compose "$@" 2>&1 <"$0"' "$answers/.compose.yaml" \
+              -p "$project" --project-directory "$folder" -f - config --hash '*' \
+              | sed 's/^/hash /' >"$answers/hashes" &
+            engine image inspect -f "$image" -- "$@" 2>/dev/null \
               | sed -n '/./s/^/image /p' >"$answers/images" &
-            found=$(docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
-              2>/dev/null) || { wait; exit 0; }
+            found=$(engine ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
+              2>/dev/null) || { wait; cat "$answers/wedged" 2>/dev/null; exit 0; }
             echo docker
-            [ -z "$found" ] || docker inspect -f "container $inspect" $found
+            [ -z "$found" ] || engine inspect -f "container $inspect" $found
             wait
             cat "$answers"/*
             stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
@@ -84,6 +88,7 @@ class Project(Fact[ProjectState]):
         )
 
     def read(self, lines: list[str]) -> ProjectState:
+        refuse_wedged(lines)
         hashes: dict[str, str] = {}
         containers: list[Container] = []
         images: dict[str, str] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
+from workstation.facts.daemon import ENGINE, refuse_wedged
 from workstation.facts.shell import Fact, question
 
 
@@ -32,12 +33,14 @@ class Held(Fact[dict[str, Holding]]):
 
     def command(self, places: list[str]) -> StringCommand:
         return question(
-            """
+            ENGINE
+            + """
             for place; do
               folder=$place
               case $place in
                 /*) ;;
-                *) folder=$(docker volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null) ;;
+                *) folder=$(engine volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null)
+                  [ ! -e "$answers/wedged" ] || break ;;
               esac
               [ -d "$folder" ] || continue
               folder=$(readlink -f -- "$folder")
@@ -47,12 +50,15 @@ class Held(Fact[dict[str, Holding]]):
                 END {printf "%d %d %d ", size, NR, newest}'
               echo "$place"
             done
+            cat "$answers/wedged" 2>/dev/null
+            true
             """,
             *places,
             limit=1800,  # folders of terabytes, on slow disks
         )
 
     def read(self, lines: list[str]) -> dict[str, Holding]:
+        refuse_wedged(lines)
         found = {}
         for line in lines:
             size, files, newest, place = line.split(" ", 3)

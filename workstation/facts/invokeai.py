@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
+from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 
 # Runs in the service's own container, because no port is published. The API is that of InvokeAI
@@ -127,11 +128,16 @@ except OSError as error:
     sys.exit(f"InvokeAI cannot be asked: {error}")
 '''
 
-# The first words of every script that asks a service: its container's id in $container.
+# The first words of every script that asks a service: its container's id in $container; $status is
+# 124 where Docker does not answer.
 CONTAINER = """
-container=$(docker ps -q --filter "label=com.docker.compose.project=$1" \\
-  --filter "label=com.docker.compose.service=$2" | head -n 1)
+container=$(timeout 60 docker ps -q --filter "label=com.docker.compose.project=$1" \\
+  --filter "label=com.docker.compose.service=$2") && status=0 || status=$?
+container=$(printf %s "$container" | head -n 1)
 """
+
+_PATIENCE = 840
+"""Seconds for InvokeAI: it scans the whole store, and may be asked while it loads a model."""
 
 
 @dataclass(frozen=True)
@@ -165,17 +171,22 @@ class Models(Fact[ModelsState]):
             f"""
             command -v docker >/dev/null || exit 0
             {CONTAINER}
+            [ "$status" != 124 ] || echo "wedged docker ps"
             [ -n "$container" ] || exit 0
-            docker exec "$container" python3 -c "$4" look "$3" 2>&1 || true
+            limited "$5" sh -c 'exec "$@" 2>&1' sh \\
+              docker exec "$container" python3 -c "$4" look "$3"
+            [ $? != 124 ] || echo "it does not answer within $5 s"
             """,
             project,
             service,
             path,
             PROGRAM,
-            limit=900,  # it scans the whole store, and may be asked while it loads a model
+            _PATIENCE,
+            limit=_PATIENCE + 90,
         )
 
     def read(self, lines: list[str]) -> ModelsState:
+        refuse_wedged(lines)
         try:
             found = json.loads(lines[-1])
             return ModelsState(there=True, **{**found, "new": tuple(found.get("new", ()))})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
+from workstation.facts.daemon import ENGINE, refuse_wedged
 from workstation.facts.shell import Fact, question
 
 # Asks every address side by side, since most of it is waiting. What has not answered in time is
@@ -118,10 +119,11 @@ class Answer:
 class SurroundingsState:
     """``clock``: seconds by which it is ahead of ours, None if not known; ``synchronised``: whether
     a time service sets it, ``yes``, ``no`` or empty; ``disks``: folder -> where it lies;
-    ``answers``: address -> what came of asking it, for none if Python is missing; ``minimum_api``:
-    the oldest API version that the Engine speaks; ``engine_proxied``: whether it pulls through a
-    proxy of its own; ``toolkit``: installed version of the NVIDIA Container Toolkit; ``ollama``:
-    name of the folder that holds the release."""
+    ``answers``: address -> what came of asking it, for none if Python is missing; ``listed``:
+    whether an Engine said which ``containers`` run; ``minimum_api``: the oldest API version that it
+    speaks; ``engine_proxied``: whether it pulls through a proxy of its own; ``toolkit``: installed
+    version of the NVIDIA Container Toolkit; ``ollama``: name of the folder that holds the
+    release."""
 
     clock: int | None = None
     synchronised: str = ""
@@ -129,6 +131,7 @@ class SurroundingsState:
     disks: dict[str, Disk] = field(default_factory=dict)
     answers: dict[str, Answer] = field(default_factory=dict)
     containers: tuple[RunningContainer, ...] = ()
+    listed: bool = False
     minimum_api: str = ""
     engine_proxied: bool = False
     toolkit: str = ""
@@ -155,7 +158,8 @@ class Surroundings(Fact[SurroundingsState]):
         self, folders: list[str], addresses: list[str], now: int, seconds: int = 6
     ) -> StringCommand:
         return question(
-            r"""
+            ENGINE
+            + r"""
             exec 3<&0
             ask=$1 container=$2 now=$3 seconds=$4 count=$5; shift 5
             echo "clock $(($(date +%s) - now))"
@@ -173,11 +177,13 @@ class Surroundings(Fact[SurroundingsState]):
             timeout "$seconds" timedatectl show -p NTPSynchronized --value 2>/dev/null \
               | sed 's/^/synchronised /' >"$answers/time" &
             if command -v docker >/dev/null; then
-              docker ps -q --no-trunc 2>/dev/null \
-                | xargs -r docker inspect -f "$container" >"$answers/containers" 2>/dev/null &
-              docker info -f '{{if or .HTTPProxy .HTTPSProxy}}engine-proxied{{end}}' \
+              if running=$(engine ps -q --no-trunc 2>/dev/null); then
+                echo listed
+                [ -z "$running" ] || engine inspect -f "$container" $running 2>/dev/null
+              fi >"$answers/containers" &
+              engine info -f '{{if or .HTTPProxy .HTTPSProxy}}engine-proxied{{end}}' \
                 >"$answers/engine" 2>/dev/null &
-              docker version -f 'minimum-api {{.Server.MinAPIVersion}}' \
+              engine version -f 'minimum-api {{.Server.MinAPIVersion}}' \
                 >"$answers/api" 2>/dev/null &
             fi
             [ ! -f /etc/fstab ] || echo "fstab $(base64 -w0 /etc/fstab)"
@@ -196,6 +202,7 @@ class Surroundings(Fact[SurroundingsState]):
         )
 
     def read(self, lines: list[str]) -> SurroundingsState:
+        refuse_wedged(lines)
         pairs = [line.partition(" ")[::2] for line in lines]
         words = dict(pairs)
         disks, answers = {}, {}
@@ -213,6 +220,7 @@ class Surroundings(Fact[SurroundingsState]):
             disks=disks,
             answers=answers,
             containers=tuple(_container(rest) for word, rest in pairs if word == "container"),
+            listed="listed" in words,
             minimum_api=words.get("minimum-api", ""),
             engine_proxied="engine-proxied" in words,
             toolkit=words.get("toolkit", ""),
