@@ -28,22 +28,17 @@ ENGLISH = ("env", "LC_ALL=C.UTF-8", "LANGUAGE=")
 """Words that put a command into the one language. gettext looks at LANGUAGE even where the locale
 is C.UTF-8."""
 
-# Variables of Compose and of GNU
-# programs that change what a command does come from /etc/environment or a login script.
+# Variables of Compose, Docker and GNU programs that change what a command does, or on which machine,
+# come from /etc/environment or a login script; a context of Docker's from root's own configuration.
+_UNSET = (
+    *("POSIXLY_CORRECT", "GREP_OPTIONS", "TAR_OPTIONS", "BLOCK_SIZE"),
+    *("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES"),
+    *("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"),
+    *("DOCKER_DEFAULT_PLATFORM", "DOCKER_BUILDKIT", "BUILDX_BUILDER", "BUILDKIT_HOST"),
+)
 _ENVIRONMENT = (
-    *(
-        "env",
-        "-u",
-        "POSIXLY_CORRECT",
-        "-u",
-        "GREP_OPTIONS",
-        "-u",
-        "TAR_OPTIONS",
-        "-u",
-        "BLOCK_SIZE",
-    ),
-    *("-u", "COMPOSE_FILE", "-u", "COMPOSE_PROJECT_NAME", "-u", "COMPOSE_PROFILES"),
-    *("-u", "COMPOSE_ENV_FILES", *ENGLISH[1:]),
+    *("env", *(word for name in _UNSET for word in ("-u", name))),
+    *("DOCKER_CONTEXT=default", *ENGLISH[1:]),
 )
 
 # The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
