@@ -20,12 +20,10 @@ packages.installed(
     packages=["ca-certificates", "curl", "gpg", "git", "pigz", "nftables"],
 )
 
-registries = [mirror.registry] if mirror.registry and mirror.insecure else []
-
 # Before the Engine, so that its first start already has them.
 docker.daemon_config(
     name="Docker Engine's configuration",
-    wanted={"insecure-registries": registries} if registries else {},
+    wanted=mirror.daemon_json,
     defaults=dict(DEFAULTS),
 )
 

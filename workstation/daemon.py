@@ -18,6 +18,8 @@ from workstation.daemon_json import DaemonJsonError, merge, read, read_or_nothin
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState, StakeState
 
+WEDGED = "Docker does not answer within 60 s"
+
 DEFAULTS: Mapping[str, Any] = {
     "log-driver": "json-file",
     "log-opts": {"max-size": "10m", "max-file": "3"},
@@ -166,7 +168,7 @@ def loading(
     live = _runs_on(daemon, new)
     if not due:
         return Loading("reload", live=live) if changed else Loading()
-    harm = [*_harm(daemon, new), *_ended(stake)]
+    harm = [*next_start(daemon, new), *_ended(stake)]
     needed = bool(due & {*must})
     if not needed and stake and stake.containers and not live:
         harm.append(f"it would stop {counted(len(stake.containers))}")
@@ -202,9 +204,16 @@ def _runs_on(daemon: DaemonState, configured: Mapping[str, Any]) -> bool:
     return on and not daemon.swarm and daemon.kill_mode in _RUNS_ON
 
 
-def _harm(daemon: DaemonState, configured: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a restart, ours or any other, would do beside loading our keys: somebody changed
-    the configuration and has not restarted Docker since."""
+def next_start(daemon: DaemonState, configured: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Yield what a restart, ours or any other, would do beside loading our keys, where somebody
+    changed the configuration and has not restarted Docker since.
+
+    + configured: what its file says; None: what it says now
+    """
+    if not daemon.answers:
+        return
+    if configured is None:
+        configured = read_or_nothing(daemon.content)
     root = setting(daemon, configured, "data-root") or "/var/lib/docker"
     # With userns-remap it is a folder below.
     if daemon.data_root and not f"{daemon.data_root}/".startswith(f"{str(root).rstrip('/')}/"):
@@ -216,10 +225,10 @@ def _harm(daemon: DaemonState, configured: Mapping[str, Any]) -> Iterator[str]:
     if daemon.storage_driver and driver and driver != daemon.storage_driver:
         yield f"its storage driver is {daemon.storage_driver}, and would be {driver}"
     store = _features(configured).get("containerd-snapshotter")
-    if daemon.answers and isinstance(store, bool) and store != daemon.snapshotter:
+    if isinstance(store, bool) and store != daemon.snapshotter:
         yield "images and containers would be looked for in another store (containerd-snapshotter)"
     remapped = any(one.startswith("name=userns") for one in daemon.security)
-    if daemon.answers and bool(setting(daemon, configured, "userns-remap")) != remapped:
+    if bool(setting(daemon, configured, "userns-remap")) != remapped:
         yield "images and containers would be looked for under other users (userns-remap)"
     if daemon.swarm and setting(daemon, configured, "live-restore") is True:
         yield "it would not start: live-restore is on, and this is a node of a Swarm"

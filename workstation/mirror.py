@@ -62,6 +62,12 @@ class Mirror(BaseModel):
         default=(), description="Names of parts that are not the real ones."
     )
 
+    @property
+    def daemon_json(self) -> dict[str, list[str]]:
+        """What Docker's configuration must say about the registry."""
+        plain = self.registry and self.insecure
+        return {"insecure-registries": [self.registry]} if plain else {}
+
     def url(self, upstream: str) -> str:
         """Gives the address at which an upstream's ``https://`` address is fetched."""
         scheme, separator, rest = upstream.partition("://")

@@ -10,12 +10,11 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
+from workstation.daemon import WEDGED
 from workstation.daemon_flags import started_by, values
 from workstation.facts.shell import Fact, UnansweredError, question
 
 DAEMON_JSON = "/etc/docker/daemon.json"
-
-WEDGED = "Docker does not answer within 60 s"
 
 UNLOADED = "/run/ai-workstation.docker-unloaded"
 """Keys that a run of ours wrote and the Engine reads at its next start, behind the invocation
@@ -79,7 +78,8 @@ class DaemonState:
 
     ``pid`` is 0 where none runs, ``unit`` the one of systemd in which it runs; ``program`` and
     ``arguments`` are its command line, or that of ``docker.service`` where none runs;
-    ``next_arguments`` are those of its next start. ``rootless``: user with an Engine of his own.
+    ``next_arguments`` are those of its next start. ``other``: one that is not ours to use, since it
+    is not ``docker.service`` and does not answer for it; ``rootless``: user with one of his own.
 
     ``loaded``, ``active``, ``enabled``, ``invocation`` and ``kill_mode`` are of ``docker.service``,
     in systemd's words. ``path`` is the file that it reads, links followed; ``content`` None without
@@ -97,6 +97,7 @@ class DaemonState:
     program: str = ""
     arguments: tuple[str, ...] = ()
     next_arguments: tuple[str, ...] = ()
+    other: str = ""
     rootless: str = ""
     loaded: str = ""
     active: bool = False
@@ -195,6 +196,9 @@ class Daemon(Fact[DaemonState]):
         following = started_by(words.get("next", ""), variables)
         command = command_line(words.get("arguments", "")) or following
         pid, _, inside = words.get("process", "0").partition(" ")
+        other = ""
+        if pid != "0" and inside != "docker.service" and "info" not in words:
+            pid, inside, other, command = "0", "", inside or f"process {pid}", following
         invocation = unit.get("InvocationID", "")
         unloaded = words.get("unloaded", "").split()
         root = next(iter(values(following[1:], "data-root")[-1:]), "")
@@ -205,6 +209,7 @@ class Daemon(Fact[DaemonState]):
             program=command[0] if command else "",
             arguments=command[1:],
             next_arguments=following[1:],
+            other=other,
             rootless=words.get("rootless", ""),
             loaded=unit.get("LoadState", ""),
             active=unit.get("ActiveState") in ("active", "reloading"),

@@ -57,6 +57,11 @@ class EngineState:
     wedged: bool = False
 
     @property
+    def new_compose(self) -> bool:
+        """Whether the Compose plugin is one that our Compose files can do with."""
+        return version(self.compose) >= (2, 24)
+
+    @property
     def complete(self) -> bool:
         """Engine, Buildx and a Compose plugin of at least 2.24 are there, it is not a snap or
         Podman, and no package of them is half done: its programs may be there without its group
@@ -64,7 +69,7 @@ class EngineState:
         return bool(
             self.client
             and self.buildx
-            and version(self.compose) >= (2, 24)
+            and self.new_compose
             and not (self.snap or self.podman or self.without_daemon or self.unfinished)
         )
 
@@ -91,12 +96,15 @@ class Engine(Fact[EngineState]):
             [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
             dpkg-query -W -f '${db:Status-Status}\n' docker-desktop 2>/dev/null \
               | sed -n 's/^installed$/desktop/p'
-            client=$(command -v docker) || exit 0
-            case $(readlink -f "$client") in *snap*) echo snap ;; esac
-            case $(limited 60 docker --version 2>/dev/null) in *[Pp]odman*) echo podman ;; esac
-            dockerd=$(command -v dockerd) || echo without_daemon
+            client=$(command -v docker)
+            dockerd=$(command -v dockerd)
+            [ -n "$client$dockerd" ] || exit 0
             dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
               | sed -n 's/^\([^:, ]*\).*/package \1/p' >"$answers/package" &
+            [ -n "$client" ] || { wait; cat "$answers/package"; exit 0; }
+            [ -n "$dockerd" ] || echo without_daemon
+            case $(readlink -f "$client") in *snap*) echo snap ;; esac
+            case $(limited 60 docker --version 2>/dev/null) in *[Pp]odman*) echo podman ;; esac
             echo "unfinished $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
               'docker*' 'containerd*' runc 2>/dev/null \
               | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ { printf "%s ", $2 }')"

@@ -28,8 +28,9 @@ ENGLISH = ("env", "LC_ALL=C.UTF-8", "LANGUAGE=")
 """Words that put a command into the one language. gettext looks at LANGUAGE even where the locale
 is C.UTF-8."""
 
-# Variables of Compose, Docker and GNU programs that change what a command does, or on which machine,
-# come from /etc/environment or a login script; a context of Docker's from root's own configuration.
+# Variables of Compose, Docker and GNU programs that change what a command does, or on which
+# machine, come from /etc/environment or a login script; a context of Docker's from root's own
+# configuration.
 _UNSET = (
     *("POSIXLY_CORRECT", "GREP_OPTIONS", "TAR_OPTIONS", "BLOCK_SIZE"),
     *("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES"),

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pyinfra import host
 
+from workstation.docker_packages import (
+    FAMILIES,
+    all_of,
+    family_of,
+    in_the_way,
+    lacking,
+    stopped_by,
+)
 from workstation.errors import HostError
-from workstation.facts.docker import Engine, EngineState
+from workstation.facts.apt_plan import Simulated, SimulatedState
+from workstation.facts.docker import Engine, EngineState, version
 from workstation.facts.machine import Machine, MachineState
+from workstation.facts.packages import Packages
 from workstation.mirror import Mirror
 from workstation.operations import daemon, packages
 from workstation.operations.base import Commands, operation
@@ -21,19 +31,7 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 UNITS = ("ai-workstation-containers.service", "ai-workstation-guard.service")
 """Ours beside Docker's own."""
 
-# By source; the distributions' packages have names of their own (packages.debian.org/trixie,
-# packages.ubuntu.com/noble).
-_PACKAGES = {
-    "docker": [
-        "docker-ce",
-        "docker-ce-cli",
-        "containerd.io",
-        "docker-buildx-plugin",
-        "docker-compose-plugin",
-    ],
-    "debian": ["docker.io", "docker-cli", "docker-compose", "docker-buildx"],
-    "ubuntu": ["docker.io", "docker-compose-v2", "docker-buildx"],
-}
+_PACKAGES = {family: all_of(family) for family in FAMILIES}
 
 
 def source_of(setting: str, os_release: Mapping[str, str]) -> str:
@@ -44,8 +42,8 @@ def source_of(setting: str, os_release: Mapping[str, str]) -> str:
     """
     if setting != "auto":
         return setting
-    version = os_release.get("VERSION_ID", "0").split(".")[0]
-    if os_release.get("ID") == "debian" and version.isdigit() and int(version) >= 13:
+    release = os_release.get("VERSION_ID", "0").split(".")[0]
+    if os_release.get("ID") == "debian" and release.isdigit() and int(release) >= 13:
         return "distribution"
     return "docker"
 
@@ -60,13 +58,13 @@ def origin_of(setting: str, system: MachineState) -> str:
 def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     """
     Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
-    these is left alone.
+    these is left alone; one that lacks some gets them of the same origin.
 
     + source: ``auto``, ``docker`` or ``distribution``, see ``source_of``
     + pin, mirror: of Docker's own repository, and where everything comes from
     """
     found = host.get_fact(Engine)
-    refuse_snap(found)
+    refuse_others(found)
     if found.complete:
         host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
         return
@@ -76,22 +74,91 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
         return
     # Only here: a machine that has its Docker need not be asked what it is.
     system = host.get_fact(Machine)
+    if found.client or found.package:
+        yield from _completed(found, system, pin, mirror)
+        return
     origin = origin_of(source, system)
+    family = origin if origin in FAMILIES else "docker"
     # Lists, so that the whole plan is told before the first command.
     prepare = []
-    if origin == "docker":
+    if family == "docker":
+        installed = host.get_fact(Packages)
+        _refuse_replacing(list(installed))
         arguments = repository(pin, mirror, system.os_release)
         prepare = list(packages.repository._inner(**arguments))
-    install = list(packages.installed._inner(packages=_PACKAGES.get(origin, _PACKAGES["docker"])))
+    install = list(packages.installed._inner(packages=_PACKAGES[family]))
     yield from (*prepare, *install)
 
 
-def refuse_snap(found: EngineState) -> None:
-    """Raise HostError if Docker is the snap, which cannot see ``/vol`` or ``/mnt``."""
+def _completed(
+    found: EngineState, system: MachineState, pin: AptRepository, mirror: Mirror
+) -> Commands:
+    """Yield what gives a Docker the parts that it lacks, of its own origin."""
+    parts = lacking(found)
+    family = family_of(found.package, system.distribution)
+    if not family:
+        raise HostError(
+            f"Docker on {host.name} lacks {' and '.join(parts)}, and is of no package that is known"
+            f"{f' ({found.package})' if found.package else ''}: put the plugins docker-buildx and "
+            "docker-compose (2.24 or newer) into /usr/local/lib/docker/cli-plugins, then run again."
+        )
+    names = [name for part in parts for name in FAMILIES[family][part]]
+    names = list(dict.fromkeys([*names, *found.unfinished]))
+    plan = host.get_fact(Simulated, packages=names)
+    installed = host.get_fact(Packages)
+    (compose,) = FAMILIES[family]["compose"]
+    if "compose" in parts and compose in installed and compose not in found.unfinished:
+        names[names.index(compose)] = f"{compose}={_newer_compose(found, compose, plan)}"
+    asked = [name.partition("=")[0] for name in names]
+    touched = [name for name, (old, _) in plan.installed.items() if old and name not in asked]
+    if stopped := stopped_by([*plan.removed, *touched]):
+        raise HostError(
+            f"To give Docker on {host.name} its {' and '.join(parts)}, apt would replace or remove "
+            f"{', '.join(stopped)}, under containers that may run: do that yourself when it does "
+            f"no harm (`apt-get install {' '.join(names)}`), then run again."
+        )
+    prepare = []
+    if family == "docker" and not plan.known:
+        prepare = list(packages.repository._inner(**repository(pin, mirror, system.os_release)))
+    install = list(packages.installed._inner(packages=names))
+    yield from (*prepare, *install)
+
+
+def _newer_compose(found: EngineState, package: str, plan: SimulatedState) -> str:
+    """Return the version of the Compose plugin that its own source has. Raises HostError if there
+    is none that would do, or that of the package is not the one that is used."""
+    _, new = plan.installed.get(package, ("", ""))
+    # An epoch may stand before the version: 5:2.40.3-1.
+    if version(new.rpartition(":")[2]) < (2, 24):
+        raise HostError(
+            f"Docker Compose {found.compose} on {host.name} is too old, 2.24 or newer is needed, "
+            f"and apt knows no newer {package}: run `apt-get update`, upgrade it, remove copies in "
+            "/usr/local/lib/docker/cli-plugins and ~/.docker/cli-plugins, then run again."
+        )
+    return new
+
+
+def _refuse_replacing(installed: Sequence[str]) -> None:
+    """Raise HostError if Docker's own packages would have others removed."""
+    if others := in_the_way(installed):
+        raise HostError(
+            f"Docker's own packages would replace {', '.join(others)} on {host.name}, by which "
+            "others' containers may run: set DOCKER_SOURCE=distribution to have Docker beside "
+            "them, or remove them when that does no harm, then run again."
+        )
+
+
+def refuse_others(found: EngineState) -> None:
+    """Raise HostError if Docker is the snap, which cannot see ``/vol`` or ``/mnt``, or Podman."""
     if found.snap:
         raise HostError(
             "Docker on this host is the snap, which has no access to /vol and /mnt and no NVIDIA "
             "runtime: save what its volumes hold, remove it with `snap remove docker`, run again."
+        )
+    if found.podman:
+        raise HostError(
+            f"`docker` on {host.name} is Podman: remove the package podman-docker (Podman itself "
+            "may stay), then run again."
         )
 
 

@@ -14,6 +14,7 @@ from workstation import preflight, remembered
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
+from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.machine import Machine, MachineState
@@ -26,6 +27,7 @@ from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
 from workstation.operations.compose import project_state
 from workstation.operations.docker import source_of
+from workstation.operations.nvidia import DAEMON_JSON
 from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
@@ -63,10 +65,14 @@ def check(host: Any, machine: Context) -> list[Finding]:
         click.echo(click.style(told, fg="yellow"), err=True)
     problems = failed(findings)
     if problems:
-        raise PreflightError(
-            f"{host.name} is not ready, nothing was changed:\n{preflight.summary(problems)}"
-        )
+        raise _not_ready(host, problems)
     return findings
+
+
+def _not_ready(host: Any, problems: list[Finding]) -> PreflightError:
+    return PreflightError(
+        f"{host.name} is not ready, nothing was changed:\n{preflight.summary(problems)}"
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class _Seen:
     machine: Context
     system: MachineState
     engine: EngineState
+    daemon: DaemonState
     gpu: GpuState
     packages: dict[str, PackageState]
     driver_source: DriverSourceState
@@ -102,12 +109,16 @@ def _look(host: Any, machine: Context) -> _Seen:
     if machine.needs.proxy and settings.proxy == "own":
         stacks = [machine.stack(PROXY), *stacks]
     engine: EngineState = host.get_fact(Engine)
+    daemon: DaemonState = host.get_fact(Daemon)
+    if engine.wedged or daemon.wedged:
+        # Whatever else would be asked would wait as long, and take Docker for absent.
+        raise _not_ready(host, [docker.unanswered()])
     servers = upstreams(machine.pins, machine.mirror, settings)
     bundle = machine.ca_bundle()
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
     loaded = models(stack.model for stack in stacks)
     disks = machine.needs.disks
-    folders = [*storage.data_folders(engine.daemon_json), settings.models_path, *disks]
+    folders = [*_image_folders(daemon, engine), settings.models_path, *disks]
     if machine.needs.ollama:
         folders += [settings.ollama_models, RELEASES]
     found: GpuState = host.get_fact(Gpu)
@@ -122,6 +133,7 @@ def _look(host: Any, machine: Context) -> _Seen:
         machine=machine,
         system=known,
         engine=engine,
+        daemon=daemon,
         gpu=found,
         packages=packages,
         driver_source=host.get_fact(DriverSource, branch=branch)
@@ -152,7 +164,8 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
-        remembered.ask_together(host, [(fact, {}) for fact in (Machine, Engine, Gpu, Packages)])
+        facts = (Machine, Engine, Daemon, Gpu, Packages)
+        remembered.ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
         raise PreflightError(
@@ -191,6 +204,7 @@ def _of_the_system(seen: _Seen) -> Iterator[Finding]:
 def _of_docker(seen: _Seen) -> Iterator[Finding]:
     newest = seen.docker_source == "docker"
     yield from docker.docker_findings(seen.system, seen.engine)
+    yield from docker.daemon_findings(seen.daemon, seen.engine, _daemon_json(seen.machine))
     if not seen.machine.needs.proxy:
         return
     yield from docker.traefik_findings(
@@ -199,6 +213,17 @@ def _of_docker(seen: _Seen) -> Iterator[Finding]:
         foreign=[one for one in seen.around.containers if one.project != PROXY],
         new_engine=docker.refuses_old_clients(seen.engine, seen.around.minimum_api, newest),
     )
+
+
+def _daemon_json(machine: Context) -> dict[str, Any]:
+    """Return what the tasks must have in Docker's configuration."""
+    return {**machine.mirror.daemon_json, **(DAEMON_JSON if machine.gpu else {})}
+
+
+def _image_folders(daemon: DaemonState, engine: EngineState) -> list[str]:
+    """Return where images lie, as the Engine says, or its configuration."""
+    root, store = storage.data_folders(engine.daemon_json)
+    return [daemon.data_root or root, store]
 
 
 def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
@@ -230,7 +255,8 @@ def _of_stacks(seen: _Seen) -> Iterator[Finding]:
 def _of_ports(seen: _Seen) -> Iterator[Finding]:
     settings, containers = seen.machine.settings, seen.around.containers
     bridge = seen.engine.bridge or DEFAULT_BRIDGE
-    yield from ports.port_findings(seen.system, containers, [one.model for one in seen.stacks])
+    stacks = [one.model for one in seen.stacks]
+    yield from ports.port_findings(seen.system, containers, stacks, seen.around.listed)
     if seen.machine.needs.ollama:
         yield from ports.ollama_findings(settings, seen.system, containers, bridge)
     if seen.machine.needs.proxy:
@@ -260,7 +286,7 @@ def _of_storage(seen: _Seen) -> Iterator[Finding]:
     machine, settings = seen.machine, seen.machine.settings
     yield from storage.disk_findings(
         seen.around.disks,
-        storage.data_folders(seen.engine.daemon_json),
+        _image_folders(seen.daemon, seen.engine),
         [service for _, services in seen.missing for service in services],
         stand_ins=bool(machine.mirror.stand_ins),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from workstation.daemon_json import DaemonJsonError, merge
+from workstation.daemon import DEFAULTS, WEDGED, fitted, next_start, setting
+from workstation.daemon_json import DaemonJsonError, read_or_nothing
 from workstation.findings import Finding
 from workstation.gpu import version
 from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.daemon import DaemonState
     from workstation.facts.docker import EngineState
     from workstation.facts.machine import MachineState
     from workstation.facts.surroundings import RunningContainer
@@ -21,38 +23,246 @@ _OLDEST_ENGINE = "25.0"
 # What EngineState.complete asks for.
 _OLDEST_COMPOSE = "2.24"
 
+_ICC = "com.docker.network.bridge.enable_icc"
+
+_WITHOUT_RULES = {
+    "iptables": "containers",
+    "ip-masq": "builds, and containers of the default bridge,",
+}
+
 # Engine 29 refuses clients with an older API; Traefik asked for 1.24 until these versions.
 _NEW_API = (1, 44)
 _OLDEST_TRAEFIK = {3: "3.6.1", 2: "2.11.31"}
 
 
+def unanswered() -> Finding:
+    """Return the finding about an Engine that is there and gives no answer."""
+    return Finding(
+        "Docker",
+        False,
+        WEDGED,
+        "see `systemctl status docker`, `journalctl -u docker`; restart it when that does no harm",
+    )
+
+
 def docker_findings(machine: MachineState, engine: EngineState) -> Iterator[Finding]:
     """Yield the findings about a Docker that is already there."""
-    snap = machine.snap_docker or engine.snap
-    yield Finding(
-        "Docker",
-        not snap,
-        "it is the snap, which sees neither /vol nor /mnt" if snap else engine.client or "absent",
-        "save what its volumes hold, then `snap remove docker`",
-    )
+    wrong, fix = _of_another_kind(machine, engine)
+    yield Finding("Docker", not wrong, wrong or engine.client or "absent", fix)
+    if not wrong:
+        yield from _version_findings(engine)
+
+
+def _of_another_kind(machine: MachineState, engine: EngineState) -> tuple[str, str]:
+    """Return why what is there cannot serve, and what to do; nothing where it can."""
+    if machine.snap_docker or engine.snap:
+        return (
+            "it is the snap, which sees neither /vol nor /mnt",
+            "save what its volumes hold, then `snap remove docker`",
+        )
+    if engine.podman:
+        return (
+            "`docker` is Podman here, which has other networks, units and builds",
+            "remove the package podman-docker; Podman itself may stay",
+        )
+    if engine.desktop and (engine.without_daemon or not (engine.client or engine.server)):
+        return (
+            "it is Docker Desktop, whose virtual machine sees neither the GPU nor the host's "
+            "networks",
+            "save what its volumes hold, `apt-get remove docker-desktop`, run again to have Docker "
+            "Engine installed",
+        )
+    return "", ""
+
+
+def daemon_findings(
+    daemon: DaemonState, engine: EngineState, wanted: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Yield the findings about how a Docker that is already there runs and is configured.
+
+    + wanted: what this machine must have in ``daemon.json``
+    """
+    if daemon.loaded == "masked":
+        yield Finding(
+            "docker.service",
+            False,
+            "it is masked, so that Docker cannot be started",
+            "`systemctl unmask docker.service docker.socket`",
+        )
+    if engine.snap or engine.podman or not engine.client:
+        # What stands in the file is read by the Engine that this run installs.
+        yield from _file_findings(daemon, wanted)
+        return
+    yield from _process_findings(daemon, engine)
+    yield from _file_findings(daemon, wanted)
+    if daemon.answers:
+        yield from _user_findings(daemon)
+    yield from _network_findings(daemon)
+    for harm in next_start(daemon):
+        yield Finding(
+            "Docker's next start",
+            False,
+            f"somebody changed its configuration, and has not restarted it since: {harm}",
+            f"put {daemon.path} right, or restart Docker when that does no harm",
+            note=True,
+        )
+
+
+def _process_findings(daemon: DaemonState, engine: EngineState) -> Iterator[Finding]:
+    where = daemon.unit or f"process {daemon.pid}"
+    if daemon.pid and daemon.unit != "docker.service":
+        yield Finding(
+            "docker.service",
+            False,
+            f"Docker does not run as it, but as {where}",
+            "have systemd run it as docker.service",
+        )
+    elif daemon.pid and not engine.server:
+        yield Finding(
+            "docker.service",
+            False,
+            "Docker runs, and does not answer at /run/docker.sock",
+            "add `-H unix:///run/docker.sock` to its command line (`systemctl edit docker`), or "
+            "see `journalctl -u docker`",
+        )
+    elif (
+        not daemon.pid
+        and daemon.loaded != "masked"
+        and not engine.without_daemon
+        and not engine.unfinished
+    ):
+        yield Finding(
+            "docker.service",
+            False,
+            "Docker is installed and does not run",
+            "leave it: the run starts it; where it cannot start, `journalctl -u docker` says why",
+            note=True,
+        )
+    if daemon.other:
+        yield Finding(
+            "another Docker Engine",
+            False,
+            f"it runs as {daemon.other}, and does not answer at /run/docker.sock",
+            "leave it if its folders are others than those of docker.service: the run starts that",
+            note=True,
+        )
+    if daemon.rootless:
+        yield Finding(
+            "rootless Docker",
+            False,
+            f"{daemon.rootless} has one of their own",
+            "leave it: the services run in the system's, beside it",
+            note=True,
+        )
+
+
+def _file_findings(daemon: DaemonState, wanted: Mapping[str, Any]) -> Iterator[Finding]:
     try:
-        merge(engine.daemon_json, {})
+        fit = fitted(daemon, wanted, DEFAULTS)
     except DaemonJsonError as error:
         yield Finding(
-            "/etc/docker/daemon.json",
+            daemon.path,
             False,
             f"nothing can be merged into it: {error}",
             "correct it or move it away",
         )
-    if not snap:
-        yield from _version_findings(engine)
+        return
+    reasons = dict(fit.left_out)
+    if "live-restore" in reasons and daemon.swarm:
+        yield Finding(
+            "live-restore",
+            False,
+            f"it is left out: {reasons['live-restore']}",
+            "leave it: containers stop when Docker is restarted",
+            note=True,
+        )
+
+
+def _user_findings(daemon: DaemonState) -> Iterator[Finding]:
+    for word, found, fix in (
+        (
+            "name=rootless",
+            "it is a user's own (rootless), which sees neither the GPU nor low ports",
+            "install the system's Docker, and have /run/docker.sock be its socket",
+        ),
+        (
+            "name=userns",
+            "its containers run as other users (userns-remap), and could not read or write the "
+            "model store, the share and their secrets",
+            "take userns-remap out; images and containers of now are seen again with it alone",
+        ),
+    ):
+        if any(one.startswith(word) for one in daemon.security):
+            yield Finding("users of containers", False, found, fix)
+
+
+def _network_findings(daemon: DaemonState) -> Iterator[Finding]:
+    """Yield what keeps containers from what they need. Tried with Engine 26.1: without rules of
+    Docker's or another's, or without forwarding, they reach nothing outside; without the default
+    bridge nothing can be built, and nobody knows the host's address."""
+    configured = read_or_nothing(daemon.content)
+    named = {
+        key: setting(daemon, configured, key)
+        for key in ("iptables", "ip-masq", "ip-forward", "bridge", "log-driver")
+    }
+    off = [key for key in ("iptables", "ip-masq") if named[key] is False]
+    if off:
+        yield Finding(
+            f"Docker's {off[0]}",
+            False,
+            f"it is off, and {_WITHOUT_RULES[off[0]]} reach the internet only by rules of yours",
+            f"take `{off[0]}` out, or have a rule that masquerades their networks",
+            note=daemon.masquerading or off == ["ip-masq"],
+        )
+    if named["ip-forward"] is False and not daemon.forwarding:
+        yield Finding(
+            "Docker's ip-forward",
+            False,
+            "it is off, and so is the kernel's forwarding: containers reach nothing outside",
+            "take `ip-forward` out, or set net.ipv4.ip_forward=1",
+        )
+    if named["bridge"] == "none":
+        yield Finding(
+            "Docker's bridge",
+            False,
+            "the default bridge is switched off: images cannot be built, and containers have no "
+            "address of the host",
+            'take `"bridge": "none"` out',
+        )
+    options = configured.get("default-network-opts")
+    bridge = options.get("bridge") if isinstance(options, dict) else None
+    if isinstance(bridge, dict) and str(bridge.get(_ICC)).lower() == "false":
+        yield Finding(
+            "Docker's default-network-opts",
+            False,
+            f"with {_ICC} no service reaches another, as the proxy must",
+            "take that option out",
+        )
+    if named["log-driver"] == "none":
+        yield Finding(
+            "Docker's log-driver",
+            False,
+            "it is none: what a service says when it fails is lost",
+            "leave it, or take it out",
+            note=True,
+        )
+    plugins = setting(daemon, configured, "authorization-plugins")
+    if plugins:
+        names = ", ".join(plugins) if isinstance(plugins, list) else str(plugins)
+        yield Finding(
+            "Docker's authorization plugins",
+            False,
+            f"{names} may refuse what a run asks of Docker",
+            "leave it, or let root do what it asks",
+            note=True,
+        )
 
 
 def _version_findings(engine: EngineState) -> Iterator[Finding]:
-    """A Docker that is whole is left alone, so it must do; packages that are there are not
-    upgraded, so neither is an old Compose."""
+    """A Docker that is whole is left alone, and one that lacks a plugin keeps its Engine, so that
+    must do."""
     found = engine.server or engine.client
-    if engine.complete:
+    if engine.client and not engine.without_daemon:
         yield Finding(
             "Docker Engine",
             version(found) >= version(_OLDEST_ENGINE),
@@ -63,10 +273,11 @@ def _version_findings(engine: EngineState) -> Iterator[Finding]:
     if engine.client and engine.compose:
         yield Finding(
             "Docker Compose",
-            version(engine.compose) >= version(_OLDEST_COMPOSE),
+            engine.new_compose,
             f"{engine.compose} is there, {_OLDEST_COMPOSE} or newer is needed",
-            "upgrade the package docker-compose-plugin (Docker's) or docker-compose-v2 (Ubuntu's), "
-            "and remove copies in /usr/local/lib/docker/cli-plugins and ~/.docker/cli-plugins",
+            "leave it: the run upgrades its package, or stops before its first change and says why "
+            "it cannot",
+            note=True,
         )
 
 

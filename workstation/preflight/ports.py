@@ -67,23 +67,21 @@ def _long(entry: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def port_findings(
-    machine: MachineState, containers: Sequence[RunningContainer], stacks: Iterable[Stack]
+    machine: MachineState,
+    containers: Sequence[RunningContainer],
+    stacks: Iterable[Stack],
+    listed: bool = True,
 ) -> Iterator[Finding]:
     """Yield whether each port that the stacks publish is free or already theirs.
 
     + containers: all that run
     + stacks: the host's, with the proxy's if it is our own
+    + listed: whether an Engine told them; one that is down may have left some running
     """
     for stack in stacks:
         for port in [port for service in stack.running for port in published(service)]:
             if _is_left(port, machine, containers):
-                yield Finding(
-                    f"port {port.number}",
-                    False,
-                    "Docker keeps it for a container that is gone, as after a power cut",
-                    f"leave it: bringing {stack.name} up starts Docker anew",
-                    note=True,
-                )
+                yield _left(port, stack, listed)
                 continue
             holder = _holder(port, stack.name, machine, containers)
             fix = (
@@ -104,6 +102,24 @@ def port_findings(
                 else f"nobody but the stack {stack.name} holds it",
                 f"stop that program, {fix}",
             )
+
+
+def _left(port: Port, stack: Stack, listed: bool) -> Finding:
+    if not listed:
+        return Finding(
+            f"port {port.number}",
+            False,
+            "Docker holds it, and does not run to say for which container",
+            f"leave it if that is of {stack.name}: the run starts Docker",
+            note=True,
+        )
+    return Finding(
+        f"port {port.number}",
+        False,
+        "Docker keeps it for a container that is gone, as after a power cut",
+        f"leave it: bringing {stack.name} up restarts Docker",
+        note=True,
+    )
 
 
 def ollama_findings(
