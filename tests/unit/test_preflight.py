@@ -15,6 +15,7 @@ from workstation import pins
 from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.compose import Project
+from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
@@ -55,6 +56,7 @@ services:
 CARD = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
 GOOD = MachineState({"ID": "ubuntu", "VERSION_ID": "24.04"}, "x86_64", systemd=True)
 ENGINE = EngineState("28.5.1", "28.5.1", "2.40.3", "v0.29.1")
+RUNS = DaemonState(17, "docker.service", "dockerd", loaded="loaded", answers=True)
 PROVEN = GpuState(cards=(CARD,), cdi=("nvidia.com/gpu=all",), probed="0123456789abcdef")
 OLLAMA, TOOLKIT = PINS.downloads["ollama"].version, PINS.apt["nvidia"].version
 
@@ -73,6 +75,9 @@ def context(
     return made
 
 
+_FACTS: dict[str, Any] = {"system": MachineFact, "engine": Engine, "daemon": Daemon}
+
+
 def converged(around: SurroundingsState | None = None, **facts: Any) -> Machine:
     """Return a host on which everything is there; ``around`` and other facts may differ."""
     have = ("docker.io/louislam/dockge:1.5.0", PINS.images["traefik"].ref())
@@ -80,11 +85,12 @@ def converged(around: SurroundingsState | None = None, **facts: Any) -> Machine:
         {
             MachineFact: GOOD,
             Engine: ENGINE,
+            Daemon: RUNS,
             Gpu: PROVEN,
             ShareLogin: ShareAnswer("accepted", ""),
             Project: ProjectState(docker=True, images={familiar(one): "sha256:1" for one in have}),
             Surroundings: around or SurroundingsState(toolkit=TOOLKIT, ollama=f"{OLLAMA}-0a1b2c"),
-            **{{"system": MachineFact, "engine": Engine}[key]: facts[key] for key in facts},
+            **{_FACTS[key]: facts[key] for key in facts},
         }
     )
 
@@ -136,6 +142,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
     assert [fact for fact in asked if fact is not Project] == [
         MachineFact,
         Engine,
+        Daemon,
         Gpu,
         Packages,
         Surroundings,
@@ -168,9 +175,33 @@ def test_a_folder_where_a_disk_should_be_stops_the_run():
     assert told.startswith("  mount /mnt/ssd: nothing is mounted there. To fix it: mount")
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [{"engine": replace(ENGINE, wedged=True)}, {"daemon": replace(RUNS, wedged=True)}],
+)
+def test_an_engine_that_does_not_answer_is_one_sentence(facts: dict[str, Any]):
+    """Nothing else is asked, which would wait as long, and nothing is taken for absent."""
+    machine = converged(**facts)
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine)
+    first, told = str(caught.value).splitlines()
+    assert first == "gpu1 is not ready, nothing was changed:"
+    assert told.startswith(
+        "  Docker: Docker does not answer within 60 s. To fix it: see `systemctl"
+    )
+    assert [fact for fact, _ in machine.asked][-1] is Daemon
+
+
+def test_images_lie_where_the_engine_says():
+    """A flag may have moved them."""
+    machine = converged(daemon=replace(RUNS, data_root="/srv/docker"))
+    check(machine)
+    assert "/srv/docker" in dict(machine.asked)[Surroundings]["folders"]
+
+
 def test_without_docker_no_project_is_asked_for():
     """There can be none."""
-    machine = converged(engine=EngineState())
+    machine = converged(engine=EngineState(), daemon=DaemonState())
     check(machine)
     assert Project not in [fact for fact, _ in machine.asked]
 
@@ -202,7 +233,8 @@ def test_what_is_missing_must_be_reachable(changes: dict[str, Any], host: str):
 
 def test_an_engine_that_does_not_run_is_not_taken_for_an_empty_one():
     """Which images it has is not known: nothing is claimed to be missing."""
-    check(converged(offline(), engine=EngineState("28.5.1", "", "2.40.3", "v0.29.1")))
+    stopped = EngineState("28.5.1", "", "2.40.3", "v0.29.1")
+    check(converged(offline(), engine=stopped, daemon=DaemonState(loaded="loaded")))
 
 
 def test_with_the_labs_mirror_only_its_address_is_asked():

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.fixtures.harness import settings
+from workstation.facts.daemon import DaemonState
 from workstation.facts.docker import EngineState
 from workstation.facts.machine import MachineState
 from workstation.facts.surroundings import RunningContainer
-from workstation.findings import failed, noted
+from workstation.findings import Finding, failed, noted
 from workstation.preflight.docker import (
+    daemon_findings,
     docker_findings,
     is_traefik,
     refuses_old_clients,
     traefik_findings,
+    unanswered,
 )
 
 MACHINE = MachineState()
+ICC = "com.docker.network.bridge.enable_icc"
 
 
 def engine(version: str = "28.5.1", **changes: Any) -> EngineState:
     values = {"client": version, "server": version, "compose": "2.40.3", "buildx": "v0.29.1"}
     return EngineState(**{**values, **changes})
+
+
+def daemon(content: Any = None, **changes: Any) -> DaemonState:
+    """Return an Engine that runs as docker.service and answers."""
+    given = {
+        "pid": 17,
+        "unit": "docker.service",
+        "program": "/usr/sbin/dockerd",
+        "answers": True,
+        "loaded": "loaded",
+        "data_root": "/var/lib/docker",
+        "forwarding": True,
+    }
+    raw = content if isinstance(content, bytes) else json.dumps(content or {}).encode()
+    return DaemonState(content=raw, **{**given, **changes})
+
+
+def about(found: DaemonState, engine_: EngineState | None = None, **wanted: Any) -> list[Finding]:
+    """Return what stands against a run, and what is worth knowing, about an Engine."""
+    findings = list(daemon_findings(found, engine_ or engine(), wanted))
+    assert all(finding.detail and finding.fix for finding in findings)
+    return findings
 
 
 def container(image: str, name: str = "theirs", **changes: Any) -> RunningContainer:
@@ -45,6 +72,7 @@ def container(image: str, name: str = "theirs", **changes: Any) -> RunningContai
 def test_a_docker_that_is_absent_or_good_passes(found: EngineState):
     """An empty daemon.json, too, and one whose Compose this run installs."""
     assert failed(docker_findings(MACHINE, found)) == []
+    assert about(DaemonState() if not found.client else daemon(), found) == []
 
 
 @pytest.mark.parametrize(
@@ -66,11 +94,125 @@ def test_dockers_snap_is_refused(system: MachineState, found: EngineState):
 @pytest.mark.parametrize(
     ("content", "reason"), [(b"{", "it is not JSON"), (b"[]", "it is not a JSON object")]
 )
-def test_a_daemon_json_that_cannot_be_merged_is_told_before_a_change(content: bytes, reason: str):
+@pytest.mark.parametrize("found", [EngineState(), engine()])
+def test_a_daemon_json_that_cannot_be_merged_is_told_before_a_change(
+    found: EngineState, content: bytes, reason: str
+):
     """Not when the Engine is half installed."""
-    findings = failed(docker_findings(MACHINE, EngineState(daemon_json=content)))
+    where = DaemonState(content=content) if not found.client else daemon(content)
+    findings = failed(about(where, found))
     assert [finding.name for finding in findings] == ["/etc/docker/daemon.json"]
     assert reason in findings[0].detail
+
+
+def test_what_must_be_in_daemon_json_and_cannot_is_told_before_a_change():
+    """By the file that the Engine reads."""
+    found = daemon({"features": {"cdi": False}}, path="/srv/docker.json")
+    (finding,) = failed(about(found, features={"cdi": True}))
+    assert finding.name == "/srv/docker.json"
+    assert "features.cdi is false" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("system", "found", "words"),
+    [
+        (MACHINE, EngineState(podman=True, without_daemon=True), "Podman"),
+        (MACHINE, EngineState("28.4.0", desktop=True, without_daemon=True), "Docker Desktop"),
+        (MACHINE, EngineState(desktop=True), "Docker Desktop"),
+    ],
+)
+def test_what_is_only_called_docker_is_refused(
+    system: MachineState, found: EngineState, words: str
+):
+    """It would neither run our Compose files nor see the GPU."""
+    findings = failed(docker_findings(system, found))
+    assert [finding.name for finding in findings] == ["Docker"]
+    assert words in findings[0].detail
+
+
+def test_docker_desktop_beside_an_engine_is_left_alone():
+    """Its own context is another."""
+    assert failed(docker_findings(MACHINE, engine(desktop=True))) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "name", "words"),
+    [
+        (daemon(unit=""), "docker.service", "but as process 17"),
+        (daemon(unit="session-1.scope"), "docker.service", "but as session-1.scope"),
+        (daemon(pid=0, loaded="masked", answers=False), "docker.service", "it is masked"),
+        (daemon(security=("name=seccomp", "name=userns")), "users of containers", "userns-remap"),
+        (daemon(security=("name=rootless",)), "users of containers", "rootless"),
+        (daemon({"iptables": False}), "Docker's iptables", "containers reach the internet only by"),
+        (daemon(arguments=("--iptables=false",)), "Docker's iptables", "it is off"),
+        (daemon({"ip-forward": False}, forwarding=False), "Docker's ip-forward", "nothing outside"),
+        (daemon({"bridge": "none"}), "Docker's bridge", "images cannot be built"),
+        (
+            daemon({"default-network-opts": {"bridge": {ICC: "false"}}}),
+            "Docker's default-network-opts",
+            "no service reaches another",
+        ),
+    ],
+)
+def test_a_docker_that_could_not_serve_stops_the_run(found: DaemonState, name: str, words: str):
+    """Each with its own reason, before anything is changed."""
+    (finding,) = failed(about(found))
+    assert finding.name == name
+    assert words in finding.detail
+
+
+def test_an_engine_that_listens_elsewhere_stops_the_run():
+    """As with `hosts` of somebody's own."""
+    (finding,) = failed(about(daemon(answers=False), engine(server="")))
+    assert "does not answer at /run/docker.sock" in finding.detail
+    assert "-H unix:///run/docker.sock" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (daemon(pid=0, answers=False), "docker.service"),
+        (daemon(rootless="anna"), "rootless Docker"),
+        (daemon(other="ci.service"), "another Docker Engine"),
+        (daemon(swarm=True), "live-restore"),
+        (daemon({"iptables": False}, masquerading=True), "Docker's iptables"),
+        (daemon({"ip-masq": False}), "Docker's ip-masq"),
+        (daemon({"log-driver": "none"}), "Docker's log-driver"),
+        (daemon({"authorization-plugins": ["opa"]}), "Docker's authorization plugins"),
+        (daemon({"data-root": "/srv/docker"}), "Docker's next start"),
+    ],
+)
+def test_what_is_worth_knowing_of_a_docker_stops_nothing(found: DaemonState, name: str):
+    """It works, or the run sees to it."""
+    findings = about(found)
+    assert failed(findings) == []
+    assert [finding.name for finding in noted(findings)] == [name]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"icc": False},
+        {"userland-proxy": False},
+        {"bip": "10.9.0.1/16", "default-address-pools": [{"base": "10.8.0.0/16", "size": 24}]},
+        {"ip-forward": False},
+        {"bridge": "br0"},
+        {"ipv6": True, "fixed-cidr-v6": "fd00:d0c::/64"},
+        {"default-network-opts": {"bridge": {ICC: "true"}}, "no-new-privileges": True},
+        {"exec-opts": ["native.cgroupdriver=cgroupfs"], "log-driver": "journald"},
+    ],
+)
+def test_other_settings_of_somebodys_are_no_concern(content: dict[str, Any]):
+    """Tried with Engine 26.1: services reach each other and the internet."""
+    assert about(daemon(content)) == []
+
+
+def test_a_wedged_engine_is_one_sentence():
+    """It is asked for with the words of the person who can look."""
+    finding = unanswered()
+    assert not finding.ok
+    assert finding.detail == "Docker does not answer within 60 s"
+    assert "`systemctl status docker`, `journalctl -u docker`" in finding.fix
 
 
 def test_an_engine_without_cdi_that_would_be_left_alone_is_refused():
@@ -81,17 +223,20 @@ def test_an_engine_without_cdi_that_would_be_left_alone_is_refused():
     assert "CDI" in finding.fix
 
 
-def test_an_engine_that_is_replaced_may_be_old():
-    """It lacks Compose, so this run installs another."""
-    assert failed(docker_findings(MACHINE, engine("24.0.7", compose=""))) == []
+def test_an_engine_that_gets_a_plugin_must_be_new_enough_too():
+    """It is not replaced; a client without one gets a new Engine."""
+    (finding,) = failed(docker_findings(MACHINE, engine("24.0.7", compose="")))
+    assert finding.name == "Docker Engine"
+    assert failed(docker_findings(MACHINE, engine("24.0.7", without_daemon=True))) == []
 
 
-def test_an_old_compose_is_refused():
-    """A package that is there is not upgraded, nor is a plugin that somebody put there."""
-    (finding,) = failed(docker_findings(MACHINE, engine(compose="2.20.2")))
+def test_an_old_compose_is_worth_knowing():
+    """The run upgrades it from its own source, or stops where it plans that."""
+    findings = list(docker_findings(MACHINE, engine(compose="2.20.2")))
+    assert failed(findings) == []
+    (finding,) = noted(findings)
     assert finding.name == "Docker Compose"
     assert "2.20.2 is there, 2.24 or newer is needed" in finding.detail
-    assert "cli-plugins" in finding.fix
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,12 @@ def machine(*listeners: Listener) -> MachineState:
 
 
 def about_80(
-    *containers: RunningContainer, listeners: tuple[Listener, ...] = (DOCKER,), **of: str
+    *containers: RunningContainer,
+    listeners: tuple[Listener, ...] = (DOCKER,),
+    listed: bool = True,
+    **of: str,
 ) -> Finding:
-    (finding,) = port_findings(machine(*listeners), containers, [stack(**of)])
+    (finding,) = port_findings(machine(*listeners), containers, [stack(**of)], listed)
     assert finding.name == "port 80"
     return finding
 
@@ -103,10 +106,18 @@ def test_a_taken_port_names_who_holds_it():
 
 
 def test_a_port_that_docker_keeps_for_nobody_is_noted():
-    """A run starts Docker anew for it."""
+    """A run restarts Docker for it."""
     finding = about_80(replace(OURS, ports=()))
     assert noted([finding])
     assert "after a power cut" in finding.detail
+
+
+def test_a_port_of_an_engine_that_is_down_may_be_ours():
+    """Containers run on without it, and nobody else knows which: the run starts it."""
+    finding = about_80(listeners=(DOCKER,), listed=False)
+    assert noted([finding])
+    assert "does not run to say for which container" in finding.detail
+    assert not about_80(listeners=(Listener("*", 80, "nginx"),), listed=False).note
 
 
 @pytest.mark.parametrize("address", ["*", "127.0.0.1", "192.168.0.15"])

@@ -51,7 +51,9 @@ done
 started=$(systemctl show -P ExecStart docker.service 2>/dev/null \
   | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
 words=$started
-[ -z "$arguments" ] || words=$(printf %s "$arguments" | base64 -d | tr '\0' ' ')
+if [ "$inside" = docker.service ] || [ -z "$started" ]; then
+  words=$(printf %s "$arguments" | base64 -d | tr '\0' ' ')
+fi
 configuration=$(printf '%s\n' "$words" \
   | sed -n 's/.* --config-file[= ]\([^ ]*\).*/\1/p')
 configuration=${configuration:-/etc/docker/daemon.json}
