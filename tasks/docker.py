@@ -4,7 +4,7 @@ from pyinfra import host
 
 from workstation import context
 from workstation.daemon import DEFAULTS
-from workstation.operations import ca, docker, files, packages, units
+from workstation.operations import ca, docker, packages, units
 from workstation.render import template
 
 machine = context.load(host)
@@ -34,22 +34,14 @@ docker.engine(
     mirror=mirror,
 )
 
-files.present(
+docker.boot_units(
     name="Units that start containers anew at boot, and close them to neighbours",
-    entries=[
-        files.File(
-            "/etc/systemd/system/ai-workstation-containers.service",
-            template(
-                "docker/ai-workstation-containers.service.j2",
-                projects=[context.PROXY, *machine.stack_names],
-                share=settings.smb_mount,
-            ).encode(),
-        ),
-        files.File(
-            "/etc/systemd/system/ai-workstation-guard.service",
-            template("docker/ai-workstation-guard.service.j2").encode(),
-        ),
-    ],
+    containers=template(
+        "docker/ai-workstation-containers.service.j2",
+        projects=[context.PROXY, *machine.stack_names],
+        share=settings.smb_mount,
+    ),
+    guard=template("docker/ai-workstation-guard.service.j2"),
 )
 
 units.running(

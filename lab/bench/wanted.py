@@ -35,7 +35,10 @@ from workstation.render import RenderedStack
 from workstation.settings import Settings
 
 # Operations that others make of simpler ones whether or not anything is to change.
-COMPOSED = ("ca.trusted", "nvidia.toolkit", "ollama.bridge_socket", "compose.laid_down")
+COMPOSED = (
+    *("ca.trusted", "docker.boot_units", "nvidia.toolkit", "ollama.bridge_socket"),
+    "compose.laid_down",
+)
 
 # What only this project looks after. The others are spared it, see docs/benchmark.md.
 LEFT_OUT = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,16 +19,19 @@ from workstation.docker_packages import (
 )
 from workstation.errors import HostError
 from workstation.facts.apt_plan import Simulated, SimulatedState
-from workstation.facts.docker import Engine, EngineState, version
+from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState, version
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.packages import Packages
 from workstation.mirror import Mirror
-from workstation.operations import daemon, packages
+from workstation.operations import daemon, files, packages
 from workstation.operations.base import Commands, operation
 from workstation.pins import AptRepository
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 """Unless its command line names another."""
+DEFAULT_BRIDGE = "172.17.0.1"
+"""Docker's default address of the default bridge, until an Engine says otherwise."""
+
 UNITS = ("ai-workstation-containers.service", "ai-workstation-guard.service")
 """Ours beside Docker's own."""
 
@@ -176,6 +180,38 @@ def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None
     what ran is started again. An Engine that does not come up gets its old file back.
     """
     yield from daemon.configured(wanted, defaults)
+
+
+@operation
+def boot_units(containers: str, guard: str) -> Commands:
+    """
+    Lay down the units that start containers again at boot and close them to neighbours.
+
+    + containers, guard: their text, see ``on_bridges``
+    """
+    bridges = host.get_fact(Bridges)
+    entries: list[files.Entry] = [
+        files.File(f"/etc/systemd/system/{unit}", on_bridges(text, bridges).encode())
+        for unit, text in zip(UNITS, (containers, guard), strict=True)
+    ]
+    yield from files.present._inner(entries=entries)
+
+
+def on_bridges(text: str, bridges: BridgesState) -> str:
+    """Return a unit's text for Docker's bridges: a line with ``@BRIDGE@`` comes once for each
+    address by which containers know the host, one with ``@INTERFACE@`` for each bridge whose owner
+    has named it; ``docker0`` and ``br-*`` are for the text to name."""
+    addresses = bridges.host_gateways or (DEFAULT_BRIDGE,)
+    values = {
+        "@BRIDGE@": [f"[{one}]" if ":" in one else one for one in addresses],
+        # Others would have to be quoted for systemd and nft both.
+        "@INTERFACE@": [one for one in bridges.interfaces if re.fullmatch(r"[\w.-]+", one)],
+    }
+    lines = []
+    for line in text.splitlines(keepends=True):
+        mark = next((mark for mark in values if mark in line), "")
+        lines += [line.replace(mark, value) for value in values[mark]] if mark else [line]
+    return "".join(lines)
 
 
 def repository(pin: AptRepository, mirror: Mirror, os_release: Mapping[str, str]) -> dict[str, Any]:

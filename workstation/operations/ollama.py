@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from workstation.facts.docker import Engine
+from workstation.facts.docker import Bridges
 from workstation.facts.ollama import Ollama
 from workstation.facts.shell import script
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
+from workstation.operations.docker import on_bridges
 from workstation.operations.download import DOWNLOAD
 from workstation.operations.plan import live, tell
 
 RELEASES = "/opt/ollama"
-
-# Docker's default address of the default bridge, until an Engine says otherwise.
-DEFAULT_BRIDGE = "172.17.0.1"
 
 # Verified before it is unpacked, unpacked beside, flushed, and only then given its name. The
 # archive lies where it is unpacked: a release with its name has left nothing behind, wherever a
@@ -137,19 +135,18 @@ def bridge_socket(socket: str, guard: str) -> Commands:
     """
     Lay down the units through which containers reach Ollama on the bridge's gateway address.
 
-    + socket, guard: text of the units, with ``@BRIDGE@`` for the address
+    + socket, guard: text of the units, see ``docker.on_bridges``
 
-    The address is read from the Engine when the operation runs: an earlier operation may just
+    The addresses are read from the Engine when the operation runs: an earlier operation may just
     have installed it.
     """
-    bridge = host.get_fact(Engine).bridge or DEFAULT_BRIDGE
+    bridges = host.get_fact(Bridges)
     units = {
         "/etc/systemd/system/ollama-docker.socket": socket,
         "/etc/systemd/system/ollama-docker-guard.service": guard,
     }
     yield from files.present._inner(
         entries=[
-            files.File(path, text.replace("@BRIDGE@", bridge).encode())
-            for path, text in units.items()
+            files.File(path, on_bridges(text, bridges).encode()) for path, text in units.items()
         ]
     )

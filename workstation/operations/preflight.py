@@ -26,9 +26,9 @@ from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
 from workstation.operations.compose import project_state
-from workstation.operations.docker import source_of
+from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
-from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
+from workstation.operations.ollama import RELEASES
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
 from workstation.preflight import docker, gpu, ports, storage, system
