@@ -214,6 +214,10 @@ def next_start(daemon: DaemonState, configured: Mapping[str, Any] | None = None)
         return
     if configured is None:
         configured = read_or_nothing(daemon.content)
+    # Runtimes may stand in both (moby: daemon/config, skipDuplicates).
+    both = sorted((keys(daemon.next_arguments) & {*configured}) - {"runtimes"})
+    if both:
+        yield f"it would not start: {' and '.join(both)} on its command line and in the file"
     root = setting(daemon, configured, "data-root") or "/var/lib/docker"
     # With userns-remap it is a folder below.
     if daemon.data_root and not f"{daemon.data_root}/".startswith(f"{str(root).rstrip('/')}/"):

@@ -249,6 +249,7 @@ def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
         ({"userns-remap": "default"}, {}, "userns-remap"),
         ({}, {"security": ("name=userns",)}, "userns-remap"),
         ({"live-restore": True}, {"swarm": True}, "would not start"),
+        ({"mtu": 1400}, {"next_arguments": ("--mtu=9",)}, "would not start: mtu on its command"),
     ],
 )
 def test_a_restart_that_would_lose_sight_of_containers_is_not_made(
@@ -273,6 +274,7 @@ def test_a_restart_that_would_lose_sight_of_containers_is_not_made(
         daemon({"features": {"containerd-snapshotter": True}}, snapshotter=True),
         daemon({}, snapshotter=True),
         daemon({"data-root": "/srv/x"}, answers=False),
+        daemon({"runtimes": {"x": {}}}, next_arguments=("--add-runtime=y=/y",)),
     ],
 )
 def test_an_engine_that_runs_as_configured_may_be_restarted(found: DaemonState):

@@ -50,6 +50,12 @@ done
 [ -z "$pid" ] || arguments=$(base64 -w0 "/proc/$pid/cmdline" 2>/dev/null)
 started=$(systemctl show -P ExecStart docker.service 2>/dev/null \
   | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
+if [ "$(systemctl show -P NeedDaemonReload docker.service 2>/dev/null)" = yes ]; then
+  # systemd has not read what stands on the disk, but will.
+  disk=$(systemctl cat docker.service 2>/dev/null | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' \
+    | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
+  started=${disk:-$started}
+fi
 words=$started
 if [ "$inside" = docker.service ] || [ -z "$started" ]; then
   words=$(printf %s "$arguments" | base64 -d | tr '\0' ' ')

@@ -142,6 +142,9 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
         for key, reason in fit.left_out:
             tell("=", f"{key} of {found.path}", f"left out: {reason}")
     _tell(found, load, stake)
+    if not found.program and "features" in fit.wanted:
+        # A plan for a machine that has no Engine yet.
+        tell("?", "unit docker.service", "restarted if it does not know CDI by itself")
     step = "reload" if load.step == "later" and load.reloads else load.step
     loads = step in ("reload", "restart", "start")
     if not (written or loads):
