@@ -52,8 +52,8 @@ started=$(systemctl show -P ExecStart docker.service 2>/dev/null \
   | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
 if [ "$(systemctl show -P NeedDaemonReload docker.service 2>/dev/null)" = yes ]; then
   # systemd has not read what stands on the disk, but will.
-  disk=$(systemctl cat docker.service 2>/dev/null | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' \
-    | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
+  disk=$(systemd-analyze cat-config systemd/system/docker.service 2>/dev/null \
+    | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
   started=${disk:-$started}
 fi
 words=$started
