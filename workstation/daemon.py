@@ -165,6 +165,9 @@ def loading(
     due = {*daemon.unloaded} | (changed - _RELOADED)
     if _features(new).get("cdi") and not daemon.cdi and daemon.answers:
         due.add("features")
+    if not daemon.client:
+        why = "its client `docker` is not there to see to it"
+        return Loading("later", tuple(sorted(due | changed)), harm=(why,))
     live = _runs_on(daemon, new)
     if not due:
         return Loading("reload", live=live) if changed else Loading()

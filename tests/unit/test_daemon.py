@@ -26,6 +26,7 @@ def daemon(content: Any = None, **changes: Any) -> DaemonState:
         "arguments": ("-H", "fd://"),
         "next_arguments": ("-H", "fd://"),
         "loaded": "loaded",
+        "client": True,
         "active": True,
         "answers": True,
         "data_root": "/var/lib/docker",

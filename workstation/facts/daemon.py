@@ -94,10 +94,11 @@ class DaemonState:
     one; ``waiting``: it was changed after the Engine's start; ``unloaded``: keys that a run of ours
     wrote into it since then and that a reload does not load.
 
-    ``answers``: whether the Engine does, and says what follows. ``cdi``: folders of device
-    descriptions, none where CDI is off; ``snapshotter``: images are in containerd's store.
-    ``swarm``: it is a node of one, also when it does not run. ``forwarding`` and ``masquerading``:
-    whether the kernel passes packets on, and whether somebody's rule gives them its address.
+    ``client``: whether there is one; ``answers``: whether the Engine does, and says what follows.
+    ``cdi``: folders of device descriptions, none where CDI is off; ``snapshotter``: images are in
+    containerd's store. ``swarm``: it is a node of one, also when it does not run. ``forwarding``
+    and ``masquerading``: whether the kernel passes packets on, and whether somebody's rule gives
+    them its address.
     """
 
     pid: int = 0
@@ -116,6 +117,7 @@ class DaemonState:
     content: bytes | None = None
     waiting: bool = False
     unloaded: tuple[str, ...] = ()
+    client: bool = False
     answers: bool = False
     live_restore: bool = False
     swarm: bool = False
@@ -146,6 +148,7 @@ class Daemon(Fact[DaemonState]):
             + r"""
             info=$1 cdi=$2 properties=$3 unloaded=$4
             if command -v docker >/dev/null; then
+              echo client
               engine info -f "$info" 2>/dev/null >"$answers/info" &
               engine info -f "$cdi" 2>/dev/null >"$answers/cdi" &
             fi
@@ -228,6 +231,7 @@ class Daemon(Fact[DaemonState]):
             content=base64.b64decode(words["content"]) if "content" in words else None,
             waiting=pid != "0" and _seconds(changed) > _seconds(begun),
             unloaded=tuple(unloaded[1:]) if unloaded[:1] == [invocation] else (),
+            client="client" in words,
             forwarding="forwarding" in words,
             masquerading="masquerading" in words,
             wedged="wedged" in words,

@@ -100,7 +100,8 @@ class Engine(Fact[EngineState]):
             dockerd=$(command -v dockerd)
             [ -n "$client$dockerd" ] || exit 0
             dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
-              | sed -n 's/^\([^:, ]*\).*/package \1/p' >"$answers/package" &
+              | sed -n 's/^\([a-z0-9][a-z0-9.+-]*\)\(:[a-z0-9]*\)\?[:,] .*/package \1/p' \
+              >"$answers/package" &
             [ -n "$client" ] || { wait; cat "$answers/package"; exit 0; }
             [ -n "$dockerd" ] || echo without_daemon
             case $(readlink -f "$client") in *snap*) echo snap ;; esac

@@ -13,6 +13,7 @@ from workstation.daemon import Loading, content_of, counted, fitted, loading
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
+from workstation.facts.docker import Engine
 from workstation.facts.shell import HiddenText, script
 from workstation.operations import files
 from workstation.operations.base import Commands
@@ -125,11 +126,14 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
         content = content_of(found, fit)
     except DaemonJsonError as error:
         raise HostError(
-            f"{found.path} on {host.name} was left untouched, because {error}: correct it or "
-            "move it away, then run again."
+            f"{found.path} on {host.name} was left untouched, because {error}: correct that, or "
+            "move the file away, then run again."
         ) from error
     stake = StakeState()
     load = loading(found, content, fit.wanted, None)
+    if load.step == "start" and not host.get_fact(Engine).complete:
+        # Its packages are completed first, and it is started with them.
+        load = Loading()
     if load.step in ("restart", "later", "by-hand"):
         stake = host.get_fact(Stake)
         load = loading(found, content, fit.wanted, stake)
@@ -219,7 +223,7 @@ def _tell(found: DaemonState, load: Loading, stake: StakeState) -> None:
     """Put into the plan what becomes of the Engine and of the containers that run."""
     keys, unit, ran = " and ".join(load.keys), "unit docker.service", stake.containers
     if load.step == "later":
-        cause = f"from Docker's next start on; by a restart now {'; '.join(load.harm)}"
+        cause = f"from Docker's next start on, not now: {'; '.join(load.harm)}"
         tell("=", f"{keys} of {found.path}", cause)
         if load.reloads:
             tell("~", unit, "reload")

@@ -164,7 +164,7 @@ def _file_findings(daemon: DaemonState, wanted: Mapping[str, Any]) -> Iterator[F
             daemon.path,
             False,
             f"nothing can be merged into it: {error}",
-            "correct it or move it away",
+            "correct that, or move the file away",
         )
         return
     reasons = dict(fit.left_out)

@@ -1,0 +1,192 @@
+"""A machine on which somebody's Docker runs already: what ran still runs, with the same ids and
+start times, and Docker still starts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.lab.conftest import Workstation
+
+pytestmark = pytest.mark.long
+
+# Debian's Docker without Buildx, a configuration and a drop-in of theirs, and containers that
+# nothing starts again: one without a restart policy, one with a health check, one that Docker
+# removes when it ends, one of a Compose project, one that publishes a port.
+_THEIRS = r"""
+set -e; exec >/dev/null 2>&1
+apt-get update
+mkdir -p /etc/docker /etc/systemd/system/docker.service.d /srv/app
+cat >/etc/docker/daemon.json <<'EOF'
+{"labels": ["owner=anna"], "max-concurrent-downloads": 2, "bip": "172.20.0.1/16"}
+EOF
+chmod 640 /etc/docker/daemon.json
+cat >/etc/systemd/system/docker.service.d/theirs.conf <<'EOF'
+DROP-IN
+EOF
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+  docker.io docker-cli docker-compose busybox-static
+mkdir -p /tmp/image/bin
+cp /bin/busybox /tmp/image/bin/
+for name in sh sleep httpd true; do ln -s busybox /tmp/image/bin/$name; done
+tar -C /tmp/image -c . | docker import - theirs:1
+printf 'services: {app: {image: "theirs:1", command: [sleep, "1000000"]}}\n' >/srv/app/compose.yaml
+MORE
+docker run -d --name plain theirs:1 sleep 1000000
+docker run -d --name healthy --health-cmd true --health-interval 2s theirs:1 sleep 1000000
+docker run -d --rm --name passing theirs:1 sleep 1000000
+docker run -d --name web -p 8088:80 theirs:1 httpd -f -p 80 -h /bin
+docker compose --project-directory /srv/app up -d
+"""
+
+_TASKS = ("tasks/docker.py", "tasks/nvidia.py")
+
+
+def _theirs(machine: Workstation, drop_in: str = "[Service]", more: str = "") -> dict[str, str]:
+    """Set all of it up; return the containers with their ids and start times."""
+    machine.run(_THEIRS.replace("DROP-IN", drop_in).replace("MORE", more))
+    return _run(machine)
+
+
+def _run(machine: Workstation) -> dict[str, str]:
+    """Return name -> id and start time of the containers that run."""
+    listing = machine.run(
+        "docker ps -q | xargs -r docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
+    )
+    return dict(line.split(" ", 1) for line in listing.splitlines())
+
+
+def _pid(machine: Workstation) -> str:
+    return machine.run("systemctl show -P MainPID docker.service")
+
+
+def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
+    """Docker is restarted, with live-restore loaded before; the plugin that it lacked is of its own
+    origin; its configuration is kept, with its mode; a second run changes nothing."""
+    before, pid = _theirs(bare, "[Service]\nEnvironment=HTTP_PROXY="), _pid(bare)
+    assert len(before) == 5
+    run = bare.pyinfra(*_TASKS, "-y")
+    assert run.status == 0, run.error
+    told = " ".join(run.output.split())
+    assert "restart for log-driver and log-opts: 5 containers run on" in told
+    assert "+ package docker-buildx" in told
+    assert "docker-ce" not in told
+    assert _run(bare) == before
+    assert _pid(bare) != pid
+    assert bare.succeeds("curl -sf -o /dev/null http://127.0.0.1:8088/sh")
+    kept = json.loads(bare.run("cat /etc/docker/daemon.json"))
+    assert kept["labels"] == ["owner=anna"]
+    assert (kept["bip"], kept["max-concurrent-downloads"]) == ("172.20.0.1/16", 2)
+    assert kept["live-restore"] is True
+    assert bare.run("stat -c %a /etc/docker/daemon.json") == "640\n"
+    assert "owner=anna" in bare.run("cat /etc/docker/daemon.json.before-ai-workstation")
+    pid = _pid(bare)
+    again = bare.pyinfra(*_TASKS, "-y")
+    assert again.changed == []
+    assert (_run(bare), _pid(bare)) == (before, pid)
+
+
+def test_a_run_that_is_cut_off_before_the_restart_is_finished(bare: Workstation) -> None:
+    """Docker has not read what stands on the disk: the next run restarts it, as gently."""
+    before, pid = _theirs(bare), _pid(bare)
+    # A Docker that cannot be reloaded ends the run between the file and the restart.
+    cut = "/etc/systemd/system/docker.service.d/zz-cut.conf"
+    bare.run(f"printf '[Service]\\nExecReload=\\nExecReload=/bin/false\\n' >{cut}; "
+             "systemctl daemon-reload")  # fmt: skip
+    run = bare.pyinfra("tasks/docker.py", "-y")
+    assert run.status != 0
+    assert "was not restarted" in run.output
+    assert (_run(bare), _pid(bare)) == (before, pid)
+    bare.run(f"rm {cut}; systemctl daemon-reload")
+    run = bare.pyinfra("tasks/docker.py", "-y")
+    assert run.status == 0, run.error
+    assert _pid(bare) != pid
+    assert _run(bare) == before
+    assert bare.run("docker info -f '{{.LiveRestoreEnabled}}'") == "true\n"
+    assert bare.pyinfra("tasks/docker.py", "-y").changed == []
+
+
+def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
+    """live-restore, with which Docker would not start, is left out, and nothing is stopped for log
+    rotation; Docker comes up again."""
+    service = "docker service create -d --name svc theirs:1 sleep 1000000"
+    swarm = f"docker swarm init --advertise-addr 127.0.0.1\n{service}\nsleep 20"
+    before, pid = _theirs(bare, more=swarm), _pid(bare)
+    run = bare.pyinfra("tasks/docker.py", "-y")
+    assert run.status == 0, run.error
+    told = " ".join(run.output.split())
+    assert "= live-restore of /etc/docker/daemon.json (left out: this is a node of a Swarm" in told
+    assert "from Docker's next start on, not now: it would stop" in told
+    assert (_run(bare), _pid(bare)) == (before, pid)
+    assert bare.pyinfra("tasks/docker.py", "-y").changed == []
+    bare.run("systemctl restart docker.service")
+    assert bare.run("docker info -f '{{.Swarm.LocalNodeState}}'") == "active\n"
+
+
+@pytest.mark.parametrize(
+    ("drop_in", "keys"),
+    [
+        (
+            "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --log-driver=journald",
+            {"live-restore"},
+        ),
+        ("[Service]\nEnvironment=DOCKER_OPTS=--live-restore", {"log-driver", "log-opts"}),
+    ],
+    ids=["log-driver", "live-restore"],
+)
+def test_what_a_flag_gives_is_left_out(bare: Workstation, drop_in: str, keys: set[str]) -> None:
+    """Docker does not start with an option in both places: it does, also when it is restarted."""
+    before = _theirs(bare, drop_in)
+    run = bare.pyinfra(*_TASKS, "-y")
+    assert run.status == 0, run.error
+    assert "Docker's command line gives" in " ".join(run.output.split())
+    assert _run(bare) == before
+    ours = {"live-restore", "log-driver", "log-opts"}
+    assert ours & set(json.loads(bare.run("cat /etc/docker/daemon.json"))) == keys
+    bare.run("systemctl reset-failed docker.service; systemctl restart docker.service")
+    assert _run(bare) == before
+    assert bare.pyinfra(*_TASKS, "-y").changed == []
+
+
+def test_docker_that_does_not_come_up_gets_its_old_file_back(bare: Workstation) -> None:
+    """For a reason that no check sees beforehand; the run fails, and what ran runs on."""
+    refuses = '[Service]\nExecStartPre=/bin/sh -c "! grep -q max-size /etc/docker/daemon.json"'
+    before = _theirs(bare, refuses)
+    old = bare.run("cat /etc/docker/daemon.json")
+    run = bare.pyinfra("tasks/docker.py", "-y")
+    assert run.status != 0
+    assert "Docker did not start with the new /etc/docker/daemon.json" in run.output
+    assert "the old one is back, and Docker runs with it" in " ".join(run.output.split())
+    assert bare.run("cat /etc/docker/daemon.json") == old
+    assert _run(bare) == before
+
+
+def test_a_wedged_docker_ends_the_run_with_one_sentence(bare: Workstation) -> None:
+    """It is not taken for absent, whichever task is run; nothing is changed."""
+    before = _theirs(bare)
+    files = bare.our_files()
+    bare.run("kill -STOP $(systemctl show -P MainPID docker.service)")
+    for task in ("tasks/preflight.py", "tasks/stacks.py"):
+        run = bare.pyinfra(task, "-y")
+        assert run.status != 0
+        assert "Docker does not answer within 60 s" in " ".join(run.output.split())
+    bare.run("kill -CONT $(systemctl show -P MainPID docker.service)")
+    assert bare.our_files() == files
+    assert _run(bare) == before
+
+
+def test_ipv6_on_the_default_bridge(bare: Workstation) -> None:
+    """Ollama's socket listens on each address by which containers know the host."""
+    _theirs(bare)
+    bare.run(
+        'set -e; echo \'{"ipv6": true, "fixed-cidr-v6": "fd00:d0c::/64"}\' '
+        ">/etc/docker/daemon.json; docker rm -f $(docker ps -q) >/dev/null;"
+        "for once in 1 2; do systemctl reset-failed docker; systemctl restart docker; done"
+    )
+    run = bare.pyinfra("tasks/ollama.py", "-y")
+    assert run.status == 0, run.error
+    listeners = bare.run("ss -Hltn")
+    assert "172.17.0.1:11434" in listeners
+    assert "[fd00:d0c::1]:11434" in listeners
+    assert bare.pyinfra("tasks/ollama.py", "-y").changed == []
