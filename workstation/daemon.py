@@ -250,6 +250,13 @@ def setting(daemon: DaemonState, configured: Mapping[str, Any], key: str) -> Any
     return {"true": True, "false": False}.get(said[-1], said[-1])
 
 
+def listens(daemon: DaemonState) -> bool:
+    """Whether the Engine was told to listen where its client asks by default."""
+    hosts = values(daemon.arguments, "hosts") or read_or_nothing(daemon.content).get("hosts") or []
+    usual = ("unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://")
+    return not hosts or any(one in usual or one.startswith("fd://") for one in hosts)
+
+
 def content_of(daemon: DaemonState, fit: Fitted) -> bytes:
     """Return the file as it will be. Raises DaemonJsonError."""
     return merge(daemon.content, fit.wanted, fit.defaults)

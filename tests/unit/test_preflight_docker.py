@@ -161,11 +161,27 @@ def test_a_docker_that_could_not_serve_stops_the_run(found: DaemonState, name: s
     assert words in finding.detail
 
 
-def test_an_engine_that_listens_elsewhere_stops_the_run():
-    """As with `hosts` of somebody's own."""
-    (finding,) = failed(about(daemon(answers=False), engine(server="")))
-    assert "does not answer at /run/docker.sock" in finding.detail
-    assert "-H unix:///run/docker.sock" in finding.fix
+@pytest.mark.parametrize(
+    "found",
+    [
+        daemon(answers=False, arguments=("-H", "tcp://127.0.0.1:2375")),
+        daemon({"hosts": ["unix:///run/theirs.sock"]}, answers=False),
+    ],
+)
+def test_an_engine_that_listens_elsewhere_stops_the_run(found: DaemonState):
+    """A restart would not help; nor is it wedged where systemd holds the socket for it."""
+    for finding in (*failed(about(found, engine(server=""))), unanswered(found)):
+        assert finding.detail == "Docker runs, and does not listen at /run/docker.sock"
+        assert "-H fd://" in finding.fix
+
+
+@pytest.mark.parametrize(
+    "hosts", [(), ("-H", "fd://"), ("-H", "tcp://:1", "--host=unix:///var/run/docker.sock")]
+)
+def test_an_engine_that_listens_and_does_not_answer_stops_the_run(hosts: tuple[str, ...]):
+    """As one that has not come up yet."""
+    (finding,) = failed(about(daemon(answers=False, arguments=hosts), engine(server="")))
+    assert finding.detail == "Docker runs, and does not answer at /run/docker.sock"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +225,7 @@ def test_other_settings_of_somebodys_are_no_concern(content: dict[str, Any]):
 
 def test_a_wedged_engine_is_one_sentence():
     """It is asked for with the words of the person who can look."""
-    finding = unanswered()
+    finding = unanswered(daemon())
     assert not finding.ok
     assert finding.detail == "Docker does not answer within 60 s"
     assert "`systemctl status docker`, `journalctl -u docker`" in finding.fix

@@ -112,7 +112,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     daemon: DaemonState = host.get_fact(Daemon)
     if engine.wedged or daemon.wedged:
         # Whatever else would be asked would wait as long, and take Docker for absent.
-        raise _not_ready(host, [docker.unanswered()])
+        raise _not_ready(host, [docker.unanswered(daemon)])
     servers = upstreams(machine.pins, machine.mirror, settings)
     bundle = machine.ca_bundle()
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}

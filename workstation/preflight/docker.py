@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workstation.daemon import DEFAULTS, WEDGED, fitted, next_start, setting
+from workstation.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, setting
 from workstation.daemon_json import DaemonJsonError, read_or_nothing
 from workstation.findings import Finding
 from workstation.gpu import version
@@ -35,13 +35,26 @@ _NEW_API = (1, 44)
 _OLDEST_TRAEFIK = {3: "3.6.1", 2: "2.11.31"}
 
 
-def unanswered() -> Finding:
-    """Return the finding about an Engine that is there and gives no answer."""
+def unanswered(daemon: DaemonState) -> Finding:
+    """Return the finding about an Engine that is there and gives no answer: it is wedged, or
+    systemd holds a socket for it at which it does not listen."""
+    if daemon.pid and not listens(daemon):
+        return _elsewhere()
     return Finding(
         "Docker",
         False,
         WEDGED,
         "see `systemctl status docker`, `journalctl -u docker`; restart it when that does no harm",
+    )
+
+
+def _elsewhere() -> Finding:
+    return Finding(
+        "docker.service",
+        False,
+        "Docker runs, and does not listen at /run/docker.sock",
+        "add `-H fd://` to its command line (`systemctl edit docker`), or "
+        "`unix:///run/docker.sock` to `hosts` in its configuration",
     )
 
 
@@ -117,13 +130,14 @@ def _process_findings(daemon: DaemonState, engine: EngineState) -> Iterator[Find
             f"Docker does not run as it, but as {where}",
             "have systemd run it as docker.service",
         )
+    elif daemon.pid and not listens(daemon):
+        yield _elsewhere()
     elif daemon.pid and not engine.server:
         yield Finding(
             "docker.service",
             False,
             "Docker runs, and does not answer at /run/docker.sock",
-            "add `-H unix:///run/docker.sock` to its command line (`systemctl edit docker`), or "
-            "see `journalctl -u docker`",
+            "see `systemctl status docker` and `journalctl -u docker`",
         )
     elif (
         not daemon.pid
