@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from workstation.facts.machine import MachineState
+from workstation.facts.packages import SourcesState
 from workstation.findings import Finding, failed, noted
 from workstation.preflight.system import (
     clock_findings,
     firewall_findings,
     package_findings,
+    source_findings,
     system_findings,
 )
 
@@ -165,6 +167,19 @@ def test_needrestart_is_worth_knowing_where_something_is_installed(installs: boo
     assert finding.name == "needrestart"
     assert finding.ok is not installs
     assert failed([finding]) == []
+
+
+REFUSED = ("Malformed entry 2 in list file /etc/apt/sources.list.d/x.list (Component)",)
+
+
+@pytest.mark.parametrize("installs", [True, False])
+def test_a_file_that_apt_cannot_read_stops_what_would_install(installs: bool):
+    """By name; a run that needs no packages goes on."""
+    (finding,) = source_findings(SourcesState(REFUSED), installs)
+    assert finding.detail == f"apt refuses all of them: {REFUSED[0]}"
+    assert finding.fix == "correct /etc/apt/sources.list.d/x.list, or move it away"
+    assert bool(failed([finding])) is installs
+    assert [one.ok for one in source_findings(SourcesState(), installs)] == [True]
 
 
 def test_an_active_ufw_is_told_what_it_does_not_cover():

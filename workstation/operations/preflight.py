@@ -19,7 +19,7 @@ from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
-from workstation.facts.packages import Packages, PackageState
+from workstation.facts.packages import Packages, PackageState, Sources, SourcesState
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
@@ -77,6 +77,7 @@ class _Seen:
 
     machine: Context
     system: MachineState
+    sources: SourcesState
     engine: EngineState
     gpu: GpuState
     packages: dict[str, PackageState]
@@ -121,6 +122,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     return _Seen(
         machine=machine,
         system=known,
+        sources=host.get_fact(Sources),
         engine=engine,
         gpu=found,
         packages=packages,
@@ -152,7 +154,8 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
-        remembered.ask_together(host, [(fact, {}) for fact in (Machine, Engine, Gpu, Packages)])
+        facts = (Machine, Engine, Gpu, Packages, Sources)
+        remembered.ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
         raise PreflightError(
@@ -184,7 +187,9 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
 def _of_the_system(seen: _Seen) -> Iterator[Finding]:
     yield from system.system_findings(seen.system)
     yield from system.clock_findings(seen.around.clock, seen.around.synchronised)
-    yield from system.package_findings(seen.system, installs=not seen.engine.complete)
+    installs = not seen.engine.complete
+    yield from system.package_findings(seen.system, installs)
+    yield from system.source_findings(seen.sources, installs)
     yield from system.firewall_findings(seen.system)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from workstation.apt import refusal
 from workstation.findings import Finding
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.machine import MachineState
+    from workstation.facts.packages import SourcesState
 
 # Docker, the toolkit and Ollama's release are tried there; packages of other systems differ.
 _SYSTEMS = {"ubuntu": ("24.04",), "debian": ("13",)}
@@ -98,6 +100,21 @@ def package_findings(machine: MachineState, installs: bool) -> Iterator[Finding]
             "see afterwards with `needrestart` which services still run with old libraries",
             note=True,
         )
+
+
+def source_findings(sources: SourcesState, installs: bool) -> Iterator[Finding]:
+    """Yield whether apt reads its sources: for one line that it cannot read it refuses all.
+
+    + installs: whether this run surely installs packages
+    """
+    seen, fix = refusal(sources.refused, sources.entries)
+    yield Finding(
+        "apt sources",
+        not sources.refused,
+        f"apt refuses all of them: {seen}" if sources.refused else "apt reads all of them",
+        fix,
+        note=not installs,
+    )
 
 
 def firewall_findings(machine: MachineState) -> Iterator[Finding]:
