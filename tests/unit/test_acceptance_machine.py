@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import grp
 import os
+import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,7 @@ def test_what_no_stack_uses_is_not_asked():
         "the model store is there, for one group",
         "the share is mounted",
         "free space on the share",
+        "Ollama runs the pinned release",
         "Ollama answers on the host",
         "Ollama does not answer on the LAN",
         "Ollama's socket for containers is closed to neighbours",
@@ -299,6 +303,89 @@ def test_without_a_network_nothing_answers(tmp_path: Path):
     )
     silent = programs(tmp_path, ip="echo 'ip: not permitted'; exit 1", curl="exit 7")
     assert not judged(of(made_up(painter=PAINTER))[name], silent)[name].ok
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[Any]:
+    """Return a function that runs a program as ollama.service does, and asks about it."""
+    release = tmp_path / "releases/1.0/bin/ollama"
+    release.parent.mkdir(parents=True)
+    binary = tmp_path / "ollama"
+    binary.symlink_to(release)
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def ask(program: str = "", text: str = "", releases: str = "releases") -> Finding:
+        if text:
+            release.write_text(text)
+        else:
+            shutil.copy("/bin/sleep", release)
+        release.chmod(0o755)
+        begun.append(subprocess.Popen([program or str(binary), "60"]))
+        time.sleep(0.3)  # until it is the program that was asked for
+        systemctl = f'case "$*" in *MainPID*) echo {begun[-1].pid} ;; *Group*) echo "" ;; esac'
+        probe = of(made_up(painter=PAINTER))["Ollama runs the pinned release"]
+        done = run(
+            probe,
+            programs(tmp_path / "bin", systemctl=systemctl),
+            str(binary),
+            f"{tmp_path}/{releases}",
+        )
+        answer = Answer(done.returncode == 0, done.stdout, done.returncode)
+        (finding,) = probe.findings(answer)
+        return finding
+
+    yield ask
+    for one in begun:
+        one.kill()
+        one.wait()
+
+
+def test_the_pinned_release_is_what_runs(runs: Any, tmp_path: Path):
+    """By the program of its process, whoever started it and by whatever name."""
+    finding = runs()
+    assert finding.ok
+    assert f"is {tmp_path}/releases/1.0/bin/ollama" in finding.evidence
+
+
+def test_a_release_that_is_a_script_is_known(runs: Any):
+    """The kernel names its interpreter."""
+    assert runs(text="#!/bin/sh\nexec 3<&0; sleep 60; :\n").ok
+
+
+def test_another_program_in_its_place_is_named(runs: Any, tmp_path: Path):
+    """As one that a drop-in of somebody's own starts, or one that was replaced since."""
+    mine = tmp_path / "mine"
+    shutil.copy("/bin/sleep", mine)
+    finding = runs(str(mine))
+    assert not finding.ok
+    assert finding.detail.startswith(f"it runs {mine}, not ")
+    assert "systemctl cat" in finding.fix
+
+
+def test_a_binary_that_is_no_release_is_named(runs: Any):
+    """As install.sh's."""
+    finding = runs(releases="elsewhere")
+    assert not finding.ok
+    assert "not to a release" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "seen"),
+    [
+        ('echo \'{"version":"0.32.15"}\'', True, "it is version 0.32.15"),
+        ('echo \'{"version": "0.30.1"}\'', False, "it is version 0.30.1"),
+        ("echo '<html>'", False, "it is version unknown"),
+        ("echo 'curl: (7) refused' >&2; exit 7", False, "curl: (7) refused"),
+    ],
+)
+def test_the_version_that_answers_is_the_pinned_one(
+    tmp_path: Path, answer: str, ok: bool, seen: str
+):
+    """Somebody else's Ollama would answer on that port as well."""
+    probes = host_probes(configured(**SHARE), [made_up(painter=PAINTER)], ollama="0.32.15")
+    probe = next(one for one in probes if one.name == "Ollama answers on the host")
+    finding = judged(probe, programs(tmp_path, curl=answer))[probe.name]
+    assert (finding.ok, finding.detail) == (ok, seen)
 
 
 NFT = """

@@ -20,6 +20,7 @@ from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
+from workstation.facts.ollama import Ollama
 from workstation.facts.packages import Packages, Sources
 from workstation.facts.smb import ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
@@ -141,6 +142,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
         Gpu,
         Packages,
         Surroundings,
+        Ollama,
         ShareLogin,
     ]
     projects = [given["project"] for fact, given in machine.asked if fact is Project]

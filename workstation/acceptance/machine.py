@@ -12,6 +12,7 @@ from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.ports import is_bridge
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
+from workstation.ollama_unit import BINARY, RELEASES
 from workstation.settings import Settings
 from workstation.stack import Stack
 
@@ -120,14 +121,51 @@ done
 wait
 """
 
+# The kernel knows a script by its interpreter, whose first argument is the script. The group's
+# processes are asked for: what is started may be a shell that starts it.
+_OLLAMA_RUNS = r"""
+binary=$(readlink -f "$1")
+case $binary in
+  "$2"/*) ;;
+  *) echo "$1 leads to ${binary:-nothing}, not to a release"; exit 1 ;;
+esac
+group=$(systemctl show -P ControlGroup ollama.service)
+pids=$(cat "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null) && [ -n "$group" ] \
+  || pids=$(systemctl show -P MainPID ollama.service)
+found=
+for pid in $pids; do
+  program=$(readlink "/proc/$pid/exe") || continue
+  first=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 2p)
+  case $binary in "$program" | "$(readlink -f "$first")")
+    echo "process $pid of $(stat -c %U "/proc/$pid") is $binary"; exit ;;
+  esac
+  found="$found $program"
+done
+echo "it runs${found:- nothing}, not $binary"
+systemctl show -p DropInPaths,FragmentPath ollama.service
+exit 1
+"""
+
+_OLLAMA_ANSWERS = r"""
+answer=$(curl -sSf --noproxy '*' --max-time 60 "$1" 2>&1) || { printf '%s\n' "$answer"; exit 1; }
+version=$(printf '%s\n' "$answer" | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')
+echo "it is version ${version:-unknown}"
+printf '%s\n' "$answer"
+case $2 in "" | "$version") ;; *) echo "pins.yml names version $2"; exit 1 ;; esac
+"""
+
 
 def host_probes(
-    settings: Settings, stacks: Sequence[Stack], further: Mapping[str, str] | None = None
+    settings: Settings,
+    stacks: Sequence[Stack],
+    further: Mapping[str, str] | None = None,
+    ollama: str = "",
 ) -> Iterator[Probe]:
     """Yield the probes of the host; of the model store, the share, Ollama and disks of their own if
     a stack uses them.
 
     + further: units that must run on this host alone -> the task that makes them
+    + ollama: the version that its Ollama must have; empty: any
     """
     used = needs(settings, stacks)
     units = {
@@ -175,7 +213,7 @@ def host_probes(
         folders.append(settings.ollama_models)
     yield _disk_probe("free space", _DISKS, *folders)
     if used.ollama:
-        yield from _ollama_probes(str(settings.ollama_port))
+        yield from _ollama_probes(str(settings.ollama_port), ollama)
     yield Probe(
         "containers are closed to neighbours but for what they publish",
         _GUARD,
@@ -241,12 +279,19 @@ def _disk_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
         yield replace(finding, note=_FULL <= free < _COMFORTABLE)
 
 
-def _ollama_probes(port: str) -> Iterator[Probe]:
+def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
     url = f"http://127.0.0.1:{port}/api/version"
     yield Probe(
+        "Ollama runs the pinned release",
+        _OLLAMA_RUNS,
+        (BINARY, RELEASES),
+        "run tasks/ollama.py; see `systemctl cat ollama.service` for a drop-in with ExecStart",
+        f"readlink -f {BINARY} /proc/$(systemctl show -P MainPID ollama.service)/exe",
+    )
+    yield Probe(
         "Ollama answers on the host",
-        "curl -sSf --noproxy '*' --max-time 10 \"$1\" 2>&1",
-        (url,),
+        _OLLAMA_ANSWERS,
+        (url, version),
         "run tasks/ollama.py; see `journalctl -u ollama`",
         f"curl {url}",
     )

@@ -105,7 +105,7 @@ def collect(machine: Context) -> Proof:
     names = name_probe(models)
     probes = [
         version_probe(settings),
-        *host_probes(settings, models, _units(machine)),
+        *host_probes(settings, models, _units(machine), machine.pins.downloads["ollama"].version),
         port_probe(settings, [model for model, _ in projects], _entered(machine)),
         *([names] if names else []),
         *(

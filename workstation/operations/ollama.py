@@ -7,12 +7,11 @@ from pyinfra import host
 from workstation.facts.docker import Engine
 from workstation.facts.ollama import Ollama
 from workstation.facts.shell import script
+from workstation.ollama_unit import RELEASES
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.download import DOWNLOAD
 from workstation.operations.plan import live, tell
-
-RELEASES = "/opt/ollama"
 
 # Docker's default address of the default bridge, until an Engine says otherwise.
 DEFAULT_BRIDGE = "172.17.0.1"

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import preflight, remembered
+from workstation import ollama_unit, preflight, remembered
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
@@ -19,17 +19,19 @@ from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
+from workstation.facts.ollama import Ollama, OllamaState
 from workstation.facts.packages import Packages, PackageState, Sources, SourcesState
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
+from workstation.ollama_unit import RELEASES
 from workstation.operations.compose import project_state
 from workstation.operations.docker import source_of
-from workstation.operations.ollama import DEFAULT_BRIDGE, RELEASES
+from workstation.operations.ollama import DEFAULT_BRIDGE
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
-from workstation.preflight import docker, gpu, ports, storage, system
+from workstation.preflight import docker, gpu, ollama, ports, storage, system
 from workstation.preflight.stacks import (
     collision_findings,
     gpu_findings,
@@ -89,6 +91,7 @@ class _Seen:
     projects: list[tuple[RenderedStack, ProjectState]]
     missing: list[tuple[RenderedStack, list[Service]]]
     models: dict[str, Weights]
+    ollama: OllamaState
 
     @property
     def docker_source(self) -> str:
@@ -144,6 +147,9 @@ def _look(host: Any, machine: Context) -> _Seen:
             (stack, _missing(stack, found) if known_images else []) for stack, found in projects
         ],
         models=host.get_fact(ModelFiles, paths=loaded) if loaded else {},
+        ollama=host.get_fact(Ollama, releases=RELEASES, models=settings.ollama_models)
+        if machine.needs.ollama
+        else OllamaState(),
     )
 
 
@@ -180,6 +186,9 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
     yield from _of_the_gpu(seen)
     yield from _of_stacks(seen)
     yield from _of_ports(seen)
+    if seen.machine.needs.ollama:
+        drop_in = ollama_unit.drop_in(seen.machine.settings)
+        yield from ollama.unit_findings(seen.ollama, ollama_unit.unit(), drop_in)
     yield from _of_upstreams(seen)
     yield from _of_storage(seen)
 
