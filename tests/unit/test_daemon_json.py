@@ -16,7 +16,7 @@ WANTED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("current", [None, b"", b"  \n", b"{}", b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize("current", [None, b"", b"  \n", b"{}", b"null", b"\xef\xbb\xbf{}"])
 def test_an_absent_or_empty_file_gets_what_is_wanted(current: bytes | None):
     """Indented for people, with a newline at its end."""
     content = merge(current, WANTED)
@@ -53,15 +53,36 @@ def test_nothing_wanted_changes_nothing():
 
 def test_objects_are_merged_into_their_depth():
     """Neighbours of a wanted key stay, at every level."""
-    current = {"runtimes": {"crun": {"path": "crun"}, "nvidia": {"path": "old", "env": ["A=1"]}}}
-    wanted = {"runtimes": {"nvidia": {"path": "new", "args": []}}, "features": {"cdi": True}}
-    assert json.loads(merge(json.dumps(current).encode(), wanted)) == {
-        "runtimes": {
-            "crun": {"path": "crun"},
-            "nvidia": {"path": "new", "env": ["A=1"], "args": []},
-        },
-        "features": {"cdi": True},
+    current = {
+        "builder": {"gc": {"enabled": True, "policy": ["a"]}},
+        "features": {"buildkit": True},
     }
+    wanted = {"builder": {"gc": {"enabled": False}}, "features": {"cdi": True}}
+    assert json.loads(merge(json.dumps(current).encode(), wanted)) == {
+        "builder": {"gc": {"enabled": False, "policy": ["a"]}},
+        "features": {"buildkit": True, "cdi": True},
+    }
+
+
+@pytest.mark.parametrize(
+    "theirs", [{"path": "/opt/nvidia"}, {"runtimeType": "io.containerd.runc.v2"}, {"path": "x"}]
+)
+def test_a_runtime_of_the_same_name_is_its_owners(theirs: dict[str, str]):
+    """Half of theirs and half of ours would be a third that nobody has tried."""
+    current = json.dumps({"runtimes": {"nvidia": theirs, "crun": {"path": "crun"}}}).encode()
+    wanted = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}
+    assert merge(current, wanted) == current
+    merged = json.loads(merge(b'{"runtimes": {"crun": {"path": "crun"}}}', wanted))
+    assert merged["runtimes"] == {"crun": {"path": "crun"}, **wanted["runtimes"]}
+
+
+def test_a_file_of_windows_editors_is_read_as_docker_reads_it():
+    """With a byte order mark, in UTF-16 too; its words stay as they are."""
+    for encoding in ("utf-8-sig", "utf-16"):
+        current = '{"labels": ["ort=Köln"]}'.encode(encoding)
+        assert merge(current, {}) == current
+        merged = merge(current, {"debug": True})
+        assert merged.decode() == '{\n  "labels": [\n    "ort=Köln"\n  ],\n  "debug": true\n}\n'
 
 
 def test_lists_gain_what_they_lack_behind_what_they_have():
@@ -86,10 +107,11 @@ def test_a_value_of_another_kind_is_replaced(value: str):
         (b"{", "it is not JSON"),
         (b'{"a": 1,}', "it is not JSON"),
         (b"// comment\n{}", "it is not JSON"),
-        (b'{"a": "\xff\xfe"}', "it is not JSON"),
+        (b'{"a": "\xff\xfe"}', "its byte 8 is no UTF-8"),
+        (b'{"a": 1, "a": 2}', "it names a twice"),
+        (b'{"features": {"a": true, "a": true}}', "it names a twice"),
         (b"[]", "it is not a JSON object"),
         (b'["192.168.0.5"]', "it is not a JSON object"),
-        (b"null", "it is not a JSON object"),
         (b'"text"', "it is not a JSON object"),
     ],
 )

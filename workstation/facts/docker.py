@@ -1,25 +1,46 @@
-"""The Docker Engine of the host: what is installed, how it is configured."""
+"""The Docker Engine of the host: what is installed, and which networks it has."""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
 
 from pyinfra.api import StringCommand
 
+from workstation.daemon_flags import values
+from workstation.daemon_json import read_or_nothing
+from workstation.facts.daemon import ENGINE, PROCESS, command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
 
 # The client's is told also where no Engine answers.
 _VERSIONS = "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}{{end}}"
-_BRIDGE = "bridge {{range .IPAM.Config}}{{.Gateway}}{{end}}"
+
+_NETWORK = (
+    "network [{{json .Name}},{{json .Id}},{{json .Internal}},{{json .Options}},"
+    "{{json .IPAM.Config}}]"
+)
+
+POOLS = (
+    *("172.17.0.0/16", "172.18.0.0/16", "172.19.0.0/16"),
+    *("172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16"),
+)
+"""Where Docker takes networks from, in this order, where nothing else is configured (moby:
+libnetwork/ipamutils, localScopeDefaultNetworks)."""
 
 
 @dataclass(frozen=True)
 class EngineState:
     """Versions are empty where a part is missing; ``daemon_json`` is None without a file.
-    ``bridge`` is the gateway address of the default bridge network; ``without_daemon``: there is a
-    client, but no ``dockerd``; ``unfinished``: Docker's packages that dpkg left half done."""
+    ``bridge`` is the IPv4 gateway of the default bridge network; ``without_daemon``: there is a
+    client, but no ``dockerd``; ``unfinished``: Docker's packages that dpkg left half done;
+    ``package``: the one that ``dockerd`` is of, or without one the client, empty for none;
+    ``podman``: what is called docker is Podman; ``desktop``: Docker Desktop is installed;
+    ``wedged``: Docker is there and does not answer."""
 
     client: str = ""
     server: str = ""
@@ -30,16 +51,21 @@ class EngineState:
     bridge: str = ""
     without_daemon: bool = False
     unfinished: tuple[str, ...] = ()
+    package: str = ""
+    podman: bool = False
+    desktop: bool = False
+    wedged: bool = False
 
     @property
     def complete(self) -> bool:
-        """Engine, Buildx and a Compose plugin of at least 2.24 are there, it is not a snap, and
-        no package of them is half done: its programs may be there without its group and units."""
+        """Engine, Buildx and a Compose plugin of at least 2.24 are there, it is not a snap or
+        Podman, and no package of them is half done: its programs may be there without its group
+        and units."""
         return bool(
             self.client
             and self.buildx
             and version(self.compose) >= (2, 24)
-            and not (self.snap or self.without_daemon or self.unfinished)
+            and not (self.snap or self.podman or self.without_daemon or self.unfinished)
         )
 
 
@@ -59,27 +85,35 @@ class Engine(Fact[EngineState]):
     def command(self) -> StringCommand:
         # Each of Docker's programs takes a while to start: side by side.
         return question(
-            """
-            [ ! -f /etc/docker/daemon.json ] || echo "daemon $(base64 -w0 /etc/docker/daemon.json)"
+            ENGINE
+            + PROCESS
+            + r"""
+            [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
+            dpkg-query -W -f '${db:Status-Status}\n' docker-desktop 2>/dev/null \
+              | sed -n 's/^installed$/desktop/p'
             client=$(command -v docker) || exit 0
             case $(readlink -f "$client") in *snap*) echo snap ;; esac
-            command -v dockerd >/dev/null || echo without_daemon
+            case $(limited 60 docker --version 2>/dev/null) in *[Pp]odman*) echo podman ;; esac
+            dockerd=$(command -v dockerd) || echo without_daemon
+            dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
+              | sed -n 's/^\([^:, ]*\).*/package \1/p' >"$answers/package" &
             echo "unfinished $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
               'docker*' 'containerd*' runc 2>/dev/null \
               | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ { printf "%s ", $2 }')"
-            docker version -f "$1" >"$answers/versions" 2>/dev/null &
-            echo "compose $(docker compose version --short 2>/dev/null)" >"$answers/compose" &
-            echo "buildx $(docker buildx version 2>/dev/null | cut -d' ' -f2)" >"$answers/buildx" &
-            docker network inspect bridge -f "$2" >"$answers/bridge" 2>/dev/null &
+            engine version -f "$1" >"$answers/versions" 2>/dev/null &
+            echo "compose $(engine compose version --short 2>/dev/null)" >"$answers/compose" &
+            echo "buildx $(engine buildx version 2>/dev/null | cut -d' ' -f2)" >"$answers/buildx" &
+            engine network inspect bridge -f "$2" >"$answers/bridge" 2>/dev/null &
             wait
             cat "$answers"/*
             """,
             _VERSIONS,
-            _BRIDGE,
+            "bridge {{json .IPAM.Config}}",
         )
 
     def read(self, lines: list[str]) -> EngineState:
         words = dict(line.partition(" ")[::2] for line in lines)
+        gateways = _addresses(json.loads(words.get("bridge") or "[]"), "Gateway")
         return EngineState(
             client=words.get("client", ""),
             server=words.get("server", ""),
@@ -87,21 +121,158 @@ class Engine(Fact[EngineState]):
             buildx=words.get("buildx", ""),
             snap="snap" in words,
             daemon_json=base64.b64decode(words["daemon"]) if "daemon" in words else None,
-            bridge=words.get("bridge", ""),
+            bridge=next((one for one in gateways if ip_address(one).version == 4), ""),
             without_daemon="without_daemon" in words,
             unfinished=tuple(words.get("unfinished", "").split()),
+            package=words.get("package", ""),
+            podman="podman" in words,
+            desktop="desktop" in words,
+            wedged="wedged" in words,
         )
 
 
 class Networks(Fact[list[str]]):
-    """Returns the names of Docker's networks; none where no Engine answers, which has some."""
+    """Returns the names of Docker's networks; none where no Engine is there, which has some."""
 
     @staticmethod
     def default() -> list[str]:
         return []
 
     def command(self) -> StringCommand:
-        return question("docker network ls --format '{{.Name}}' 2>/dev/null || true")
+        return question(
+            ENGINE
+            + """
+            engine network ls --format 'name {{.Name}}' 2>/dev/null
+            cat "$answers/wedged" 2>/dev/null
+            true
+            """
+        )
 
     def read(self, lines: list[str]) -> list[str]:
-        return lines
+        refuse_wedged(lines)
+        return [line.removeprefix("name ") for line in lines if line.startswith("name ")]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A network of Docker's with a bridge on the host. ``interface``: the bridge's name, which its
+    owner may have chosen; ``subnets`` and ``gateways``, IPv4 and IPv6 each by itself, as Docker has
+    configured them; ``internal``: its containers reach nothing outside."""
+
+    name: str
+    interface: str
+    subnets: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    internal: bool = False
+
+
+@dataclass(frozen=True)
+class BridgesState:
+    """``bridges`` that there are; ``pools``: from which Docker takes the next networks;
+    ``host_gateways``: the addresses that containers know the host by (``host-gateway``), none where
+    the default bridge is switched off."""
+
+    bridges: tuple[Bridge, ...] = ()
+    pools: tuple[str, ...] = POOLS
+    host_gateways: tuple[str, ...] = ()
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The bridges' names that do not begin as Docker's own do."""
+        names = {bridge.interface for bridge in self.bridges}
+        return tuple(sorted(one for one in names if one != "docker0" and one[:3] != "br-"))
+
+
+class Bridges(Fact[BridgesState]):
+    """Returns the ``BridgesState`` of the host: Docker's, or what its configuration says where no
+    Engine answers."""
+
+    @staticmethod
+    def default() -> BridgesState:
+        return BridgesState()
+
+    def command(self) -> StringCommand:
+        return question(
+            ENGINE
+            + PROCESS
+            + r"""
+            [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
+            [ -z "$arguments" ] || echo "arguments $arguments"
+            command -v docker >/dev/null || exit 0
+            engine info -f 'pools {{json .DefaultAddressPools}}' >"$answers/pools" 2>/dev/null &
+            networks=$(engine network ls -q --no-trunc --filter driver=bridge 2>/dev/null)
+            [ -z "$networks" ] || engine network inspect -f "$1" $networks 2>/dev/null
+            ip -o addr show scope global 2>/dev/null \
+              | awk '{split($4, part, "/"); print "address", $2, part[1]}'
+            wait
+            cat "$answers"/*
+            """,
+            _NETWORK,
+        )
+
+    def read(self, lines: list[str]) -> BridgesState:
+        refuse_wedged(lines)
+        pairs = [line.partition(" ")[::2] for line in lines]
+        words = dict(pairs)
+        configured = read_or_nothing(base64.b64decode(words.get("daemon", "")))
+        arguments = command_line(words.get("arguments", ""))[1:]
+        bridges = [_bridge(json.loads(rest)) for word, rest in pairs if word == "network"]
+        held = [rest.split(" ") for word, rest in pairs if word == "address"]
+        default = next((one for one in bridges if one.name == "bridge"), None)
+        return BridgesState(
+            bridges=tuple(sorted(bridges, key=lambda one: one.name)),
+            pools=_pools(words.get("pools", ""), configured, arguments),
+            host_gateways=_chosen(configured, arguments)
+            or (_of_interface(default, held) if default else ()),
+        )
+
+
+def _bridge(network: list[Any]) -> Bridge:
+    name, identity, internal, options, config = network
+    interface = (options or {}).get("com.docker.network.bridge.name") or f"br-{identity[:12]}"
+    return Bridge(
+        name=name,
+        interface=interface,
+        subnets=_addresses(config, "Subnet"),
+        gateways=_addresses(config, "Gateway"),
+        internal=bool(internal),
+    )
+
+
+def _addresses(config: Iterable[Mapping[str, str]] | None, key: str) -> tuple[str, ...]:
+    """Return what each part of a network's configuration says; one may have no gateway."""
+    return tuple(str(part[key]) for part in config or () if part.get(key))
+
+
+def _chosen(configured: Mapping[str, Any], arguments: Iterable[str]) -> tuple[str, ...]:
+    """Return the addresses that somebody set for the host. One key until Docker 27, a list since
+    28, where one may still stand in the old (dockerd(8): --host-gateway-ip)."""
+    given = values(list(arguments), "host-gateway-ips") or configured.get("host-gateway-ips")
+    if not given:
+        given = [configured.get("host-gateway-ip")]
+    found = given if isinstance(given, list) else [given]
+    return tuple(one for text in found for one in str(text or "").split(",") if one)
+
+
+def _of_interface(bridge: Bridge, held: Iterable[list[str]]) -> tuple[str, ...]:
+    """Return the addresses of the default bridge, IPv4 first. Docker 28 does not tell its own IPv6
+    gateway there (``docker network inspect``), but takes it for ``host-gateway``; addresses that
+    were configured before stay on the interface."""
+    networks = [ip_network(subnet, strict=False) for subnet in bridge.subnets]
+    found = [*bridge.gateways]
+    for interface, address in held:
+        if interface == bridge.interface and any(ip_address(address) in one for one in networks):
+            found.append(address)
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: ip_address(one).version))
+
+
+def _pools(told: str, configured: Mapping[str, Any], arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the address pools as the Engine tells them, else as it will be configured."""
+    pools = json.loads(told or "null") or configured.get("default-address-pools") or ()
+    found = [
+        str(pool.get("Base") or pool.get("base") or "") for pool in pools if isinstance(pool, dict)
+    ]
+    if not found:
+        given = values(arguments, "default-address-pools")
+        found = re.findall(r"base=([^,\s]+)", " ".join(given))
+    return tuple(found) or POOLS
