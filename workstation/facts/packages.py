@@ -43,37 +43,6 @@ class Packages(Fact[dict[str, PackageState]]):
         return packages
 
 
-class Removals(Fact[list[str]]):
-    """
-    Returns the packages that apt would remove to install others, as far as it knows these yet.
-
-    + packages: names, with ``=version`` where it is to be that one
-    + options: further options of ``apt-get install``
-    """
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
-    def command(self, packages: list[str], options: list[str] | None = None) -> StringCommand:
-        # Without its caches and logs: a fact leaves no trace.
-        return question(
-            """
-            options=$1; shift
-            command -v apt-get >/dev/null || exit 0
-            limited 120 apt-get -s -q -o Debug::NoLocking=1 \
-              -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dir::Log::Planner= \
-              install -y --no-install-recommends --allow-downgrades $options -- "$@" 2>/dev/null \
-              | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p'
-            """,
-            " ".join(options or []),
-            *packages,
-        )
-
-    def read(self, lines: list[str]) -> list[str]:
-        return lines
-
-
 # apt-config knows where they are; of sources.list.d apt reads what has one of two endings and a
 # plain name (apt-pkg/contrib/fileutl.cc, GetListOfFilesInDir).
 _FILES = r"""

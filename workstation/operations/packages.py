@@ -17,8 +17,9 @@ from pyinfra.api import FunctionCommand, StringCommand
 from workstation.apt import broken_sources, failure, last_update
 from workstation.apt_sources import same_suite, shown
 from workstation.errors import HostError
+from workstation.facts.apt_plan import Simulated
 from workstation.facts.files import Paths
-from workstation.facts.packages import Configured, Packages, Removals, Repository, Sources
+from workstation.facts.packages import Configured, Packages, Repository, Sources
 from workstation.facts.shell import script
 from workstation.findings import Finding
 from workstation.mirror import Mirror
@@ -60,7 +61,7 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     options = ["--allow-change-held-packages"] if held else []
     gone = [name for name in removes if name in found]
     if missing and found:
-        more = host.get_fact(Removals, packages=missing, options=options)
+        more = host.get_fact(Simulated, packages=missing).removed
         gone = list(dict.fromkeys([*gone, *more]))
     for package, name in zip(missing, replaced, strict=True):
         tell("~" if name in found else "+", f"package {package}")
