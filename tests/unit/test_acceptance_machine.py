@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -169,7 +170,7 @@ done
     environment |= programs(tmp_path, systemctl=never)
     found = judged(of(made_up(painter=PAINTER))["units"], environment)
     assert {one.detail for one in found.values()} == {"activating (x), enabled"}
-    assert len((tmp_path / "count.sleeps").read_text().splitlines()) == 2 + 30
+    assert len((tmp_path / "count.sleeps").read_text().splitlines()) == 2 + 90
 
 
 def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
@@ -259,7 +260,10 @@ def test_a_share_that_cannot_be_asked_for_its_space_fails_alone(tmp_path: Path):
 
 CURL = """
 for address; do :; done
-case $address in http://$OPEN:*) exit ${CODE:-0} ;; *) exit 7 ;; esac
+case $address in
+  http://$OPEN:*) echo 0.000183; exit ${CODE:-0} ;;
+  *) echo 0.000000; exit 7 ;;
+esac
 """
 SS = 'echo "LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:*"; echo "asked for $2"'
 
@@ -275,6 +279,7 @@ SS = 'echo "LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:*"; echo "asked for $2"'
         ),
         ("192.168.0.20", "0", False, "port 11434 answers on 192.168.0.20"),
         ("192.168.0.20", "52", False, "port 11434 answers on 192.168.0.20"),
+        ("192.168.0.20", "28", False, "port 11434 answers on 192.168.0.20"),
         ("172.17.0.1", "0", True, "port 11434 does not answer on 192.168.0.20 [2001:db8::20]"),
     ],
 )
@@ -288,6 +293,19 @@ def test_ollama_is_asked_on_every_address_of_the_lan(
     assert (finding.ok, finding.detail) == (ok, detail)
     assert "LISTEN 0 4096 127.0.0.1:11434" in finding.evidence
     assert "asked for sport = :11434" in finding.evidence
+
+
+def test_a_program_that_is_too_busy_to_answer_is_open_all_the_same(tmp_path: Path):
+    """The kernel takes the connection: asked for real, of one that says nothing."""
+    name = "Ollama does not answer on the LAN"
+    with socket.create_server(("127.0.0.9", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        ip = "echo '2: eth0    inet 127.0.0.9/8 scope global eth0'"
+        environment = programs(tmp_path, ip=ip, ss="exit 0")
+        found = judged(of(made_up(painter=PAINTER))[name], environment, port)[name]
+        assert (found.ok, found.detail) == (False, f"port {port} answers on 127.0.0.9")
+    found = judged(of(made_up(painter=PAINTER))[name], environment, port)[name]
+    assert found.ok
 
 
 IP_GLOBAL = IP.replace(IP.splitlines()[2] + "\n", "")

@@ -16,6 +16,7 @@ from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.compose import Project
 from workstation.facts.docker import Engine, EngineState
+from workstation.facts.firewall import Firewall
 from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.mounts import Mounted
@@ -143,6 +144,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
         Packages,
         Surroundings,
         Ollama,
+        Firewall,
         ShareLogin,
     ]
     projects = [given["project"] for fact, given in machine.asked if fact is Project]

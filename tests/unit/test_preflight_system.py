@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from workstation.facts.firewall import FirewallState
 from workstation.facts.machine import MachineState
 from workstation.facts.packages import SourcesState
 from workstation.findings import Finding, failed, noted
@@ -13,6 +14,7 @@ from workstation.preflight.system import (
     clock_findings,
     firewall_findings,
     package_findings,
+    reach_findings,
     source_findings,
     system_findings,
 )
@@ -188,3 +190,30 @@ def test_an_active_ufw_is_told_what_it_does_not_cover():
     assert "Docker publishes" in note.detail
     assert "DOCKER-USER" in note.fix
     assert [finding.ok for finding in firewall_findings(machine())] == [True]
+
+
+@pytest.mark.parametrize(
+    ("firewall", "names", "words"),
+    [
+        (FirewallState(), [], ""),
+        (FirewallState(ufw=True), [], ""),
+        (FirewallState(ufw_at_boot=True), ["ufw at boot"], "with the next boot"),
+        (FirewallState(firewalld=True), [], ""),
+        (FirewallState(firewalld=True, zone="docker", target="ACCEPT"), [], ""),
+        (FirewallState(firewalld=True, zone="public", target="default"), ["firewalld"], "public"),
+        (
+            FirewallState(dropping=("table inet mine, chain input",)),
+            ["firewall"],
+            "table inet mine, chain input: what no rule accepts is dropped there",
+        ),
+    ],
+)
+def test_what_keeps_containers_from_ollama_is_worth_knowing(
+    firewall: FirewallState, names: list[str], words: str
+):
+    """By name and place; acceptance tells whether it does."""
+    findings = list(reach_findings(firewall, 11434))
+    assert problems(*findings) == {}
+    notes = noted(findings)
+    assert [note.name for note in notes] == names
+    assert all(words in note.detail and note.fix for note in notes)

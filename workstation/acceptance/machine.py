@@ -39,7 +39,7 @@ _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
 # A path stands for the unit that mounts it. One that is just being started, or waits to be tried
 # again, is not yet a broken promise.
 _SHOW_UNITS = r"""
-properties=$1 units= tries=30; shift
+properties=$1 units= tries=90; shift
 for unit; do
   case $unit in /*) unit=$(systemd-escape -p --suffix=mount "$unit") ;; esac
   units="$units $unit"
@@ -75,7 +75,7 @@ echo "${seen:-nothing is mounted there}"
 
 # The Engine's own folder may have been moved (data-root); one that is not there has no disk.
 _DISKS = """
-df -Pk -- "$@" $(timeout 20 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
+df -Pk -- "$@" $(timeout 60 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
 true
 """
 
@@ -86,10 +86,12 @@ addresses=$(ip -o addr show scope global) || exit 1
 for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|br-|veth)/ {
     split($4, part, "/"); print part[1]}'); do
   case $address in *:*) address="[$address]" ;; esac
-  curl -s --noproxy '*' -o /dev/null --max-time 3 "http://$address:$1/"
-  case $? in
-    7|28) closed="$closed $address" ;;
-    *) open="$open $address" ;;
+  # The kernel takes a connection whatever its program is at; an answer may take long.
+  connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
+    -w '%{time_connect}' "http://$address:$1/")
+  case $connected in
+    *[1-9]*) open="$open $address" ;;
+    *) closed="$closed $address" ;;
   esac
 done
 if [ -n "$open" ]; then
@@ -116,7 +118,7 @@ ${guarded:-true}
 _NAMES = """
 ip -o addr show scope global | awk '{split($4, part, "/"); print "own", part[1], $2}'
 for name; do
-  ( echo "name $name" $(timeout 10 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
+  ( echo "name $name" $(timeout 30 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
 done
 wait
 """

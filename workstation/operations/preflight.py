@@ -16,6 +16,7 @@ from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.driver import DriverSource, DriverSourceState
+from workstation.facts.firewall import Firewall, FirewallState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
@@ -92,6 +93,7 @@ class _Seen:
     missing: list[tuple[RenderedStack, list[Service]]]
     models: dict[str, Weights]
     ollama: OllamaState
+    firewall: FirewallState
 
     @property
     def docker_source(self) -> str:
@@ -150,6 +152,9 @@ def _look(host: Any, machine: Context) -> _Seen:
         ollama=host.get_fact(Ollama, releases=RELEASES, models=settings.ollama_models)
         if machine.needs.ollama
         else OllamaState(),
+        firewall=host.get_fact(Firewall, port=settings.ollama_port)
+        if machine.needs.ollama
+        else FirewallState(),
     )
 
 
@@ -200,6 +205,7 @@ def _of_the_system(seen: _Seen) -> Iterator[Finding]:
     yield from system.package_findings(seen.system, installs)
     yield from system.source_findings(seen.sources, installs)
     yield from system.firewall_findings(seen.system)
+    yield from system.reach_findings(seen.firewall, seen.machine.settings.ollama_port)
 
 
 def _of_docker(seen: _Seen) -> Iterator[Finding]:
