@@ -139,9 +139,9 @@ def test_the_host_is_asked_few_questions_and_each_once():
     assert [fact for fact in asked if fact is not Project] == [
         MachineFact,
         Engine,
-        Sources,
         Gpu,
         Packages,
+        Sources,
         Surroundings,
         Ollama,
         Firewall,

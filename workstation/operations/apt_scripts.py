@@ -80,21 +80,36 @@ update() {
 #
 # apt removes what is in the way of a package, and says so to nobody: only what the plan has named
 # may go. A mirror that is being updated, or a server that was gone, may be there a moment later.
-# On standard input: a line of options for apt, then a line for each package that may go.
+#
+# Before the packages: options for apt, and -NAME for each package that may go, or a pattern.
 INSTALL = (
     _APT
     + _UPDATE
     + f"stamp={UPDATED} "
     + """
-read -r options || true
-removable=$(cat)
+options= removable=
+while :; do
+  case $1 in
+    --*) options="$options $1" ;;
+    -*) removable="$removable ${1#-}" ;;
+    *) break ;;
+  esac
+  shift
+done
+spared() {
+  set -f
+  for name in $(printf '%s\\n' "$1" | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p'); do
+    for pattern in $removable; do case $name in $pattern) continue 2 ;; esac; done
+    printf '%s ' "$name"
+  done
+  set +f
+}
 get() {
   set -- install -y --no-install-recommends --allow-downgrades $options "$@"
   seen=$($apt -s "$@") || { status=$?; printf '%s\\n' "$seen"; return "$status"; }
-  removed=$(printf '%s\\n' "$seen" | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p' \\
-    | grep -vxF -e "$removable")
-  if [ -n "$removed" ]; then
-    echo "apt: it would remove" $removed
+  spared=$(spared "$seen")
+  if [ -n "$spared" ]; then
+    echo "apt: it would remove ${spared% }"
     return 1
   fi
   $apt "$@"

@@ -70,16 +70,24 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     for name in unheld:
         tell("~", f"package {name} held")
     if missing:
-        asked = "".join(f"{line}\n" for line in (" ".join(options), *gone))
-        command = script(INSTALL, *missing, stdin=asked)
-        yield FunctionCommand(_install, (command, missing), {})
+        command = script(INSTALL, *options, *(f"-{name}" for name in gone), *missing)
+        yield through_apt(command, missing)
     # dpkg forgets the hold of what is replaced.
     if lost := [*unheld, *(name for name in replaced if name in found and found[name].held)]:
         yield script('apt-mark hold -- "$@" >/dev/null', *lost)
 
 
+def through_apt(command: StringCommand, packages: list[str]) -> FunctionCommand:
+    """Return a command that installs, shows its output as it comes, and then says in a sentence why
+    it failed, or which sources of apt are broken.
+
+    + command: that runs ``apt_scripts.INSTALL``
+    + packages: what it installs
+    """
+    return FunctionCommand(_install, (command, packages), {})
+
+
 def _install(state: Any, host: Any, command: StringCommand, packages: list[str]) -> bool:
-    """Run the script, show its output as it comes, then what of it a person should know."""
     status, output = command_output(host, command)
     lines = output.output_lines
     update = last_update(lines)
