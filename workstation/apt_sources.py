@@ -108,7 +108,7 @@ _Raw = tuple[int, list[str], list[str], list[str], list[str], dict[str, str]]
 
 def _lines(text: str) -> Iterator[_Raw]:
     """Yield the entries of the one-line format."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         # Brackets hold options, and the name of a disc; a # in them begins no comment, a blank no
         # other word (apt-pkg/sourcelist.cc).
         match = re.match(r"\s*(\S+)\s+(?:\[([^\]]*)\]\s*)?((?:\[[^\]]*\]|[^#\[])*)", line)
@@ -131,7 +131,7 @@ def _stanzas(text: str) -> Iterator[_Raw]:
     """Yield the entries of the format deb822."""
     fields: dict[str, str] = {}
     start, name = 0, ""
-    for number, line in enumerate([*text.splitlines(), ""], 1):
+    for number, line in enumerate([*text.replace("\r", "").split("\n"), ""], 1):
         if line.startswith("#"):
             continue
         if not line.strip():

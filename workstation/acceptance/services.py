@@ -137,9 +137,12 @@ status=$?
 if [ "$status" != 0 ]; then
   port=${2##*:}; chains=$(dropping "${port%%/*}" | paste -sd, -)
   [ -z "$chains" ] || echo "$chains, drops what comes from containers"
-  ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added
+  rules=$(
+    nft list ruleset 2>/dev/null | grep -E 'hook input|drop|reject' | head -n 20
+    ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added)
 fi
 printf '%s\n' "$said"
+[ -z "$rules" ] || printf '%s\n' "$rules"
 exit "$status"
 """
 )

@@ -188,11 +188,16 @@ class Repository(Fact[RepositoryState]):
                 on && /^[ \t]/ {print; next} {on = 0}' "$file" \
                 | grep -oE '/[^],[:space:]]+' >>"$answers/keyrings"
             }
+            eval "$(apt-config shell reader APT::Sandbox::User 2>/dev/null)"
+            reader=${reader:-_apt}
             echo "$keyring" >"$answers/keyrings"
             each_file told
             sort -u "$answers/keyrings" | while IFS= read -r file; do
-              [ ! -f "$file" ] \
-                || echo "keyring $(encoded "$file") $(head -c 200000 "$file" | base64 -w0)"
+              [ -f "$file" ] || continue
+              # apt checks signatures as a user of its own, from whom an umask may hide it.
+              ! getent passwd "$reader" >/dev/null || runuser -u "$reader" -- test -r "$file" \
+                || continue
+              echo "keyring $(encoded "$file") $(head -c 200000 "$file" | base64 -w0)"
             done
             true
             """,

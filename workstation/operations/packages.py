@@ -60,11 +60,19 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     held = any(name in found and found[name].held for name in replaced)
     options = ["--allow-change-held-packages"] if held else []
     gone = [name for name in removes if name in found]
+    beside: dict[str, tuple[str, str]] = {}
     if missing and found:
-        more = host.get_fact(Simulated, packages=missing).removed
-        gone = list(dict.fromkeys([*gone, *more]))
+        simulated = host.get_fact(Simulated, packages=missing)
+        gone = list(dict.fromkeys([*gone, *simulated.removed]))
+        beside = {
+            name: versions
+            for name, versions in simulated.installed.items()
+            if versions[0] and name not in replaced
+        }
     for package, name in zip(missing, replaced, strict=True):
         tell("~" if name in found else "+", f"package {package}")
+    for name, (old, new) in beside.items():
+        tell("~", f"package {name}", f"{old} -> {new}, as {replaced[0]} needs it")
     for name in gone:
         tell("-", f"package {name}", f"in the way of {replaced[0]}")
     for name in unheld:
@@ -165,7 +173,7 @@ def repository(
     if fetch:
         yield script(FETCH_KEY, key_url, fingerprint, keyring, name)
     for file in aside:
-        yield script('mv -- "$1" "$1.$2"', file, _ASIDE)
+        yield script('mv --backup=numbered -T -- "$1" "$1.$2"', file, _ASIDE)
     yield from laid_down
 
 

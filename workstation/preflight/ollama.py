@@ -89,7 +89,7 @@ def _environment(after: Service, wanted: Service) -> Iterator[Finding]:
     its models are."""
     for name, ours in wanted.environment.items():
         value = after.environment.get(name)
-        if value is not None and value.text == ours.text:
+        if value is not None and _same(name, value.text, ours.text):
             continue
         seen = f"{value.file} sets it to {value.text}" if value else "a drop-in takes it away"
         yield _overridden(
@@ -98,6 +98,24 @@ def _environment(after: Service, wanted: Service) -> Iterator[Finding]:
             value.file if value else "that drop-in",
             note=name not in ("OLLAMA_HOST", "OLLAMA_MODELS"),
         )
+
+
+def _same(name: str, one: str, other: str) -> bool:
+    """Whether two values say the same to Ollama (envconfig/config.go, Host and Models)."""
+    if name == "OLLAMA_HOST":
+        return _address(one) == _address(other)
+    if name == "OLLAMA_MODELS":
+        return one.rstrip("/") == other.rstrip("/")
+    return one == other
+
+
+def _address(text: str) -> tuple[str, str]:
+    """Return host and port that Ollama listens on; both have a default."""
+    place = text.strip().strip("\"'").rpartition("://")[2].partition("/")[0]
+    host, separator, port = place.rpartition(":")
+    if not separator or not port.isdigit():
+        host, port = place, "11434"
+    return {"localhost": "127.0.0.1", "": "127.0.0.1"}.get(host, host), port
 
 
 def _overridden(key: str, seen: str, file: str, note: bool = False) -> Finding:
@@ -132,7 +150,7 @@ def _giving_way(found: OllamaState, before: Service, after: Service) -> Iterator
             note=True,
         )
     now, then = before.environment.get("OLLAMA_HOST"), after.environment.get("OLLAMA_HOST")
-    if now and then and now.text != then.text and now.file != then.file:
+    if now and then and not _same("OLLAMA_HOST", now.text, then.text) and now.file != then.file:
         yield Finding(
             f"{_NAME}: OLLAMA_HOST",
             False,
