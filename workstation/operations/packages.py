@@ -26,7 +26,7 @@ from workstation.mirror import Mirror
 from workstation.operations import files
 from workstation.operations.apt_scripts import FETCH_KEY, INSTALL
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import FINDINGS, command_output, tell
+from workstation.operations.plan import FINDINGS, REASONS, command_output, tell
 from workstation.pins import AptRepository
 
 _ASIDE = "before-ai-workstation"
@@ -106,6 +106,7 @@ def _install(state: Any, host: Any, command: StringCommand, packages: list[str])
     if not status:
         told = f"apt on {host.name} {failure(packages, lines, broken)}"
         host.log_styled(told, fg="red")
+        REASONS[host.name] = told
         return False
     for one in broken:
         note = Finding(f"apt source {one.source}", False, one.said, one.fix, note=True)
