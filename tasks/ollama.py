@@ -3,7 +3,7 @@ alone where no service looks for it on the host."""
 
 from pyinfra import host
 
-from workstation import context
+from workstation import context, ollama_unit
 from workstation.operations import accounts, files, firewall, ollama, packages, units
 from workstation.render import template
 
@@ -11,6 +11,7 @@ machine = context.load(host)
 settings, mirror = machine.settings, machine.mirror
 pin = machine.pins.downloads["ollama"]
 port = settings.ollama_port
+unit, drop_in = ollama_unit.unit(), ollama_unit.drop_in(settings)
 
 if machine.needs.ollama:
     packages.installed(
@@ -26,21 +27,9 @@ if machine.needs.ollama:
         name="Units of Ollama",
         entries=[
             files.Directory(settings.ollama_models, user="ollama", group="ollama"),
-            files.File(
-                "/etc/systemd/system/ollama.service",
-                template("ollama/ollama.service.j2").encode(),
-                backup=True,
-            ),
-            files.Directory("/etc/systemd/system/ollama.service.d"),
-            files.File(
-                "/etc/systemd/system/ollama.service.d/zz-ai-workstation.conf",
-                template(
-                    "ollama/drop-in.conf.j2",
-                    models=settings.ollama_models,
-                    port=port,
-                    environment=settings.ollama_environment,
-                ).encode(),
-            ),
+            files.File(unit.path, unit.text.encode(), backup=True),
+            files.Directory(f"{unit.path}.d"),
+            files.File(drop_in.path, drop_in.text.encode()),
             files.File(
                 "/etc/systemd/system/ollama-docker.service",
                 template("ollama/ollama-docker.service.j2", port=port).encode(),

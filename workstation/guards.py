@@ -5,7 +5,7 @@
 2. A run that has no host to work on fails. pyinfra 3.10 exits 0 after a wrong inventory name or a
    ``--limit`` that matches nothing.
 3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
-   side's delayed acknowledgement (about 40 ms on Linux).
+   side's delayed acknowledgement (about 40 ms on Linux). A login has time on a busy machine.
 4. The plan is always made and shown, as text or JSON, and a run holds the lock of its hosts while
    it changes them (``workstation/run.py``).
 5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
@@ -50,6 +50,9 @@ from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalEr
 from workstation import remembered, run
 from workstation.errors import UserError
 from workstation.facts.shell import ENGLISH
+
+_BUSY = 120
+"""Seconds that sshd may take for a step of a login."""
 
 _COMMANDS = (
     StringCommand,
@@ -197,8 +200,11 @@ def _decoded(lines: Iterable[Any]) -> Iterator[str]:
 
 
 def _without_delay(original: Callable[..., Any], self: SSHClient, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``SSHClient.connect``, also for the hops of a ProxyJump."""
+    """In place of ``SSHClient.connect``, also for the hops of a ProxyJump. A busy machine takes
+    longer to say that it is there than paramiko waits (15 s), and to let somebody in."""
     kwargs.setdefault("transport_factory", _transport)
+    kwargs.setdefault("banner_timeout", _BUSY)
+    kwargs.setdefault("auth_timeout", _BUSY)
     return original(self, *args, **kwargs)
 
 

@@ -34,7 +34,11 @@ def _git(repository: Path, *arguments: str) -> list[str] | None:
     """Return the lines that Git says; None if it is not there or refuses."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
+            ["git", "-C", str(repository), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",  # names of files are bytes, whatever the locale says
+            check=False,
         )
     except OSError:
         return None

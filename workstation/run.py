@@ -25,7 +25,7 @@ from pyinfra_cli.cli import CliCommands
 from workstation import context, lock, remembered
 from workstation.errors import UserError
 from workstation.operations import receipts
-from workstation.operations.plan import FINDINGS, STEPS, step_of
+from workstation.operations.plan import FINDINGS, REASONS, STEPS, step_of
 from workstation.plan import Step, render
 from workstation.receipt import Outcome
 
@@ -36,6 +36,10 @@ PHASES: dict[str, float] = {}
 """Seconds that each part of this run took so far, in order: ``plan``, then the tasks."""
 
 _locks: list[ExitStack] = []
+
+
+class FailedError(UserError):
+    """A run that has ended before its end, and why."""
 
 
 def prepare(
@@ -85,8 +89,10 @@ def operate(original: Callable[..., Any], state: Any, *args: Any, **kwargs: Any)
         result = original(state, *args, **kwargs)
         ending = None
         return result
-    except Exception:
+    except Exception as error:
         ending = "failed"
+        if told := _reasons(state):
+            raise FailedError(told) from error
         raise
     finally:
         _leave_receipts(state, started, ending)
@@ -100,6 +106,16 @@ def _leave_receipts(state: Any, started: datetime, ending: Outcome | None) -> No
             failed = _failed(state, host)
             left = receipts.of_run(host, steps, failed, ending, started, PHASES)
             receipts.leave(state, host, left)
+
+
+def _reasons(state: Any) -> str:
+    """Return why each host has failed: pyinfra itself says no more than that none is left."""
+    told = []
+    for host in state.inventory.iter_activated_hosts():
+        if failed := _failed(state, host):
+            stands_above = f"{failed} failed on {host.name}, for the reason that stands above."
+            told.append(REASONS.get(host.name, stands_above))
+    return "\n".join(told)
 
 
 def _failed(state: Any, host: Any) -> str:

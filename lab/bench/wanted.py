@@ -25,9 +25,9 @@ from workstation.facts.files import Contents, Paths, PathState
 from workstation.facts.machine import Accounts, Machine
 from workstation.facts.ollama import Ollama
 from workstation.mirror import Mirror
+from workstation.ollama_unit import RELEASES
 from workstation.operations import docker as docker_operations
 from workstation.operations import files as file_operations
-from workstation.operations import ollama as ollama_operations
 from workstation.operations.smb import fstab_entry
 from workstation.operations.units import Unit
 from workstation.pins import AptRepository
@@ -150,7 +150,9 @@ class Recorder:
     def _files_shared_tree(self, path: str, group: str, settled: Iterable[str] = ()) -> None:
         self.wanted.shared.append({"path": path, "group": group})
 
-    def _packages_installed(self, packages: list[str], hold: bool = False) -> None:
+    def _packages_installed(
+        self, packages: list[str], hold: bool = False, removes: Iterable[str] = ()
+    ) -> None:
         known = self.wanted.held if hold else self.wanted.packages
         known += [package for package in packages if package not in known]
 
@@ -207,8 +209,7 @@ class Recorder:
         self._daemon_json = merge(self._daemon_json, wanted, defaults)
 
     def _ollama_release(self, version: str, url: str, sha256: str | None, models: str) -> None:
-        releases = ollama_operations.RELEASES
-        target = self._host.get_fact(Ollama, releases=releases, models=models).target
+        target = self._host.get_fact(Ollama, releases=RELEASES, models=models).target
         self.wanted.links.append(
             {
                 "path": "/usr/local/bin/ollama",

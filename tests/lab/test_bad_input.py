@@ -152,6 +152,72 @@ def test_a_tampered_package(bare: Workstation) -> None:
     assert not bare.succeeds("dpkg -s libnvidia-container1")
 
 
+# An unrelated source: its suite is gone from the mirror.
+_GONE = "deb http://192.168.0.5/gone noble main"
+
+
+def test_an_apt_source_of_somebody_else_that_is_broken(bare: Workstation) -> None:
+    """It is named with its file and apt's words, and what the run needs is installed."""
+    bare.run(f"echo '{_GONE}' > /etc/apt/sources.list.d/theirs.list")
+    run = bare.pyinfra("tasks/docker.py", "-y")
+    assert run.status == 0, run.error
+    assert "note: the apt source http://192.168.0.5/gone noble" in run.output
+    assert "/etc/apt/sources.list.d/theirs.list:1" in run.output
+    assert "does not have a Release file" in run.output
+    assert bare.succeeds("docker info")
+    assert bare.run("cat /etc/apt/sources.list.d/theirs.list").strip() == _GONE
+    assert bare.pyinfra("tasks/docker.py", "-y").changed == []
+
+
+def test_a_file_that_apt_cannot_read_stops_the_run_before_it_begins(bare: Workstation) -> None:
+    """apt refuses all of its sources then; the sentence names file and line."""
+    bare.run("echo 'deb http://192.168.0.5/gone' > /etc/apt/sources.list.d/theirs.list")
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y")
+    assert run.status != 0
+    assert "Malformed entry 1 in list file /etc/apt/sources.list.d/theirs.list" in run.output
+    assert bare.files() == before
+
+
+def test_nvidias_repository_as_somebody_has_configured_it_is_used(bare: Workstation) -> None:
+    """In a file and with a keyring of his own, but the same key: apt would refuse a second."""
+    toolkit = "http://192.168.0.5/nvidia.github.io/libnvidia-container"
+    entry = f"deb [signed-by=/etc/apt/keyrings/nvidia.gpg] {toolkit}/stable/deb/$(ARCH) /"
+    bare.run(
+        f"mkdir -p /etc/apt/keyrings; curl -fsS {toolkit}/gpgkey | gpg --dearmor"
+        f" > /etc/apt/keyrings/nvidia.gpg; echo '{entry}' >> /etc/apt/sources.list"
+    )
+    assert bare.pyinfra("tasks/docker.py", "-y").status == 0
+    run = bare.pyinfra("tasks/nvidia.py", "-y")
+    assert run.status == 0, run.error
+    assert "/etc/apt/sources.list:" in run.output
+    assert not bare.succeeds("ls /etc/apt/sources.list.d/nvidia-container-toolkit.sources")
+    assert entry in bare.run("cat /etc/apt/sources.list")
+    assert bare.succeeds("apt-get update")
+    assert bare.pyinfra("tasks/nvidia.py", "-y").changed == []
+
+
+def test_an_ollama_of_somebodys_own_stops_the_run(bare: Workstation) -> None:
+    """A drop-in starts it: it is named before anything is changed, and runs on."""
+    bare.run(
+        "mkdir -p /etc/systemd/system/ollama.service.d /home/anna;"
+        "printf '#!/bin/sh\\nexec sleep 1000000\\n' > /home/anna/ollama;"
+        "chmod 755 /home/anna/ollama;"
+        "printf '[Service]\\nExecStart=/usr/local/bin/ollama serve\\n'"
+        " > /etc/systemd/system/ollama.service;"
+        "printf '[Service]\\nExecStart=\\nExecStart=/home/anna/ollama serve\\n'"
+        " > /etc/systemd/system/ollama.service.d/override.conf;"
+        "systemctl daemon-reload; systemctl start ollama"
+    )
+    before = bare.files()
+    run = bare.pyinfra("deploy.py", "-y")
+    assert run.status != 0
+    assert "ollama.service: ExecStart: it starts /home/anna/ollama, not the pinned" in run.output
+    assert "/etc/systemd/system/ollama.service.d/override.conf" in run.output
+    assert bare.files() == before
+    assert bare.succeeds("systemctl is-active ollama")
+
+
 def test_a_repository_signed_by_somebody_else(
     bare: Workstation, checkout: Callable[[], Path]
 ) -> None:

@@ -77,6 +77,15 @@ _ASK_OLLAMA = (
 )
 
 
+# From a network that Docker's last pool could have given, in a container of its own.
+_ASK_OLLAMA_FROM_A_LATE_NETWORK = (
+    "docker run --rm --network late --add-host host.docker.internal:host-gateway"
+    " --entrypoint python3 $(docker inspect -f '{{.Config.Image}}' dhoch3-fooocus-1) -c"
+    ' "import urllib.request as r; print(r.urlopen('
+    f"'http://host.docker.internal:{OLLAMA}/api/version', timeout=60).status)\""
+)
+
+
 def _scan(machine: Workstation, targets: Iterable[str], before: str = "") -> set[str]:
     """Return those targets that take a connection from the host.
 
@@ -179,12 +188,14 @@ def test_containers_are_closed_on_a_machine_that_forwards_for_others(
 
 
 def test_ufw_keeps_containers_from_ollama_until_a_run_lets_them(converged: Workstation) -> None:
-    """An active ufw drops what containers send to the host; a run of tasks/ollama.py adds the one
-    rule, and no neighbour gains by it. Acceptance holds, and the next run changes nothing."""
+    """An active ufw drops what containers send to the host, here by a rule too that comes first; a
+    run of tasks/ollama.py puts its rules before it, for networks of whatever pool, and no neighbour
+    gains by it. Acceptance holds, and the next run changes nothing."""
     assert converged.run(_ASK_OLLAMA) == "200\n"
     converged.run(
         "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;"
-        "apt-get -qq install --yes ufw; ufw allow 22; ufw allow 80; ufw --force enable"
+        "apt-get -qq install --yes ufw; ufw deny 11434; ufw allow 22; ufw allow 80;"
+        "ufw --force enable; docker network create --subnet 192.168.240.0/20 late"
     )
     assert not converged.succeeds(_ASK_OLLAMA)
     run = converged.pyinfra("tasks/ollama.py", "tasks/acceptance.py", "-y")
@@ -193,6 +204,8 @@ def test_ufw_keeps_containers_from_ollama_until_a_run_lets_them(converged: Works
         "Firewall lets containers reach Ollama"
     ]
     assert converged.run(_ASK_OLLAMA) == "200\n"
+    assert converged.run(_ASK_OLLAMA_FROM_A_LATE_NETWORK) == "200\n"
+    converged.run("docker network rm late")
     converged.run(_NEIGHBOUR)
     _only_what_is_allowed(converged)
     assert converged.pyinfra("tasks/ollama.py", "-y").changed == []

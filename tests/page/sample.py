@@ -153,7 +153,8 @@ def told(probe: Probe, stack: Stack) -> str:
 
 UP_SINCE = "2026-11-21T06:41:09.123456789Z"
 ANSWERS = {
-    "Ollama answers on the host": '{"version":"0.32.15"}',
+    "Ollama runs the pinned release": "process 812 of ollama is /opt/ollama/0.32.15/bin/ollama",
+    "Ollama answers on the host": "it is version 0.32.15",
     "does not answer on the LAN": "port 11434 does not answer on 192.168.0.20\n"
     'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("ollama",pid=812,fd=3))',
     "closed to neighbours": "what comes from neither Docker's bridges nor this machine is dropped",

@@ -85,7 +85,7 @@ def unfold_all(page: Browser) -> None:
 
 def test_it_opens_without_a_complaint_and_loads_nothing(show: Show):
     page = show(sample.report())
-    assert page.driver.title == "ki-server: 1 of 87 checks failed"
+    assert page.driver.title == "ki-server: 1 of 88 checks failed"
     heading = page.one("h1")
     assert page.sees(heading)
     assert heading.location["y"] < 200
@@ -205,9 +205,9 @@ def test_two_hundred_checks_stay_readable(show: Show):
     seen = [one for one in page.all(f"{machine}.check") if page.sees(one)]
     assert [page.text(one)[:6] for one in seen] == ["FAILED"] * 5
     page.one(f"{machine}.more > summary").click()
-    assert len([one for one in page.all(f"{machine}.check") if page.sees(one)]) == 217
+    assert len([one for one in page.all(f"{machine}.check") if page.sees(one)]) == 218
     unfold_all(page)
-    assert page.driver.title == "ki-server: 6 of 287 checks failed"
+    assert page.driver.title == "ki-server: 6 of 288 checks failed"
     evidence = page.one('[aria-label="Evidence: check number 7"]')
     assert evidence.text == HOSTILE.replace("\x1b[31m", "").replace("\x1b[0m", "")
     assert page.console() == []

@@ -77,12 +77,15 @@ esac
 
 
 def run(
-    probe: Probe, tmp_path: Path, *arguments: str, docker: str = DOCKER
+    probe: Probe, tmp_path: Path, *arguments: str, docker: str = DOCKER, **others: str
 ) -> subprocess.CompletedProcess[str]:
+    """Run a probe's script with a stand-in for Docker, and for ``others``."""
     programs = tmp_path / "bin"
     programs.mkdir(exist_ok=True)
-    (programs / "docker").write_text(docker)
-    (programs / "docker").chmod(0o755)
+    for name, text in {"docker": docker, **others}.items():
+        file = programs / name.replace("_", "-")
+        file.write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
     return subprocess.run(
         ["sh", "-c", probe.script, "sh", *arguments],
         capture_output=True,

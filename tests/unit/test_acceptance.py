@@ -207,7 +207,7 @@ def test_outputs_are_the_writable_mounts_of_the_share():
 def test_what_was_asked_is_told_as_a_person_would_type_it():
     found = probes(made_up(painter=PAINTER), container("painter"))
     assert [probe.asked for probe in found.values()] == [
-        "curl -i --max-time 15 -H 'Host: painter.example' http://127.0.0.1:80/api/health",
+        "curl -i --max-time 200 -H 'Host: painter.example' http://127.0.0.1:80/api/health",
         "docker compose -p s exec painter nvidia-smi --query-gpu=name,memory.total,compute_cap "
         "--format=csv",
         "docker compose -p s exec painter sh -c 'ls -1A /models; : >/models/.acceptance-t0ken'",

@@ -13,6 +13,7 @@ from tests.fixtures.harness import programs
 from tests.unit.acceptance_stacks import container, made_up, probes
 from workstation.acceptance import Answer, Probe
 from workstation.acceptance.containers import table_probe
+from workstation.facts.shell import script
 from workstation.findings import Finding
 
 TROUBLES = {"owned by unexpected": "give it back", "no space": "make room"}
@@ -42,12 +43,12 @@ def of(**keys: Any) -> dict[str, Probe]:
 
 def judged(probe: Probe, environment: dict[str, str]) -> list[Finding]:
     done = subprocess.run(
-        ["sh", "-c", probe.script, "sh", *probe.arguments],
+        ["sh", "-c", script(probe.script, *probe.arguments).get_raw_value()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=20,
-        env={**os.environ, "LC_ALL": "C", **environment},
+        env={**os.environ, **environment},
     )
     return probe.findings(Answer(done.returncode == 0, done.stdout, done.returncode))
 

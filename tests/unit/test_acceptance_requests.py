@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.acceptance_stacks import LABELS, made_up, one, probes, run
+from tests.unit.acceptance_stacks import LABELS, container, made_up, one, probes, run
 from workstation.acceptance import LIMIT, Answer
 from workstation.findings import Finding
 
@@ -116,6 +117,30 @@ def test_an_upgrade_to_a_websocket_is_seen(tmp_path: Path, proxy: int):
     assert (finding.ok, finding.detail) == (True, "HTTP 101")
     assert "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in finding.evidence
     assert "timed out" not in finding.evidence
+
+
+def test_a_websocket_is_not_waited_for_when_it_has_begun(tmp_path: Path, proxy: int):
+    """Its frames may never come."""
+    begun = time.monotonic()
+    assert request(tmp_path, proxy, websocket="/ws")["takes websockets"].ok
+    assert time.monotonic() - begun < 3
+
+
+def test_a_firewall_that_keeps_a_container_from_ollama_is_named(tmp_path: Path):
+    """By table and chain, before what the container's own client said."""
+    services = {"p": {"image": "p:1", "extra_hosts": ["host.docker.internal:host-gateway"]}}
+    found = probes(made_up(**services), container("p"))["s/p reaches Ollama"]
+    chain = r"chain input {\n  type filter hook input priority 0; policy drop;\n"
+    rules = rf"table inet mine {{\n {chain}"
+    stands = {"docker": "echo 'curl: (28) Connection timed out'; exit 28", "ufw": "exit 1"}
+    for nft, seen in (
+        (f"printf '{rules} }}\\n}}\\n'", "table inet mine, chain input, drops what comes from"),
+        ("exit 1", "curl: (28) Connection timed out"),
+    ):
+        done = run(found, tmp_path, *found.arguments, nft=nft, iptables_legacy="exit 1", **stands)
+        assert done.returncode == 28
+        assert done.stdout.startswith(seen)
+        assert "curl: (28) Connection timed out" in done.stdout
 
 
 def test_an_answer_without_an_upgrade_is_none(tmp_path: Path, proxy: int):

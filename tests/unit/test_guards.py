@@ -76,6 +76,8 @@ def test_an_ssh_connection_sends_at_once(port: int):
     transport = client.get_transport()
     assert transport is not None
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    # paramiko gives up after 15 and 30 seconds, in which a busy machine may not get that far.
+    assert (transport.banner_timeout, transport.auth_timeout) == (120, 120)
     client.close()
 
 

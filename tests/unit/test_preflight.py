@@ -17,11 +17,13 @@ from workstation.errors import UserError
 from workstation.facts.compose import Project
 from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Engine, EngineState
+from workstation.facts.firewall import Firewall
 from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
-from workstation.facts.packages import Packages
+from workstation.facts.ollama import Ollama
+from workstation.facts.packages import Packages, Sources
 from workstation.facts.smb import ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
@@ -135,7 +137,8 @@ def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.Capture
 
 
 def test_the_host_is_asked_few_questions_and_each_once():
-    """One command each for the system, Engine, cards and surroundings; then what others ask too."""
+    """The system, Engine, apt's sources and cards in one command, the surroundings in another; then
+    what others ask too."""
     machine = converged()
     check(machine)
     asked = [fact for fact, _ in machine.asked]
@@ -145,7 +148,10 @@ def test_the_host_is_asked_few_questions_and_each_once():
         Daemon,
         Gpu,
         Packages,
+        Sources,
         Surroundings,
+        Ollama,
+        Firewall,
         ShareLogin,
     ]
     projects = [given["project"] for fact, given in machine.asked if fact is Project]

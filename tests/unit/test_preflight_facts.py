@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -99,10 +100,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 
 
 def asked(
-    *addresses: str, stdin: str = "", seconds: int = 4, **environment: str
+    *addresses: str, stdin: str = "", seconds: int = 4, load: int = 0, before: str = ""
 ) -> dict[str, Answer]:
+    """Ask addresses, on a machine with this load; ``before``: what Python runs first."""
     one = command_of(Surroundings, folders=[], addresses=list(addresses), now=0, seconds=seconds)
-    done = run_here(replace(one, stdin=stdin), {**NO_PROXY, **environment})
+    with tempfile.TemporaryDirectory() as folder:
+        text = f"import os, socket, time\nos.getloadavg = lambda: ({load}, 0, 0)\n{before}"
+        (Path(folder) / "sitecustomize.py").write_text(text)
+        done = run_here(replace(one, stdin=stdin), {**NO_PROXY, "PYTHONPATH": folder})
     assert done.returncode == 0, done.stderr
     state: SurroundingsState = Surroundings().process(done.stdout.splitlines())
     return state.answers
@@ -148,12 +153,20 @@ def test_a_server_that_is_silent_costs_seconds_and_not_minutes(upstream: str):
     assert len(found) == 8
 
 
-def test_a_name_server_that_is_silent_is_not_waited_for(tmp_path: Path):
+def test_a_machine_that_is_busy_is_given_longer(upstream: str):
+    """An answer waits for a processor there."""
+    late = (
+        "real = socket.getaddrinfo\nsocket.getaddrinfo = lambda *_: time.sleep(1.5) or real(*_)\n"
+    )
+    assert one(f"{upstream}200", seconds=1, before=late) == Answer("name", "no answer")
+    assert one(f"{upstream}200", seconds=1, load=99, before=late) == Answer("http", "200")
+
+
+def test_a_name_server_that_is_silent_is_not_waited_for():
     """The lookup that hangs is left behind."""
-    late = "import socket, time\nsocket.getaddrinfo = lambda *_: time.sleep(60)\n"
-    (tmp_path / "sitecustomize.py").write_text(late)
+    late = "socket.getaddrinfo = lambda *_: time.sleep(60)\n"
     started = time.monotonic()
-    answer = one("http://localhost/", seconds=1, PYTHONPATH=str(tmp_path))
+    answer = one("http://localhost/", seconds=1, before=late)
     assert answer == Answer("name", "no answer")
     assert time.monotonic() - started < 5
 

@@ -164,6 +164,18 @@ def judged(
     return finding
 
 
+def test_a_container_that_publishes_ollamas_port_is_in_the_way():
+    """Where Docker has no helper program nobody listens there."""
+    other = RunningContainer("d" * 64, "ollama", "ollama/ollama:0.5", ports=(11434,))
+    finding = judged(containers=(other,))
+    assert (finding.ok, finding.detail) == (
+        False,
+        "it is held by the container ollama (ollama/ollama:0.5)",
+    )
+    elsewhere = Listener("192.168.0.15", 11434, "docker-proxy", "docker.service")
+    assert judged(elsewhere, containers=(other,)).ok
+
+
 @pytest.mark.parametrize(
     "listeners",
     [

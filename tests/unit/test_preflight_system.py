@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from workstation.facts.firewall import FirewallState
 from workstation.facts.machine import MachineState
+from workstation.facts.packages import SourcesState
 from workstation.findings import Finding, failed, noted
 from workstation.preflight.system import (
     clock_findings,
     firewall_findings,
     package_findings,
+    reach_findings,
+    source_findings,
     system_findings,
 )
 
@@ -167,9 +171,49 @@ def test_needrestart_is_worth_knowing_where_something_is_installed(installs: boo
     assert failed([finding]) == []
 
 
+REFUSED = ("Malformed entry 2 in list file /etc/apt/sources.list.d/x.list (Component)",)
+
+
+@pytest.mark.parametrize("installs", [True, False])
+def test_a_file_that_apt_cannot_read_stops_what_would_install(installs: bool):
+    """By name; a run that needs no packages goes on."""
+    (finding,) = source_findings(SourcesState(REFUSED), installs)
+    assert finding.detail == f"apt refuses all of them: {REFUSED[0]}"
+    assert finding.fix == "correct /etc/apt/sources.list.d/x.list, or move it away"
+    assert bool(failed([finding])) is installs
+    assert [one.ok for one in source_findings(SourcesState(), installs)] == [True]
+
+
 def test_an_active_ufw_is_told_what_it_does_not_cover():
     """It stops nothing."""
     (note,) = noted(firewall_findings(machine(ufw_active=True)))
     assert "Docker publishes" in note.detail
     assert "DOCKER-USER" in note.fix
     assert [finding.ok for finding in firewall_findings(machine())] == [True]
+
+
+@pytest.mark.parametrize(
+    ("firewall", "names", "words"),
+    [
+        (FirewallState(), [], ""),
+        (FirewallState(ufw=True), [], ""),
+        (FirewallState(ufw_at_boot=True), ["ufw at boot"], "with the next boot"),
+        (FirewallState(firewalld=True), [], ""),
+        (FirewallState(firewalld=True, zone="docker", target="ACCEPT"), [], ""),
+        (FirewallState(firewalld=True, zone="public", target="default"), ["firewalld"], "public"),
+        (
+            FirewallState(dropping=("table inet mine, chain input",)),
+            ["firewall"],
+            "table inet mine, chain input: what no rule accepts is dropped there",
+        ),
+    ],
+)
+def test_what_keeps_containers_from_ollama_is_worth_knowing(
+    firewall: FirewallState, names: list[str], words: str
+):
+    """By name and place; acceptance tells whether it does."""
+    findings = list(reach_findings(firewall, 11434))
+    assert problems(*findings) == {}
+    notes = noted(findings)
+    assert [note.name for note in notes] == names
+    assert all(words in note.detail and note.fix for note in notes)

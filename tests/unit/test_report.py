@@ -188,7 +188,7 @@ def test_what_is_published_on_loopback_is_reached_by_a_tunnel(
 def test_a_failure_is_told_at_the_top_with_its_fix():
     words = text(sample.report().to_html())
     top, _, rest = words.partition("Success criteria")
-    assert "1 of 87 checks failed" in top
+    assert "1 of 88 checks failed" in top
     assert "dhoch3/forge answers on forge.design-hoch-drei.de HTTP 502 To fix it: read its" in top
     assert "1 Every service answers under a name of its own FAILED" in rest
     assert "10 Images that are made here suit the hardware not checked" in rest

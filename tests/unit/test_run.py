@@ -160,3 +160,36 @@ def test_an_interrupted_run_says_so_and_does_not_exit_as_if_it_were_done(deploy:
     assert run.returncode == 130
     assert "Interrupted: the next run finishes" in rest
     assert "Traceback" not in rest
+
+
+FAILS = """
+from pyinfra import state
+from workstation.errors import HostError
+from workstation.facts.shell import script
+from workstation.operations.base import operation
+
+@operation
+def fails():
+    if state.is_executing and {told}:
+        raise HostError("the machine is on fire: put it out.")
+    yield script("echo smoke; exit 3")
+
+fails(name="Fire")
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "last"),
+    [
+        (True, "--> error: the machine is on fire: put it out."),
+        (False, "--> error: Fire failed on @local, for the reason that stands above."),
+    ],
+)
+def test_the_last_words_of_a_run_that_fails_are_why(tmp_path: Path, told: bool, last: str):
+    """pyinfra's own are that no host remains."""
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text(FAILS.format(told=told))
+    done = pyinfra(deploy, "-y")
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-1] == last
+    assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.ports import is_bridge
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
+from workstation.ollama_unit import BINARY, RELEASES
 from workstation.settings import Settings
 from workstation.stack import Stack
 
@@ -38,7 +39,7 @@ _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
 # A path stands for the unit that mounts it. One that is just being started, or waits to be tried
 # again, is not yet a broken promise.
 _SHOW_UNITS = r"""
-properties=$1 units= tries=30; shift
+properties=$1 units= tries=90; shift
 for unit; do
   case $unit in /*) unit=$(systemd-escape -p --suffix=mount "$unit") ;; esac
   units="$units $unit"
@@ -74,7 +75,7 @@ echo "${seen:-nothing is mounted there}"
 
 # The Engine's own folder may have been moved (data-root); one that is not there has no disk.
 _DISKS = """
-df -Pk -- "$@" $(timeout 20 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
+df -Pk -- "$@" $(timeout 60 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
 true
 """
 
@@ -85,10 +86,12 @@ addresses=$(ip -o addr show scope global) || exit 1
 for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|br-|veth)/ {
     split($4, part, "/"); print part[1]}'); do
   case $address in *:*) address="[$address]" ;; esac
-  curl -s --noproxy '*' -o /dev/null --max-time 3 "http://$address:$1/"
-  case $? in
-    7|28) closed="$closed $address" ;;
-    *) open="$open $address" ;;
+  # The kernel takes a connection whatever its program is at; an answer may take long.
+  connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
+    -w '%{time_connect}' "http://$address:$1/")
+  case $connected in
+    *[1-9]*) open="$open $address" ;;
+    *) closed="$closed $address" ;;
   esac
 done
 if [ -n "$open" ]; then
@@ -115,19 +118,56 @@ ${guarded:-true}
 _NAMES = """
 ip -o addr show scope global | awk '{split($4, part, "/"); print "own", part[1], $2}'
 for name; do
-  ( echo "name $name" $(timeout 10 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
+  ( echo "name $name" $(timeout 30 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
 done
 wait
 """
 
+# The kernel knows a script by its interpreter, whose first argument is the script. The group's
+# processes are asked for: what is started may be a shell that starts it.
+_OLLAMA_RUNS = r"""
+binary=$(readlink -f "$1")
+case $binary in
+  "$2"/*) ;;
+  *) echo "$1 leads to ${binary:-nothing}, not to a release"; exit 1 ;;
+esac
+group=$(systemctl show -P ControlGroup ollama.service)
+pids=$(cat "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null) && [ -n "$group" ] \
+  || pids=$(systemctl show -P MainPID ollama.service)
+found=
+for pid in $pids; do
+  program=$(readlink "/proc/$pid/exe") || continue
+  first=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 2p)
+  case $binary in "$program" | "$(readlink -f "$first")")
+    echo "process $pid of $(stat -c %U "/proc/$pid") is $binary"; exit ;;
+  esac
+  found="$found $program"
+done
+echo "it runs${found:- nothing}, not $binary"
+systemctl show -p DropInPaths,FragmentPath ollama.service
+exit 1
+"""
+
+_OLLAMA_ANSWERS = r"""
+answer=$(curl -sSf --noproxy '*' --max-time 60 "$1" 2>&1) || { printf '%s\n' "$answer"; exit 1; }
+version=$(printf '%s\n' "$answer" | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')
+echo "it is version ${version:-unknown}"
+printf '%s\n' "$answer"
+case $2 in "" | "$version") ;; *) echo "pins.yml names version $2"; exit 1 ;; esac
+"""
+
 
 def host_probes(
-    settings: Settings, stacks: Sequence[Stack], further: Mapping[str, str] | None = None
+    settings: Settings,
+    stacks: Sequence[Stack],
+    further: Mapping[str, str] | None = None,
+    ollama: str = "",
 ) -> Iterator[Probe]:
     """Yield the probes of the host; of the model store, the share, Ollama and disks of their own if
     a stack uses them.
 
     + further: units that must run on this host alone -> the task that makes them
+    + ollama: the version that its Ollama must have; empty: any
     """
     used = needs(settings, stacks)
     units = {
@@ -175,7 +215,7 @@ def host_probes(
         folders.append(settings.ollama_models)
     yield _disk_probe("free space", _DISKS, *folders)
     if used.ollama:
-        yield from _ollama_probes(str(settings.ollama_port))
+        yield from _ollama_probes(str(settings.ollama_port), ollama)
     yield Probe(
         "containers are closed to neighbours but for what they publish",
         _GUARD,
@@ -241,12 +281,19 @@ def _disk_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
         yield replace(finding, note=_FULL <= free < _COMFORTABLE)
 
 
-def _ollama_probes(port: str) -> Iterator[Probe]:
+def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
     url = f"http://127.0.0.1:{port}/api/version"
     yield Probe(
+        "Ollama runs the pinned release",
+        _OLLAMA_RUNS,
+        (BINARY, RELEASES),
+        "run tasks/ollama.py; see `systemctl cat ollama.service` for a drop-in with ExecStart",
+        f"readlink -f {BINARY} /proc/$(systemctl show -P MainPID ollama.service)/exe",
+    )
+    yield Probe(
         "Ollama answers on the host",
-        "curl -sSf --noproxy '*' --max-time 10 \"$1\" 2>&1",
-        (url,),
+        _OLLAMA_ANSWERS,
+        (url, version),
         "run tasks/ollama.py; see `journalctl -u ollama`",
         f"curl {url}",
     )

@@ -11,28 +11,42 @@ from typing import Literal
 from workstation.acceptance import Answer, Probe
 from workstation.acceptance.machine import NOT_ON_LAN
 from workstation.findings import Finding
+from workstation.firewall import DROPPING
 from workstation.preflight.ports import published
 from workstation.project import ProjectState
 from workstation.settings import Settings
 from workstation.stack import Mount, Service, Stack, is_below
 
-_HTTP = r"""
+# Seconds that a service may take to answer: it may be loading a model, on a machine that is busy.
+# One that is well answers at once, one that has ended refuses at once.
+PATIENCE = 200
+
+_HTTP = rf"""
 url=$1; shift
-answer=$(curl -sS -i --noproxy '*' --max-time 15 "$@" "$url" 2>&1 | head -c 1500 | tr -d '\000\r')
+answer=$(curl -sS -i --noproxy '*' --max-time {PATIENCE} "$@" "$url" 2>&1 \
+  | head -c 1500 | tr -d '\000\r')
 code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
 [ -z "$code" ] || echo "HTTP $code"
 printf '%s\n' "$answer"
 case $code in 2??|3??) ;; *) exit 1 ;; esac
 """
 
-# The handshake of RFC 6455; curl then waits for frames until its time is up, and says so, which may
-# come before what it has received.
-_WEBSOCKET = r"""
+# The handshake of RFC 6455. After a 101 curl waits for frames, which may never come: it is ended
+# when it has the headers.
+_WEBSOCKET = rf"""
 url=$1; shift
-answer=$(curl -sS -i --noproxy '*' --http1.1 --max-time 5 -H 'Connection: Upgrade' \
+file=$(mktemp) || exit 1
+trap 'rm -f "$file"' EXIT
+curl -sSN -i --noproxy '*' --http1.1 --max-time {PATIENCE} -H 'Connection: Upgrade' \
   -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
-  -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" 2>&1 \
-  | head -c 1500 | LC_ALL=C tr -cd '[:print:]\n')
+  -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" >"$file" 2>&1 &
+while kill -0 $! 2>/dev/null; do
+  case $(head -n 1 "$file" | tr -d '\000') in
+    *" 101"*) grep -q "^.$" "$file" && kill $! ;;
+  esac
+  sleep 0.2
+done
+answer=$(head -c 1500 "$file" | LC_ALL=C tr -cd '[:print:]\n')
 code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
 [ -z "$code" ] || echo "HTTP $code"
 if [ "$code" = 101 ]; then
@@ -76,7 +90,7 @@ printf 'written by uid %s\n%s\n' "${user:-0}" "$said"
 
 # curl's 35: the handshake failed, as it does with a server that speaks plain HTTP.
 _NOT_TLS = r"""
-said=$(curl -sS --noproxy '*' -k --max-time 10 -o /dev/null "$1" 2>&1); status=$?
+said=$(curl -sS --noproxy '*' -k --max-time 200 -o /dev/null "$1" 2>&1); status=$?
 case $status in
   35) echo "its address is $2, https:// there fails (${said##*:})" ;;
   0) echo "it answers $1, and not $2"; false ;;
@@ -104,20 +118,34 @@ path=$(docker inspect -f '{{.LogPath}}' "$id")
 tail -n 50 -- "$log" | cut -c 1-200 | sed 's/^/log /'
 """
 
-# Whatever HTTP client an image happens to have.
-_OLLAMA = """
-docker exec "$1" sh -c '
-  if command -v curl >/dev/null; then exec curl -sSf --max-time 10 "$1"; fi
-  if command -v wget >/dev/null; then exec wget -qO- -T 10 "$1"; fi
+# Whatever HTTP client an image happens to have. A packet that a firewall drops is not answered.
+_OLLAMA = (
+    DROPPING
+    + r"""
+said=$(docker exec "$1" sh -c '
+  if command -v curl >/dev/null; then exec curl -sSf --max-time 60 "$1"; fi
+  if command -v wget >/dev/null; then exec wget -qO- -T 60 "$1"; fi
   if command -v python3 >/dev/null; then
     exec python3 -c "import sys, urllib.request as request
-print(request.urlopen(sys.argv[1], timeout=10).read().decode())" "$1"
+print(request.urlopen(sys.argv[1], timeout=60).read().decode())" "$1"
   fi
   if command -v node >/dev/null; then
     exec node -e "fetch(process.argv[1]).then(r => r.text()).then(console.log)" "$1"
   fi
-  echo "the image has no HTTP client"; exit 3' sh "$2" 2>&1
+  echo "the image has no HTTP client"; exit 3' sh "$2" 2>&1)
+status=$?
+if [ "$status" != 0 ]; then
+  port=${2##*:}; chains=$(dropping "${port%%/*}" | paste -sd, -)
+  [ -z "$chains" ] || echo "$chains, drops what comes from containers"
+  rules=$(
+    nft list ruleset 2>/dev/null | grep -E 'hook input|drop|reject' | head -n 20
+    ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added)
+fi
+printf '%s\n' "$said"
+[ -z "$rules" ] || printf '%s\n' "$rules"
+exit "$status"
 """
+)
 
 
 @dataclass(frozen=True)
@@ -195,7 +223,7 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
         _HTTP,
         (url, *into.options),
         fix,
-        shlex.join(["curl", "-i", "--max-time", "15", *into.options, url]),
+        shlex.join(["curl", "-i", "--max-time", str(PATIENCE), *into.options, url]),
         subject,
     )
     if service.websocket:
@@ -203,7 +231,7 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
         upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]
         upgrade += ["-H", "Sec-WebSocket-Version: 13"]
         upgrade += ["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
-        curl = ["curl", "-i", "--http1.1", "--max-time", "5", *upgrade, *into.options, url]
+        curl = ["curl", "-i", "-N", "--http1.1", *upgrade, *into.options, url]
         yield Probe(
             f"{subject} takes websockets",
             _WEBSOCKET,

@@ -23,13 +23,13 @@ trap 'rm -rf "$card"' EXIT
 . /etc/os-release && echo "System: $PRETTY_NAME"
 echo "Kernel: $(uname -r)"
 ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address: \1/p'
-echo "Ollama: $(curl -s --noproxy '*' --max-time 10 "http://127.0.0.1:$1/api/version" \
+echo "Ollama: $(curl -s --noproxy '*' --max-time 60 "http://127.0.0.1:$1/api/version" \
   | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')"
 toolkit=$(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)
 echo "NVIDIA Container Toolkit: $toolkit"
-echo "Docker: $(timeout 20 docker version -f '{{.Server.Version}}' 2>/dev/null)"
-echo "Compose: $(timeout 20 docker compose version --short 2>/dev/null)"
-timeout 20 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
+echo "Docker: $(timeout 60 docker version -f '{{.Server.Version}}' 2>/dev/null)"
+echo "Compose: $(timeout 60 docker compose version --short 2>/dev/null)"
+timeout 60 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
   2>/dev/null | sed 's/^/image: /'
 ticks=110
 while [ ! -e "$card/done" ] && [ "$ticks" -gt 0 ]; do sleep 0.2; ticks=$((ticks - 1)); done

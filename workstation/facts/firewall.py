@@ -1,28 +1,76 @@
-"""ufw's state."""
+"""The host's firewall: ufw, firewalld, or rules that somebody has written himself."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
 from workstation.facts.shell import Fact, question
+from workstation.firewall import DROPPING
 
 
-class UfwRules(Fact[list[str]]):
-    """Returns the rules that were added to an active ufw, as ``ufw show added`` lists them."""
+@dataclass(frozen=True)
+class FirewallState:
+    """``ufw``: it is active; ``rules``: as ``ufw show added`` lists them, in their order;
+    ``ufw_at_boot``: it is not, and will be after the next boot. ``zone``, ``target``: of Docker's
+    default bridge where firewalld runs. ``dropping``: chains of nobody that is known which drop
+    what no rule lets in, and have none for containers."""
+
+    ufw: bool = False
+    rules: tuple[str, ...] = ()
+    ufw_at_boot: bool = False
+    firewalld: bool = False
+    zone: str = ""
+    target: str = ""
+    dropping: tuple[str, ...] = ()
+
+
+class Firewall(Fact[FirewallState]):
+    """
+    Returns the ``FirewallState`` of the host.
+
+    + port: TCP port of the host that containers are to reach
+    """
 
     @staticmethod
-    def default() -> list[str]:
-        return []
+    def default() -> FirewallState:
+        return FirewallState()
 
-    def command(self) -> StringCommand:
+    def command(self, port: int) -> StringCommand:
         return question(
-            """
-            command -v ufw >/dev/null || exit 0
-            ufw status | grep -q '^Status: active' || exit 0
-            echo active
-            ufw show added
-            """
+            DROPPING
+            + r"""
+            if command -v ufw >/dev/null; then
+              if limited 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
+                echo ufw
+                limited 30 ufw show added 2>/dev/null | sed -n 's/^ufw /rule ufw /p'
+              elif grep -qsi '^ENABLED=yes' /etc/ufw/ufw.conf; then
+                echo ufw-at-boot
+              fi
+            fi
+            if [ "$(limited 20 firewall-cmd --state 2>/dev/null)" = running ]; then
+              echo firewalld
+              zone=$(limited 20 firewall-cmd --get-zone-of-interface=docker0 2>/dev/null) || zone=
+              [ -z "$zone" ] || echo "zone $zone"
+              [ -z "$zone" ] || echo "target $(
+                limited 20 firewall-cmd --permanent --zone="$zone" --get-target 2>/dev/null)"
+            fi
+            dropping "$1" | sed 's/^/dropping /'
+            true
+            """,
+            port,
         )
 
-    def read(self, lines: list[str]) -> list[str]:
-        return lines
+    def read(self, lines: list[str]) -> FirewallState:
+        pairs = [line.partition(" ")[::2] for line in lines]
+        words = dict(pairs)
+        return FirewallState(
+            ufw="ufw" in words,
+            rules=tuple(rest for word, rest in pairs if word == "rule"),
+            ufw_at_boot="ufw-at-boot" in words,
+            firewalld="firewalld" in words,
+            zone=words.get("zone", ""),
+            target=words.get("target", ""),
+            dropping=tuple(rest for word, rest in pairs if word == "dropping"),
+        )

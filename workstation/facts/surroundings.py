@@ -15,10 +15,13 @@ from workstation.facts.shell import Fact, question
 # Asks every address side by side, since most of it is waiting. What has not answered in time is
 # left behind with the program: a name server that is silent holds its thread for half a minute.
 # Certificates on standard input are trusted too: the run may be about to install them. Python 3.13
-# is stricter with them than curl, apt and Docker are (ssl.create_default_context).
+# is stricter with them than curl, apt and Docker are (ssl.create_default_context). On a machine
+# whose processors are busy an answer waits for one of them, however soon it came.
 _ASK = r"""
 import os, re, socket, ssl, sys, threading, time, urllib.error, urllib.parse, urllib.request
 seconds, addresses = float(sys.argv[1]), sys.argv[2:]
+if os.getloadavg()[0] > (os.cpu_count() or 1):
+    seconds *= 4
 context = ssl.create_default_context()
 context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
 given = sys.stdin.buffer.read().decode(errors="replace")
@@ -145,7 +148,7 @@ class Surroundings(Fact[SurroundingsState]):
     + folders: to tell the disks of; one that is not there yet counts as the nearest above it
     + addresses: URLs to ask for their headers, side by side
     + now: Unix time here, to compare the host's clock with
-    + seconds: how long to wait for all addresses together
+    + seconds: how long to wait for all addresses together, where the host has processors to spare
 
     CA certificates to trust besides the host's own may be given as ``_stdin``.
     """

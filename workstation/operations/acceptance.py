@@ -105,7 +105,7 @@ def collect(machine: Context) -> Proof:
     names = name_probe(models)
     probes = [
         version_probe(settings),
-        *host_probes(settings, models, _units(machine)),
+        *host_probes(settings, models, _units(machine), machine.pins.downloads["ollama"].version),
         port_probe(settings, [model for model, _ in projects], _entered(machine)),
         *([names] if names else []),
         *(
@@ -145,7 +145,7 @@ def _units(machine: Context) -> dict[str, str]:
     return {WORKER: "worker"} if machine.worker else {}
 
 
-def _answers(probes: list[Probe], limit: int = 900) -> list[Answer]:
+def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:
     """Return the answers, each of them a failure if the machine gave none."""
     answers: list[Answer] = host.get_fact(
         Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
@@ -161,17 +161,20 @@ def _entered(machine: Context) -> int:
     return 0 if local else int(machine.host.data.get("ssh_port") or 22)
 
 
-def _settled(stack: RenderedStack, seconds: int = 600) -> ProjectState:
+def _settled(stack: RenderedStack, seconds: int = 1200, unwell: int = 150) -> ProjectState:
     """Return the project once no container is starting any more, or ``seconds`` are over: one
-    that has just been started is not yet a broken promise."""
-    deadline = time.monotonic() + seconds
+    that has just been started is not yet a broken promise. Nor is one that could not answer for
+    long; its next check, which comes within ``unwell`` seconds, may find it well."""
+    begun = time.monotonic()
     while True:
         remembered.forget(host)
         found = project_state(stack, _timeout=PATIENCE, _ignore_errors=True)
-        starting = [item.service for item in found.containers if item.health == "starting"]
-        if not starting or time.monotonic() > deadline:
+        passed = time.monotonic() - begun
+        awaited = ["starting"] * (passed <= seconds) + ["unhealthy"] * (passed <= unwell)
+        waiting = [item.service for item in found.containers if item.health in awaited]
+        if not waiting:
             return found
-        host.log(f"waiting for {', '.join(sorted(starting))} to become healthy")
+        host.log(f"waiting for {', '.join(sorted(waiting))} to become healthy")
         time.sleep(5)
 
 

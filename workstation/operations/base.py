@@ -13,6 +13,7 @@ from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 
 from workstation.errors import UserError
+from workstation.operations.plan import REASONS
 
 P = ParamSpec("P")
 Commands = Generator[PyinfraCommand, None, None]
@@ -43,4 +44,5 @@ def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
 
 def _fail(state: Any, host: Any, message: str) -> bool:
     host.log_styled(message, fg="red")
+    REASONS[host.name] = message
     return False

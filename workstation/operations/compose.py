@@ -28,7 +28,7 @@ from workstation.project import Action, ProjectState, actions, familiar, newer_s
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
-_PATIENCE, _MARGIN = 1800, 300
+_PATIENCE, _MARGIN = 2700, 900
 """Seconds for all services to become healthy, and for one beyond its start period."""
 
 _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
@@ -108,8 +108,8 @@ def up(
     + secrets: BuildKit secrets for builds
     + sources: the pins' git sources, for the labels of images
     + attestations: options of ``docker buildx bake``, used where the Engine can store what they ask
-    + limit: seconds after which a service that is not healthy is an error; 0: half an hour, or
-      longer where a service may take longer to start
+    + limit: seconds after which a service that is not healthy is an error; 0: 45 minutes,
+      or longer where a service may take longer to start
     """
     model = stack.model
     limit = limit or max([_PATIENCE, *(one.start_period + _MARGIN for one in model.running)])

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from workstation.facts.firewall import UfwRules
+from workstation.facts.docker import Bridges
+from workstation.facts.firewall import Firewall
 from workstation.facts.shell import script
+from workstation.firewall import BRIDGES, shut, wanted
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
 
-# Where Docker takes addresses for bridges from first (moby: libnetwork/ipamutils). A packet from
-# there that arrives on another interface is dropped by the guard's table, see ollama-docker-guard.
-_BRIDGES = ("172.16.0.0/12",)
+# Before all others: the first rule that matches decides. ufw leaves one that it has where it is.
+_ALLOW = """
+ufw delete allow in on "$1" to any port "$2" proto tcp >/dev/null 2>&1 || true
+ufw prepend allow in on "$1" to any port "$2" proto tcp
+"""
 
 
 @operation
 def containers_reach(port: int) -> Commands:
     """
-    Have an active ufw let Docker's bridges reach a port of the host.
+    Have an active ufw let containers reach a port of the host: what comes in on one of Docker's
+    bridges, from whichever of Docker's address pools, IPv6 too.
 
     + port: TCP port
+
+    A rule that keeps them from it stays, and comes behind ours, which is for these bridges alone.
     """
-    rules = host.get_fact(UfwRules)
-    if not rules:
+    found = host.get_fact(Firewall, port=port)
+    if not found.ufw:
         host.noop("ufw is not active")
         return
-    missing = [
-        network
-        for network in _BRIDGES
-        if not any(f"from {network} to any port {port} proto tcp" in rule for rule in rules)
-    ]
+    interfaces = (*BRIDGES, *host.get_fact(Bridges).interfaces)
+    missing = list(shut(found.rules, interfaces, port))
     if not missing:
         host.noop(f"ufw lets containers reach port {port}")
         return
-    for network in missing:
-        tell("+", f"ufw allows {network} to reach port {port}", "Docker's bridges")
-    for network in missing:
-        yield script('ufw allow from "$1" to any port "$2" proto tcp', network, port)
+    for interface, rule in missing:
+        cause = f"before `{rule}`" if rule else "Docker's bridges"
+        tell("+", f"ufw {wanted(interface, port)}", cause)
+    # Each is put before all that are there.
+    for interface, _ in reversed(missing):
+        yield script(_ALLOW, interface, port)

@@ -19,7 +19,7 @@ from workstation.facts.driver import DriverSource
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
-from workstation.operations import docker_scripts, nvidia_scripts, packages
+from workstation.operations import apt_scripts, docker_scripts, nvidia_scripts, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import command_output, live, tell
 
@@ -84,7 +84,8 @@ def driver(branch: str, required: bool) -> Commands:
     else:
         wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
         _tell_packages(branch, wanted, found, versions)
-        yield live(script(nvidia_scripts.INSTALL, packages._INSTALL, branch, *wanted))
+        install = script(nvidia_scripts.INSTALL, apt_scripts.INSTALL, branch, *wanted)
+        yield packages.through_apt(install, wanted)
         yield script('apt-mark hold -- "$@" >/dev/null', *wanted)
     yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
 

@@ -7,13 +7,12 @@ from pyinfra import host
 from workstation.facts.docker import Bridges
 from workstation.facts.ollama import Ollama
 from workstation.facts.shell import script
+from workstation.ollama_unit import RELEASES
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.docker import on_bridges
 from workstation.operations.download import DOWNLOAD
 from workstation.operations.plan import live, tell
-
-RELEASES = "/opt/ollama"
 
 # Verified before it is unpacked, unpacked beside, flushed, and only then given its name. The
 # archive lies where it is unpacked: a release with its name has left nothing behind, wherever a

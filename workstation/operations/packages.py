@@ -1,8 +1,9 @@
 """Debian packages: exact versions, held where an upgrade would break something.
 
 pyinfra's ``apt.packages(update=True)`` always counts as a change, ``apt.key`` does not look at
-the fingerprint. Here the package lists are fetched only when something is to be installed, and
-a repository's key is only accepted if its fingerprint is the pinned one.
+the fingerprint. Here the package lists are fetched only when something is to be installed, a
+source of somebody else's that is broken is a note, and a repository's key is only accepted if its
+fingerprint is the pinned one.
 """
 
 from __future__ import annotations
@@ -11,90 +12,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyinfra import host
+from pyinfra.api import FunctionCommand, StringCommand
 
+from workstation.apt import broken_sources, failure, last_update
+from workstation.apt_sources import same_suite, shown
 from workstation.errors import HostError
-from workstation.facts.packages import Packages, Repository
+from workstation.facts.apt_plan import Simulated
+from workstation.facts.files import Paths
+from workstation.facts.packages import Configured, Packages, Repository, Sources
 from workstation.facts.shell import script
+from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import files
+from workstation.operations.apt_scripts import FETCH_KEY, INSTALL
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import live, tell
+from workstation.operations.plan import FINDINGS, REASONS, command_output, tell
 from workstation.pins import AptRepository
 
-# Waits for another apt (unattended-upgrades at boot) instead of failing; asks nothing.
-_APT = """
-set -e
-export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
-apt() { apt-get -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"; }
-"""
-
-# Lists that were fetched within the hour will do, unless a source has been added since, or they
-# do not.
-_UPDATED = "/run/ai-workstation.apt-updated"
-
-# Lists that were there before this boot may have been cut off by a power cut. apt does not see
-# that: it compares the old Release file with the new one. Without the old one it fetches all anew.
-# Ours are flushed, for whoever uses apt next.
-_LISTS = "/var/lib/apt/lists"
-
-# What a dpkg left half done that was interrupted, as by a power cut, is finished where apt refuses
-# for it; what dpkg cannot finish, since it waits for a package that was not unpacked any more, apt
-# solves. Only behind a try: until another apt is done, for which ours waits, all looks half done.
-_INSTALL = (
-    _APT
-    + f"stamp={_UPDATED} lists={_LISTS}"
-    + """
-get() {
-  apt -q install -y --no-install-recommends --allow-downgrades --allow-change-held-packages "$@"
-}
-install() {
-  get -- "$@" && return; status=$?
-  ! apt -q check >/dev/null 2>&1 || return "$status"
-  echo "finishing what dpkg was interrupted over"
-  dpkg --force-confdef --force-confold --configure -a || true
-  get --fix-broken -- "$@"
-}
-if [ -n "$(find "$stamp" -mmin -60 2>/dev/null)" ] \\
-  && [ -z "$(find /etc/apt -newer "$stamp" -print -quit)" ]; then
-  install "$@" && exit
-fi
-[ -e "$stamp" ] || rm -f "$lists"/*Release
-apt -q update
-sync -f "$lists"
-touch "$stamp"
-install "$@"
-"""
-)
-
-_FETCH_KEY = """
-set -e
-folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
-curl -fsSL --retry 3 --connect-timeout 20 -o "$folder/key" "$1" || {
-  echo "The key of the $4 repository cannot be fetched from $1." >&2; exit 1; }
-found=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$folder/key" 2>/dev/null \\
-  | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}')
-[ "$found" = "$2" ] || {
-  echo "The key at $1 has the fingerprint ${found:-none}, but pins.yml says $2:" \\
-    "do not trust this source before you know why." >&2; exit 1; }
-if grep -q 'BEGIN PGP' "$folder/key"; then
-  gpg --batch --homedir "$folder" --dearmor -o "$folder/key.gpg" "$folder/key"
-else
-  mv "$folder/key" "$folder/key.gpg"
-fi
-trap 'rm -rf "$folder" "$3.new"' EXIT
-install -D -m 644 "$folder/key.gpg" "$3.new"
-sync "$3.new"
-mv -fT "$3.new" "$3"
-"""
+_ASIDE = "before-ai-workstation"
 
 
 @operation
-def installed(packages: list[str], hold: bool = False) -> Commands:
+def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = ()) -> Commands:
     """
     Have these packages installed, each as ``name`` or ``name=version``.
 
     + packages: names, with an exact version where one is pinned
     + hold: also keep ``apt upgrade`` from replacing them
+    + removes: packages that may go for it, beside those that apt itself names beforehand; the plan
+      shows those of them that are installed
+
+    Where apt would remove another one nothing is installed.
     """
     wanted = {package.partition("=")[0]: package.partition("=")[2] for package in packages}
     found = host.get_fact(Packages)
@@ -107,15 +55,66 @@ def installed(packages: list[str], hold: bool = False) -> Commands:
     if not missing and not unheld:
         host.noop("packages are installed: " + ", ".join(packages))
         return
-    for package in missing:
-        name = package.partition("=")[0]
+    replaced = [package.partition("=")[0] for package in missing]
+    # Somebody's own hold on another package stays.
+    held = any(name in found and found[name].held for name in replaced)
+    options = ["--allow-change-held-packages"] if held else []
+    gone = [name for name in removes if name in found]
+    beside: dict[str, tuple[str, str]] = {}
+    if missing and found:
+        simulated = host.get_fact(Simulated, packages=missing)
+        gone = list(dict.fromkeys([*gone, *simulated.removed]))
+        beside = {
+            name: versions
+            for name, versions in simulated.installed.items()
+            if versions[0] and name not in replaced
+        }
+    for package, name in zip(missing, replaced, strict=True):
         tell("~" if name in found else "+", f"package {package}")
+    for name, (old, new) in beside.items():
+        tell("~", f"package {name}", f"{old} -> {new}, as {replaced[0]} needs it")
+    for name in gone:
+        tell("-", f"package {name}", f"in the way of {replaced[0]}")
     for name in unheld:
         tell("~", f"package {name} held")
     if missing:
-        yield live(script(_INSTALL, *missing))
-    if unheld:
-        yield script('apt-mark hold -- "$@" >/dev/null', *unheld)
+        command = script(INSTALL, *options, *(f"-{name}" for name in gone), *missing)
+        yield through_apt(command, missing)
+    # dpkg forgets the hold of what is replaced.
+    if lost := [*unheld, *(name for name in replaced if name in found and found[name].held)]:
+        yield script('apt-mark hold -- "$@" >/dev/null', *lost)
+
+
+def through_apt(command: StringCommand, packages: list[str]) -> FunctionCommand:
+    """Return a command that installs, shows its output as it comes, and then says in a sentence why
+    it failed, or which sources of apt are broken.
+
+    + command: that runs ``apt_scripts.INSTALL``
+    + packages: what it installs
+    """
+    return FunctionCommand(_install, (command, packages), {})
+
+
+def _install(state: Any, host: Any, command: StringCommand, packages: list[str]) -> bool:
+    status, output = command_output(host, command)
+    lines = output.output_lines
+    update = last_update(lines)
+    broken = broken_sources(update, ())
+    if broken:
+        known = host.get_fact(Sources)
+        broken = broken_sources(update, known.entries, known.proxies)
+    if not status:
+        told = f"apt on {host.name} {failure(packages, lines, broken)}"
+        host.log_styled(told, fg="red")
+        REASONS[host.name] = told
+        return False
+    for one in broken:
+        note = Finding(f"apt source {one.source}", False, one.said, one.fix, note=True)
+        others = [other for other in FINDINGS.get(host.name, []) if other.name != note.name]
+        FINDINGS[host.name] = [*others, note]
+        told = f"note: the apt source {one}. What this run needs comes from others."
+        host.log_styled(f"{told} To fix it: {one.fix}.", fg="yellow")
+    return True
 
 
 @operation
@@ -129,50 +128,100 @@ def repository(
     gone: Sequence[str] = (),
 ) -> Commands:
     """
-    Have an apt repository in deb822 form, signed by exactly the pinned key.
+    Have an apt repository, signed by exactly the pinned key: as somebody has configured it, or in a
+    deb822 file of ours.
 
     + name: of the ``.sources`` file and the keyring
     + key_url: where the key is fetched from
     + fingerprint: 40 hexadecimal digits, of the only primary key in it
     + uri, suite, components: as in ``sources.list(5)``; suite ``/`` is a flat repository
-    + gone: files that must not be there any more
+    + gone: files of other repositories that give way to this one
+
+    What gives way is kept beside its place. apt refuses all of its sources where two entries of one
+    repository name different keyrings, so that there is never a second keyring for it.
     """
     question = asked_of({"name": name, "uri": uri, "fingerprint": fingerprint})
     keyring, path = question["keyring"], question["sources"]
     found = host.get_fact(Repository, **question)
-    if found.mixed:
-        raise HostError(
-            f"{found.mixed[0]} on {host.name} names {uri} beside other repositories, and apt "
-            "refuses two entries of one repository with different keyrings: remove that line."
-        )
-    trusted = found.fingerprints == (fingerprint,)
+    others = [
+        one
+        for one in found.configured
+        if same_suite(one.entry.suite, suite) and not (found.ours and one.entry.file == path)
+    ]
+    trusted = [one for one in others if one.keys == (fingerprint,) and not one.entry.unchecked]
+    wanted = tuple(components.split())
+    used = next((one for one in trusted if one.entry.serves(found.architecture, wanted)), None)
+    # One that does not serve what is wanted still decides how the repository is signed.
+    elsewhere = next((one for one in trusted if one.entry.file != path), None)
+    signed_by = elsewhere.entry.signed_by if elsewhere else keyring
+    content = _content(uri, suite, components, signed_by).encode()
+    entry = files.Absent(path) if used else files.File(path, content, backup=True)
+    states = host.get_fact(Paths, **files.question([entry, *map(files.Absent, gone)]))
+    aside = _giving_way(others, trusted, "" if used else path)
+    aside += [file for file in gone if file in states and file not in aside]
+    aside = [file for file in aside if file not in {one.entry.file for one in trusted}]
+    fetch = not (used or elsewhere) and found.fingerprints != (fingerprint,)
+    settles = not used or found.ours
+    if used and not (settles or aside):
+        host.noop(f"{uri} {suite} is used as it stands in {used.entry.place}")
+    if used:
+        tell("=", f"{uri} {suite}", f"as it stands in {used.entry.place}, with the pinned key")
+    if fetch:
+        tell("~" if found.fingerprints else "+", keyring, f"key {fingerprint}")
+    for file in aside:
+        tell("-", file, f"kept as {file}.{_ASIDE}")
+    laid_down = list(files.settle([entry], states)) if settles else []
+    if fetch:
+        yield script(FETCH_KEY, key_url, fingerprint, keyring, name)
+    for file in aside:
+        yield script('mv --backup=numbered -T -- "$1" "$1.$2"', file, _ASIDE)
+    yield from laid_down
+
+
+def _giving_way(
+    others: Sequence[Configured], trusted: Sequence[Configured], rewritten: str
+) -> list[str]:
+    """Return the files of entries that the pinned key does not vouch for.
+
+    + rewritten: the file that an entry of ours replaces
+
+    Raises HostError for one that cannot go, since its file names other repositories too.
+    """
+    aside: dict[str, None] = {}
+    for one in others:
+        entry = one.entry
+        if one in trusted or entry.file == rewritten:
+            continue
+        if one.alone:
+            aside[entry.file] = None
+        else:
+            raise HostError(
+                f"{entry.place} on {host.name} names {shown(entry.uri)} {entry.suite} with "
+                f"{_signature(one)}, beside other repositories, and apt refuses a second entry "
+                "for it with the pinned key: remove that one, then run again."
+            )
+    return list(aside)
+
+
+def _signature(one: Configured) -> str:
+    if one.entry.unchecked:
+        return "no check of its signature"
+    if one.keys:
+        return f"the key {', '.join(one.keys)}"
+    return f"the keyring {one.entry.signed_by}" if one.entry.keyrings else "no keyring"
+
+
+def _content(uri: str, suite: str, components: str, signed_by: str) -> str:
     lines = [
         "# ai-workstation",
         "Types: deb",
         f"URIs: {uri}",
         f"Suites: {suite}",
         *([f"Components: {components}"] if components else []),
-        f"Signed-By: {keyring}",
+        f"Signed-By:{'' if signed_by[:1].isspace() else ' '}{signed_by}",
         "",
     ]
-    if not trusted:
-        tell("~" if found.fingerprints else "+", keyring, f"key {fingerprint}")
-    for other in found.others:
-        tell("-", other, f"the same repository; kept as {other}.before-ai-workstation")
-    laid_down = list(
-        files.present._inner(
-            entries=[
-                *(files.Absent(other) for other in gone),
-                files.File(path, "\n".join(lines).encode()),
-            ]
-        )
-    )
-    if not trusted:
-        yield script(_FETCH_KEY, key_url, fingerprint, keyring, name)
-    for other in found.others:
-        # apt refuses two entries of one repository with different keyrings.
-        yield script('mv -- "$1" "$1.before-ai-workstation"', other)
-    yield from laid_down
+    return "\n".join(lines)
 
 
 def asked_of(repository: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,9 @@ FINDINGS: dict[str, list[Finding]] = {}
 ACCEPTED: dict[str, Report] = {}
 """The report of acceptance, by the host's name."""
 
+REASONS: dict[str, str] = {}
+"""Why a host's run has ended, by the host's name: the last words of a run that fails."""
+
 STEPS: dict[tuple[str, str], Step] = {}
 """What was told in this run, by the host's name and pyinfra's hash of the operation."""
 

@@ -10,28 +10,30 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import preflight, remembered
+from workstation import ollama_unit, preflight, remembered
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.driver import DriverSource, DriverSourceState
+from workstation.facts.firewall import Firewall, FirewallState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
-from workstation.facts.packages import Packages, PackageState
+from workstation.facts.ollama import Ollama, OllamaState
+from workstation.facts.packages import Packages, PackageState, Sources, SourcesState
 from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
+from workstation.ollama_unit import RELEASES
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
-from workstation.operations.ollama import RELEASES
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer
-from workstation.preflight import docker, gpu, ports, storage, system
+from workstation.preflight import docker, gpu, ollama, ports, storage, system
 from workstation.preflight.stacks import (
     collision_findings,
     gpu_findings,
@@ -83,6 +85,7 @@ class _Seen:
 
     machine: Context
     system: MachineState
+    sources: SourcesState
     engine: EngineState
     daemon: DaemonState
     gpu: GpuState
@@ -95,6 +98,8 @@ class _Seen:
     projects: list[tuple[RenderedStack, ProjectState]]
     missing: list[tuple[RenderedStack, list[Service]]]
     models: dict[str, Weights]
+    ollama: OllamaState
+    firewall: FirewallState
 
     @property
     def docker_source(self) -> str:
@@ -132,6 +137,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     return _Seen(
         machine=machine,
         system=known,
+        sources=host.get_fact(Sources),
         engine=engine,
         daemon=daemon,
         gpu=found,
@@ -154,6 +160,12 @@ def _look(host: Any, machine: Context) -> _Seen:
             (stack, _missing(stack, found) if known_images else []) for stack, found in projects
         ],
         models=host.get_fact(ModelFiles, paths=loaded) if loaded else {},
+        ollama=host.get_fact(Ollama, releases=RELEASES, models=settings.ollama_models)
+        if machine.needs.ollama
+        else OllamaState(),
+        firewall=host.get_fact(Firewall, port=settings.ollama_port)
+        if machine.needs.ollama
+        else FirewallState(),
     )
 
 
@@ -164,7 +176,7 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
-        facts = (Machine, Engine, Daemon, Gpu, Packages)
+        facts = (Machine, Engine, Daemon, Gpu, Packages, Sources)
         remembered.ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
@@ -190,6 +202,9 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
     yield from _of_the_gpu(seen)
     yield from _of_stacks(seen)
     yield from _of_ports(seen)
+    if seen.machine.needs.ollama:
+        drop_in = ollama_unit.drop_in(seen.machine.settings)
+        yield from ollama.unit_findings(seen.ollama, ollama_unit.unit(), drop_in)
     yield from _of_upstreams(seen)
     yield from _of_storage(seen)
 
@@ -197,8 +212,11 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
 def _of_the_system(seen: _Seen) -> Iterator[Finding]:
     yield from system.system_findings(seen.system)
     yield from system.clock_findings(seen.around.clock, seen.around.synchronised)
-    yield from system.package_findings(seen.system, installs=not seen.engine.complete)
+    installs = not seen.engine.complete
+    yield from system.package_findings(seen.system, installs)
+    yield from system.source_findings(seen.sources, installs)
     yield from system.firewall_findings(seen.system)
+    yield from system.reach_findings(seen.firewall, seen.machine.settings.ollama_port)
 
 
 def _of_docker(seen: _Seen) -> Iterator[Finding]:

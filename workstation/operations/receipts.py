@@ -29,7 +29,7 @@ KEPT = 100
 
 SHOWN = 10
 
-_PATIENCE = 20
+_PATIENCE = 60
 
 _LEAVE = """
 set -e

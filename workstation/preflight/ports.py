@@ -135,6 +135,10 @@ def ollama_findings(
         for listener in machine.listeners
         if Port(address, settings.ollama_port).held_by(listener) and not _is_ollama(listener)
     }
+    port = settings.ollama_port
+    # Without Docker's helper programs nobody listens on a port that a container publishes.
+    if not any(one.port == port and one.program == "docker-proxy" for one in machine.listeners):
+        holders |= {str(one) for one in containers if port in one.ports}
     yield Finding(
         f"port {settings.ollama_port}",
         not holders,

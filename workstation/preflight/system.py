@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from workstation.apt import refusal
 from workstation.findings import Finding
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.firewall import FirewallState
     from workstation.facts.machine import MachineState
+    from workstation.facts.packages import SourcesState
 
 # Docker, the toolkit and Ollama's release are tried there; packages of other systems differ.
 _SYSTEMS = {"ubuntu": ("24.04",), "debian": ("13",)}
@@ -100,6 +103,21 @@ def package_findings(machine: MachineState, installs: bool) -> Iterator[Finding]
         )
 
 
+def source_findings(sources: SourcesState, installs: bool) -> Iterator[Finding]:
+    """Yield whether apt reads its sources: for one line that it cannot read it refuses all.
+
+    + installs: whether this run surely installs packages
+    """
+    seen, fix = refusal(sources.refused, sources.entries)
+    yield Finding(
+        "apt sources",
+        not sources.refused,
+        f"apt refuses all of them: {seen}" if sources.refused else "apt reads all of them",
+        fix,
+        note=not installs,
+    )
+
+
 def firewall_findings(machine: MachineState) -> Iterator[Finding]:
     """Yield whether there is a ufw, which does not cover what Docker publishes.
 
@@ -116,6 +134,49 @@ def firewall_findings(machine: MachineState) -> Iterator[Finding]:
         "the proxy",
         note=True,
     )
+
+
+def reach_findings(firewall: FirewallState, port: int) -> Iterator[Finding]:
+    """Yield what may keep containers from Ollama on the host, beside ufw, which a run tells.
+
+    + port: Ollama's
+
+    Docker puts its bridges into firewalld's zone ``docker``, whose target is ACCEPT
+    (docs.docker.com/engine/network/packet-filtering-firewalls, "Docker and firewalld").
+    """
+    if firewall.ufw_at_boot:
+        yield Finding(
+            "ufw at boot",
+            False,
+            "ufw is switched on and not at work: with the next boot it will keep containers from "
+            "Ollama",
+            "run `ufw --force enable` and run again, which lets them in, or `ufw disable`",
+            note=True,
+        )
+    if firewall.firewalld:
+        shut = firewall.zone and firewall.target != "ACCEPT"
+        zone = firewall.zone or "docker"
+        seen = "it is active; Docker's bridges get a zone of their own, which accepts all"
+        if firewall.zone:
+            seen = f"it is active, Docker's bridge is in the zone {zone}, target {firewall.target}"
+        yield Finding(
+            "firewalld",
+            not shut,
+            seen,
+            f"where containers do not reach Ollama run `firewall-cmd --permanent --zone={zone} "
+            f"--add-port={port}/tcp`, then `firewall-cmd --reload`",
+            note=True,
+        )
+    if firewall.dropping:
+        chains = " and ".join(firewall.dropping)
+        yield Finding(
+            "firewall",
+            False,
+            f"{chains}: what no rule accepts is dropped there, and none names Docker's bridges or "
+            f"port {port}, so that containers will not reach Ollama",
+            f'accept it there, as by `iifname {{ "docker0", "br-*" }} tcp dport {port} accept`',
+            note=True,
+        )
 
 
 def clock_findings(ahead: int | None, synchronised: str) -> Iterator[Finding]:

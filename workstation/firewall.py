@@ -1,0 +1,178 @@
+"""Whether a host's firewall lets containers reach a port of the host.
+
+Pure: the facts say what is there, ``workstation.operations.firewall`` adds what is missing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+BRIDGES = ("docker0", "br-+")
+"""Docker's bridges as ufw and iptables name them, whatever pool their addresses are from; one that
+somebody has named himself comes beside them."""
+
+_ALLOWS, _BLOCKS = ("allow",), ("deny", "reject", "limit")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of ufw about what comes in. ``interface``, ``source``, ``port`` and ``protocol`` are
+    empty for any; ``port`` may be a list and have ranges, or be the name of an application."""
+
+    action: str
+    interface: str = ""
+    source: str = ""
+    port: str = ""
+    protocol: str = ""
+
+    @property
+    def allows(self) -> bool:
+        return self.action in _ALLOWS
+
+    def covers(self, port: int) -> bool:
+        """Whether it is about a TCP port."""
+        if self.protocol not in ("", "tcp"):
+            return False
+        return not self.port or any(_within(part, port) for part in self.port.split(","))
+
+    def is_about(self, interface: str) -> bool:
+        """Whether it is about all that comes in there."""
+        return self.interface in ("", interface) or (
+            self.interface.endswith("+") and interface.startswith(self.interface[:-1])
+        )
+
+    def touches(self, interface: str) -> bool:
+        """Whether it is about some of what comes in there."""
+        wider = interface.endswith("+") and self.interface.startswith(interface[:-1])
+        return self.is_about(interface) or wider
+
+
+def _within(part: str, port: int) -> bool:
+    first, _, last = part.partition(":")
+    if first.isdigit():
+        return int(first) <= port <= int(last or first)
+    # A profile of an application may have any port: /etc/ufw/applications.d.
+    return "ollama" in part.lower()
+
+
+def parse(line: str) -> Rule | None:
+    """Return the rule of a line of ``ufw show added``; None for one about something else.
+
+    Source: ufw(8), "RULE SYNTAX"; ufw 0.36 prints a rule in the shortest form that says it.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+    if len(words) < 3 or words[0] != "ufw" or words[1] == "route":
+        return None
+    fields: dict[str, str] = {}
+    side = "to"
+    place = 2
+    while place < len(words):
+        word = words[place]
+        value = words[place + 1] if place + 1 < len(words) else ""
+        if word == "out":
+            return None
+        if word in ("on", "from", "to", "port", "proto", "app", "comment"):
+            if word in ("from", "to"):
+                side = word
+            fields[f"{side} {word}" if word in ("port", "app") else word] = value
+            place += 2
+            continue
+        if word not in ("in", "log", "log-all"):
+            service, _, protocol = word.partition("/")
+            fields.setdefault("to port", service)
+            if protocol:
+                fields.setdefault("proto", protocol)
+        place += 1
+    source = fields.get("from", "any")
+    return Rule(
+        action=words[1],
+        interface=fields.get("on", ""),
+        # A port that it comes from narrows it as an address does.
+        source=fields.get("from port", "") or ("" if source == "any" else source),
+        port=fields.get("to port", "") or fields.get("to app", ""),
+        protocol=fields.get("proto", ""),
+    )
+
+
+def wanted(interface: str, port: int) -> str:
+    """Return the rule that lets what comes in on an interface reach a TCP port, in ufw's words."""
+    return f"allow in on {interface} to any port {port} proto tcp"
+
+
+def shut(rules: Sequence[str], interfaces: Iterable[str], port: int) -> Iterator[tuple[str, str]]:
+    """Yield each interface whose containers do not reach the port, and the rule that keeps them
+    from it; that is empty where none lets them in.
+
+    + rules: lines of ``ufw show added``, of which the first that matches decides
+    """
+    parsed = [(line, rule) for line in rules if (rule := parse(line)) and rule.covers(port)]
+    for interface in interfaces:
+        for line, rule in parsed:
+            if rule.allows and rule.is_about(interface) and not rule.source:
+                break
+            if rule.action in _BLOCKS and rule.touches(interface):
+                yield interface, line.removeprefix("ufw ")
+                break
+        else:
+            yield interface, ""
+
+
+# dropping PORT: prints the chains that what comes in runs through, that end in a drop, and from
+# which no rule for Docker's bridges, its address pools or the port lets anything in. ufw's own and
+# firewalld's are theirs to explain.
+DROPPING = r"""
+dropping() {
+  ufw=$(ufw status 2>/dev/null | grep -c "^Status: active")
+  nft list ruleset 2>/dev/null | awk -v port="$1" -v ufw="$ufw" '
+    function lets_in(rule) {
+      return rule ~ / accept$/ && (rule ~ "dport.*[^0-9]" port "([^0-9]|$)" \
+        || rule ~ /"(docker|br-)/ || rule ~ /saddr.*(172\.|192\.168\.)/)
+    }
+    function visit(name,  number, words) {
+      if (name in seen) return 0
+      seen[name] = 1
+      for (number = 1; number <= count[name]; number++) {
+        if (lets_in(rules[name, number])) return 1
+        if (match(rules[name, number], /(jump|goto) [^ ]+$/)) {
+          split(substr(rules[name, number], RSTART), words, " ")
+          if (visit(tables[name] SUBSEP words[2])) return 1
+        }
+      }
+      return 0
+    }
+    $1 == "table" {table = $2 " " $3; next}
+    $1 == "chain" {
+      name = table SUBSEP $2; tables[name] = table; chains[name] = $2; order[++all] = name; next
+    }
+    $1 == "type" {hooked[name] = / hook input /; dropped[name] = /policy drop/; next}
+    $1 == "}" || name == "" {name = ""; next}
+    {sub(/^[ \t]+/, ""); rules[name, ++count[name]] = $0}
+    END {
+      for (number = 1; number <= all; number++) {
+        name = order[number]
+        last = rules[name, count[name]]; sub(/^counter( packets [0-9]+ bytes [0-9]+)? /, "", last)
+        ends = dropped[name] || last ~ /^(drop|reject.*)$/
+        theirs = tables[name] == "inet firewalld" \
+          || (ufw && tables[name] ~ /^ip6? filter$/ && chains[name] == "INPUT")
+        split("", seen)
+        if (hooked[name] && ends && !theirs && !visit(name))
+          print "table " tables[name] ", chain " chains[name]
+      }
+    }'
+  iptables-legacy -S INPUT 2>/dev/null | awk -v port="$1" -v ufw="$ufw" '
+    $1 == "-P" {dropped = $3 == "DROP"}
+    {last = $0}
+    / -j ACCEPT$/ && ($0 ~ "--dport " port "( |$)" || /-i (docker|br-)/ || /-s (172|192\.168)\./) {
+      let_in = 1
+    }
+    END {
+      if (!ufw && !let_in && (dropped || last ~ /^-A INPUT -j (DROP|REJECT)/))
+        print "table of iptables-legacy, chain INPUT"
+    }'
+}
+"""

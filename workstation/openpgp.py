@@ -1,0 +1,81 @@
+"""Fingerprints of OpenPGP keys, without gpg: a machine may have none, and apt needs none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator
+
+_PUBLIC_KEY = 6
+_ARMOR = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[^\n]*\n(.*?)-----END PGP PUBLIC KEY BLOCK-----", re.S
+)
+
+
+def fingerprints(keyring: bytes) -> tuple[str, ...]:
+    """Return the fingerprints of the primary keys in a keyring, in upper case, in its order.
+
+    + keyring: in binary form or in armor, several blocks too; nothing that can be read as a key
+      gives none
+
+    Source: RFC 9580, 4.2 (packets), 5.5.4 (fingerprints), 6.2 (armor).
+    """
+    blocks = [_unarmored(match[1]) for match in _ARMOR.finditer(keyring)] or [keyring]
+    found: list[str] = []
+    for block in blocks:
+        try:
+            found += [_fingerprint(body) for tag, body in _packets(block) if tag == _PUBLIC_KEY]
+        except (LookupError, ValueError):
+            return ()
+    return tuple(found)
+
+
+def _unarmored(text: bytes) -> bytes:
+    """Return what stands between the header lines and the checksum."""
+    text = text.replace(b"\r\n", b"\n")
+    _, _, body = text.partition(b"\n\n") if b":" in text.partition(b"\n\n")[0] else (b"", b"", text)
+    lines = [line.strip() for line in body.splitlines()]
+    try:
+        return base64.b64decode(b"".join(one for one in lines if not one.startswith(b"=")))
+    except binascii.Error:
+        return b""
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:
+    place = 0
+    while place < len(data):
+        head = data[place]
+        if not head & 0x80:
+            raise ValueError("no packet")
+        place += 1
+        if head & 0x40:
+            tag, first = head & 0x3F, data[place]
+            if first < 192:
+                length, place = first, place + 1
+            elif first < 224:
+                length, place = ((first - 192) << 8) + data[place + 1] + 192, place + 2
+            elif first == 255:
+                length, place = int.from_bytes(data[place + 1 : place + 5], "big"), place + 5
+            else:
+                raise ValueError("a key has no partial length")
+        else:
+            tag, octets = head >> 2 & 0xF, 1 << (head & 3)
+            if octets == 8:
+                raise ValueError("a key has a length")
+            length, place = int.from_bytes(data[place : place + octets], "big"), place + octets
+        if place + length > len(data):
+            raise ValueError("it is cut off")
+        yield tag, data[place : place + length]
+        place += length
+
+
+def _fingerprint(body: bytes) -> str:
+    version, size = body[0], len(body)
+    if version == 4:
+        return hashlib.sha1(b"\x99" + size.to_bytes(2, "big") + body).hexdigest().upper()
+    if version in (5, 6):
+        prefix = b"\x9a" if version == 5 else b"\x9b"
+        return hashlib.sha256(prefix + size.to_bytes(4, "big") + body).hexdigest().upper()
+    raise ValueError(f"version {version}")
