@@ -13,7 +13,7 @@ settings = machine.settings
 if machine.needs.share:
     settings.require(*context.SHARE)
     credentials = files.File(
-        f"/etc/ai-workstation/smb-{settings.smb_share}.credentials",
+        smb.credentials_path(settings),
         credentials_file(
             settings.smb_user, settings.smb_password.get_secret_value(), settings.smb_domain
         ),

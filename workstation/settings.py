@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from workstation import cifs
 from workstation.errors import UserError, expectation, nearest
 from workstation.stack import data_key
 
@@ -136,9 +137,11 @@ def _mount_option(value: str) -> str:
     """``name`` or ``name=value`` as in mount.cifs(8), not one that another setting gives."""
     if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value):
         raise ValueError("expected mount options such as seal or vers=3.0")
-    setting = TAKEN_CIFS_OPTIONS.get(value.partition("=")[0])
-    if setting:
+    key = value.partition("=")[0]
+    if setting := TAKEN_CIFS_OPTIONS.get(key):
         raise ValueError(f"expected no option that follows from {setting}")
+    if why := cifs.REFUSED.get(key):
+        raise ValueError(f"expected no {key}, since {why}")
     return value
 
 

@@ -109,6 +109,18 @@ def test_a_disk_of_its_own_must_be_mounted(tmp_path: Path):
     assert (finding.ok, finding.detail) == (False, "nothing is mounted there")
 
 
+def test_a_link_to_another_disk_is_a_disk_too(tmp_path: Path):
+    """One to a folder of the system's disk is not."""
+    keys = {"name": "s", "x-workstation": {"disks": ["/mnt/ssd"]}, "services": {}}
+    probe = of(parse(yaml.safe_dump(keys), "/opt/s"))["/mnt/ssd is a disk of its own"]
+    (tmp_path / "link").symlink_to("/mnt")
+    for target, ok in (("/data", True), ("/", False)):
+        text = f'[ "$4" = -T ] && echo "{target} /dev/sdb1 ext4"'
+        done = run(probe, programs(tmp_path / "bin", findmnt=text), f"{tmp_path}/link")
+        assert (done.returncode == 0) is ok
+        assert done.stdout == ("/dev/sdb1 ext4\n" if ok else "nothing is mounted there\n")
+
+
 SYSTEMCTL = """
 [ "$1 $2 $4" = "show -p --" ] || exit 9
 shift 4
@@ -193,6 +205,10 @@ def test_the_model_store_belongs_to_one_group(tmp_path: Path):
         assert (done.returncode == 0) is ok
         assert done.stdout.startswith(f"1 files, mode and group {mode:o} {group}\n")
     tmp_path.chmod(0o2775)
+    (tmp_path / "loras/store").symlink_to(tmp_path)
+    done = run(probe, {}, f"{tmp_path}/loras/store", group)
+    assert done.returncode == 0
+    assert done.stdout.startswith("1 files, ")
     assert run(probe, {}, str(tmp_path), "other").returncode == 1
     done = run(probe, {}, f"{tmp_path}/none", group)
     assert done.returncode == 1
@@ -211,6 +227,7 @@ esac
     ("mounted", "ok", "detail"),
     [
         ("//nas/ki_Daten", True, "//nas/ki_Daten"),
+        ("//NAS/KI_Daten/", True, "//NAS/KI_Daten/"),
         ("//old/ki_Daten", False, "//old/ki_Daten"),
         ("", False, "nothing is mounted on /mnt/ki"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workstation.errors import UserError
-from workstation.fstab import Entry, FstabError, escape, parse, with_entry
+from workstation.fstab import Entry, FstabError, decode, encode, escape, parse, with_entry
 
 SHARE = Entry("//nas/ki_Daten", "/mnt/ki_Daten", "cifs", "credentials=/etc/c,vers=3.1.1,_netdev")
 LINE = "//nas/ki_Daten /mnt/ki_Daten cifs credentials=/etc/c,vers=3.1.1,_netdev 0 0\n"
@@ -131,7 +131,79 @@ def test_an_escaped_entry_is_one_entry():
     assert with_entry(share.line() + "\n", share) == share.line() + "\n"
 
 
-@pytest.mark.parametrize("line", ["", "   \t", "# //nas/x /mnt cifs guest", "#x /a b c", "a b c"])
+@pytest.mark.parametrize(
+    "line", ["", "   \t", "# //nas/x /mnt cifs guest", "#x /a b c", "a", "\r\n"]
+)
 def test_lines_that_are_no_entry(line: str):
     """Comments, blank and incomplete lines are left to their owner."""
     assert parse(line) is None
+
+
+# What systemd's generator and mount(8) make of odd lines was tried with both.
+
+
+@pytest.mark.parametrize("rest", ["cifs", "cifs\r", "cifs guest", "smb3 guest,ro 0", ""])
+def test_a_short_line_is_an_entry(rest: str):
+    """systemd mounts it, and would not look at a second one of the same mountpoint."""
+    text = f"//nas/alt /mnt/ki_Daten {rest}\n"
+    assert with_entry(text, SHARE) == LINE
+
+
+def test_fields_are_parted_by_blanks_and_tabs_alone():
+    """Not by what Python takes for a blank or a line's end."""
+    text = "tmpfs /a\xa0b tmpfs x=1\x0b2\x85\u2028 0 0\n//nas/alt /mnt/ki_Daten cifs a\xa0b 0 0\n"
+    assert with_entry(text, SHARE) == text.partition("//")[0] + LINE
+    assert parse("//nas/x\xa0y /mnt/z cifs guest") == Entry(
+        "//nas/x\xa0y", "/mnt/z", "cifs", "guest"
+    )
+
+
+@pytest.mark.parametrize("target", ["/mnt//ki_Daten", "/mnt/./ki_Daten/", "/mnt/ki\\137Daten"])
+def test_the_same_mountpoint_written_otherwise(target: str):
+    """As mount(8) and systemd take it."""
+    assert with_entry(f"//nas/alt {target} cifs guest 0 0\n", SHARE) == LINE
+
+
+def test_a_mountpoint_that_is_named_by_a_link_is_the_same():
+    """Which lines do so the host tells."""
+    text = "tmpfs /tmp tmpfs defaults 0 0\n//nas/alt /srv/daten cifs guest 0 0\n"
+    assert with_entry(text, SHARE, linked=[2]) == "tmpfs /tmp tmpfs defaults 0 0\n" + LINE
+    foreign = text.replace("cifs", "nfs4")
+    with pytest.raises(FstabError, match="on /srv/daten"):
+        with_entry(foreign, SHARE, linked=[2])
+
+
+def test_a_source_in_another_case_is_the_same_share():
+    """A line that somebody wrote so is left alone."""
+    text = LINE.replace("//nas/ki_Daten", "//NAS/KI_Daten/")
+    assert with_entry(text, SHARE) == text
+
+
+@pytest.mark.parametrize("rest", ["# by hand", "0 # by hand"])
+def test_a_comment_where_numbers_belong_is_corrected(rest: str):
+    """mount(8) ignores such a line, and systemd does not."""
+    assert with_entry(LINE.replace(" 0 0\n", f" {rest}\n"), SHARE) == LINE
+
+
+def test_bytes_that_are_no_utf8_survive():
+    """A comment in Latin-1, a share of another encoding; the line that is ours is found."""
+    old = b"# B\xfcro \x85\r\n//nas/B\xfcro /mnt/b cifs guest 0 0\n\xff\xfe"
+    new = encode(with_entry(decode(old), SHARE))
+    assert new == old + b"\n" + LINE.encode()
+    assert encode(with_entry(decode(new), SHARE)) == new
+
+
+def test_bytes_that_are_no_utf8_can_be_printed():
+    """In an error, too."""
+    text = decode(b"nas:/B\xfcro /mnt/ki_Daten nfs4 defaults 0 0\n")
+    with pytest.raises(FstabError) as caught:
+        with_entry(text, SHARE)
+    assert str(caught.value).encode().startswith(rb"/etc/fstab mounts nas:/B\xfcro (nfs4) on")
+
+
+def test_umlauts_of_a_share_are_written_as_utf8():
+    """And found again."""
+    share = Entry("//nas/Büro", "/mnt/ki_Daten", "cifs", "guest")
+    once = encode(with_entry("", share))
+    assert once == "//nas/Büro /mnt/ki_Daten cifs guest 0 0\n".encode()
+    assert encode(with_entry(decode(once), share)) == once

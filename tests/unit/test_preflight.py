@@ -24,12 +24,13 @@ from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
 from workstation.facts.ollama import Ollama
 from workstation.facts.packages import Packages, Sources
-from workstation.facts.smb import ShareAnswer, ShareLogin
-from workstation.facts.surroundings import Answer, Surroundings, SurroundingsState
+from workstation.facts.smb import Mount, MountState, ShareAnswer, ShareLogin, UnitFile
+from workstation.facts.surroundings import Answer, Disk, Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import preflight
+from workstation.operations.plan import FINDINGS
 from workstation.preflight import line, summary
 from workstation.project import ProjectState, familiar
 from workstation.render import RenderedStack, StackRenderer
@@ -152,6 +153,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
         Surroundings,
         Ollama,
         Firewall,
+        Mount,
         ShareLogin,
     ]
     projects = [given["project"] for fact, given in machine.asked if fact is Project]
@@ -169,6 +171,47 @@ def test_a_stack_that_needs_neither_proxy_share_nor_ollama_is_not_asked_for_them
     assert ShareLogin not in asked
     assert "/mnt/ssd" in asked[Surroundings]["folders"]
     assert not any("ollama" in folder for folder in asked[Surroundings]["folders"])
+
+
+def test_what_is_in_the_way_of_the_share_stops_the_run_with_everything_else():
+    """An entry of fstab, and what systemd knows better than fstab."""
+    machine = converged()
+    machine.facts[Mount] = MountState(
+        fstab=b"# B\xfcro\nnas:/x /srv/daten nfs4 defaults 0 0\n",
+        linked=(2,),
+        mount=UnitFile("mnt-ki_Daten.mount", masked=True),
+    )
+    machine.facts[ShareLogin] = ShareAnswer("version", "Dialect not supported by server")
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine, context(machine, smb_options="vers=2.1"))
+    told = str(caught.value)
+    for words in ("line 2 mounts nas:/x (nfs4)", "mnt-ki_Daten.mount is masked", "vers=2.1"):
+        assert words in told
+    asked = dict(machine.asked)
+    assert "vers=2.1" in asked[ShareLogin]["options"]
+
+
+def test_folders_that_cannot_be_used_stop_the_run_and_links_are_worth_knowing():
+    """Of the model store; what is asked of the host names it."""
+    store = "/vol/service/cw/storage-models/models"
+    around = SurroundingsState(
+        toolkit=TOOLKIT,
+        ollama=f"{OLLAMA}-0a1b2c",
+        disks={store: Disk("/mnt/usb", 10**12, "exfat")},
+        silent=("/vol",),
+        store=store,
+        links=(("unet", f"{store}/diffusion_models"),),
+    )
+    compose = COMPOSE.replace("/outputs", f'/outputs", "{store}:/models:ro')
+    machine = converged(around)
+    with pytest.raises(preflight.PreflightError) as caught:
+        check(machine, context(machine, compose=compose))
+    told = str(caught.value)
+    assert f"folder {store}: it lies in /mnt/usb (exfat)" in told
+    assert "folder /vol: it does not answer" in told
+    notes = [one for one in FINDINGS["gpu1"] if one.note and one.name == f"links in {store}"]
+    assert f"ln -sfn diffusion_models {store}/unet" in notes[0].fix
+    assert dict(machine.asked)[Surroundings]["store"] == store
 
 
 def test_a_folder_where_a_disk_should_be_stops_the_run():

@@ -44,6 +44,33 @@ def test_models_are_looked_for_on_the_host():
     assert models([loads("gguf"), stack()]) == [PATH]
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Weights("file", 9, GGUF, link="/mnt/big/model.gguf"), "is a link to /mnt/big/model.gguf"),
+        (Weights("file", 9, GGUF, link="/vol/gguf/other.gguf"), "to which the container cannot"),
+        (Weights("file", 9, GGUF, link="../other/model.gguf"), "to which the container cannot"),
+        (Weights("silent"), "does not answer"),
+    ],
+)
+def test_a_model_that_the_container_will_not_find_is_refused(found: Weights, words: str):
+    """The host finds it, and would say that it is there."""
+    finding = judged("gguf", found)
+    assert not finding.ok
+    assert words in finding.detail
+
+
+def test_a_model_that_is_a_link_within_its_folder_is_there():
+    """Relative, it leads to the same file in the container."""
+    assert judged("gguf", Weights("file", 9, GGUF, link="./v2/model-Q4.gguf")).ok
+    same = stack(
+        volumes=["/vol/gguf:/vol/gguf:ro"],
+        **{"x-workstation": {"model": {"path": PATH, "format": "gguf", "setting": "x"}}},
+    )
+    found = Weights("file", 9, GGUF, link="/vol/gguf/other.gguf")
+    assert next(model_findings([same], {PATH: found})).ok
+
+
 def test_a_model_of_the_right_form_is_told_as_there():
     """A GGUF file by its first bytes, a folder by its names."""
     assert judged("gguf", Weights("file", 9, GGUF)).ok

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from workstation.facts.smb import MountState, UnitFile
 from workstation.facts.surroundings import Disk
 from workstation.findings import Finding, failed, noted
+from workstation.mounts import Mount
 from workstation.preflight.storage import (
     data_folders,
     disk_findings,
     fstab_findings,
+    link_findings,
+    mount_findings,
+    mountpoint_findings,
+    place_findings,
     share_finding,
     size,
 )
-from workstation.stack import Service
+from workstation.stack import Service, parse
 
 GB = 10**9
 DOCKER, CONTAINERD, MODELS = "/var/lib/docker", "/var/lib/containerd", "/vol/models"
@@ -145,6 +151,7 @@ OURS = f"{UNC} {MOUNT} cifs credentials=/etc/x,uid=2000 0 0"
         "# /dev/sdb1 /mnt/ki_Daten ext4 defaults 0 2\nUUID=1 / ext4 defaults 0 1\n",
         f"{OURS}\n",
         f"{OURS.replace('uid=2000', 'uid=1000,vers=3.0')}\n",
+        f"{OURS.replace(UNC, UNC.upper() + '/')}\n",
         f"{UNC} /home/anna/share cifs user=anna 0 0\n",
         "/dev/sdb1 /mnt/ki_Daten2 ext4 defaults 0 2\n",
     ],
@@ -171,6 +178,167 @@ def test_another_share_on_the_mountpoint_is_replaced_and_told():
     assert noted([finding])
     assert "//old/ki_Daten" in finding.detail
     assert "will be replaced" in finding.detail
+
+
+def test_a_line_that_names_the_mountpoint_by_a_link_counts():
+    """And one whose bytes are no UTF-8 can be shown."""
+    text = "UUID=1 / ext4 defaults 0 1\nnas:/B\udcfcro /srv/daten nfs4 defaults 0 0\n"
+    (finding,) = failed(fstab_findings(text, UNC, MOUNT, linked=[2]))
+    assert finding.detail.startswith("line 2 mounts nas:/B\\xfcro (nfs4)")
+    assert fstab_findings(text, UNC, MOUNT).__next__().ok
+
+
+def layer(kind: str, source: str = UNC) -> Mount:
+    return Mount(1, 0, "/", MOUNT, kind, source)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        MountState(),
+        MountState(layers=(layer("cifs"),), hidden=3),
+        MountState(layers=(layer("cifs", "//old/x"), layer("cifs"))),
+        MountState(
+            layers=(layer("autofs", "systemd-1"), layer("cifs")),
+            automount=UnitFile("mnt-ki_Daten.automount", active=True),
+        ),
+    ],
+)
+def test_a_mountpoint_that_is_the_shares_own_passes(found: MountState):
+    """Systemd's automounter, as an entry of fstab makes it, gives way like the entry."""
+    assert list(mountpoint_findings(found, MOUNT)) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "words", "fix"),
+    [
+        (MountState(real="/srv/x"), "is really /srv/x", "set SMB_MOUNT=/srv/x"),
+        (MountState(above="/etc/auto.mnt"), "by its map /etc/auto.mnt", "reload autofs"),
+        (MountState(layers=(layer("autofs", "/etc/auto.direct"), layer("cifs"))), "map", "autofs"),
+        (MountState(mount=UnitFile("m.mount", masked=True)), "masked", "systemctl unmask m.mount"),
+        (
+            MountState(mount=UnitFile("m.mount", file="/etc/systemd/system/m.mount")),
+            "/etc/systemd/system/m.mount says what is mounted",
+            "systemctl disable --now m.mount",
+        ),
+        (
+            MountState(automount=UnitFile("m.automount", active=True, file="/usr/lib/m.automount")),
+            "/usr/lib/m.automount says",
+            "systemctl disable --now m.automount",
+        ),
+        (
+            MountState(mount=UnitFile("m.mount", file="/run/systemd/transient/m.mount")),
+            "/run/systemd/transient/m.mount says",
+            "`systemctl stop m.mount`",
+        ),
+        (MountState(layers=(layer("ext4", "/dev/sdb1"),)), "/dev/sdb1 (ext4)", "umount"),
+        (MountState(layers=(layer("cifs"), layer("overlay", "overlay"))), "overlay (", "umount"),
+    ],
+)
+def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: str, fix: str):
+    """Systemd, an automounter or a person would have the last word there."""
+    (finding,) = failed(mountpoint_findings(found, MOUNT))
+    assert words in finding.detail
+    assert fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (MountState(layers=(layer("ext4", "/dev/sdb1"), layer("cifs"))), "under the share"),
+        (MountState(mount=UnitFile("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
+        (MountState(folder=True, hidden=2), "2 files or folders lie in"),
+        (MountState(guardable=False), "knows no immutable folders"),
+    ],
+)
+def test_what_is_odd_at_the_mountpoint_is_worth_knowing(found: MountState, words: str):
+    """And stops nothing."""
+    (finding,) = noted(mountpoint_findings(found, MOUNT))
+    assert words in finding.detail
+
+
+def test_a_folder_that_does_not_answer_stops_the_run():
+    """With its name."""
+    (finding,) = failed(place_findings({}, ["/vol/models"], [], MOUNT))
+    assert finding.name == "folder /vol/models"
+    assert "does not answer" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("disk", "right"),
+    [
+        (Disk("/disk", 5, "ext4"), True),
+        (Disk("/disk", 5, "fuseblk"), True),
+        (Disk("/disk", 5, "exfat"), False),
+        (Disk("/mnt/nas2", 5, "cifs"), False),
+        (Disk(MOUNT, 5, "cifs"), False),
+    ],
+)
+def test_a_store_lies_where_files_have_owners(disk: Disk, right: bool):
+    """Wherever its link leads; what is asked of Docker's folders is another matter."""
+    found = {"/vol/models": disk, "/var/lib/docker": Disk("/d", 5, "vfat")}
+    assert (failed(place_findings(found, [], ["/vol/models"], MOUNT)) == []) is right
+
+
+STACKS = [
+    parse(
+        """
+        name: s
+        services:
+          a: {image: a, volumes: ["/vol/models:/models:ro", "/mnt/big:/mnt/big:ro"]}
+          b: {image: b, volumes: ["/vol/models:/models:ro"]}
+          c: {image: c}
+        """
+    )
+]
+
+
+def links(*found: tuple[str, str], real: str = "/vol/models") -> list[Finding]:
+    return list(link_findings("/vol/models", real, found, STACKS))
+
+
+def test_a_store_without_links_that_lead_out_passes():
+    """Relative ones within it are not told by the host."""
+    assert links() == []
+    assert list(link_findings("/vol/other", "/vol/other", [("a", "/x")], STACKS)) == []
+
+
+@pytest.mark.parametrize("real", ["/vol/models", "/disk/models"])
+@pytest.mark.parametrize(
+    ("link", "said", "command"),
+    [
+        ("unet", "diffusion_models", "ln -sfn diffusion_models /vol/models/unet"),
+        ("a/b/unet", "diffusion_models", "ln -sfn ../../diffusion_models /vol/models/a/b/unet"),
+    ],
+)
+def test_an_absolute_link_within_the_store_is_named_with_its_relative_form(
+    real: str, link: str, said: str, command: str
+):
+    """In a container the store has another name."""
+    (finding,) = noted(links((link, f"{real}/{said}"), real=real))
+    assert f"{link} -> {real}/{said}" in finding.detail
+    assert command in finding.fix
+
+
+def test_a_link_that_leads_out_of_the_store_is_named_with_a_bind_mount():
+    """One that only some containers can follow, too; of many, the first."""
+    (finding,) = noted(links(("sd", "/mnt/big/sd"), ("x", "../../y"), ("z", "/z"), ("q", "/q")))
+    assert "sd -> /mnt/big/sd, x -> ../../y, z -> /z and 1 more" in finding.detail
+    assert "`/mnt/big/sd /vol/models/sd none bind 0 0`" in finding.fix
+
+
+def test_a_link_that_all_containers_can_follow_is_not_named():
+    """They mount what it leads to under the same name."""
+    stacks = [
+        parse('{name: s, services: {a: {image: a, volumes: ["/vol/models:/m", "/big:/big"]}}}')
+    ]
+    assert list(link_findings("/vol/models", "/vol/models", [("sd", "/big/sd")], stacks)) == []
+
+
+def test_a_disk_that_does_not_answer_is_none():
+    """As one whose automounter waits."""
+    (finding,) = failed(mount_findings(["/mnt/ssd"], {"/mnt/ssd": "does not answer"}))
+    assert finding.detail == "does not answer"
 
 
 def test_a_share_that_lets_us_in_passes():

@@ -55,20 +55,25 @@ exit $status
 
 _STORE = """
 seen=$(stat -L -c '%a %G' -- "$1") || exit 1
-echo "$(find "$1" -type f | wc -l) files, mode and group $seen"
-ls -l -- "$1"
+echo "$(find -H "$1" -type f | wc -l) files, mode and group $seen"
+ls -l -- "$1/"
 [ "$seen" = "2775 $2" ]
 """
 
 _SHARE = """
 seen=$(findmnt -n -t cifs,smb3 -o SOURCE -M "$1" | tail -n 1)
+# SMB knows no upper and lower case, and no slash at the end.
+same() { [ "$(printf %s "${1%/}" | tr A-Z a-z)" = "$(printf %s "$2" | tr A-Z a-z)" ]; }
 echo "${seen:-nothing is mounted on $1}"
 findmnt -n -o OPTIONS -M "$1" | tail -n 1
-[ "$seen" = "$2" ]
+same "$seen" "$2"
 """
 
 _MOUNTED = """
 seen=$(findmnt -n -o SOURCE,FSTYPE -M "$1" | tail -n 1)
+# A link to a folder of another disk than the system's will do.
+[ -n "$seen" ] || [ ! -L "$1" ] \
+  || seen=$(findmnt -n -o TARGET,SOURCE,FSTYPE -T "$1" | awk '$1 != "/" {print $2, $3}')
 echo "${seen:-nothing is mounted there}"
 [ -n "$seen" ]
 """

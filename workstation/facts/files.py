@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import stat
-from dataclasses import dataclass
-from typing import Literal
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from pyinfra.api import HiddenValue, StringCommand
 
-from workstation.facts.shell import Fact, question
+from workstation.facts.shell import Fact, UnansweredError, question
 
 Kind = Literal["file", "directory", "link", "other"]
 
@@ -18,7 +19,11 @@ _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat
 
 @dataclass(frozen=True)
 class PathState:
-    """One existing path: its kind, permission bits (``"2775"``), owners and digest (hex)."""
+    """One existing path: its kind, permission bits (``"2775"``), owners and digest (hex).
+
+    ``real``: where it really lies, if links lead there; ``planted``: the first of those links that
+    somebody else than root made, ``<owner> <name>``; ``leads``: to what a link leads.
+    """
 
     kind: Kind
     mode: str
@@ -28,6 +33,40 @@ class PathState:
     gid: int
     modified: float
     digest: str = ""
+    real: str = ""
+    planted: str = ""
+    leads: PathState | None = None
+
+
+# %f is the raw mode in hexadecimal: type and permissions without words to translate.
+_LOOK = r"""
+key=$1 count=$2; shift 2
+form='%f %u %g %U %G %.6Y %n'
+stat -c "path $form" -- "$@" 2>/dev/null
+links=()
+for path; do [ ! -L "$path" ] || links+=("$path"); done
+[ "${#links[@]}" = 0 ] || stat -L -c "leads $form" -- "${links[@]}" 2>/dev/null
+mapfile -t real < <(realpath -m -- "$@")
+number=0
+for path; do
+  if [ "${real[number]}" != "$path" ]; then
+    printf 'real %s	%s
+' "${real[number]}" "$path"
+    planted=$(namei -l -- "$path" 2>/dev/null | awk '/^ *l/ && $2 != "root" {print $2, $4; exit}')
+    [ -z "$planted" ] || printf 'planted %s	%s
+' "$planted" "$path"
+  fi
+  number=$((number + 1))
+done
+while [ "$count" -gt 0 ]; do
+  count=$((count - 1))
+  [ ! -f "$1" ] || printf 'digest %s  %s
+'     "$( { printf %s "$key"; cat -- "$1"; } | sha256sum | cut -d' ' -f1)" "$1"
+  shift
+done
+[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null | sed 's/^/digest /'
+true
+"""
 
 
 class Paths(Fact[dict[str, PathState]]):
@@ -49,20 +88,19 @@ class Paths(Fact[dict[str, PathState]]):
         secret: list[str] | None = None,
         key: HiddenValue | None = None,
     ) -> StringCommand:
-        # %f is the raw mode in hexadecimal: type and permissions without words to translate.
         return question(
             """
-            key=$1; count=$2; shift 2
-            stat -c 'path %f %u %g %U %G %.6Y %n' -- "$@" 2>/dev/null
-            while [ "$count" -gt 0 ]; do
-              count=$((count - 1))
-              [ ! -f "$1" ] || printf 'digest %s  %s\\n' \\
-                "$( { printf %s "$key"; cat -- "$1"; } | sha256sum | cut -d' ' -f1)" "$1"
-              shift
+            look=$1; shift
+            limited 60 bash -c "$look" bash "$@"
+            [ $? = 124 ] || exit 0
+            shift 2
+            for path; do
+              limited 5 stat -L -- "$path" >/dev/null 2>&1
+              [ $? != 124 ] || { echo "silent $path"; exit 0; }
             done
-            [ $# = 0 ] || sha256sum -- "$@" 2>/dev/null | sed 's/^/digest /'
-            true
+            echo "the paths do not answer" >&2; exit 1
             """,
+            _LOOK,
             key or "",
             len(secret or []),
             *(secret or []),
@@ -71,28 +109,40 @@ class Paths(Fact[dict[str, PathState]]):
 
     def read(self, lines: list[str]) -> dict[str, PathState]:
         states: dict[str, PathState] = {}
-        digests: dict[str, str] = {}
+        more: dict[str, dict[str, Any]] = defaultdict(dict)
         for line in lines:
             word, _, rest = line.partition(" ")
             if word == "digest":
                 digest, _, path = rest.partition("  ")
-                digests[path] = digest
+                more[path]["digest"] = digest
+            elif word in ("real", "planted"):
+                told, _, path = rest.partition("\t")
+                more[path][word] = told
             elif word == "path":
-                raw, uid, gid, user, group, modified, path = rest.split(" ", 6)
-                mode = int(raw, 16)
-                states[path] = PathState(
-                    kind=_KINDS.get(stat.S_IFMT(mode), "other"),
-                    mode=format(stat.S_IMODE(mode), "o"),
-                    user=user,
-                    group=group,
-                    uid=int(uid),
-                    gid=int(gid),
-                    modified=float(modified),
+                path, state = _state(rest)
+                states[path] = state
+            elif word == "leads":
+                path, more[path]["leads"] = _state(rest)
+            elif word == "silent":
+                raise UnansweredError(
+                    f"{rest} does not answer: what is mounted there or above it waits for its "
+                    "server or its disk"
                 )
-        return {
-            path: PathState(**{**vars(state), "digest": digests.get(path, "")})
-            for path, state in states.items()
-        }
+        return {path: replace(state, **more[path]) for path, state in states.items()}
+
+
+def _state(text: str) -> tuple[str, PathState]:
+    raw, uid, gid, user, group, modified, path = text.split(" ", 6)
+    mode = int(raw, 16)
+    return path, PathState(
+        kind=_KINDS.get(stat.S_IFMT(mode), "other"),
+        mode=format(stat.S_IMODE(mode), "o"),
+        user=user,
+        group=group,
+        uid=int(uid),
+        gid=int(gid),
+        modified=float(modified),
+    )
 
 
 class Contents(Fact[dict[str, bytes]]):
@@ -125,6 +175,18 @@ class Contents(Fact[dict[str, bytes]]):
         return contents
 
 
+# The folder itself may be a link, to another disk; no other is followed.
+_WRONG = r"""
+[ -d "$1" ] || exit 0
+if getent group "$2" >/dev/null; then
+  find -H "$1" -xdev \( -type d \( ! -group "$2" -o ! -perm -2070 \) \
+    -o -type f \( ! -group "$2" -o ! -perm -040 \) \) -print 2>/dev/null
+else
+  find -H "$1" -xdev \( -type d -o -type f \) -print 2>/dev/null
+fi | head -n "$3"
+"""
+
+
 class WrongEntries(Fact[list[str]]):
     """
     Returns the entries below ``path`` that a shared folder must not have: files and folders of
@@ -143,16 +205,20 @@ class WrongEntries(Fact[list[str]]):
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
         return question(
             """
-            [ -d "$1" ] || exit 0
-            getent group "$2" >/dev/null || {
-              find "$1" -xdev ! -type l -print 2>/dev/null | head -n "$3"; exit 0; }
-            find "$1" -xdev ! -type l \\( ! -group "$2" \\
-              -o -type d ! -perm -2070 -o -type f ! -perm -040 \\) -print 2>/dev/null | head -n "$3"
+            limited 240 sh -c "$1" sh "$2" "$3" "$4"
+            [ $? != 124 ] || echo "silent $2"
             """,
+            _WRONG,
             path,
             group,
             limit,
         )
 
     def read(self, lines: list[str]) -> list[str]:
+        for line in lines:
+            if line.startswith("silent "):
+                raise UnansweredError(
+                    f"{line.removeprefix('silent ')} does not answer, or takes too long to be "
+                    "searched"
+                )
         return lines

@@ -13,11 +13,21 @@ from workstation.facts.shell import Fact, question
 @dataclass(frozen=True)
 class Holding:
     """``size`` in bytes, number of files, and Unix time at which the newest was changed, 0 for
-    none."""
+    none. Of a place that does not answer, or takes too long to be counted, all are -1."""
 
     size: int
     files: int
     newest: int
+
+
+_COUNT = r"""
+[ -d "$1" ] || exit 0
+folder=$(readlink -f -- "$1")
+size=$(du -skx -- "$folder" | cut -f 1)
+find "$folder" -xdev -type f -printf '%T@\n' | awk -v "size=$size" '
+  $1 > newest {newest = $1}
+  END {printf "%d %d %d", size, NR, newest}'
+"""
 
 
 class Held(Fact[dict[str, Holding]]):
@@ -35,6 +45,7 @@ class Held(Fact[dict[str, Holding]]):
         return question(
             ENGINE
             + """
+            count=$1; shift
             for place; do
               folder=$place
               case $place in
@@ -42,17 +53,14 @@ class Held(Fact[dict[str, Holding]]):
                 *) folder=$(engine volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null)
                   [ ! -e "$answers/wedged" ] || break ;;
               esac
-              [ -d "$folder" ] || continue
-              folder=$(readlink -f -- "$folder")
-              size=$(du -skx -- "$folder" | cut -f 1)
-              find "$folder" -xdev -type f -printf '%T@\\n' | awk -v "size=$size" '
-                $1 > newest {newest = $1}
-                END {printf "%d %d %d ", size, NR, newest}'
-              echo "$place"
+              held=$(limited 900 sh -c "$count" sh "$folder")
+              [ $? != 124 ] || held="-1 -1 -1"
+              [ -z "$held" ] || echo "$held $place"
             done
             cat "$answers/wedged" 2>/dev/null
             true
             """,
+            _COUNT,
             *places,
             limit=1800,  # folders of terabytes, on slow disks
         )
@@ -62,5 +70,7 @@ class Held(Fact[dict[str, Holding]]):
         found = {}
         for line in lines:
             size, files, newest, place = line.split(" ", 3)
-            found[place] = Holding(int(size) * 1024, int(files), int(newest))
+            found[place] = Holding(
+                int(size) * 1024 if size != "-1" else -1, int(files), int(newest)
+            )
         return found

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+
 from pyinfra.api import StringCommand
 
+from workstation import mounts
 from workstation.facts.shell import Fact, question
+from workstation.fstab import decode, printable
+
+SILENT = "does not answer"
+"""Instead of a source: the folder is not to be used, whatever is mounted there."""
 
 
 class Mounted(Fact[dict[str, str]]):
     """
-    Returns folder -> source, such as ``/dev/nvme0n1p1``, of those on which something is mounted.
+    Returns folder -> source, such as ``/dev/nvme0n1p1``, of those on which something is mounted, or
+    which are a link to a folder on another disk than the system's. Of several mounts on one folder
+    the last one is told.
 
     + folders: absolute paths
     """
@@ -19,16 +28,27 @@ class Mounted(Fact[dict[str, str]]):
         return {}
 
     def command(self, folders: list[str]) -> StringCommand:
-        # Of several mounts on one folder the last one is seen.
+        # The dot lets an automounter mount first.
         return question(
-            """
+            r"""
             for folder; do
-              source=$(findmnt -rn -o SOURCE -M "$folder" | tail -n 1)
-              [ -z "$source" ] || echo "$folder $source"
+              real=$(limited 20 realpath -e -- "$folder/." 2>/dev/null); status=$?
+              [ "$status" != 124 ] || echo "silent $folder"
+              [ "$status" != 0 ] || printf 'real %s\t%s\n' "$real" "$folder"
             done
+            echo "mounts $(grep -v ' - \(overlay\|nsfs\|cgroup2\?\) ' /proc/self/mountinfo \
+              | base64 -w0)"
             """,
             *folders,
         )
 
     def read(self, lines: list[str]) -> dict[str, str]:
-        return dict(line.partition(" ")[::2] for line in lines)
+        pairs = [line.partition(" ")[::2] for line in lines]
+        listed = mounts.parse(decode(base64.b64decode(dict(pairs).get("mounts", ""))))
+        found = {rest: SILENT for word, rest in pairs if word == "silent"}
+        for real, _, folder in (rest.partition("\t") for word, rest in pairs if word == "real"):
+            *_, holder = [None, *mounts.passed(listed, real)]
+            linked = real != folder
+            if holder and (holder.target == real or (linked and holder.target != "/")):
+                found[folder] = printable(holder.source)
+        return found

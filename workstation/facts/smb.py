@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
+from workstation import cifs, mounts
 from workstation.facts.shell import Fact, question
-
-# Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
-# the kernel's own client is the judge, nothing on the host changes, nothing is installed.
-# The password comes on standard input, since a process list shows arguments. In the kernel's
-# option string a comma is doubled (fs/smb/client/fs_context.c).
-_PROBE = r"""
-import ctypes, os, socket, subprocess, sys
-server, share, user, domain, seconds = sys.argv[1:6]
-password = sys.stdin.readline().rstrip("\n")
-try:
-    address = socket.getaddrinfo(server, 445, type=socket.SOCK_STREAM)[0][4][0]
-    socket.create_connection((address, 445), float(seconds)).close()
-except OSError as error:
-    sys.exit(print(f"unreachable {error.strerror or error}"))
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
-    sys.exit(print("unknown no mount namespace can be made:", os.strerror(ctypes.get_errno())))
-subprocess.run(["modprobe", "-q", "cifs"], check=False)
-options = [f"ip={address}", f"unc=\\\\{server}\\{share}", "vers=3.1.1", "nosharesock", "soft"]
-options += [f"user={user}", "pass=" + password.replace(",", ",,")]
-options += [f"domain={domain}"] if domain else []
-source = f"//{server}/{share}".encode()
-if libc.mount(source, b"/mnt", b"cifs", 1, ",".join(options).encode()):
-    number = ctypes.get_errno()
-    log = subprocess.run(["dmesg"], capture_output=True, text=True).stdout.splitlines()
-    said = [line.split("STATUS_")[1].split()[0] for line in log[-20:] if "STATUS_" in line]
-    answer = "STATUS_" + said[-1] if said else os.strerror(number)
-    print("absent" if number == 19 else "refused", answer.rstrip(".:,"))
-else:
-    print("accepted")
-    name, *folders = (sys.argv[6:] or [""])
-    for folder in folders:
-        try:
-            print("file", folder, open(f"/mnt/{folder}/{name}").read())
-        except OSError as error:
-            print("file", folder, error.strerror)
-"""
+from workstation.facts.smb_probe import PATIENCE, PROBE
+from workstation.fstab import decode
+from workstation.mounts import Mount as Layer
+from workstation.stack import is_below
 
 
 @dataclass(frozen=True)
 class ShareAnswer:
-    """What the server said: ``accepted``, ``refused``, ``unreachable``, ``absent`` (the kernel
-    has no CIFS client) or ``unknown``, and its words."""
+    """What the server said, and its words. ``accepted``, ``refused``; ``unreachable``; ``silent``:
+    it takes connections alone; ``version``: it does not speak the one that is asked for;
+    ``ticket``: there is none for Kerberos; ``options``: the kernel does not take them; ``absent``:
+    the kernel has no CIFS client, or lacks a part of it; or ``unknown``."""
 
     verdict: str = "unknown"
     detail: str = "python3 is not installed on the host"
@@ -62,7 +34,8 @@ class ShareLogin(Fact[ShareAnswer]):
     Returns what the file server answers to these credentials.
 
     + server, share, user, domain: as in the settings
-    + seconds: how long to wait for the connection
+    + options: those of the mount that the kernel is given, see ``workstation.cifs``
+    + seconds: how long to wait for a connection
 
     The password must be given as ``_stdin``.
     """
@@ -75,16 +48,18 @@ class ShareLogin(Fact[ShareAnswer]):
         return "python3"
 
     def command(
-        self, server: str, share: str, user: str, domain: str = "", seconds: int = 5
+        self,
+        server: str,
+        share: str,
+        user: str,
+        domain: str = "",
+        options: Sequence[str] = (),
+        seconds: int = 5,
     ) -> StringCommand:
         return question(
             'code=$1; shift; exec python3 -B -c "$code" "$@"',
-            _PROBE,
-            server,
-            share,
-            user,
-            domain,
-            seconds,
+            PROBE,
+            *(server, share, user, domain, seconds, PATIENCE, ",".join(options)),
         )
 
     def read(self, lines: list[str]) -> ShareAnswer:
@@ -98,7 +73,7 @@ class ShareFiles(Fact[dict[str, str]]):
     second session with the server, not through the mount. The files are removed afterwards
     through the mount.
 
-    + server, share, user, domain: as in the settings
+    + server, share, user, domain, options: see ``ShareLogin``
     + file_name: of the file in each folder
     + folders: paths below the share's root
     + mount: where the share is mounted
@@ -119,22 +94,19 @@ class ShareFiles(Fact[dict[str, str]]):
         file_name: str,
         folders: list[str],
         mount: str,
+        options: Sequence[str] = (),
     ) -> StringCommand:
         return question(
             """
             code=$1 mount=$2; shift 2
             python3 -B -c "$code" "$@"
-            name=$6; shift 6
+            name=$8; shift 8
             mountpoint -q -- "$mount" || exit 0
             for folder; do rm -f -- "$mount/$folder/$name"; done
             """,
-            _PROBE,
+            PROBE,
             mount,
-            server,
-            share,
-            user,
-            domain,
-            5,
+            *(server, share, user, domain, 5, PATIENCE, ",".join(options)),
             file_name,
             *folders,
         )
@@ -150,23 +122,111 @@ class ShareFiles(Fact[dict[str, str]]):
 
 
 @dataclass(frozen=True)
+class UnitFile:
+    """A unit of systemd for a mountpoint, such as ``mnt-ki_Daten.mount``, as it is loaded: the file
+    that makes it, which one made from ``/etc/fstab`` is not; drop-ins that change what is mounted.
+    """
+
+    name: str = ""
+    active: bool = False
+    masked: bool = False
+    file: str = ""
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MountState:
-    """``/etc/fstab``, and the mount on the mountpoint: its source and the kernel's options
-    (empty if nothing is mounted), when it was made (Unix time), whether the folder under it
-    exists and is immutable (``chattr +i``)."""
+    """``/etc/fstab``, and what is on the mountpoint.
+
+    ``linked``: lines of fstab that name the mountpoint by a link; ``real``: where it really lies,
+    if links lead there; ``layers``: what is mounted on it, the lowest first; ``above``: an
+    automounter's map that has a folder above it; ``mark``: of what it was mounted with, see
+    ``workstation.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
+    Unix times; ``folder``: whether the folder under all mounts exists, ``guarded``: is immutable
+    (``chattr +i``), ``guardable``: could be; ``hidden``: how many files lie in it; ``stopped``:
+    names of containers that a run had stopped and did not start again.
+    """
 
     fstab: bytes = b""
-    source: str = ""
-    options: str = ""
+    linked: tuple[int, ...] = ()
+    real: str = ""
+    layers: tuple[Layer, ...] = ()
+    above: str = ""
+    mark: str = ""
+    mount: UnitFile = UnitFile()
+    automount: UnitFile = UnitFile()
     mounted_at: float = 0.0
     credentials_at: float = 0.0
     folder: bool = False
     guarded: bool = False
+    guardable: bool = True
+    hidden: int = 0
+    stopped: tuple[str, ...] = ()
+
+    @property
+    def share(self) -> Layer | None:
+        """The share that is mounted, if one is seen on the mountpoint."""
+        top = self.layers[-1] if self.layers else None
+        return top if top and top.kind in ("cifs", "smb3") else None
 
 
-def _unescape(text: str) -> str:
-    """Return what ``findmnt --raw`` writes as ``\\x20`` and the like as it is."""
-    return re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
+STOPPED = "/var/lib/ai-workstation/stopped-for-the-share"
+"""Names of containers that are stopped while the share is mounted anew."""
+
+# Looking under the mounts happens in a mount namespace of its own, beside them: a bind mount of the
+# folder above shows what lies there without anything that is mounted on it. A mount that does not
+# answer (server gone, automounter dead) must not hang the fact: nothing here looks into the share.
+_BENEATH = r"""
+above=${1%/*} name=${1##*/}
+mount --bind -- "${above:-/}" "$2" || exit 0
+if [ -L "$2/$name" ]; then echo "real $(readlink -m -- "$1")"; exit; fi
+cd -- "$2/$name" 2>/dev/null || exit 0
+echo folder
+echo "hidden $(ls -A | wc -l)"
+flags=$(lsattr -d . 2>/dev/null) || { echo unguardable; exit; }
+case ${flags%% *} in *i*) echo guarded ;; esac
+"""
+
+_MOUNT = r"""
+target=$1 credentials=$2 stopped=$3 beneath=$4 above=${1%/*}
+silent() { echo "$1 does not answer" >&2; exit 1; }
+echo "target $target"
+real=$(limited 20 realpath -m -- "${above:-/}") || silent "$above"
+[ "${real%/}" = "$above" ] || echo "real ${real%/}/${target##*/}"
+mounted() { AT=$1 awk '$5 == ENVIRON["AT"] {found = 1} END {exit !found}' /proc/self/mountinfo; }
+if [ -f /etc/fstab ]; then
+  echo "fstab $(base64 -w0 /etc/fstab)"
+  number=0
+  while IFS= read -r line || [ -n "$line" ]; do
+    number=$((number + 1))
+    [[ ! $line =~ ^[[:blank:]]*(#|$) ]] || continue
+    read -r _ place _ <<<"$line"
+    printf -v place %b "${place//\\/\\0}"
+    place=${place%/}
+    case $place in "$target") continue ;; /*) ;; *) continue ;; esac
+    # A folder on which something is mounted is no link, and may not answer.
+    mounted "$place" || [ "$(limited 5 realpath -m -- "$place")" != "$target" ] \
+      || echo "linked $number"
+  done </etc/fstab
+fi
+echo "mounts $(sed 's/ - overlay \([^ ]*\) .*/ - overlay \1 rw/' /proc/self/mountinfo \
+  | TARGET=$target awk '{at = $5 == "/" ? "/" : $5 "/"} index(ENVIRON["TARGET"] "/", at) == 1' \
+  | base64 -w0)"
+[ ! -f /run/mount/utab ] || echo "utab $(base64 -w0 /run/mount/utab)"
+[ ! -f "$credentials" ] || echo "credentials $(stat -c %Y -- "$credentials")"
+[ ! -f "$stopped" ] || sed 's/^/stopped /' "$stopped"
+unit=$(systemd-escape -p --suffix=mount -- "$target")
+shown=$(limited 30 systemctl show --timestamp=unix -p Id,LoadState,ActiveState,FragmentPath \
+  -p DropInPaths,ActiveEnterTimestamp -- "$unit" "${unit%.mount}.automount" 2>/dev/null)
+[ $? != 124 ] || silent systemd
+printf '%s\n' "$shown" | sed 's/^/unit /'
+for file in $(printf '%s\n' "$shown" | sed -n 's/^DropInPaths=//p'); do
+  ! grep -Eq '^[[:space:]]*(What|Where|Type|Options)[[:space:]]*=' "$file" || echo "override $file"
+done
+mkdir "$answers/beside"
+limited 20 unshare -m sh -c "$beneath" sh "$target" "$answers/beside"
+[ $? != 124 ] || silent "$above"
+"""
 
 
 class Mount(Fact[MountState]):
@@ -182,36 +242,147 @@ class Mount(Fact[MountState]):
         return MountState()
 
     def command(self, target: str, credentials: str) -> StringCommand:
-        # Looking under the mount happens in a mount namespace of its own. A mount that does not
-        # answer (server gone) must not hang the fact: nothing here looks into the share.
-        return question(
-            """
-            [ ! -f /etc/fstab ] || echo "fstab $(base64 -w0 /etc/fstab)"
-            findmnt -rn -t cifs,smb3 -o SOURCE,OPTIONS -M "$1" | tail -n 1 | sed 's/^/mount /'
-            unit=$(systemd-escape -p --suffix=mount "$1")
-            since=$(systemctl show --timestamp=unix -P ActiveEnterTimestamp -- "$unit")
-            echo "since ${since#@}"
-            [ ! -f "$2" ] || echo "credentials $(stat -c %Y -- "$2")"
-            unshare -m sh -c '
-              if findmnt -rn -M "$1" >/dev/null; then umount -l "$1" || exit 0; fi
-              [ -d "$1" ] || exit 0
-              echo folder
-              lsattr -d "$1" 2>/dev/null | cut -d" " -f1 | grep -q i && echo guarded
-              true' sh "$1"
-            """,
-            target,
-            credentials,
-        )
+        return question(_MOUNT, target, credentials, STOPPED, _BENEATH)
 
     def read(self, lines: list[str]) -> MountState:
-        words = dict(line.partition(" ")[::2] for line in lines)
-        source, _, options = words.get("mount", "").partition(" ")
+        pairs = [line.partition(" ")[::2] for line in lines]
+        words = dict(pairs)
+        passed = mounts.passed(mounts.parse(_text(words.get("mounts", ""))), words["target"])
+        remembered = mounts.remembered(_text(words.get("utab", "")), words["target"])
+        units = list(_units([rest for word, rest in pairs if word == "unit"]))
+        mount, automount = [*units, {}, {}][:2]
+        overrides = tuple(rest for word, rest in pairs if word == "override")
         return MountState(
             fstab=base64.b64decode(words.get("fstab", "")),
-            source=_unescape(source),
-            options=options,
-            mounted_at=float(words.get("since") or 0),
+            linked=tuple(int(rest) for word, rest in pairs if word == "linked"),
+            real=words.get("real", ""),
+            layers=tuple(one for one in passed if one.target == words["target"]),
+            above="".join(
+                one.source
+                for one in passed
+                if one.kind == "autofs"
+                and one.target != words["target"]
+                and one.source != mounts.SYSTEMD
+            ),
+            mark=cifs.mark(remembered),
+            mount=_unit(mount, overrides),
+            automount=_unit(automount, ()),
+            mounted_at=_time(mount.get("ActiveEnterTimestamp", "")),
             credentials_at=float(words.get("credentials") or 0),
             folder="folder" in words,
             guarded="guarded" in words,
+            guardable="unguardable" not in words,
+            hidden=int(words.get("hidden") or 0),
+            stopped=tuple(rest for word, rest in pairs if word == "stopped"),
         )
+
+
+def _text(encoded: str) -> str:
+    return decode(base64.b64decode(encoded))
+
+
+def _units(lines: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the properties of each unit that systemctl shows, a blank line between them."""
+    unit: dict[str, str] = {}
+    for line in [*lines, ""]:
+        if line:
+            key, _, value = line.partition("=")
+            unit[key] = value
+        elif unit:
+            yield unit
+            unit = {}
+
+
+def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
+    file = shown.get("FragmentPath", "")
+    return UnitFile(
+        name=shown.get("Id", ""),
+        active=shown.get("ActiveState") == "active",
+        masked=shown.get("LoadState") == "masked",
+        file="" if file.startswith("/run/systemd/generator") else file,
+        overrides=overrides,
+    )
+
+
+def _time(shown: str) -> float:
+    """Return the Unix time of ``@1795161600``, 0 of ``n/a`` and of nothing."""
+    return float(shown[1:]) if re.fullmatch(r"@[0-9.]+", shown) else 0.0
+
+
+@dataclass(frozen=True)
+class ShareUser:
+    """A container that has the share, whoever it belongs to. ``fleeting``: it is gone once it is
+    stopped (``--rm``); ``swarm``: Swarm would replace it."""
+
+    name: str
+    fleeting: bool = False
+    swarm: bool = False
+
+
+# Go's names of the fields (docker inspect).
+_CONTAINER = (
+    "container [{{json .Name}},{{json .HostConfig.AutoRemove}},{{json .Mounts}},"
+    '{{json (index .Config.Labels "com.docker.swarm.task.id")}}]'
+)
+
+
+class ShareUsers(Fact[list[ShareUser]]):
+    """
+    Returns the running containers that hold the mount that was there when they started: those that
+    mount it, a folder of it, or a folder above it to which later mounts do not get through.
+
+    + target: where the share is mounted
+    """
+
+    @staticmethod
+    def default() -> list[ShareUser]:
+        return []
+
+    def command(self, target: str) -> StringCommand:
+        # What a container has, its kernel's list of mounts tells: by a link or a volume that stands
+        # for a folder of the share, too.
+        return question(
+            """
+            echo "target $1"
+            command -v docker >/dev/null || exit 0
+            asked() {
+              limited 60 docker "$@" || [ $? != 124 ] \
+                || { echo "docker does not answer" >&2; exit 1; }
+            }
+            running=$(asked ps -q --no-trunc) || exit 1
+            [ -n "$running" ] || exit 0
+            asked inspect --type container -f "$2" $running
+            device=$(AT=$1 awk '$5 == ENVIRON["AT"] {found = $3} END {print found}' \
+              /proc/self/mountinfo)
+            [ -n "$device" ] || exit 0
+            asked inspect --type container -f '{{.State.Pid}} {{.Name}}' $running \
+              | while read -r pid name; do
+              awk -v "device=$device" '$3 == device {found = 1} END {exit !found}' \
+                "/proc/$pid/mountinfo" 2>/dev/null && echo "has $name"
+            done
+            true
+            """,
+            target,
+            _CONTAINER,
+        )
+
+    def read(self, lines: list[str]) -> list[ShareUser]:
+        pairs = [line.partition(" ")[::2] for line in lines]
+        target = dict(pairs)["target"]
+        having = {rest for word, rest in pairs if word == "has"}
+        users = []
+        for name, fleeting, mounted, task in (
+            json.loads(rest) for word, rest in pairs if word == "container"
+        ):
+            if _holds(mounted or (), target, name in having):
+                users.append(ShareUser(name.removeprefix("/"), bool(fleeting), bool(task)))
+        return users
+
+
+def _holds(mounted: Sequence[dict[str, str]], target: str, has: bool) -> bool:
+    """Whether a container with these mounts holds the share's; ``has``: its kernel says that it has
+    it, as it also does of one that sees it come and go by a folder above."""
+    below = any(is_below(one.get("Source", ""), target) for one in mounted)
+    above = [one for one in mounted if is_below(target, one.get("Source", "") or target + "/")]
+    stays = [one for one in above if not one.get("Propagation", "").endswith(("slave", "shared"))]
+    return below or any(one["Source"] != "/" for one in stays) or (has and not above)

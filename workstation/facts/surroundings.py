@@ -3,7 +3,6 @@ where, and whether the addresses that it fetches from answer."""
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import dataclass, field
 
@@ -77,6 +76,29 @@ sys.stdout.flush()
 os._exit(0)
 """
 
+# Blanks may be in the names of what is mounted and of where.
+_DISK = r"""
+place=$1
+until [ -d "$place" ]; do place=$(dirname -- "$place"); done
+tell() { df -k --output="$1" -- "$place" 2>/dev/null | sed 1d; }
+free=$(tell avail) || exit 0
+printf 'disk %s\t%s\t%s\t%s\n' "${free##* }" "$(tell fstype)" "$(tell target)" "$1"
+"""
+
+# Links that are absolute, or whose dots lead out of the store. People make them for folders and for
+# single files of a folder.
+_LINKS = r"""
+root=$(realpath -e -- "$1" 2>/dev/null) || exit 0
+echo "store $root"
+find "$root" -xdev -maxdepth 4 -type l -printf '%P\t%l\n' 2>/dev/null | awk -F '\t' '
+  NF != 2 {next}
+  {leads = substr($2, 1, 1) == "/"; depth = split($1, part, "/") - 1; count = split($2, part, "/")}
+  {for (i = 1; i <= count; i++)
+    if (part[i] == "..") {if (--depth < 0) leads = 1}
+    else if (part[i] != "" && part[i] != ".") depth++}
+  leads {print "link " $0}' | head -n 200
+"""
+
 # Go's names of the fields (docker info -f '{{json .}}'), one JSON list a container.
 _CONTAINER = (
     "container [{{json .Id}},{{json .Name}},{{json .Config.Image}},{{json .Config.Labels}},"
@@ -103,10 +125,12 @@ class RunningContainer:
 
 @dataclass(frozen=True)
 class Disk:
-    """The file system in which a folder lies, or will lie: its mountpoint and free bytes."""
+    """The file system in which a folder lies, or will lie, links followed: its mountpoint, free
+    bytes and type, such as ``ext4``."""
 
     mountpoint: str
     free: int
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +146,8 @@ class Answer:
 class SurroundingsState:
     """``clock``: seconds by which it is ahead of ours, None if not known; ``synchronised``: whether
     a time service sets it, ``yes``, ``no`` or empty; ``disks``: folder -> where it lies;
+    ``silent``: folders that do not answer; ``store``: where the model store really lies, and
+    ``links``, below it: path -> what it says, of those that are absolute or lead out of it;
     ``answers``: address -> what came of asking it, for none if Python is missing; ``listed``:
     whether an Engine said which ``containers`` run; ``minimum_api``: the oldest API version that it
     speaks; ``engine_proxied``: whether it pulls through a proxy of its own; ``toolkit``: installed
@@ -130,8 +156,10 @@ class SurroundingsState:
 
     clock: int | None = None
     synchronised: str = ""
-    fstab: str = ""
     disks: dict[str, Disk] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    store: str = ""
+    links: tuple[tuple[str, str], ...] = ()
     answers: dict[str, Answer] = field(default_factory=dict)
     containers: tuple[RunningContainer, ...] = ()
     listed: bool = False
@@ -146,6 +174,7 @@ class Surroundings(Fact[SurroundingsState]):
     Returns the ``SurroundingsState`` of the host.
 
     + folders: to tell the disks of; one that is not there yet counts as the nearest above it
+    + store: the model store
     + addresses: URLs to ask for their headers, side by side
     + now: Unix time here, to compare the host's clock with
     + seconds: how long to wait for all addresses together, where the host has processors to spare
@@ -158,21 +187,20 @@ class Surroundings(Fact[SurroundingsState]):
         return SurroundingsState()
 
     def command(
-        self, folders: list[str], addresses: list[str], now: int, seconds: int = 6
+        self, folders: list[str], addresses: list[str], now: int, seconds: int = 6, store: str = ""
     ) -> StringCommand:
         return question(
             ENGINE
             + r"""
             exec 3<&0
-            ask=$1 container=$2 now=$3 seconds=$4 count=$5; shift 5
+            ask=$1 container=$2 now=$3 seconds=$4 disk=$5 links=$6 store=$7 count=$8; shift 8
             echo "clock $(($(date +%s) - now))"
             while [ "$count" -gt 0 ]; do
-              place=$1
-              until [ -d "$place" ]; do place=$(dirname -- "$place"); done
-              space=$(df -Pk -- "$place" 2>/dev/null | awk 'NR == 2 {print $4, $6}')
-              [ -z "$space" ] || echo "disk $space $1"
+              limited 20 sh -c "$disk" sh "$1"
+              [ $? != 124 ] || echo "silent $1"
               shift; count=$((count - 1))
             done
+            [ -z "$store" ] || limited 30 sh -c "$links" sh "$store" >"$answers/links" &
 
             if command -v python3 >/dev/null && [ $# != 0 ]; then
               python3 -B -c "$ask" "$seconds" "$@" <&3 >"$answers/network" 2>/dev/null &
@@ -189,7 +217,6 @@ class Surroundings(Fact[SurroundingsState]):
               engine version -f 'minimum-api {{.Server.MinAPIVersion}}' \
                 >"$answers/api" 2>/dev/null &
             fi
-            [ ! -f /etc/fstab ] || echo "fstab $(base64 -w0 /etc/fstab)"
             echo "toolkit $(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)"
             [ ! -e /usr/local/bin/ollama ] || echo "ollama $(readlink -f /usr/local/bin/ollama)"
             wait
@@ -199,6 +226,9 @@ class Surroundings(Fact[SurroundingsState]):
             _CONTAINER,
             now,
             seconds,
+            _DISK,
+            _LINKS,
+            store,
             len(folders),
             *folders,
             *addresses,
@@ -211,16 +241,23 @@ class Surroundings(Fact[SurroundingsState]):
         disks, answers = {}, {}
         for word, rest in pairs:
             if word == "disk":
-                free, mountpoint, folder = rest.split(" ", 2)
-                disks[folder] = Disk(mountpoint, int(free) * 1024)
+                free, kind, mountpoint, folder = rest.split("\t")
+                disks[folder] = Disk(mountpoint, int(free) * 1024, kind)
             elif word == "answer":
                 address, step, detail = rest.split(" ", 2)
                 answers[address] = Answer(step, detail)
         return SurroundingsState(
             clock=int(words["clock"]) if "clock" in words else None,
             synchronised=words.get("synchronised", ""),
-            fstab=base64.b64decode(words.get("fstab", "")).decode(errors="replace"),
             disks=disks,
+            silent=tuple(dict.fromkeys(rest for word, rest in pairs if word == "silent")),
+            store=words.get("store", ""),
+            links=tuple(
+                (path, said)
+                for word, rest in pairs
+                if word == "link"
+                for path, _, said in [rest.partition("\t")]
+            ),
             answers=answers,
             containers=tuple(_container(rest) for word, rest in pairs if word == "container"),
             listed="listed" in words,

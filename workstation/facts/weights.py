@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyinfra.api import StringCommand
@@ -14,12 +14,29 @@ from workstation.facts.shell import Fact, question
 class Weights:
     """``kind`` of the path, links followed; ``size`` in bytes and ``begins``, the first eight bytes
     in hexadecimal digits, of a file; ``entries``: names in a folder, or beside a path that is not
-    there, at most 100."""
+    there, at most 100. A path that is ``silent`` lies where nothing answers. ``link``: what it
+    says, if the path itself is one."""
 
-    kind: Literal["file", "folder", "absent"] = "absent"
+    kind: Literal["file", "folder", "absent", "silent"] = "absent"
     size: int = 0
     begins: str = ""
     entries: tuple[str, ...] = ()
+    link: str = ""
+
+
+_LOOK = r"""
+folder=$1
+[ ! -L "$1" ] || echo "link $(readlink -- "$1")"
+if [ -f "$1" ]; then
+  echo "file $(stat -Lc %s -- "$1") $(head -c 8 -- "$1" | od -An -tx1 | tr -d ' \n')"
+  exit
+elif [ -d "$1" ]; then
+  echo folder
+else
+  folder=${1%/*}
+fi
+ls -1 -- "$folder" 2>/dev/null | head -n 100 | sed 's/^/entry /'
+"""
 
 
 class ModelFiles(Fact[dict[str, Weights]]):
@@ -36,21 +53,14 @@ class ModelFiles(Fact[dict[str, Weights]]):
     def command(self, paths: list[str]) -> StringCommand:
         return question(
             """
-            for path in "$@"; do
+            look=$1; shift
+            for path; do
               echo "path $path"
-              folder=$path
-              if [ -f "$path" ]; then
-                echo "file $(stat -Lc %s -- "$path") $(head -c 8 -- "$path" \
-                  | od -An -tx1 | tr -d ' \\n')"
-                continue
-              elif [ -d "$path" ]; then
-                echo folder
-              else
-                folder=${path%/*}
-              fi
-              ls -1 -- "$folder" 2>/dev/null | head -n 100 | sed 's/^/entry /'
+              limited 30 sh -c "$look" sh "$path"
+              [ $? != 124 ] || echo silent
             done
             """,
+            _LOOK,
             *paths,
         )
 
@@ -62,12 +72,17 @@ class ModelFiles(Fact[dict[str, Weights]]):
             if word == "path":
                 path = rest
                 found[path] = Weights()
+                continue
+            known = found[path]
+            if word == "link":
+                found[path] = replace(known, link=rest)
             elif word == "file":
                 size, _, begins = rest.partition(" ")
-                found[path] = Weights("file", int(size), begins)
+                found[path] = replace(known, kind="file", size=int(size), begins=begins)
             elif word == "folder":
-                found[path] = Weights("folder")
+                found[path] = replace(known, kind="folder")
+            elif word == "silent":
+                found[path] = replace(known, kind="silent")
             elif word == "entry":
-                known = found[path]
-                found[path] = Weights(known.kind, entries=(*known.entries, rest))
+                found[path] = replace(known, entries=(*known.entries, rest))
         return found

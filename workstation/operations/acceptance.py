@@ -38,6 +38,7 @@ from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
 from workstation.operations.compose import project_state
 from workstation.operations.plan import ACCEPTED, FINDINGS
+from workstation.operations.smb import login_options
 from workstation.operations.worker import UNIT as WORKER
 from workstation.origin import origin
 from workstation.project import ProjectState
@@ -193,6 +194,7 @@ def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> 
         file_name=name,
         folders=[folder for _, folder in written],
         mount=settings.smb_mount,
+        options=login_options(settings),
         _stdin=HiddenText(settings.smb_password.get_secret_value() + "\n"),
         _timeout=PATIENCE,
         _ignore_errors=True,

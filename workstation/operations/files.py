@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -23,6 +23,7 @@ from workstation.facts.files import Contents, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import difference, tell
+from workstation.places import Place, above, place, refusal
 
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
@@ -50,14 +51,41 @@ sync "$(dirname "$1")"
 """
 
 
-# Triples of path, mode and owner: one round trip for all folders in a row.
+# Triples of path, mode and owner: one round trip for all folders in a row. The paths are real ones:
+# what is a link by now, or lies behind one, somebody planted since. From inside, a folder cannot be
+# exchanged any more.
 _DIRECTORIES = """
 set -e
 while [ $# != 0 ]; do
+  real=$(realpath -m -- "$1")
+  [ "$real" = "$1" ] || { echo "$1 leads to $real by now" >&2; exit 1; }
   [ -d "$1" ] || mkdir -p -- "$1"
-  chown -- "$3" "$1"; chmod -- "$2" "$1"
+  (
+    cd -P -- "$1"
+    [ "$(pwd -P)" = "$1" ] || { echo "$1 leads to $(pwd -P) by now" >&2; exit 1; }
+    chown -- "$3" .; chmod -- "$2" .
+  )
   shift 3
 done
+"""
+
+# Whoever may write to the folder could put a link in the place of an entry after find has seen it:
+# find itself goes to each folder and looks for links on the way, and the entry is opened without
+# following one. perl-base is a part of every Debian and Ubuntu.
+_SHARED = r"""
+root=$(realpath -e -- "$1") || exit 1
+find "$root" -xdev -ignore_readdir_race \( -type d \( ! -group "$2" -o ! -perm -2070 \) \
+    -o -type f \( ! -group "$2" -o ! -perm -040 \) \) -execdir perl -e '
+  use Fcntl; use Errno;
+  my $group = getgrnam(shift);
+  for my $name (@ARGV) {
+    sysopen(my $entry, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+      or $!{ENOENT} || $!{ELOOP} ? next : die "$name: $!\n";
+    my @found = stat $entry;
+    my $bits = -d _ ? 02070 : 0040;
+    $found[5] == $group or chown -1, $group, $entry or die "$name: $!\n";
+    chmod $found[2] & 07777 | $bits, $entry or die "$name: $!\n";
+  }' "$2" {} +
 """
 
 
@@ -82,7 +110,8 @@ class File:
 
 @dataclass(frozen=True)
 class Directory:
-    """A folder that must exist at ``path`` with this mode and owner (a name or a number)."""
+    """A folder that must exist at ``path`` with this mode and owner (a name or a number). A link to
+    one will do, as to one of a larger disk: then that has them."""
 
     path: str
     mode: str = "755"
@@ -162,7 +191,9 @@ def _is_wrong(entry: Entry, found: PathState | None) -> bool:
     return any(True for _ in commands_for(entry, found))
 
 
-def _changes(entries: list[Entry], states: dict[str, PathState]) -> Iterator[StringCommand]:
+def _changes(
+    entries: list[Entry], states: dict[str, PathState], places: Mapping[str, Place]
+) -> Iterator[StringCommand]:
     """Yield the commands for entries that are wrong, folders in a row by one."""
     for is_directory, group in groupby(entries, lambda entry: isinstance(entry, Directory)):
         if is_directory:
@@ -172,7 +203,10 @@ def _changes(entries: list[Entry], states: dict[str, PathState]) -> Iterator[Str
                     value
                     for entry in group
                     if isinstance(entry, Directory)
-                    for value in (entry.path, entry.mode, f"{entry.user}:{entry.group}")
+                    for value in (
+                        *(places[entry.path].real, entry.mode),
+                        f"{entry.user}:{entry.group}",
+                    )
                 ),
             )
             continue
@@ -200,8 +234,11 @@ def present(entries: list[Entry]) -> Commands:
 def question(entries: list[Entry]) -> dict[str, Any]:
     """Return what the fact ``Paths`` is asked about entries; a key is among it if any is secret."""
     secret = [entry.path for entry in entries if isinstance(entry, File) and entry.secret]
+    paths = dict.fromkeys(entry.path for entry in entries)
+    # The folders above, since what is not there yet lies where they lead.
+    higher = dict.fromkeys(folder for path in paths for folder in above(path))
     return {
-        "paths": [entry.path for entry in entries],
+        "paths": [*paths, *(folder for folder in higher if folder not in paths)],
         "secret": secret,
         "key": DIGEST_KEY if secret else None,
     }
@@ -225,13 +262,29 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
 
     + states: what the fact ``Paths`` says of them
     """
+    folders = [entry.path for entry in entries if isinstance(entry, Directory)]
+    places = {
+        entry.path: place(entry.path, folders, states)
+        for entry in entries
+        if not isinstance(entry, Absent)
+    }
+    states = {**states, **{path: _followed(states[path]) for path in folders if path in states}}
     _refuse_wrong_kinds(entries, states)
     wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
+    for path, found in places.items():
+        # By somebody's own link nothing is changed, but what is right there may be used.
+        if found.system or (found.planted and path in [entry.path for entry in wrong]):
+            raise HostError(f"{path} on {host.name} {refusal(path, found)}.")
     if not wrong:
         host.noop(f"{len(entries)} paths are as they should be")
         return
-    _tell_changes(wrong, states)
-    yield from _changes(wrong, states)
+    _tell_changes(wrong, states, places)
+    yield from _changes(wrong, states, places)
+
+
+def _followed(found: PathState) -> PathState:
+    """Return what a folder's link leads to instead of the link itself."""
+    return found.leads if found.leads and found.leads.kind == "directory" else found
 
 
 def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> None:
@@ -242,13 +295,20 @@ def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> N
             continue
         wanted = "file" if isinstance(entry, File) else "directory"
         if found.kind != wanted:
+            if found.kind == "link" and found.leads is None and wanted == "directory":
+                raise HostError(
+                    f"{entry.path} on {host.name} is a link to {found.real or 'nothing'}, which is "
+                    "not there: mount its disk, or remove the link, then run again."
+                )
             raise HostError(
                 f"{entry.path} on {host.name} is a {found.kind}, but a {wanted} belongs there: "
                 "move it away, then run again."
             )
 
 
-def _tell_changes(changed: list[Entry], states: dict[str, PathState]) -> None:
+def _tell_changes(
+    changed: list[Entry], states: dict[str, PathState], places: Mapping[str, Place]
+) -> None:
     plain = [entry for entry in changed if isinstance(entry, File) and not entry.secret]
     old: dict[str, bytes] = {}
     if state.config.DIFF:
@@ -262,7 +322,9 @@ def _tell_changes(changed: list[Entry], states: dict[str, PathState]) -> None:
         diff: tuple[str, ...] = ()
         if entry in plain and isinstance(entry, File):
             diff = difference(entry.path, old.get(entry.path, b""), entry.content)
-        tell("~" if found else "+", entry.path, _described(entry, found), diff)
+        real = places[entry.path].real
+        leads = f", really {real}" if real != entry.path else ""
+        tell("~" if found else "+", entry.path, _described(entry, found) + leads, diff)
 
 
 @operation
@@ -284,12 +346,4 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Command
         tell("~", entry, f"group {group}, group access")
     if len(wrong) > 5:
         tell("~", f"{len(wrong) - 5} or more others below {path}")
-    yield script(
-        """
-        find "$1" -xdev ! -type l ! -group "$2" -exec chgrp -- "$2" {} +
-        find "$1" -xdev -type d ! -perm -2070 -exec chmod g+rwxs -- {} +
-        find "$1" -xdev -type f ! -perm -040 -exec chmod g+r -- {} +
-        """,
-        path,
-        group,
-    )
+    yield script(_SHARED, path, group)

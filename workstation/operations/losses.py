@@ -53,6 +53,8 @@ def _newest(holding: Holding | None) -> int:
 def _told(holding: Holding | None) -> str:
     if holding is None:
         return "not there"
+    if holding.files < 0:
+        return "it does not answer, or takes too long to be counted"
     if not holding.files:
         return "empty"
     changed = f"{datetime.fromtimestamp(holding.newest):%Y-%m-%d %H:%M}"

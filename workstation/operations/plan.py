@@ -49,13 +49,13 @@ def tell(sign: Sign, subject: str, cause: str = "", diff: tuple[str, ...] = ()) 
 
 
 def difference(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
-    """Return the lines of the unified diff of a file's content if the run was asked for diffs."""
+    """Return the lines of the unified diff of a file's content if the run was asked for diffs.
+    Bytes that are no UTF-8, as in an old comment, are shown as ``\\xfc``."""
     if not state.config.DIFF:
         return ()
-    try:
-        before, after = old.decode().splitlines(), new.decode().splitlines()
-    except UnicodeDecodeError:
+    if b"\0" in old + new:
         return (f"{path}: binary content differs",)
+    before, after = (text.decode(errors="backslashreplace").splitlines() for text in (old, new))
     lines = difflib.unified_diff(before, after, path, path, lineterm="", n=2)
     return tuple(_PASSWORD.sub(r"\1*MASKED*", line) for line in lines)
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import ollama_unit, preflight, remembered
+from workstation import fstab, ollama_unit, preflight, remembered
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
@@ -32,7 +32,7 @@ from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
 from workstation.operations.plan import FINDINGS
-from workstation.operations.smb import explain, login_answer
+from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, ollama, ports, storage, system
 from workstation.preflight.stacks import (
     collision_findings,
@@ -148,6 +148,7 @@ def _look(host: Any, machine: Context) -> _Seen:
         around=host.get_fact(
             Surroundings,
             folders=folders,
+            store=settings.models_path,
             addresses=[server.address for server in servers],
             now=round(time.time()),
             **trusted,
@@ -308,9 +309,18 @@ def _of_storage(seen: _Seen) -> Iterator[Finding]:
         [service for _, services in seen.missing for service in services],
         stand_ins=bool(machine.mirror.stand_ins),
     )
+    stores = [settings.models_path, *([settings.ollama_models] if machine.needs.ollama else [])]
+    around = seen.around
+    yield from storage.place_findings(around.disks, around.silent, stores, settings.smb_mount)
+    models = [stack.model for stack in seen.stacks]
+    yield from storage.link_findings(settings.models_path, around.store, around.links, models)
     yield from storage.mount_findings(machine.needs.disks, seen.mounted)
     if machine.needs.share:
-        unc = settings.smb_unc
-        yield from storage.fstab_findings(seen.around.fstab, unc, settings.smb_mount)
+        unc, target = settings.smb_unc, settings.smb_mount
+        mounted = mount_state(settings)
+        text = fstab.decode(mounted.fstab)
+        yield from storage.fstab_findings(text, unc, target, mounted.linked)
+        yield from storage.mountpoint_findings(mounted, target)
         answer = login_answer(settings)
-        yield storage.share_finding(explain(answer, unc), answer.verdict, answer.detail, unc)
+        refusal = explain(answer, settings)
+        yield storage.share_finding(refusal, answer.verdict, answer.detail, unc)

@@ -2,70 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyinfra import host
 
+from workstation import cifs, fstab
 from workstation.errors import HostError
 from workstation.facts.files import Paths
 from workstation.facts.shell import HiddenText, script
-from workstation.facts.smb import Mount, MountState, ShareAnswer, ShareLogin
+from workstation.facts.smb import (
+    STOPPED,
+    Mount,
+    MountState,
+    ShareAnswer,
+    ShareLogin,
+    ShareUser,
+    ShareUsers,
+)
+from workstation.findings import failed
 from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
 from workstation.operations import files, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
+from workstation.preflight import line
+from workstation.preflight.storage import mountpoint_findings
 from workstation.settings import Settings
-
-# Options that the kernel shows of a mount exactly as they were given (mount.cifs(8)); the rest
-# of an entry is read by mount, systemd or mount.cifs only.
-_VISIBLE = ("vers", "uid", "gid", "file_mode", "dir_mode", "seal", "nobrl", "mfsymlinks", "noperm")
 
 _ADVICE = {
     "refused": "the server answered {detail}: check SMB_USER, SMB_PASSWORD and SMB_SHARE in .env",
-    "unreachable": "it cannot be reached on port 445 ({detail}): check SMB_SERVER and the network",
-    "absent": "the running kernel has no CIFS client ({detail}): install the kernel's extra "
-    "modules (linux-modules-extra-$(uname -r)) or reboot into the installed kernel",
+    "unreachable": "it cannot be reached on port {port} ({detail}): check SMB_SERVER and the "
+    "network",
+    "silent": "it takes connections on port {port} and did not answer within {detail}: see whether "
+    "the file server is well",
+    "version": "the server does not speak the asked version of SMB, {version} ({detail}): set "
+    "another one in SMB_OPTIONS in .env, such as vers=2.1 or vers=3.0, or update the server",
+    "options": "the kernel's CIFS client does not take the mount options ({detail}): correct "
+    "SMB_OPTIONS in .env",
+    "ticket": "there is no Kerberos ticket for the mount ({detail}): get one for root with kinit, "
+    "or take sec= out of SMB_OPTIONS in .env",
+    "absent": "the running kernel lacks a CIFS client or a part of it ({detail}): install the "
+    "kernel's extra modules (linux-modules-extra-$(uname -r)) or reboot into the installed kernel",
 }
 
-# Containers hold the mount that was there when they started: they are stopped around it.
+# Containers hold the mount that was there when they started: they are stopped around it, whatever
+# becomes of the mount or of this run's connection. One that is gone once it is stopped is started
+# anew instead; Docker keeps it through that (moby, daemon/restart.go).
 _REMOUNT = """
-users=
-if command -v docker >/dev/null; then
-  for id in $(docker ps -q 2>/dev/null); do
-    docker inspect -f '{{range .Mounts}}{{println .Source}}{{end}}' "$id" \\
-      | grep -Eq "^$1(/|\\$)" && users="$users $id"
-  done
+target=$1 automount=$2 kept=$3; shift 3
+stopped=
+while [ "$1" != -- ]; do stopped="$1 $stopped"; shift; done
+shift
+fleeting=$*
+mounted() {
+  AT=$target awk '$5 == ENVIRON["AT"] {found = 1} END {exit !found}' /proc/self/mountinfo
+}
+trap '' HUP INT TERM PIPE
+if [ -n "$stopped" ]; then
+  mkdir -p "$(dirname "$kept")"
+  printf '%s\\n' $stopped >>"$kept"
+  sync "$kept"
+  docker stop $stopped >/dev/null
 fi
-[ -z "$users" ] || docker stop $users >/dev/null
-umount "$1" || umount -l "$1"
-mount "$1"; status=$?
-[ -z "$users" ] || docker start $users >/dev/null
+[ -z "$automount" ] || systemctl stop "$automount"
+systemctl daemon-reload
+tries=9
+while mounted && [ "$tries" -gt 0 ]; do
+  umount "$target" || umount -l "$target" || break
+  tries=$((tries - 1))
+done
+mount -- "$target"; status=$?
+# Twice: one may need the network of another.
+if [ -n "$stopped" ]; then
+  docker start $stopped >/dev/null 2>&1 || docker start $stopped >/dev/null && rm -f "$kept" \
+    || [ "$status" != 0 ] || status=1
+fi
+[ -z "$fleeting" ] || docker restart $fleeting >/dev/null || [ "$status" != 0 ] || status=1
 exit $status
 """
 
-# Under a mount the folder is reached in a mount namespace of its own.
+_START = """
+kept=$1; shift
+there=
+for name; do ! docker inspect --type container "$name" >/dev/null 2>&1 || there="$there $name"; done
+[ -z "$there" ] || docker start $there >/dev/null 2>&1 || docker start $there >/dev/null || exit 1
+rm -f "$kept"
+"""
+
+# Beside what is mounted on the folder, it is reached in a mount namespace of its own. A file system
+# that knows no such flag has none to set.
 _GUARD = """
+beside=$(mktemp -d) || exit 1
 unshare -m sh -c '
-  if findmnt -rn -M "$1" >/dev/null; then umount -l "$1" || exit 1; fi
-  chattr +i "$1"' sh "$1"
+  above=${1%/*}
+  mount --bind -- "${above:-/}" "$2" || exit 1
+  cd -- "$2/${1##*/}" || exit 1
+  lsattr -d . >/dev/null 2>&1 || exit 0
+  chattr +i .' sh "$1" "$beside"; status=$?
+rmdir "$beside"
+exit $status
 """
 
 
-def explain(answer: ShareAnswer, unc: str) -> str | None:
-    """Return why the share cannot be used, with the server's own answer; None if it can."""
-    advice = _ADVICE.get(answer.verdict)
-    return f"{unc}: {advice.format(detail=answer.detail)}." if advice else None
-
-
 def login_answer(settings: Settings) -> ShareAnswer:
-    """Return what the server says to the credentials of ``settings``, asked from the host."""
+    """Return what the server says to the credentials of ``settings``, asked from the host with the
+    mount's own options."""
     answer: ShareAnswer = host.get_fact(
         ShareLogin,
         server=settings.smb_server,
         share=settings.smb_share,
         user=settings.smb_user,
         domain=settings.smb_domain,
+        options=login_options(settings),
         _stdin=HiddenText(settings.smb_password.get_secret_value() + "\n"),
     )
     return answer
+
+
+def login_options(settings: Settings) -> list[str]:
+    """Return the mount's options as far as the kernel is given them."""
+    return cifs.kernel(fstab_entry(settings, credentials_path(settings)).options)
+
+
+def credentials_path(settings: Settings) -> str:
+    """Return where the share's credentials are kept on the host."""
+    return f"/etc/ai-workstation/smb-{settings.smb_share}.credentials"
+
+
+def mount_state(settings: Settings) -> MountState:
+    """Return what is on the share's mountpoint."""
+    state: MountState = host.get_fact(
+        Mount, target=settings.smb_mount, credentials=credentials_path(settings)
+    )
+    return state
+
+
+def explain(answer: ShareAnswer, settings: Settings) -> str | None:
+    """Return why the share cannot be used, with the server's own answer; None if it can."""
+    if answer.verdict not in _ADVICE:
+        return None
+    given = dict(option.partition("=")[::2] for option in login_options(settings))
+    advice = _ADVICE[answer.verdict].format(
+        detail=answer.detail,
+        port=given.get("port", "445"),
+        version=f"vers={given.get('vers', 'default')}",
+    )
+    return f"{settings.smb_unc}: {advice}."
 
 
 @operation
@@ -77,46 +158,57 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     + credentials: the credentials file
     + folders: sub-folders to make on the share
 
-    Raises HostError with the server's own answer, before anything is changed, if it does
-    not accept the credentials.
+    Raises HostError before anything is changed: with the server's own answer if it does not accept
+    the credentials, and where the mountpoint is somebody else's.
     """
     target, unc = settings.smb_mount, settings.smb_unc
     entry = fstab_entry(settings, credentials.path)
-    found = host.get_fact(Mount, target=target, credentials=credentials.path)
+    found = mount_state(settings)
+    for finding in failed(mountpoint_findings(found, target)):
+        raise HostError(f"{host.name}: {line(finding)}")
+    old = fstab.decode(found.fstab)
     try:
-        fstab = with_entry(found.fstab.decode(), entry).encode()
+        content = fstab.encode(with_entry(old, entry, found.linked))
     except FstabError as error:
         raise HostError(f"{error}.") from error
+    mounted = same_share(found, entry)
     states = host.get_fact(
         Paths,
-        paths=[credentials.path, *(f"{target}/{folder}" for folder in folders)],
+        paths=[credentials.path, *(f"{target}/{folder}" for folder in folders if mounted)],
         secret=[credentials.path],
         key=files.DIGEST_KEY,
     )
-    stale = _stale(found, entry)
     new_credentials = list(files.commands_for(credentials, states.get(credentials.path)))
-    missing = [name for name in folders if not found.source or f"{target}/{name}" not in states]
-    if not (fstab != found.fstab or stale or new_credentials or missing or not found.guarded):
+    stale = _stale(found, entry, old) or ("credentials" if new_credentials else "")
+    missing = [name for name in folders if not mounted or f"{target}/{name}" not in states]
+    unguarded = not found.guarded and found.guardable
+    other = content != found.fstab or not found.share or found.stopped
+    if not (other or stale or missing or unguarded):
         host.noop(f"{unc} is mounted on {target}")
         return
-    refusal = explain(login_answer(settings), unc)
+    refusal = explain(login_answer(settings), settings)
     if refusal:
         raise HostError(refusal)
 
+    remount = bool(stale and found.share) or found.automount.active
+    users = host.get_fact(ShareUsers, target=target) if remount else []
     tools = list(packages.installed._inner(packages=["cifs-utils"]))
     if new_credentials:
         tell("~" if credentials.path in states else "+", credentials.path, "600, hidden")
     if not found.folder:
         tell("+", target)
-    if not found.guarded:
+    if unguarded:
         tell("~", f"{target} made immutable while nothing is mounted on it")
     new_fstab = list(
-        files.present._inner(entries=[files.File("/etc/fstab", fstab, mode="", backup=True)])
+        files.present._inner(entries=[files.File("/etc/fstab", content, mode="", backup=True)])
     )
-    if not found.source:
+    if found.automount.active:
+        tell("-", found.automount.name, "the share is mounted at boot, not when somebody looks")
+    if not found.share:
         tell("+", f"{unc} mounted on {target}")
-    elif stale or new_credentials:
-        tell("~", f"{unc} mounted on {target}", f"anew: {stale or 'credentials'}")
+    elif stale:
+        tell("~", f"{unc} mounted on {target}", f"anew: {stale}")
+    _tell_users(users, found.stopped)
     for name in missing:
         tell("+", f"{target}/{name} on the share")
 
@@ -126,32 +218,66 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         yield from new_credentials
     if not found.folder:
         yield script('mkdir -p -- "$1"', target)
-    if not found.guarded:
+    if unguarded:
         yield script(_GUARD, target)
     yield from new_fstab
-    if not found.source:
+    if remount:
+        automount = found.automount.name if found.automount.active else ""
+        stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
+        fleeting = [user.name for user in users if user.fleeting and not user.swarm]
+        yield script(_REMOUNT, target, automount, STOPPED, *stopped, "--", *fleeting)
+    elif not found.share:
         yield script('systemctl daemon-reload && mount -- "$1"', target)
-    elif stale or new_credentials:
-        yield script("systemctl daemon-reload\n" + _REMOUNT, target)
+    elif new_fstab:
+        yield script("systemctl daemon-reload")
+    if found.stopped:
+        yield script(_START, STOPPED, *found.stopped)
     for name in missing:
         yield script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
 
 
-def _stale(found: MountState, entry: Entry) -> str:
-    """Return what of the running mount differs from the entry; empty if nothing does."""
-    if not found.source:
+def _tell_users(users: Sequence[ShareUser], stopped: Sequence[str]) -> None:
+    for user in users:
+        if user.swarm:
+            tell("=", f"container {user.name}", "has the former mount until Swarm replaces it")
+        elif user.fleeting:
+            tell("~", f"container {user.name}", "restarted when the share is mounted anew")
+        else:
+            tell("~", f"container {user.name}", "stopped while the share is mounted anew")
+    for name in stopped:
+        tell("~", f"container {name}", "started: a run that was cut off had stopped it")
+
+
+def same_share(found: MountState, entry: Entry) -> bool:
+    """Whether the share of the entry is what is mounted, whatever its options."""
+    share = found.share
+    same = share is not None and cifs.same_source(share.source, unescape(entry.source))
+    return same and share is not None and share.root == "/"
+
+
+def _stale(found: MountState, entry: Entry, old: str) -> str:
+    """Return in what the mount that stands differs from the entry; empty if it does not.
+
+    By its mark it says itself what it was made with. Of one without, as somebody makes by hand,
+    only what the kernel shows is known, and what ``/etc/fstab`` said until now.
+
+    + old: content of fstab
+    """
+    if found.share is None:
         return ""
-    if found.source != unescape(entry.source):
-        return f"source {found.source}"
-    if found.credentials_at > found.mounted_at:
+    if not same_share(found, entry):
+        return f"source {fstab.printable(found.share.shown)}"
+    if 0 < found.mounted_at < found.credentials_at:
         return "credentials are newer"
-    have = set(found.options.split(","))
-    lacking = [
-        option
-        for option in entry.options.split(",")
-        if option.partition("=")[0] in _VISIBLE and option not in have
-    ]
-    return ", ".join(lacking)
+    different = cifs.drift(entry.options, found.share.options)
+    if different or found.automount.active:
+        return ", ".join(different) or "it is mounted when somebody looks"
+    before = [one for _, one in fstab.of(old, entry.where, found.linked)][:1]
+    if found.mark:
+        changed = found.mark != cifs.mark(entry.options.split(","))
+    else:
+        changed = any(cifs.changed(one.options, entry.options) for one in before)
+    return "other options" if changed else ""
 
 
 def fstab_entry(settings: Settings, credentials: str) -> Entry:
@@ -161,7 +287,8 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
     keeps a server with Unix extensions from overriding it (mount.cifs(8)).
     ``x-systemd.before`` (systemd.mount(5)) orders the mount ahead of Docker without touching
     Docker's own unit, and Docker still starts when the server is away. ``x-systemd.wanted-by`` is
-    not used: with it systemd drops the order behind the network that ``_netdev`` brings.
+    not used: with it systemd drops the order behind the network that ``_netdev`` brings. The mark
+    at the end is kept by mount(8): a later run sees by it what a mount was made with.
 
     + credentials: path of the credentials file
     """
@@ -181,7 +308,8 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
         "x-systemd.before": "docker.service",
     }
     for option in settings.smb_options:
-        key, _, value = option.partition("=")
+        key, _, value = cifs.meant(option).partition("=")
         own[key] = value
     options = ",".join(f"{key}={value}" if value else key for key, value in own.items())
-    return Entry(escape(settings.smb_unc), escape(settings.smb_mount), "cifs", options)
+    source = escape(settings.smb_unc)
+    return Entry(source, escape(settings.smb_mount), "cifs", cifs.marked(source, options))

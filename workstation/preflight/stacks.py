@@ -3,6 +3,7 @@ stacks of one machine must not share."""
 
 from __future__ import annotations
 
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from workstation.findings import Finding
 from workstation.preflight.ports import published
 from workstation.project import ProjectState, strangers
-from workstation.stack import Model, Service, Stack, data_key
+from workstation.stack import Model, Service, Stack, data_key, is_below
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.weights import Weights
@@ -39,7 +40,7 @@ def model_findings(stacks: Iterable[Stack], found: Mapping[str, Weights]) -> Ite
     for stack, service in _running(stacks):
         if model := service.model:
             check = _gguf if model.format == "gguf" else _safetensors
-            wrong, fix = check(model, found[model.path])
+            wrong, fix = _unreachable(service, found[model.path]) or check(model, found[model.path])
             yield Finding(
                 f"model of {service.name}",
                 not wrong,
@@ -114,6 +115,26 @@ def _running(stacks: Iterable[Stack]) -> Iterator[tuple[Stack, Service]]:
 def _set(stack: Stack, setting: str) -> str:
     key = f"{data_key(stack.name)}_{setting}".upper()
     return f"set {setting} in group_data/{stack.name}.py, or {key} in .env, to another"
+
+
+def _unreachable(service: Service, found: Weights) -> tuple[str, str] | None:
+    """Return what keeps a container from a model that the host has, and what to do, or None."""
+    assert service.model
+    path = service.model.path
+    if found.kind == "silent":
+        return "does not answer", f"see `findmnt --target {path}`, and mount the disk anew"
+    source = next(one.source for one in service.mounts if is_below(path, one.source))
+    leads = posixpath.normpath(posixpath.join(posixpath.dirname(path), found.link))
+    absolute = found.link.startswith("/") and not any(
+        one.source == one.target and is_below(leads, one.target) for one in service.mounts
+    )
+    out = not found.link.startswith("/") and not is_below(leads, source)
+    if found.link and (absolute or out):
+        return (
+            f"is a link to {found.link}, to which the container cannot follow",
+            f"put the model itself into {source}, or make the link a relative one within it",
+        )
+    return None
 
 
 def _gguf(model: Model, found: Weights) -> tuple[str, str]:

@@ -1,0 +1,91 @@
+"""Where paths really lie, and which links root may follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workstation.facts.files import PathState
+from workstation.places import Place, above, place, refusal
+
+STORE = "/vol/models"
+
+
+def state(kind: str = "directory", **changes: Any) -> PathState:
+    return PathState(kind, "2775", "root", "ai", 0, 2000, 1.0, **changes)  # type: ignore[arg-type]
+
+
+def test_a_path_without_links_lies_where_it_says():
+    """Whether it is there or not."""
+    assert place(STORE, [], {STORE: state()}) == Place(STORE)
+    assert place(STORE, [], {}) == Place(STORE)
+
+
+def test_what_is_not_there_will_lie_where_the_folder_above_leads():
+    """The nearest that is there."""
+    states = {"/vol": state("link", real="/disk"), "/vol/a": state(real="/disk/a")}
+    assert place("/vol/a/b/c", [], states).real == "/disk/a/b/c"
+    assert place("/vol/x", [], states).real == "/disk/x"
+
+
+def test_a_link_of_root_is_followed():
+    """To a disk or a folder of one."""
+    states = {STORE: state("link", real="/mnt/disk2/models")}
+    found = place(STORE, [STORE], states)
+    assert (found, refusal(STORE, found)) == (Place("/mnt/disk2/models"), "")
+
+
+def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
+    """Whoever may write to the store may arrange it."""
+    link = f"{STORE}/unet"
+    states = {
+        STORE: state("link", real="/disk/models"),
+        link: state("link", real="/disk/models/diffusion_models", planted="anna unet"),
+    }
+    assert place(link, [STORE, link], states).planted == ""
+    assert place(link, [link], states).planted == "anna unet"
+
+
+@pytest.mark.parametrize(
+    ("real", "words"),
+    [
+        ("/home/anna/x", "chown -h root:root /vol/models/unet"),
+        ("/etc", "a folder of the system"),
+        ("/etc/cron.d", "a folder of the system"),
+        ("/", "a folder of the system"),
+        ("/home", "a folder of the system"),
+        ("/vol/models2", "of anna"),
+    ],
+)
+def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words: str):
+    """Root would give away what it leads to."""
+    link = f"{STORE}/unet"
+    states = {STORE: state(), link: state("link", real=real, planted="anna unet")}
+    found = place(link, [STORE, link], states)
+    assert words in refusal(link, found)
+    below = place(f"{link}/sub", [STORE, f"{link}/sub"], states)
+    assert refusal(f"{link}/sub", below) != ""
+
+
+def test_a_store_that_was_planted_trusts_nothing_within():
+    """Its own link decides where it is."""
+    states = {
+        STORE: state("link", real="/home/anna/m", planted="anna models"),
+        f"{STORE}/vae": state(real="/home/anna/m/vae", planted="anna models"),
+    }
+    assert place(f"{STORE}/vae", [STORE], states).planted == "anna models"
+
+
+def test_not_even_root_leads_a_run_to_a_folder_of_the_system():
+    """It is a mistake. Those that are ours there may have moved within."""
+    assert place("/srv/m", [], {"/srv/m": state("link", real="/usr/share")}).system
+    assert place("/srv/m", [], {"/srv/m": state("link", real="/mnt")}).system
+    assert not place("/etc/docker", [], {"/etc/docker": state("link", real="/etc/d")}).system
+    assert not place("/srv/m", [], {"/srv/m": state("link", real="/mnt/disk")}).system
+
+
+def test_the_folders_above_a_path():
+    """Without the root."""
+    assert above("/a/b/c") == ["/a/b", "/a"]
+    assert above("/a") == []

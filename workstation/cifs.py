@@ -1,0 +1,144 @@
+"""Mount options of a CIFS share: which of them the kernel is given, and what it shows of them.
+
+Sources: mount.cifs(8), and mount.cifs.c of cifs-utils 7.4 (``parse_options``); the kernel's
+fs/smb/client/fs_context.c and ``cifs_show_options``, tried with 6.12.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+MARK = "x-ai-workstation"
+"""Option that keeps, in fstab and in what mount(8) remembers, a digest of what a mount was made
+with."""
+
+REFUSED = {
+    **dict.fromkeys(
+        ("noauto", "x-systemd.automount", "x-systemd.idle-timeout"),
+        "the share is mounted at boot, before Docker starts",
+    ),
+    "ro": "outputs are written to the share",
+    "guest": "the share is used as smb_user",
+    **dict.fromkeys(("bind", "rbind", "remount"), "that mounts no share"),
+    **dict.fromkeys(
+        ("prefixpath", "unc", "target", "path"),
+        "the kernel takes the share from smb_server and smb_share alone",
+    ),
+}
+"""Options of mount(8) and mount.cifs(8) with which the share would not do what it is for -> why."""
+
+# What mount.cifs takes for another option, or would if it did: of 7.4 its kernel refuses fmask.
+_SYNONYMS = {"fmask": "file_mode", "dmask": "dir_mode", "dirmode": "dir_mode", "addr": "ip"}
+
+# Read by mount(8), systemd or mount.cifs alone; user, password and domain go their own way.
+_USER_SPACE = (
+    *("_netdev", "nofail", "comment", "defaults", "auto", "noauto", "user", "nouser", "users"),
+    *("nousers", "owner", "noowner", "group", "nogroup", "credentials", "cred", "username", "pass"),
+    *("password", "pass2", "password2", "dom", "domain", "workgroup", "guest", "unc", "target"),
+    *("path", "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "mand", "nomand"),
+)
+
+_VERSIONS = {
+    "1.0": {"1.0"},
+    "2.0": {"2.0"},
+    "2.1": {"2.1"},
+    "3.0": {"3.0"},
+    "3.02": {"3.02"},
+    "3.0.2": {"3.02"},
+    "3.11": {"3.1.1"},
+    "3.1.1": {"3.1.1"},
+    "3": {"3.0", "3.02", "3.1.1"},
+    "default": {"2.1", "3.0", "3.02", "3.1.1"},
+}
+"""Version that is asked for -> those that the kernel may show for it."""
+
+_FLAGS = ("seal", "nobrl", "mfsymlinks", "noperm")
+_OPPOSITES = {"brl": "nobrl", "perm": "noperm"}
+_MODES = ("file_mode", "dir_mode")
+
+
+def meant(option: str) -> str:
+    """Return an option of a person in the form in which the kernel takes it as it is meant: the
+    kernel reads ``file_mode=777`` as a decimal number."""
+    key, equals, value = option.partition("=")
+    key = _SYNONYMS.get(key, key)
+    if key in _MODES and value and value.strip("01234567") == "":
+        value = f"0{value.lstrip('0')}"
+    return f"{key}{equals}{value}"
+
+
+def kernel(options: str) -> list[str]:
+    """Return those of fstab's options that the kernel's client is given, besides user, password,
+    domain and the server's address."""
+    return [
+        option
+        for option in options.split(",")
+        if (key := option.partition("=")[0])
+        and key not in _USER_SPACE
+        and not key.startswith(("x-", "X-"))
+    ]
+
+
+def marked(source: str, options: str) -> str:
+    """Return the options with a digest of what is mounted with them."""
+    digest = hashlib.sha256("\n".join([source.lower(), *kernel(options)]).encode("utf-8"))
+    return f"{options},{MARK}={digest.hexdigest()[:12]}"
+
+
+def mark(options: Iterable[str]) -> str:
+    """Return that digest, or nothing."""
+    found = [option.partition("=")[2] for option in options if option.startswith(f"{MARK}=")]
+    return found[-1] if found else ""
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether both name the same share: SMB knows no upper and lower case, and a slash at the end
+    or another kind of slash is no difference."""
+    return _source(one) == _source(other)
+
+
+def _source(text: str) -> str:
+    return text.replace("\\", "/").rstrip("/").lower()
+
+
+def changed(old: str, new: str) -> bool:
+    """Whether two lists of options are for different mounts."""
+    return {meant(one) for one in kernel(old)} != {meant(one) for one in kernel(new)}
+
+
+def drift(wanted: str, shown: Sequence[str]) -> list[str]:
+    """Return the wanted options that differ in meaning from what the kernel shows of a mount.
+
+    Only those are compared that it shows as they were given. An option that it negotiates with the
+    server, or that is not understood here, is no difference.
+
+    + wanted: of the entry in fstab
+    + shown: of the mount
+    """
+    have = dict(option.partition("=")[::2] for option in shown)
+    want: dict[str, str] = {}
+    for option in kernel(wanted):
+        key, _, value = option.partition("=")
+        want.pop(_OPPOSITES.get(key, ""), None)
+        want[key] = value
+    different = [
+        f"{key}={value}" if value else key
+        for key, value in want.items()
+        if _differs(key, value, have)
+    ]
+    return [*different, *(["rw"] if "ro" in have and "ro" not in wanted.split(",") else [])]
+
+
+def _differs(key: str, value: str, have: dict[str, str]) -> bool:
+    if key in _FLAGS:
+        return key not in have
+    if key == "vers" and key in have:
+        return value in _VERSIONS and have[key] not in _VERSIONS[value]
+    base = 10 if key in ("uid", "gid") else 8 if key in _MODES else 0
+    if not base or key not in have:
+        return False
+    try:
+        return int(value, base) != int(have[key], base)
+    except ValueError:
+        return False
