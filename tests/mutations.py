@@ -17,9 +17,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,10 @@ FAST = ("tests/unit", "tests/fixtures")
 
 LIMIT = 900
 """Seconds that the tests of one mutation may take; a single test has a limit of its own."""
+
+# They take the real lock of this machine, as any run does: one at a time.
+_ALONE = ("test_run.py", "test_inventory.py", "test_safety_run.py")
+_alone = threading.Lock()
 
 _LEFT_OUT = (
     *(".git", ".venv", ".lab", ".env", ".ai-workstation"),
@@ -135,7 +140,7 @@ class Checkout:
         self._times = 0
 
     @contextmanager
-    def with_(self, mutation: Mutation) -> Iterator[None]:
+    def made(self, mutation: Mutation) -> Iterator[None]:
         """Have the mutation made while the body runs."""
         path = self.folder / mutation.file
         original, status = path.read_bytes(), path.stat()
@@ -174,8 +179,9 @@ class Checkout:
 
     def tried(self, mutation: Mutation) -> Outcome:
         """Return what becomes of a mutation."""
+        shared = all(path.endswith(".py") and not path.endswith(_ALONE) for path in mutation.tests)
         try:
-            with self.with_(mutation):
+            with self.made(mutation), nullcontext() if shared else _alone:
                 test, _ = self.failure(mutation.tests)
         except subprocess.TimeoutExpired:
             return Outcome(mutation, "NO END")
@@ -243,7 +249,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = dict.fromkeys(("noticed", "explained"), 0)
     for outcome in outcomes:
         counts[outcome.verdict] = counts.get(outcome.verdict, 0) + 1
-    print(f"\n{len(outcomes)} mutations: {', '.join(f'{n} {v}' for v, n in counts.items() if n)}")
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    print(f"\n{len(outcomes)} mutations: {told}")
     for outcome in outcomes:
         if outcome.verdict != "noticed":
             reason = outcome.mutation.survives or outcome.mutation.why

@@ -155,6 +155,16 @@ def test_a_run_that_has_ended_keeps_nobody_away(deploy: Path):
         pass
 
 
+def test_what_one_step_has_done_is_seen_by_the_next(deploy: Path):
+    """A file that two of them write is written once."""
+    text = deploy.read_text()
+    deploy.write_text(f"{text}\n{text.splitlines()[-1].replace('New', 'Again')}\n")
+    report = json.loads(pyinfra(deploy, "-y", "--json").stdout)
+    done = [one["changes"]["@local"] for one in report["results"]["operations"]]
+    assert [len(changes) for changes in done] == [0, 1, 0]
+    assert [len(one["changes"]["@local"]) for one in report["plan"]] == [0, 1, 1]
+
+
 SECRET = """
 from workstation.operations import files
 from workstation.operations.files import File
