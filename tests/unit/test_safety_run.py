@@ -121,7 +121,7 @@ def test_nothing_is_changed_while_another_run_is_at_work(deploy: Path, held: Non
     """It says whose; with -y before the plan, which would be made of a machine that changes."""
     done = pyinfra(deploy, "-y")
     assert done.returncode == 1
-    assert "anna@desk since 12:00" in done.stderr
+    assert "Another run is changing @local: anna@desk since 12:00" in done.stderr
     assert "will change something" not in done.stderr
     assert not (deploy.parent / "new").exists()
 
