@@ -145,3 +145,25 @@ def test_no_package_brings_others_that_nobody_asked_for(control: Control):
     for line in installs:
         assert "install -y --no-install-recommends " in line
     assert "DEBIAN_FRONTEND=noninteractive" in (ROOT / "provision").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        (".env", True),
+        (".env.gpu2", True),
+        (".ai-workstation/gpu1/acceptance.html", True),
+        (".lab/test/secrets", True),
+        ("pyinfra-debug.log", True),
+        (".env.example", False),
+        ("group_data/all.py", False),
+    ],
+)
+def test_what_holds_passwords_or_tells_of_machines_is_never_committed(
+    tmp_path: Path, path: str, ignored: bool
+):
+    """`git add .` passes it by."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
+    done = subprocess.run(["git", "check-ignore", "--quiet", path], cwd=tmp_path)
+    assert (done.returncode == 0) is ignored
