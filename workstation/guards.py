@@ -15,12 +15,15 @@
    the program that answers sudo is the last line of what the host says, behind a login script's.
 8. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
+9. ``pyinfra HOST fact NAME`` shows our facts too. pyinfra knows no dataclass, and ends in a
+   traceback.
 
 Each wraps one function and calls the original; ``install`` may be called again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import signal
 import socket
@@ -44,7 +47,7 @@ from pyinfra.api.exceptions import InventoryError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors import util
-from pyinfra_cli import cli
+from pyinfra_cli import cli, prints
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
 from workstation import remembered, run
@@ -83,6 +86,7 @@ def install() -> None:
     _wrap(cli, "print_results", run.show_results)
     _wrap(cli, "print_run_json", lambda original, *args, **kwargs: run.show_json(*args, **kwargs))
     _wrap(cli, "disconnect_all", run.disconnect)
+    _wrap(prints, "json_encode", _encoded)
     _wrap(Host, "get_fact", remembered.fact)
     _wrap(util, "read_buffer", _read_buffer)
     _wrap(util, "make_unix_command", _in_english)
@@ -177,6 +181,13 @@ def _run_shell_command(
         said = [line for line in output.combined_lines if line.buffer_name == "stdout"]
         output.combined_lines[:] = said[-1:]
     return status, output
+
+
+def _encoded(original: Callable[..., Any], value: Any) -> Any:
+    """In place of ``json_encode``, which says what JSON has for a value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return vars(value)
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else original(value)
 
 
 def _read_buffer(

@@ -288,7 +288,8 @@ class TestServe:
         assert problem("-1", True) == problem("0", False) == problem("", False) == ""
 
     def test_the_levels_are_those_of_the_dockerfile(self):
-        levels = runpy.run_path(str(FOLDER / "llamacpp/serve.py"))["_ADDED"]
+        levels = list(runpy.run_path(str(FOLDER / "llamacpp/serve.py"))["_ADDED"])
+        assert refusal(cpu="").endswith(f"expected one of {', '.join(levels)}.")
         for level in levels:
             assert f"LLAMA_CPU={level}" in dockerfile(cpu=level)
 

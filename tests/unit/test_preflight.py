@@ -283,7 +283,10 @@ def test_what_is_missing_must_be_reachable(changes: dict[str, Any], host: str):
 def test_an_engine_that_does_not_run_is_not_taken_for_an_empty_one():
     """Which images it has is not known: nothing is claimed to be missing."""
     stopped = EngineState("28.5.1", "", "2.40.3", "v0.29.1")
-    check(converged(offline(), engine=stopped, daemon=DaemonState(loaded="loaded")))
+    findings = check(converged(offline(), engine=stopped, daemon=DaemonState(loaded="loaded")))
+    about = [one for one in findings if one.name.startswith(("upstream", "DNS"))]
+    assert about
+    assert not [one for one in about if not one.ok and not one.note]
 
 
 def test_with_the_labs_mirror_only_its_address_is_asked():

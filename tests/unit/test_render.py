@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +170,48 @@ def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):
     assert all(len(tag.rpartition("-")[2]) == 12 for tag in found.values())
 
 
-def test_rendering_twice_gives_the_same(templates: Path):
-    """Nothing random, no order of the file system."""
-    assert rendered(templates) == rendered(templates)
+def test_the_order_of_the_file_system_does_not_count(
+    templates: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is another on each machine; a tag that followed it would have all images built anew."""
+    before = rendered(templates)
+
+    def backwards(original: Any) -> Any:
+        return lambda self, *given: sorted(original(self, *given), reverse=True)
+
+    for name in ("iterdir", "glob", "rglob"):
+        monkeypatch.setattr(Path, name, backwards(getattr(Path, name)))
+    after = rendered(templates)
+    assert after == before
+    assert after.model == before.model
+
+
+PRINT = """
+import hashlib, sys
+from tests.unit.test_templates import STACKS, render
+for stack in STACKS:
+    found = render(stack)
+    for name in sorted(found.files):
+        print(stack, name, hashlib.sha256(found.files[name]).hexdigest())
+    print(*(service.image for service in found.model.services))
+"""
+
+
+def test_another_process_renders_the_same():
+    """Nothing random: neither sets in their order of the day, nor times, nor ids."""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", PRINT],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed, zone in (("1", "UTC"), ("4242", "Asia/Tokyo"))
+    ]
+    assert outputs[0].count("compose.yaml") >= 4
+    assert outputs[0] == outputs[1]
 
 
 def test_the_child_names_its_base_by_tag(templates: Path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from lab import image
 from lab.paths import GUEST
 
+ROOT = Path(__file__).parents[3]
 NVIDIA_SMI = GUEST / "usr/bin/nvidia-smi"
 FILES = {"etc/hostname": (0o644, b"workstation\n"), "etc/key": (0o600, b"secret\n")}
 
@@ -49,10 +52,34 @@ def test_security_updates_come_from_beside_the_mirror() -> None:
     ]
 
 
+PRIVATE = rb"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----\s+[\w+/]{8}"
+
+
 def test_no_private_key_is_in_the_repository() -> None:
-    """The guest's keys come from the cache."""
-    texts = [path.read_text() for path in GUEST.rglob("*") if path.is_file()]
-    assert not any("PRIVATE KEY" in text for text in texts)
+    """The guest's keys come from the cache; nor is there one of anything else."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
+    files = [ROOT / name.decode() for name in listed.split(b"\0") if name]
+    assert GUEST / "usr/bin/nvidia-smi" in files
+    assert len(files) > 400
+    found = [file for file in files if file.is_file() and re.search(PRIVATE, file.read_bytes())]
+    assert found == []
+
+
+def test_private_keys_are_recognised(tmp_path: Path) -> None:
+    """A self-check of the test above: as ssh-keygen, gpg and openssl write them."""
+    key = tmp_path / "key"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+    subprocess.run(command, check=True)
+    assert re.search(PRIVATE, key.read_bytes())
+    for name in ("RSA ", "EC ", "ENCRYPTED ", ""):
+        assert re.search(PRIVATE, f"x\n-----BEGIN {name}PRIVATE KEY-----\nMIIEvQIB".encode())
+    assert re.search(PRIVATE, b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQdGBGVz")
+    assert not re.search(PRIVATE, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQdGBGVz")
 
 
 def test_nvidia_smi_lists_the_card() -> None:

@@ -1,0 +1,37 @@
+"""The time that a test may take, its fixtures included: one that hangs fails, and the others go on.
+
+``timeout`` in pyproject.toml is the limit of all that is not named here. A test's own
+``@pytest.mark.timeout(seconds)`` comes before both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+LIMITS = {"page": 300, "lab": 3 * 3600, "upstream": 6 * 3600}
+"""Seconds of a test, by its folder below ``tests/``: the first one of a session pays for what all
+share, such as a machine that is booted and provisioned, on an emulated processor too."""
+
+LONG = 6 * 3600
+"""Seconds of one with the mark ``long``; the longest known one takes an hour and a half."""
+
+
+def limit(path: Path, long: bool) -> int | None:
+    """Return the seconds that a test may take; None for those of pyproject.toml.
+
+    + path: of its file
+    + long: whether it has the mark ``long``
+    """
+    if long:
+        return LONG
+    below = path.relative_to(Path(__file__).parent).parts
+    return LIMITS.get(below[0])
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test its limit."""
+    seconds = limit(item.path, item.get_closest_marker("long") is not None)
+    if seconds and item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(seconds))

@@ -1,0 +1,38 @@
+"""What goes is in the plan and in receipts, and asked about, as much as what comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from workstation.plan import Change, Step, render
+from workstation.receipt import lines_of
+
+REMOVAL = Change("-", "/etc/apt/sources.list.d/mine.list", "the same repository")
+
+
+def test_a_step_that_only_removes_is_a_change():
+    """Whoever confirms a plan sees it, and a run without other changes asks, too."""
+    step = Step("Repository", planned=[REMOVAL])
+    assert REMOVAL.is_change
+    assert step.changes == [REMOVAL]
+    lines = [line for _, line in render("gpu1", [step])]
+    assert lines[0] == "gpu1: 1 of 1 step will change something"
+    assert "  - /etc/apt/sources.list.d/mine.list (the same repository)" in lines
+
+
+def test_a_removal_beside_the_plan_is_told():
+    """As anything else."""
+    step = Step("Repository", planned=[], done=[REMOVAL])
+    assert step.unforeseen == [REMOVAL]
+
+
+def test_a_receipt_says_what_was_removed():
+    """Planned and done."""
+    step = Step("Repository", planned=[REMOVAL], done=[REMOVAL])
+    assert lines_of([step]) == ({"Repository": [str(REMOVAL)]}, {"Repository": [str(REMOVAL)]})
+
+
+@pytest.mark.parametrize("sign", ["=", "?"])
+def test_what_stays_is_no_change(sign: str):
+    """Nobody is asked about it."""
+    assert not Change(sign, "x").is_change  # type: ignore[arg-type]

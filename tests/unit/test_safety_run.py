@@ -1,0 +1,424 @@
+"""A run from its plan to its end: what others do meanwhile, and what is shown of secrets."""
+
+from __future__ import annotations
+
+import getpass
+import grp
+import json
+import os
+import pty
+import runpy
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import paramiko
+import pytest
+from packaging.specifiers import SpecifierSet
+from pyinfra import __version__
+
+from tests.unit.test_inventory import project as a_project
+from workstation import guards, lock, remembered, run
+from workstation.facts.machine import Machine
+
+project = a_project  # a fixture is known by its name
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "Geheim-marker"
+OWN = {"user": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+
+DEPLOY = """
+from workstation.operations import files
+from workstation.operations.files import File
+
+own = {own!r}
+files.present(name="There", entries=[File({there!r}, b"ours\\n", **own)])
+files.present(name="New", entries=[File({new!r}, b"ours\\n", **own)])
+"""
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "pyinfra", "@local", *map(str, arguments)]
+
+
+def pyinfra(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+class Asked:
+    """A run that waits at a terminal for its question to be answered."""
+
+    def __init__(self, *arguments: object) -> None:
+        self._ours, theirs = pty.openpty()
+        self._run = subprocess.Popen(
+            command(*arguments), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+        )
+        os.close(theirs)
+        assert self._run.stderr is not None
+        self.shown = b""
+        while b"Nothing has been changed yet." not in self.shown:
+            read = self._run.stderr.read(1)
+            assert read, self.shown.decode()
+            self.shown += read
+
+    def answer(self, text: str = "\n") -> tuple[int, str]:
+        """Answer; return the exit status and all that was shown."""
+        os.write(self._ours, text.encode())
+        assert self._run.stderr is not None
+        self.shown += self._run.stderr.read()
+        status = self._run.wait(60)
+        os.close(self._ours)
+        return status, self.shown.decode()
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Path:
+    """A deploy of two files, of which one is there as it should be."""
+    (tmp_path / "there").write_text("ours\n")
+    path = tmp_path / "deploy.py"
+    names = {name: str(tmp_path / name) for name in ("there", "new")}
+    path.write_text(DEPLOY.format(own=OWN, **names))
+    return path
+
+
+class LocalConnector:
+    """Named as pyinfra's, by which the lock knows how to reach the host."""
+
+
+@pytest.fixture
+def held() -> Iterator[None]:
+    """Another run is at work on this machine."""
+    host = SimpleNamespace(name="@local", connector=LocalConnector())
+    with lock.held([host], "anna@desk since 12:00"):
+        yield
+
+
+def test_what_changed_while_the_plan_was_read_is_seen(deploy: Path):
+    """Answers of before the question are forgotten: somebody may take hours to read. What is done
+    beside the plan is told."""
+    asked = Asked(deploy)
+    (deploy.parent / "there").write_text("somebody was here\n")
+    status, shown = asked.answer()
+    assert status == 0, shown
+    assert (deploy.parent / "there").read_text() == "ours\n"
+    assert "not in the plan" in shown
+
+
+def test_nothing_is_changed_while_another_run_is_at_work(deploy: Path, held: None):
+    """It says whose; with -y before the plan, which would be made of a machine that changes."""
+    done = pyinfra(deploy, "-y")
+    assert done.returncode == 1
+    assert "Another run is changing @local: anna@desk since 12:00" in done.stderr
+    assert "will change something" not in done.stderr
+    assert not (deploy.parent / "new").exists()
+
+
+def test_whoever_read_a_plan_for_long_waits_for_another_run_too(deploy: Path):
+    """The lock is taken behind the question."""
+    asked = Asked(deploy)
+    host = SimpleNamespace(name="@local", connector=LocalConnector())
+    with lock.held([host], "ben@desk"):
+        status, shown = asked.answer()
+    assert status == 1
+    assert "Another run is changing @local: ben@desk" in shown
+    assert not (deploy.parent / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["--dry", "--debug-operations"])
+def test_looking_needs_no_lock(deploy: Path, held: None, option: str):
+    """A plan can be read while another run is at work."""
+    done = pyinfra(deploy, "-y", option)
+    assert done.returncode == 0, done.stderr
+    assert not (deploy.parent / "new").exists()
+
+
+def test_a_run_that_has_ended_keeps_nobody_away(deploy: Path):
+    """Neither one that did something nor one that failed."""
+    assert pyinfra(deploy, "-y").returncode == 0
+    deploy.write_text("1 / 0")
+    assert pyinfra(deploy, "-y").returncode == 1
+    host = SimpleNamespace(name="@local", connector=LocalConnector())
+    with lock.held([host], "anna"):
+        pass
+
+
+def test_what_one_step_has_done_is_seen_by_the_next(deploy: Path):
+    """A file that two of them write is written once."""
+    text = deploy.read_text()
+    deploy.write_text(f"{text}\n{text.splitlines()[-1].replace('New', 'Again')}\n")
+    report = json.loads(pyinfra(deploy, "-y", "--json").stdout)
+    done = [one["changes"]["@local"] for one in report["results"]["operations"]]
+    assert [len(changes) for changes in done] == [0, 1, 0]
+    assert [len(one["changes"]["@local"]) for one in report["plan"]] == [0, 1, 1]
+
+
+SECRET = """
+from workstation.operations import files
+from workstation.operations.files import File
+
+files.present(
+    name="Secret",
+    entries=[File({path!r}, b"password={password}", mode="600", secret=True, **{own!r})],
+)
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--dry", "--diff", "-vvv"),
+        ("-y", "--diff", "-vvv", "--debug"),
+        ("-y", "--debug-operations"),
+        ("-y", "--debug-facts"),
+        ("-y", "--json", "--diff"),
+    ],
+    ids=" ".join,
+)
+def test_no_option_of_pyinfra_shows_a_secret(tmp_path: Path, options: tuple[str, ...]):
+    """Neither the new one nor the one that is there, in the plan, the results or in between."""
+    secret = tmp_path / "secret"
+    secret.write_text("password=Geheim-old")
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text(SECRET.format(path=str(secret), password=PASSWORD, own=OWN))
+    done = pyinfra(deploy, *options)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout + done.stderr
+    assert str(secret) in shown or "--debug-facts" in options
+    assert "Geheim" not in shown
+    if not {"--dry", "--debug-operations", "--debug-facts"} & set(options):
+        assert PASSWORD in secret.read_text()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
+    """`pyinfra HOST fact NAME`: for whoever looks for a fault."""
+    done = pyinfra(*form, "fact", "workstation.facts.machine.Machine")
+    assert done.returncode == 0, done.stderr
+    assert os.uname().release in done.stdout + done.stderr
+    if form:
+        (hosts,) = json.loads(done.stdout).values()
+        (found,) = hosts.values()
+        assert found["kernel"] == os.uname().release
+        assert isinstance(found["listeners"], list)
+
+
+# One by one
+
+
+@pytest.fixture
+def receipts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """How runs ended, by what their receipts are told."""
+    told: list[Any] = []
+    monkeypatch.setattr(run, "_locks", [object()])
+    monkeypatch.setattr(run, "_leave_receipts", lambda state, started, ending: told.append(ending))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("raised", "ending"),
+    [(None, None), (ValueError, "failed"), (KeyboardInterrupt, "interrupted")],
+)
+def test_a_receipt_is_left_however_a_run_ends(receipts: list[Any], raised: Any, ending: Any):
+    """One that was interrupted is none that is done."""
+
+    def original(state: Any) -> str:
+        if raised:
+            raise raised
+        return "done"
+
+    state = SimpleNamespace(add_callback_handler=lambda handler: None)
+    if raised is None:
+        assert run.operate(original, state) == "done"
+    else:
+        with pytest.raises(raised):
+            run.operate(original, state)
+    assert receipts == [ending]
+
+
+def test_the_lock_and_what_still_waits_go_with_the_connection(monkeypatch: pytest.MonkeyPatch):
+    """In this order: a command of an interrupted run would be waited for."""
+    order: list[str] = []
+    one = SimpleNamespace(close=lambda: order.append("lock"))
+    monkeypatch.setattr(run, "_locks", [one])
+    state = SimpleNamespace(pool=SimpleNamespace(kill=lambda: order.append("pool")))
+    run.disconnect(lambda _: order.append("connection"), state)
+    assert order == ["pool", "lock", "connection"]
+
+
+def test_a_question_has_an_end_even_where_the_connection_is_dead():
+    """pyinfra itself waits for ever; whoever asks may say how long."""
+    given: list[dict[str, Any]] = []
+
+    def original(host: Any, fact: Any, **kwargs: Any) -> None:
+        given.append(kwargs)
+
+    remembered.forget()
+    host = SimpleNamespace(name="gpu1")
+    remembered.fact(original, host, Machine)
+    remembered.fact(original, host, Machine, _timeout=5)
+    remembered.forget()
+    assert 300 < given[0]["_timeout"] <= 7200
+    assert given[1]["_timeout"] == 5
+
+
+def test_known_hosts_are_their_owners_alone(tmp_path: Path):
+    """Whoever can write there says which machines are the right ones; whatever the umask."""
+    before = os.umask(0)
+    try:
+        guards.ensure_known_hosts(tmp_path / "ssh/known_hosts")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "ssh").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "ssh/known_hosts").stat().st_mode) == 0o600
+
+
+def test_the_version_of_pyinfra_is_one_that_was_tried():
+    """Another may work otherwise where it is changed here, and change hosts without a question."""
+    text = """
+import runpy
+from pyinfra.api import Config
+from pyinfra.context import ctx_config
+ctx_config.set(Config())
+runpy.run_path("config.py")
+print(ctx_config.get().REQUIRE_PYINFRA_VERSION)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    allowed = SpecifierSet(done.stdout.strip())
+    assert __version__ in allowed
+    assert "3.9" not in allowed
+    assert "4.0" not in allowed
+
+
+# The inventory
+
+
+def data(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+    """Return what the inventory says of its one host."""
+    for name in list(os.environ):
+        if name.startswith(("SSH_", "WORKSTATION_", "SMB_", "STACKS", "ENV_FILE")):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ((_, found),) = runpy.run_path(str(ROOT / "inventory.py"))["dhoch3"]
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sudo"),
+    [
+        ({"SSH_USER": "root"}, False),
+        ({"SSH_USER": "anna"}, True),
+        ({}, getpass.getuser() != "root"),
+    ],
+)
+def test_root_needs_no_sudo_and_others_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sudo: bool
+):
+    """By the name with which the run logs in, else by one's own."""
+    known = {"SSH_KNOWN_HOSTS": str(tmp_path / "known_hosts")}
+    found = data(monkeypatch, WORKSTATION_HOST="192.0.2.1", **known, **variables)
+    assert found["_sudo"] is sudo
+
+
+class Server(paramiko.ServerInterface):
+    """An SSH server that takes any password, and notes that somebody has logged in."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def check_auth_password(self, username: str, password: str) -> int:
+        self._seen.append(username)
+        return paramiko.common.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "password"
+
+    def check_channel_request(self, kind: str, chanid: int) -> int:
+        return paramiko.common.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        return False
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[int, paramiko.PKey, list[str]]]:
+    """The port of an SSH server on loopback, its key, and who has logged in."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    key, seen, transports = paramiko.ECDSAKey.generate(), [], []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(key)
+            transports.append(transport)
+            try:
+                transport.start_server(server=Server(seen))
+            except (paramiko.SSHException, EOFError):  # the client has gone
+                continue
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listener.getsockname()[1], key, seen
+    listener.close()
+    for transport in transports:
+        transport.close()
+
+
+def connect(folder: Path, port: int, known: Path) -> subprocess.CompletedProcess[str]:
+    """Run the project's deploy over SSH."""
+    arguments = ["-y", "inventory.py", "deploy.py", "--data", "ssh_password=x"]
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "WORKSTATION_HOST": "127.0.0.1",
+        "SSH_PORT": str(port),
+        "SSH_USER": "root",
+        "SSH_KNOWN_HOSTS": str(known),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pyinfra", *arguments],
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def test_a_machine_that_answers_with_another_key_is_given_nothing(
+    project: Path,
+    server: tuple[int, paramiko.PKey, list[str]],
+):
+    """Whoever answers in its place would be given its passwords. A new one is remembered."""
+    port, key, seen = server
+    known = project / "known_hosts"
+    other = paramiko.ECDSAKey.generate()
+    known.write_text(f"[127.0.0.1]:{port} {other.get_name()} {other.get_base64()}\n")
+    done = connect(project, port, known)
+    assert done.returncode != 0
+    assert seen == []
+    assert other.get_base64() in known.read_text()
+    known.write_text("")
+    connect(project, port, known)
+    assert seen == ["root"]
+    assert key.get_base64() in known.read_text()

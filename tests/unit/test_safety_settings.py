@@ -1,0 +1,251 @@
+"""Values that would make a machine unsafe are refused, and no refusal shows a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_settings import load, refusal
+from workstation import environment, mirror, settings
+from workstation.environment import EnvironmentFileError, Secret
+from workstation.errors import UserError
+from workstation.mirror import Mirror
+from workstation.settings import SECRETS, Settings
+
+ROOT = Path(__file__).parents[2]
+MARK = "Geheim-marker"
+
+
+# Numbers of users and groups
+
+
+@pytest.mark.parametrize("name", ["service_uid", "service_gid"])
+@pytest.mark.parametrize("value", [0, -1, 65534, 65535, 2**31, 2**32 - 1, 2**32, "0", "0x0", 1.5])
+def test_numbers_that_are_root_nobody_or_none_are_refused(name: str, value: Any):
+    """chown(2) takes -1 for no change, 65535 is its old form, the kernel has 32 bits."""
+    assert name in refusal(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["service_uid", "service_gid"])
+@pytest.mark.parametrize("value", [1, 999, 1000, 65533, 65536, 2**31 - 1])
+def test_other_numbers_are_taken(name: str, value: int):
+    """To the last one that fits everywhere."""
+    assert getattr(load(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", ["service_user", "service_group", "models_group"])
+@pytest.mark.parametrize("value", ["root", "Root", "a b", "-rf", "a:b", "a" * 33, "a\nb", "$(id)"])
+def test_names_that_are_root_or_mean_something_to_a_shell_are_refused(name: str, value: str):
+    """They reach useradd, chgrp and Dockerfiles."""
+    assert name in refusal(**{name: value})
+
+
+# Paths
+
+
+PATHS = ["stacks_dir", "models_path", "ollama_models", "smb_mount"]
+BAD_PATHS = [
+    *("/", "//", "", ".", "models", "~/models", "/a/", "/a//b", "/a/../b", "/a/./b", "/.."),
+    *("/a b", "/a\tb", "/a\nb", "/a:b", "/a$HOME", '/a"b', "/a'b", "/a\\b", "/a\0b", "/a\x7fb"),
+]
+
+
+@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("value", BAD_PATHS)
+def test_paths_that_lead_elsewhere_or_need_quoting_are_refused(name: str, value: str):
+    """They reach fstab, Compose files, units and scripts; the root of the disk is no store."""
+    assert name in refusal(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["stacks_dir", "models_path", "ollama_models"])
+@pytest.mark.parametrize("below", ["", "/x", "/a/b"])
+def test_nothing_but_outputs_lies_on_the_share(name: str, below: str):
+    """Neither stacks with their secrets, nor models whose groups are changed; the share itself is
+    as little. A folder that only begins alike is none of it."""
+    message = refusal(**{name: f"/mnt/ki_Daten{below}"})
+    assert message.startswith(f"{name} lies on the share")
+    assert getattr(load(**{name: "/mnt/ki_Daten2"}), name) == "/mnt/ki_Daten2"
+    assert getattr(load(**{name: "/mnt/x", "smb_mount": "/mnt/x2"}), name) == "/mnt/x"
+
+
+@pytest.mark.parametrize(
+    "value", ["../etc", "a/b", "", ".", "..", ".hidden", "a b", "-rf", "a\nb", "$x"]
+)
+def test_folders_of_the_store_are_names(value: str):
+    """One that is a path would be made elsewhere, and its group changed."""
+    assert "models_folders" in refusal(models_folders=[value])
+
+
+# Mount options
+
+
+TAKEN = [
+    *("user=x", "username=x", "pass=x", "password=x", "password2=x", "cred=/x", "credentials=/x"),
+    *("dom=x", "domain=x", "workgroup=x", "uid=0", "gid=0", "forceuid", "forcegid"),
+]
+
+
+@pytest.mark.parametrize("option", TAKEN)
+def test_mount_options_that_other_settings_give_are_refused(option: str):
+    """fstab may be read by everybody: no password is in it; and ownership is one for all."""
+    message = refusal(smb_options=[option])
+    assert "follows from" in message
+    assert "smb_options" in message
+
+
+@pytest.mark.parametrize("option", ["vers=3.0,uid=0", "a b", "a\nb", 'x="y"', "x=a\\b", "-o", "=x"])
+def test_a_mount_option_is_one_option(option: str):
+    """A comma in it would begin another, a blank another field of fstab."""
+    assert "smb_options" in refusal(smb_options=[option])
+
+
+# What is written into units
+
+
+@pytest.mark.parametrize("value", ["a\nExecStartPre=/bin/x", "a\rb", "a\0b", "a\x1bb"])
+def test_a_value_of_ollamas_is_one_line(value: str):
+    """Behind a line break it would be a line of the unit, which root's systemd reads."""
+    assert "ollama_environment" in refusal(ollama_environment={"OLLAMA_X": value})
+
+
+@pytest.mark.parametrize("name", ["OLLAMA_HOST", "OLLAMA_MODELS"])
+def test_ollama_is_told_by_settings_where_it_listens(name: str):
+    """A variable of that name would offer it to the LAN."""
+    assert "follows from" in refusal(ollama_environment={name: "0.0.0.0"})
+
+
+@pytest.mark.parametrize("name", ["host", "none", "bridge", "default"])
+def test_services_are_never_in_the_hosts_network(name: str):
+    """Nor in those that the Engine has for itself."""
+    assert "proxy_network" in refusal(proxy_network=name)
+
+
+# Secrets
+
+
+def test_every_setting_that_is_called_a_secret_is_one():
+    """By its type, and with an empty default in no file."""
+    assert {"smb_password", "redis_password"} == SECRETS
+    loaded = load(**dict.fromkeys(SECRETS, MARK))
+    for name in SECRETS:
+        assert getattr(loaded, name).get_secret_value() == MARK
+        assert name not in settings.defaults(ROOT / "group_data/all.py")
+    shown = f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()} {vars(loaded)!r}"
+    assert MARK not in shown
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+@pytest.mark.parametrize(
+    "value", [f"{MARK}\nuid=0", f"{MARK}\r", f"{MARK}\0", 12345, 1.5, None, [MARK], {"a": MARK}]
+)
+def test_no_refusal_shows_a_secret(name: str, value: Any):
+    """Whatever is wrong with it, of whichever kind it is."""
+    message = refusal(**{name: value})
+    assert message.startswith(name.upper())
+    assert "Geheim" not in message
+    assert "12345" not in message
+
+
+def test_another_settings_error_shows_no_secret_beside_it():
+    """pydantic's own errors hold all that they were given."""
+    with pytest.raises(ValueError, match="gpu") as caught:
+        Settings.model_validate({"smb_password": MARK, "redis_password": MARK, "gpu": "x"})
+    assert MARK not in f"{caught.value} {caught.value!r}"
+    assert MARK not in refusal(smb_password=MARK, redis_password=MARK, gpu="x")
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_an_empty_secret_is_none(name: str):
+    """It would be used, and the server's answer be taken for the network's fault."""
+    for value in ("", Secret("")):
+        with pytest.raises(UserError, match=f"^{name.upper()} is not set"):
+            load(**{name: value}).secret(name)
+        with pytest.raises(UserError, match=f"^{name.upper()} is not set"):
+            load(**{name: value}).require(name)
+
+
+# .env
+
+
+def read(tmp_path: Path, text: str) -> environment.Environment:
+    (tmp_path / ".env").write_text(text)
+    return environment.read({}, tmp_path, ["dhoch3"])
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_secrets_of_env_are_masked_from_the_first_moment(tmp_path: Path, name: str):
+    """pyinfra prints a host's data, as text and as JSON."""
+    data = read(tmp_path, f"{name.upper()}='{MARK}'\n").host_data()
+    value = data[name]
+    assert isinstance(value, Secret)
+    assert value.get_secret_value() == MARK
+    assert MARK not in f"{data} {data!r} {value.to_json()}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SMB_PASSWORD=a #b",
+        "SMB_PASSWORD='a\nGPU=none",
+        'REDIS_PASSWORD="a\\nb"',
+        "SMB_PASSWORD=a\nSMB_PASSWORD=b",
+        "SMB_PASWORD=Geheim",
+        "WORKSTATION_HOST=@ssh/anna",
+        "WORKSTATION_HOST=root@gpu1",
+        "WORKSTATION_HOST=@docker/x",
+        "STACKS=dhoch",
+    ],
+)
+def test_an_env_file_that_could_be_read_in_two_ways_is_refused(tmp_path: Path, line: str):
+    """Half a password, the second of two, another connector of pyinfra's: none is guessed."""
+    with pytest.raises(EnvironmentFileError) as caught:
+        read(tmp_path, f"{line}\n")
+    assert "Geheim" not in str(caught.value)
+
+
+# A mirror's file
+
+
+@pytest.mark.parametrize("key", ["http", "pypi", "npm"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://geheim@m",
+        "http://geheim:x@m",
+        "http://:geheim@m",
+        "https://token-geheim@m/simple",
+        "http://m/simple?token=geheim",
+        "ftp://m",
+        "file:///etc",
+        "//m",
+        "m:80",
+        "http://",
+        "javascript:x",
+    ],
+)
+def test_a_mirrors_address_is_plain(tmp_path: Path, key: str, address: str):
+    """It is in the images built here, where everyone reads it: no user, password or token. And it
+    is one that is asked by HTTP."""
+    file = tmp_path / "mirror.yml"
+    file.write_text(yaml.safe_dump({key: address}))
+    with pytest.raises(UserError, match=f"line 1: {key} cannot be used") as caught:
+        mirror.load(str(file))
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["http://m:5000", "m 5000", "m\tx", "m\nx", "https://m"])
+def test_a_mirrors_registry_is_a_name(tmp_path: Path, value: str):
+    """It is a word of commands and of Dockerfiles."""
+    file = tmp_path / "mirror.yml"
+    file.write_text(yaml.safe_dump({"registry": value}))
+    with pytest.raises(UserError, match="registry cannot be used"):
+        mirror.load(str(file))
+
+
+def test_a_mirror_that_is_misspelt_is_not_none():
+    """Builds would ask the internet."""
+    with pytest.raises(ValueError, match="pipy"):
+        Mirror.model_validate({"pipy": "http://m"})

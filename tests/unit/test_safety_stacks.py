@@ -1,0 +1,321 @@
+"""What every service of every stack must not have: judged on the parsed Compose files, in all forms
+that they are rendered in, and on the files from which images are built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_templates import MIRROR, SOCKET, STACKS, configured, render
+from workstation.render import RenderedStack
+from workstation.settings import SECRETS
+
+MARK = "Geheim-marker-"
+BACKENDS = ("llamacpp", "vllm", "none")
+
+SUDO = {"comfy"}
+"""Its image's user becomes another one by sudo: docs/hardening.md."""
+SOCKETS = {"dockge": f"{SOCKET}:{SOCKET}", "traefik": f"{SOCKET}:{SOCKET}:ro"}
+"""Who may speak with Docker, and how: docs/hardening.md."""
+
+# capabilities(7): each of them leads out of a container, or into what others do.
+OUT_OF_A_CONTAINER = {
+    *("ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "SYS_BOOT", "SYS_CHROOT"),
+    *("NET_ADMIN", "NET_RAW", "DAC_READ_SEARCH", "BPF", "PERFMON", "MKNOD", "LINUX_IMMUTABLE"),
+    *("MAC_ADMIN", "MAC_OVERRIDE", "SYSLOG", "SYS_TIME", "SETFCAP", "CHECKPOINT_RESTORE"),
+}
+KEEPS_NOTHING_APART = {
+    *("privileged", "pid", "ipc", "uts", "cgroup", "cgroup_parent", "userns_mode", "network_mode"),
+    *("devices", "device_cgroup_rules", "sysctls", "volumes_from", "use_api_socket", "extends"),
+    *("links", "external_links", "env_file", "dns", "credential_spec", "runtime"),
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A stack in one of the forms that it is rendered in."""
+
+    name: str
+    stack: RenderedStack
+
+    @property
+    def compose(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.stack.compose)
+        return found
+
+    @property
+    def running(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: keys for name, keys in self.compose["services"].items() if "profiles" not in keys
+        }
+
+
+def _forms() -> Iterator[Form]:
+    secrets = {name: f"{MARK}{name}" for name in SECRETS}
+    for stack in STACKS:
+        backends = BACKENDS if stack == "knowledge-center" else ("",)
+        for gpu in (True, False):
+            for mirror in (None, MIRROR):
+                for backend in backends:
+                    changed = {"llm_backend": backend} if backend else None
+                    name = f"{stack}-{'gpu' if gpu else 'cpu'}-{'mirror' if mirror else 'direct'}"
+                    made = render(stack, mirror, gpu, changed, **secrets)
+                    yield Form(f"{name}-{backend}".rstrip("-"), made)
+
+
+FORMS = list(_forms())
+each = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+
+
+def test_every_stack_is_looked_at():
+    """As many as there are, each with services that run."""
+    assert {form.stack.model.name for form in FORMS} == set(STACKS)
+    assert len(FORMS) == 4 * (len(STACKS) - 1) + 4 * len(BACKENDS)
+    for form in FORMS:
+        assert form.running, form.name
+
+
+@each
+def test_no_service_has_more_than_it_must(form: Form):
+    """Capabilities are dropped, none leads out, and nothing is shared with the host."""
+    for name, keys in form.running.items():
+        wanted = [] if name in SUDO else ["no-new-privileges=true"]
+        assert keys.get("security_opt", []) == wanted, name
+        assert keys["cap_drop"] == ["ALL"], name
+        assert not set(keys.get("cap_add", [])) & OUT_OF_A_CONTAINER, name
+        assert not keys.keys() & KEEPS_NOTHING_APART, name
+
+
+@each
+def test_only_the_proxy_is_published_beyond_loopback(form: Form):
+    """At its one port; what Docker publishes goes past firewalls such as ufw."""
+    for name, keys in form.running.items():
+        ports = keys.get("ports", [])
+        if name == "traefik":
+            assert ports == ["80:80"]
+            continue
+        for port in ports:
+            assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port), (name, port)
+
+
+@each
+def test_docker_makes_no_folder_of_the_host(form: Form):
+    """With a disk or the share away it would be made on the disk of the system: a mount of the host
+    is written in long syntax, which says so. In short syntax there are a stack's own files, the
+    folder of all stacks, and the socket."""
+    values = configured(form.stack.model.name)
+    for name, keys in form.running.items():
+        for entry in keys.get("volumes", []):
+            if isinstance(entry, dict):
+                assert entry["type"] == "bind", name
+                assert entry["source"].startswith("/"), name
+                assert entry["bind"] == {"create_host_path": False}, (name, entry)
+                continue
+            source, *_, options = entry.split(":")
+            if source.startswith("./"):
+                file = source.removeprefix("./")
+                assert options == "ro", (name, entry)
+                assert any(f"{path}/".startswith(f"{file}/") for path in form.stack.files), entry
+            elif source == values.stacks_dir:
+                assert name == "dockge"
+            elif source == SOCKET:
+                assert SOCKETS.get(name) == entry
+            else:
+                assert re.fullmatch(r"[a-z][a-z0-9-]*", source), (name, entry)
+                assert source in form.compose["volumes"], (name, entry)
+
+
+@each
+def test_a_service_sees_the_store_the_share_and_its_own_folders_alone(form: Form):
+    """Models read-only, one folder of the share; never the system, its users, or Docker's data."""
+    values = configured(form.stack.model.name)
+    owned = form.stack.model.owned_folders([form.stack.folder, values.models_path])
+    seen = 0
+    for service in form.stack.model.running:
+        for mount in service.mounts:
+            if mount.kind != "bind" or mount.source.startswith(f"{form.stack.folder}/"):
+                continue
+            seen += 1
+            if f"{mount.source}/".startswith(f"{values.models_path}/"):
+                assert mount.read_only, (service.name, mount)
+            elif f"{mount.source}/".startswith(f"{values.smb_mount}/"):
+                assert re.fullmatch(r"[A-Za-z]+", mount.source.removeprefix(f"{values.smb_mount}/"))
+            elif mount.source not in (SOCKET, values.stacks_dir):
+                assert mount.source in owned, (service.name, mount)
+                assert mount.source in service.owners, (service.name, mount)
+    assert seen or form.name.endswith("none")
+
+
+@each
+def test_no_secret_is_in_a_file_that_is_laid_down(form: Form):
+    """Each has a file of its own."""
+    for path, content in form.stack.files.items():
+        assert MARK.encode() not in content, path
+    assert MARK not in repr(form.stack)
+    for secret in form.stack.model.secrets:
+        assert form.stack.secret(secret) == f"{MARK}{secret.setting}".encode()
+        (reader,) = [one for one in form.stack.model.running if secret.setting in one.secrets]
+        assert secret.owner == reader.keys["user"]
+
+
+@each
+def test_networks_are_a_stacks_own_or_the_proxys(form: Form):
+    """Somebody else's is joined, never made or removed."""
+    for name, keys in form.compose["networks"].items():
+        wanted = {"name": "proxy", "external": True} if form.stack.model.name != "proxy" else None
+        if name == "proxy":
+            assert keys == (wanted or {"name": "proxy"})
+        else:
+            assert not {"name", "external"} & (keys or {}).keys(), name
+
+
+def test_what_needs_no_network_has_none():
+    """Redis and the model server reach nothing, and neither does what is only built."""
+    for form in FORMS:
+        if form.stack.model.name == "knowledge-center":
+            networks = form.compose["networks"]
+            assert networks.pop("worker-network") == {"internal": True}
+            masquerade = "com.docker.network.bridge.enable_ip_masquerade"
+            assert networks == {"loopback": {"driver_opts": {masquerade: "false"}}}
+        for name, keys in form.compose["services"].items():
+            assert ("profiles" in keys) is (name == "base")
+            if name == "base":
+                assert keys["network_mode"] == "none"
+
+
+def test_traefik_takes_what_asks_for_it_and_shows_nothing_of_itself():
+    """Unless told otherwise it takes every container of the machine, somebody else's too."""
+    for form in FORMS:
+        if form.stack.model.name != "proxy":
+            continue
+        (traefik,) = form.running.values()
+        flags = dict(flag.removeprefix("--").split("=", 1) for flag in traefik["command"])
+        assert flags["providers.docker.exposedbydefault"] == "false"
+        assert flags["providers.docker.network"] == "proxy"
+        assert not [name for name in flags if name.startswith(("api", "entrypoints.traefik"))]
+        entrypoints = {name.split(".")[1] for name in flags if name.startswith("entrypoints.")}
+        assert entrypoints == {"web"}
+        assert traefik["read_only"] is True
+        assert (traefik["pids_limit"], traefik["mem_limit"]) == (512, "512mb")
+
+
+def test_the_model_servers_containers_change_nothing_of_themselves():
+    """Redis has all that it needs in its volume, which has a name and so outlives the container."""
+    for form in FORMS:
+        if form.stack.model.name == "knowledge-center":
+            redis = form.running["redis"]
+            assert redis["read_only"] is True
+            assert redis["tmpfs"] == ["/tmp:uid=999,gid=1000,mode=0700"]
+            assert "redis-data:/data" in redis["volumes"]
+            assert redis["secrets"] == ["redis_password"]
+            assert "environment" not in redis
+            if "vllm" in form.name:
+                environment = form.running["llm-server"]["environment"]
+                assert environment["HF_HUB_OFFLINE"] == "1"
+                assert environment["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_redis_keeps_every_write():
+    """In its volume, on the disk within a second."""
+    text = render("knowledge-center").files["redis/redis.conf"].decode()
+    lines = [line.split(None, 1) for line in text.splitlines() if line and line[0] != "#"]
+    assert dict(lines) == {  # type: ignore[arg-type]
+        "dir": "/data",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": '""',
+        "repl-diskless-sync-delay": "0",
+    }
+
+
+def test_programs_with_a_mind_of_their_own_are_told():
+    """What they would fetch, run or tell others by themselves."""
+    told = {
+        "comfy": {"SECURITY_LEVEL": "normal", "USE_PIPUPGRADE": "false"},
+        "openwebui": {
+            "ENABLE_OPENAI_API": "false",
+            "WEBUI_SECRET_KEY_FILE": "/app/backend/data/.webui_secret_key",
+        },
+        "invokeai": {"INVOKEAI_ALLOW_UNKNOWN_MODELS": "false", "CONTAINER_UID": 2000},
+    }
+    seen = set()
+    for form in FORMS:
+        for name, keys in form.running.items():
+            if name in told:
+                seen.add(name)
+                assert told[name].items() <= keys["environment"].items(), name
+                assert "WEBUI_SECRET_KEY" not in keys["environment"]
+    assert seen == told.keys()
+
+
+def test_what_people_have_written_is_for_root_alone():
+    """Open WebUI's accounts and chats."""
+    (webui,) = [one for one in render("prometheus").model.running if one.name == "openwebui"]
+    assert list(webui.owners.values()) == ["root:root 700"]
+
+
+# Images that are built here
+
+
+def _dockerfiles() -> dict[str, str]:
+    """Return form and service -> its Dockerfile, each command in one line."""
+    return {
+        f"{form.name} {service.name}": re.sub(
+            r"\\\n\s*(#.*\n\s*)*", " ", form.stack.dockerfile(service)
+        )
+        for form in FORMS
+        for service in form.stack.model.built
+    }
+
+
+DOCKERFILES = cache(_dockerfiles)
+
+
+def test_every_image_that_is_built_runs_as_the_services_user():
+    """The base is nobody's to run."""
+    found = DOCKERFILES()
+    assert {name.split()[1] for name in found} == {
+        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server")
+    }
+    for name, text in found.items():
+        last = re.split(r"^FROM ", text, flags=re.MULTILINE)[-1]
+        users = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
+        assert users[-1:] == ([] if name.endswith(" base") else ["2000:2000"]), name
+
+
+def test_certificates_of_the_network_are_in_no_layer():
+    """They are handed to the build as a secret."""
+    for name, text in DOCKERFILES().items():
+        mounts = re.findall(r"--mount=(\S+)", text)
+        given = [mount for mount in mounts if "id=ca," in mount or "/etc/ssl" in mount]
+        assert given, name
+        for mount in given:
+            assert mount.startswith("type=secret,id=ca,"), name
+        assert not re.search(r"^(COPY|ADD) .*(/etc/ssl|ca-certificates)", text, re.MULTILINE), name
+
+
+def test_builds_install_what_locks_name_and_nothing_else():
+    """With a hash where the pin has one; no recommended packages; Node's from its lock."""
+    installs = 0
+    for name, text in DOCKERFILES().items():
+        for command in re.findall(r"(?:uv )?pip install .*?(?=&&|\n|$)", text):
+            installs += 1
+            assert "--no-deps" in command, (name, command)
+            if "--no-binary" in command:
+                assert "--require-hashes" in command
+                assert re.search(r"llama-cpp-python==\S+ --hash=sha256:[0-9a-f]{64}\"", text), name
+            else:
+                assert "--requirements /tmp/requirements.lock" in command, (name, command)
+        for command in re.findall(r"apt-get install .*?(?=&&|\n|$)", text):
+            assert "--no-install-recommends" in command, (name, command)
+        for command in re.findall(r"npm (?:ci|i|install)\b", text):
+            assert command == "npm ci", name
+        if name.endswith(" forge"):
+            assert '"--skip-prepare-environment", "--skip-install"' in text
+    assert installs > 10

@@ -1,0 +1,337 @@
+"""What tasks ask for to keep a machine safe: who may read what, what comes before what."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra import local
+
+from tests.fixtures.harness import PASSWORD, Machine
+from tests.unit.test_tasks import ASKED, KNOWLEDGE, made, run
+from workstation import context, pins
+from workstation.facts.files import Paths, PathState
+from workstation.mirror import Mirror
+from workstation.operations import (
+    acceptance,
+    accounts,
+    ca,
+    compose,
+    disks,
+    docker,
+    files,
+    firewall,
+    invokeai,
+    losses,
+    nvidia,
+    ollama,
+    packages,
+    preflight,
+    receipts,
+    smb,
+    units,
+    worker,
+)
+from workstation.operations.files import Directory, File
+from workstation.settings import SettingsError
+
+ROOT = Path(__file__).parents[2]
+Called = list[tuple[str, dict[str, Any]]]
+
+OPERATIONS = {
+    accounts: ["shared_identity", "system_user"],
+    ca: ["trusted"],
+    compose: ["laid_down", "up", "network_exists"],
+    disks: ["mounted"],
+    docker: ["engine", "daemon_config"],
+    files: ["present", "shared_tree"],
+    firewall: ["containers_reach"],
+    invokeai: ["models_registered"],
+    nvidia: ["driver", "toolkit", "devices"],
+    ollama: ["release", "bridge_socket"],
+    packages: ["installed", "repository"],
+    smb: ["share"],
+    units: ["running"],
+    worker: ["release", "absent"],
+}
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> Called:
+    """The operations that a task calls, in order, with what they are given."""
+    found: Called = []
+
+    def noting(name: str) -> Any:
+        return lambda **given: found.append((name, given))
+
+    for module, names in OPERATIONS.items():
+        for name in names:
+            short = module.__name__.rpartition(".")[2]
+            monkeypatch.setattr(module, name, noting(f"{short}.{name}"))
+    return found
+
+
+def given(called: Called, name: str) -> dict[str, Any]:
+    """Return what the only call of an operation was given."""
+    (one,) = [arguments for operation, arguments in called if operation == name]
+    return one
+
+
+def entries(called: Called) -> dict[str, files.Entry]:
+    return {
+        entry.path: entry
+        for name, arguments in called
+        if name == "files.present"
+        for entry in arguments["entries"]
+    }
+
+
+def unit_names(called: Called) -> list[str]:
+    return [
+        one.name
+        for name, arguments in called
+        if name == "units.running"
+        for one in arguments["units"]
+    ]
+
+
+def installed(called: Called) -> set[str]:
+    return {
+        package
+        for name, arguments in called
+        if name == "packages.installed"
+        for package in arguments["packages"]
+    }
+
+
+# Secrets
+
+
+def test_the_shares_password_is_roots_and_never_shown(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """In its file alone; whatever a run can be asked to print."""
+    run("smb", monkeypatch, "dhoch3")
+    file = given(called, "smb.share")["credentials"]
+    assert isinstance(file, File)
+    assert PASSWORD.encode() in file.content
+    assert (file.mode, file.user, file.group, file.secret) == ("600", "root", "root", True)
+    assert file.path.startswith("/etc/ai-workstation/")
+    assert "Geheim" not in f"{file} {file!r} {called!r}"
+
+
+def test_the_password_of_the_queue_is_roots_and_never_shown(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """systemd reads it for the worker, which is another user each time."""
+    run("worker", monkeypatch, KNOWLEDGE, data=ASKED, redis_password=PASSWORD)
+    file = entries(called)[worker.ENVIRONMENT]
+    assert isinstance(file, File)
+    assert (file.mode, file.user, file.group, file.secret) == ("600", "root", "root", True)
+    others = [one for path, one in entries(called).items() if path != worker.ENVIRONMENT]
+    assert others
+    assert "Geheim" not in f"{others} {file!r}"
+    # The unit is shown to everybody by `systemctl cat`.
+    assert not [one for one in others if isinstance(one, File) and b"Geheim" in one.content]
+
+
+@pytest.mark.parametrize("setting", ["smb_server", "smb_share", "smb_user", "smb_password"])
+def test_a_run_with_a_share_needs_all_of_it_before_it_begins(setting: str):
+    """The login would be tried without, and the account be locked."""
+    with pytest.raises(SettingsError, match=f"^{setting.upper()} is not set"):
+        made("dhoch3", **{setting: ""}).require()
+
+
+def test_a_run_with_a_queue_needs_its_password_before_it_begins():
+    """Redis would be brought up, and its users not let in."""
+    with pytest.raises(SettingsError, match=r"^REDIS_PASSWORD is not set"):
+        made(KNOWLEDGE, redis_password="").require()
+    made(KNOWLEDGE).require()
+    made("dhoch3", redis_password="").require()
+
+
+# What guards a machine is there before what it guards
+
+
+def test_docker_has_its_guard_and_what_that_needs(called: Called, monkeypatch: pytest.MonkeyPatch):
+    """The unit is laid down as it is rendered, and runs."""
+    run("docker", monkeypatch, "dhoch3")
+    assert "nftables" in installed(called)
+    for unit in ("ai-workstation-guard.service", "ai-workstation-containers.service"):
+        file = entries(called)[f"/etc/systemd/system/{unit}"]
+        assert isinstance(file, File)
+        assert (file.user, file.mode) == ("root", "644")
+        assert unit in unit_names(called)
+    names = [name for name, _ in called]
+    assert names.index("docker.daemon_config") < names.index("docker.engine")
+
+
+def test_docker_rotates_logs_and_lets_containers_run_on(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """As defaults alone: what somebody has set goes before them."""
+    run("docker", monkeypatch, "dhoch3")
+    arguments = given(called, "docker.daemon_config")
+    assert arguments["wanted"] == {}
+    assert arguments["defaults"] == {
+        "log-driver": "json-file",
+        "log-opts": {"max-size": "10m", "max-file": "3"},
+        "live-restore": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mirror", "trusted"),
+    [
+        (Mirror(), {}),
+        (Mirror(registry="m:5000"), {}),
+        (Mirror(registry="m:5000", insecure=True), {"insecure-registries": ["m:5000"]}),
+        (Mirror(insecure=True), {}),
+    ],
+)
+def test_a_registry_without_tls_is_trusted_only_if_somebody_says_so(
+    called: Called, monkeypatch: pytest.MonkeyPatch, mirror: Mirror, trusted: dict[str, Any]
+):
+    """Everybody on the way could give out other images."""
+    run("docker", monkeypatch, "dhoch3", mirror=mirror)
+    assert given(called, "docker.daemon_config")["wanted"] == trusted
+
+
+def test_ollama_is_verified_by_its_pin_and_guarded_before_it_listens(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """For containers; what is ours goes behind other drop-ins, and somebody's unit is kept."""
+    machine = made("dhoch3")
+    pinned = {"downloads": {"ollama": {"sha256": "ab" * 32}}}
+    machine.pins = pins.load(ROOT / "pins.yml", pinned)
+    monkeypatch.setattr(context, "load", lambda host: machine)
+    runpy.run_path(str(ROOT / "tasks/ollama.py"))
+    assert given(called, "ollama.release")["sha256"] == "ab" * 32
+    assert given(called, "ollama.release")["version"] == machine.pins.downloads["ollama"].version
+    assert {"nftables", "zstd", "curl"} <= installed(called)
+    names = unit_names(called)
+    guard, socket = "ollama-docker-guard.service", "ollama-docker.socket"
+    assert names.index(guard) < names.index(socket)
+    found = entries(called)
+    unit = found["/etc/systemd/system/ollama.service"]
+    assert isinstance(unit, File)
+    assert unit.backup
+    folder = "/etc/systemd/system/ollama.service.d"
+    (ours,) = [path.removeprefix(f"{folder}/") for path in found if path.startswith(f"{folder}/")]
+    assert max(["override.conf", "99-host.conf", "local.conf", ours]) == ours
+    store = found[made("dhoch3").settings.ollama_models]
+    assert isinstance(store, Directory)
+    assert (store.user, store.group, store.mode) == ("ollama", "ollama", "755")
+
+
+def test_the_toolkit_is_the_pinned_one_and_a_gpu_that_is_required_must_be_there(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """From the repository whose key is pinned."""
+    run("nvidia", monkeypatch, "dhoch3", gpu="required")
+    pin = made("dhoch3").pins.apt["nvidia"]
+    arguments = given(called, "nvidia.toolkit")
+    assert pin.version
+    assert arguments["version"] == pin.version
+    assert arguments["repository"]["fingerprint"] == pin.fingerprint
+    assert given(called, "nvidia.driver")["required"] is True
+    called.clear()
+    run("nvidia", monkeypatch, "dhoch3", gpu="none")
+    assert called == []
+
+
+@pytest.mark.parametrize("task", ["storage", "stacks"])
+def test_no_folder_is_made_before_the_disks_are_there(
+    called: Called, monkeypatch: pytest.MonkeyPatch, task: str
+):
+    """It would be on the disk of the system, and hidden once the right one is mounted."""
+    run(task, monkeypatch, "prometheus")
+    assert called[0][0] == "disks.mounted"
+    assert called[0][1]["folders"] == ["/mnt/local/nvme", "/mnt/local/ssd"]
+    assert len(called) > 1
+
+
+def test_the_store_is_its_groups_and_two_operations_do_not_undo_each_other(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """Everybody else reads."""
+    run("storage", monkeypatch, "dhoch3")
+    found = entries(called)
+    assert found
+    for entry in found.values():
+        assert isinstance(entry, Directory)
+        assert (entry.mode, entry.user, entry.group) == ("2775", "root", "ai")
+    tree = given(called, "files.shared_tree")
+    assert set(tree["settled"]) == found.keys()
+    assert tree["group"] == "ai"
+
+
+def test_what_is_laid_down_for_the_store_is_right_in_the_second_run(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A folder that one operation makes is not called wrong by the other."""
+    state = PathState("directory", "2775", "root", "ai", 0, 2000, 1.0)
+    machine = Machine({Paths: lambda paths, **_: dict.fromkeys(paths, state)})
+    calls: Called = []
+    monkeypatch.setattr(files, "present", lambda **given: calls.append(("present", given)))
+    for module, names in OPERATIONS.items():
+        for name in names:
+            if (module, name) != (files, "present"):
+                monkeypatch.setattr(module, name, lambda **_: None)
+    run("storage", monkeypatch, "dhoch3")
+    ((_, arguments),) = calls
+    monkeypatch.undo()
+    planned = machine.run(files.present, entries=arguments["entries"])
+    assert planned.steps == []
+
+
+@pytest.mark.parametrize("bundle", [True, False])
+def test_builds_are_handed_the_networks_certificates(
+    called: Called, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: bool
+):
+    """As a secret, which is in no layer; where there are some."""
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    how = {"ca_bundle": str(tmp_path / "ca.pem")} if bundle else {}
+    run("stacks", monkeypatch, "dhoch3", **how)
+    assert given(called, "compose.up")["secrets"] == (
+        [f"id=ca,src={ca.BUILD_BUNDLE}"] if bundle else []
+    )
+
+
+def test_the_whole_run_looks_before_it_changes_and_proves_what_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Each part behind what it stands on."""
+    included: list[str] = []
+    monkeypatch.setattr(local, "include", lambda path: included.append(Path(path).stem))
+    runpy.run_path(str(ROOT / "deploy.py"))
+    order = {name: place for place, name in enumerate(included)}
+    assert set(order) == {path.stem for path in (ROOT / "tasks").glob("*.py")} - {
+        *("history", "losses"),  # they read only
+    }
+    assert included[0] == "preflight"
+    assert included[-1] == "acceptance"
+    for before, behind in (
+        ("docker", "nvidia"),
+        ("docker", "ollama"),
+        ("nvidia", "stacks"),
+        ("ollama", "stacks"),
+        ("storage", "stacks"),
+        ("smb", "stacks"),
+        ("proxy", "stacks"),
+        ("stacks", "worker"),
+    ):
+        assert order[before] < order[behind], (before, behind)
+
+
+def test_what_only_reads_calls_no_operation(called: Called, monkeypatch: pytest.MonkeyPatch):
+    """preflight, history, losses: nothing is changed before the plan is confirmed."""
+    seen: list[Any] = []
+    for module, name in ((preflight, "check"), (receipts, "show"), (losses, "show")):
+        monkeypatch.setattr(module, name, lambda *given: seen.append(given))
+    monkeypatch.setattr(acceptance, "verify", lambda **given: seen.append(given))
+    for task in ("preflight", "history", "losses", "acceptance"):
+        run(task, monkeypatch, "dhoch3")
+    assert (len(seen), called) == (4, [])

@@ -1,0 +1,189 @@
+"""Units as systemd reads them: what each may do, on which address it listens, as whom it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.unit_files import Unit, commands, unit
+from workstation.render import template
+from workstation.worker import Worker
+
+WORKER = Worker("https://a.invalid/b.git", "ab" * 20, "worker", "celery_app.celery", 120)
+PORT = 11500
+MODELS = "/vol/models"
+ENVIRONMENT = {"OLLAMA_KEEP_ALIVE": "30m"}
+
+
+def drop_in(**environment: str) -> str:
+    return template(
+        "ollama/drop-in.conf.j2", models=MODELS, port=PORT, environment=environment or ENVIRONMENT
+    )
+
+
+UNITS = {
+    "ollama.service": template("ollama/ollama.service.j2"),
+    "ollama-docker.service": template("ollama/ollama-docker.service.j2", port=PORT),
+    "ollama-docker.socket": template("ollama/ollama-docker.socket.j2", port=PORT).replace(
+        "@BRIDGE@", "172.17.0.1"
+    ),
+    "ollama-docker-guard.service": template("ollama/ollama-docker-guard.service.j2", port=PORT),
+    "ai-workstation-guard.service": template("docker/ai-workstation-guard.service.j2"),
+    "ai-workstation-containers.service": template(
+        "docker/ai-workstation-containers.service.j2", projects=["proxy", "s"], share="/mnt/a%b"
+    ),
+    "knowledge-center-worker.service": template(
+        "worker/knowledge-center-worker.service.j2",
+        worker=WORKER,
+        current="/opt/w/current",
+        environment_file="/etc/w.env",
+    ),
+}
+
+needs_systemd = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="no systemd-analyze here (package systemd)"
+)
+
+
+def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask systemd, which need not run for it, about the units."""
+    for name, text in UNITS.items():
+        (folder / name).write_text(text)
+    (folder / "ollama.service.d").mkdir()
+    (folder / "ollama.service.d/zz-ai-workstation.conf").write_text(drop_in())
+    return subprocess.run(
+        ["systemd-analyze", *arguments], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+
+
+def protections(folder: Path, name: str) -> dict[str, bool]:
+    """Return each protection that systemd knows -> whether a unit has it."""
+    done = analyze(folder, "security", "--offline=true", "--json=short", f"./{name}")
+    return {one["json_field"]: bool(one["set"]) for one in json.loads(done.stdout)}
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_understands_every_line(tmp_path: Path, name: str):
+    """A key that it does not know, or in the wrong section, protects nobody."""
+    done = analyze(tmp_path, "verify", f"./{name}")
+    said = [line for line in done.stderr.splitlines() if line.startswith((name, f"{tmp_path}/"))]
+    # The programs are not on this machine.
+    assert [line for line in said if "is not executable" not in line] == []
+
+
+@needs_systemd
+def test_the_workers_own_code_may_do_what_a_worker_must(tmp_path: Path):
+    """As systemd judges it; it is the user's own code, and it runs on the host."""
+    found = protections(tmp_path, "knowledge-center-worker.service")
+    lacking = {
+        *("UserOrDynamicUser", "NoNewPrivileges", "RestrictSUIDSGID", "SupplementaryGroups"),
+        *("ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "DeviceAllow"),
+        *("ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables"),
+        *("LockPersonality", "RemoveIPC", "AmbientCapabilities"),
+        *(f"RestrictAddressFamilies_{name}" for name in ("AF_PACKET", "AF_NETLINK", "OTHER")),
+    } - {name for name, given in found.items() if given}
+    assert lacking == set()
+    capabilities = {name for name in found if name.startswith("CapabilityBoundingSet_")}
+    assert len(capabilities) > 20
+    assert [name for name in capabilities if not found[name]] == []
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("ollama.service", ["UserOrDynamicUser"]),
+        ("ollama-docker.service", ["UserOrDynamicUser", "NoNewPrivileges", "PrivateTmp"]),
+    ],
+)
+def test_what_answers_requests_is_not_root(tmp_path: Path, name: str, given: list[str]):
+    """As systemd judges it."""
+    found = protections(tmp_path, name)
+    assert [one for one in given if not found[one]] == []
+
+
+def test_the_worker_has_its_password_and_a_place_to_write_and_ends_in_peace():
+    """The file of its password is root's; an update waits for tasks at work."""
+    found = unit(UNITS["knowledge-center-worker.service"])
+    assert found.yes("Service", "DynamicUser")
+    assert found.all("Service", "EnvironmentFile") == ["/etc/w.env"]
+    assert found.one("Service", "StateDirectory") == "knowledge-center-worker"
+    assert found.one("Service", "KillMode") == "mixed"
+    assert int(found.one("Service", "TimeoutStopSec")) > WORKER.timeout
+    # A password in the unit itself would be shown by systemctl to everybody.
+    assert not {"REDIS_URL", "REDIS_PASSWORD"} & found.environment().keys()
+
+
+def test_ollama_runs_as_its_own_user():
+    """Of its own group, too."""
+    found = unit(UNITS["ollama.service"], drop_in())
+    assert (found.one("Service", "User"), found.one("Service", "Group")) == ("ollama", "ollama")
+
+
+def test_ollama_listens_on_loopback_whatever_another_drop_in_says():
+    """It has no login. Ours sorts behind others, by its name."""
+    theirs = '[Service]\nEnvironment="OLLAMA_HOST=0.0.0.0"\n'
+    for texts in ([], [theirs]):
+        found = unit(UNITS["ollama.service"], *texts, drop_in())
+        assert found.environment()["OLLAMA_HOST"] == f"127.0.0.1:{PORT}"
+        assert found.environment()["OLLAMA_MODELS"] == MODELS
+
+
+def test_ollama_does_not_start_where_its_disk_is_not_mounted():
+    """Its models would fill the disk of the system."""
+    found = unit(UNITS["ollama.service"], drop_in())
+    assert found.words("Unit", "RequiresMountsFor") == [MODELS]
+
+
+@pytest.mark.parametrize("value", ['a "b" c', "c:\\d", "50%h", 'x" "OLLAMA_HOST=0.0.0.0', "'q'"])
+def test_a_value_of_the_users_reaches_ollama_as_it_is(value: str):
+    """No character of it is anything to systemd, nor begins another variable."""
+    found = unit(UNITS["ollama.service"], drop_in(OLLAMA_X=value)).environment()
+    assert found["OLLAMA_X"] == value
+    assert found["OLLAMA_HOST"] == f"127.0.0.1:{PORT}"
+    assert set(found) == {"OLLAMA_HOST", "OLLAMA_MODELS", "OLLAMA_X"}
+
+
+def test_ollamas_socket_is_on_the_bridges_address_alone():
+    """Which is there only once Docker runs."""
+    found = unit(template("ollama/ollama-docker.socket.j2", port=PORT))
+    listens = {key: values for (_, key), values in found.values.items() if key.startswith("Listen")}
+    assert listens == {"ListenStream": [f"@BRIDGE@:{PORT}"]}
+    assert found.yes("Socket", "FreeBind")
+    assert found.words("Install", "WantedBy") == ["sockets.target"]
+
+
+def test_connections_of_containers_go_to_ollama_on_loopback():
+    """And to nothing else."""
+    found = unit(UNITS["ollama-docker.service"])
+    (command,) = commands(found, "ExecStart")
+    assert command[0].endswith("/systemd-socket-proxyd")
+    assert command[-1] == f"127.0.0.1:{PORT}"
+    assert [
+        word for word in command[1:-1] if not re.fullmatch(r"--connections-max=\d+", word)
+    ] == []
+    assert found.yes("Service", "DynamicUser")
+    assert found.yes("Service", "PrivateTmp")
+    assert found.words("Unit", "Requires") == ["ollama-docker.socket"]
+
+
+def test_containers_that_could_not_start_are_tried_again():
+    """A share may come late: until then the unit fails, and is started again."""
+    found = unit(UNITS["ai-workstation-containers.service"])
+    assert found.one("Service", "Restart") == "on-failure"
+    assert found.one("Unit", "StartLimitIntervalSec") == "0"
+    assert "docker.service" in found.words("Unit", "After")
+
+
+def test_the_reader_reads_as_systemd_does():
+    """A self-check: an empty value forgets, a backslash joins, a comment may stand between."""
+    text = "[A]\nX=1\nX=\nX=2 \\\n# no\n  3\n; no\n[B]\nX=a\n"
+    found = unit(text)
+    assert found == Unit({("A", "X"): ["2  3"], ("B", "X"): ["a"]})
+    assert unit("[S]\nDynamicUser=yes\n").yes("S", "DynamicUser")
