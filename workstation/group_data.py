@@ -29,12 +29,13 @@ def check(folder: Path, stacks: Iterable[str]) -> None:
     """
     known = ["all", *stacks]
     for path in sorted(folder.glob("*.py")):
-        tree = _parsed(path)
         if path.stem not in known:
             raise GroupDataError(
                 f"{path} belongs to no stack{nearest(path.stem, known)}, so no host gets it: name "
                 "it as a folder of templates/stacks, or with another ending than .py."
             )
+        tree = _parsed(path)
+        _run(tree, path)
         for name, line in _assigned(tree):
             if problem := foreign_problem(name):
                 raise GroupDataError(f"{path} line {line}: {problem}: correct or remove it.")
@@ -49,14 +50,10 @@ def stack_data(root: Path, stack: str) -> dict[str, object]:
     path, key = root / "group_data" / f"{stack}.py", data_key(stack)
     if not given_file.is_there(path):
         return {}
-    code = compile(_parsed(path), str(path), "exec")
-    names: dict[str, object] = {"__file__": str(path), "__name__": stack}
-    try:
-        exec(code, names)
-    except (Exception, SystemExit) as error:
-        raise GroupDataError(problem_of(error, path)) from None
+    tree = _parsed(path)
+    names = _run(tree, path)
     if key not in names:
-        assigned = [name for name, _ in _assigned(_parsed(path))]
+        assigned = [name for name, _ in _assigned(tree)]
         raise GroupDataError(f"{path} does not set {key}{nearest(key, assigned)}: put it back.")
     data = names[key]
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
@@ -94,6 +91,16 @@ def _parsed(path: Path) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise GroupDataError(f"{path} is not Python: {reason}.") from None
+
+
+def _run(tree: ast.Module, path: Path) -> dict[str, object]:
+    """Return what a file sets. pyinfra runs it once more, and ends where it says `exit()`."""
+    names: dict[str, object] = {"__file__": str(path)}
+    try:
+        exec(compile(tree, str(path), "exec"), names)
+    except (Exception, SystemExit) as error:
+        raise GroupDataError(problem_of(error, path)) from None
+    return names
 
 
 def _assigned(tree: ast.Module) -> list[tuple[str, int]]:

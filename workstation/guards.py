@@ -1,7 +1,8 @@
 """Changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
 
-1. An error of ours is printed as its one sentence. pyinfra shows a traceback for every exception
-   that is not its own, and the file and line that raised it for those that are.
+1. An error of ours, and one in a file of ``group_data/``, is printed as one sentence. pyinfra shows
+   a traceback for every exception that is not its own, and the file and line that raised it for
+   those that are.
 2. A run that has no host to work on fails. pyinfra 3.10 exits 0 after a wrong inventory name or a
    ``--limit`` that matches nothing.
 3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
@@ -11,7 +12,8 @@
 5. A fact is asked once, until a command has run on the host (``workstation/remembered.py``).
 6. A byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra stops reading there,
    with a traceback, and the command waits for ever for somebody to read on.
-7. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
+7. What a connection raises has no traceback of gevent's before its sentence.
+8. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
 
 Each wraps one function and calls the original; ``install`` may be called again.
@@ -38,14 +40,14 @@ from pyinfra.api.command import (
     RsyncCommand,
     StringCommand,
 )
-from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.exceptions import InventoryError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors import util
 from pyinfra_cli import cli
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
-from workstation import remembered, run
+from workstation import command_line, given_file, group_data, remembered, run
 from workstation.errors import UserError
 
 _COMMANDS = (
@@ -62,7 +64,10 @@ class NoHostsError(UserError, InventoryError):
 
 
 def install() -> None:
-    """Makes the changes."""
+    """Makes the changes, and checks the command line if there is one.
+
+    Raises CommandLineError.
+    """
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
         _wrap(error, "show", _show_sentence)
     _wrap(State, "init", _require_hosts)
@@ -80,6 +85,11 @@ def install() -> None:
     for command in _COMMANDS:
         _wrap(command, "execute", remembered.command)
     signal.signal(signal.SIGINT, _interrupted)
+    # What a connection raises is shown at the end; gevent prints its traceback besides.
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*dict.fromkeys((*hub.NOT_ERROR, PyinfraError, UserError)),)
+    if arguments := click.get_current_context(silent=True):
+        command_line.check(arguments.params)
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
@@ -90,18 +100,46 @@ def _interrupted(number: int, _: FrameType | None) -> None:
 
 
 def ensure_known_hosts(path: object = None) -> None:
-    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing.
+    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing, and
+    knows no host where the file cannot be read, so that it would trust a changed key.
 
     + path: the file; None: ``~/.ssh/known_hosts``
     """
     file = Path(str(path)) if path else Path("~/.ssh/known_hosts").expanduser()
+    if file.is_char_device():  # /dev/null: nothing is to be remembered
+        return
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)
+        given_file.read_text(file)
     except OSError as error:
         raise UserError(
             f"{file} cannot be written ({error.strerror}): name another in SSH_KNOWN_HOSTS."
         ) from None
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{file} is not UTF-8: correct it, or name another in SSH_KNOWN_HOSTS."
+        ) from None
+
+
+def check_ssh_files(key: object = None) -> None:
+    """Reads what pyinfra will read to connect: a file that is no text would be a traceback.
+
+    + key: the private key, if one is named
+
+    Raises UserError.
+    """
+    for file, what in (
+        (Path("~/.ssh/config").expanduser(), "no text in UTF-8: correct it"),
+        (Path(str(key)) if key else None, "no private key: correct SSH_KEY"),
+    ):
+        if file and given_file.is_there(file):
+            try:
+                given_file.read_text(file)
+            except OSError as error:
+                raise UserError(f"{file} cannot be read: {error.strerror}.") from None
+            except UnicodeDecodeError:
+                raise UserError(f"{file} is {what}.") from None
 
 
 def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
@@ -120,14 +158,25 @@ def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> N
 
 def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) -> None:
     """In place of ``show`` of pyinfra_cli's exceptions; click then exits with status 1."""
-    error = self.exception
+    error, innermost = self.exception, self
     # A file that includes another wraps what the other has wrapped already.
     while isinstance(error, UnexpectedExternalError):
-        error = error.exception
+        error, innermost = error.exception, error
+    file_name = Path(getattr(innermost, "filename", None) or "")
+    if isinstance(error, SyntaxError) or file_name.parent in _data_folders():
+        error = UserError(group_data.problem_of(error, file_name))
     if isinstance(error, UserError):
         logger.error(f"--> {click.style('error', 'red', bold=True)}: {error}")
     else:
         original(self, file)
+
+
+def _data_folders() -> list[Path]:
+    """The folders that hold a person's group data, as pyinfra names them."""
+    options = click.get_current_context(silent=True)
+    named = options.params.get("group_data") if options else None
+    here = Path.cwd() / "group_data"
+    return [here, *(Path(folder) for folder in named or ())]
 
 
 def _require_hosts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workstation.errors import named, nearest
+from workstation.errors import named, nearest, shown
 
 PYINFRA_KEYS = frozenset(
     f"ssh_{name}"
@@ -25,10 +25,22 @@ PYINFRA_KEYS = frozenset(
 """Those that pyinfra 3.10 reads: of connections by SSH, and arguments of every operation."""
 
 
-def foreign_problem(key: str) -> str:
+_YES_OR_NO = frozenset(
+    f"_{name}"
+    for name in (
+        *("continue_on_error", "doas", "dzdo", "get_pty", "ignore_errors", "preserve_su_env"),
+        *("preserve_sudo_env", "run_once", "serial", "sudo", "use_su_login", "use_sudo_login"),
+    )
+)
+
+
+def foreign_problem(key: str, value: object = None) -> str:
     """Says what is wrong with a name that would be pyinfra's, or nothing: pyinfra passes over one
     that it does not know. A name behind ``_`` may also be somebody's own in a file of group_data/.
     """
+    if key in _YES_OR_NO and not isinstance(value, bool | None):
+        # Any text is as good as true to Python, "no" as well.
+        return f"{key} is {shown(value)}, expected true or false"
     if key in PYINFRA_KEYS or not key.startswith(("_", "ssh_")):
         return ""
     hint = nearest(key, PYINFRA_KEYS, cutoff=0.6 if key.startswith("ssh_") else 0.85)

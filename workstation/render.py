@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
-from workstation import compose_rules, given_file, quoting
+from workstation import compose_rules, dockerfile, given_file, quoting
 from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins
@@ -138,11 +137,10 @@ class RenderedStack:
                 f"templates have no {folder}/Dockerfile.j2."
             )
         text = context["Dockerfile"].decode(errors="replace").removeprefix("\ufeff")
-        lines = (line for line in text.splitlines() if line.strip() and line.strip()[0] != "#")
-        if not re.match(r"\s*(FROM|ARG)\s", next(lines, "") + " ", re.IGNORECASE):
+        if problem := dockerfile.problem(text, context):
             raise StackError(
-                f"Service {service.name} is built from {service.build}, whose Dockerfile does not "
-                f"begin with FROM: correct {folder}/Dockerfile.j2 of the stack's templates."
+                f"Service {service.name} is built from {service.build}, whose Dockerfile "
+                f"{problem}: correct {folder}/Dockerfile.j2 of the stack's templates."
             )
         return text
 

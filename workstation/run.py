@@ -210,17 +210,19 @@ def _operations(state: Any) -> Iterator[tuple[Any, str, str]]:
 
 
 def _steps(state: Any, host: Any) -> list[tuple[str, Step]]:
+    """Return the host's operations, each with what it told: one of pyinfra's own, as by
+    `pyinfra inventory.py exec`, tells nothing."""
     return [
-        (operation, STEPS[host.name, operation])
-        for owner, operation, _ in _operations(state)
+        (operation, step_of(host.name, operation, name))
+        for owner, operation, name in _operations(state)
         if owner is host
     ]
 
 
 def _changes(state: Any, operation: str, told: Callable[[Step], Any]) -> dict[str, Any]:
     return {
-        host.name: [change.as_json() for change in told(STEPS[host.name, operation])]
-        for host, other, _ in _operations(state)
+        host.name: [change.as_json() for change in told(step_of(host.name, operation, name))]
+        for host, other, name in _operations(state)
         if other == operation
     }
 

@@ -307,7 +307,7 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
         if key in aside:
             continue
         if key.startswith(("_", "ssh_")):
-            if problem := foreign_problem(key):
+            if problem := foreign_problem(key, value):
                 raise SettingsError(
                     f"{problem}: correct or remove it in group_data/ or behind --data."
                 )

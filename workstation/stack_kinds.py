@@ -195,7 +195,8 @@ def _value(stack: str, name: str, value: Any, kind: Any, used: Mapping[str, set[
         services = used[kind]
         needed = {"default"} if kind == "limits" else services
         # One that is named by an expression in a template cannot be told from here.
-        _names(where, name, value, None if "" in services else services | needed, needed - {""})
+        known = services | needed if services and "" not in services else None
+        _names(where, name, value, known, needed - {""})
     try:
         found = _ADAPTERS[kind].validate_python(value)
     except ValidationError as error:

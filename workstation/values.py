@@ -221,9 +221,5 @@ Memory = Annotated[
     Written, form(r"0|\d{1,9}(\.\d{1,9})?[kmg]b?", "memory such as 512mb or 2gb (0: no limit)")
 ]
 # Nothing in it means anything to YAML, a shell, a Dockerfile or a file of apt.
-_ADDRESS = r"[A-Za-z0-9.-]+(:\d{1,5})?(/[A-Za-z0-9._~@+,=-]+)*/?"
-HttpsUrl = Annotated[Written, form(rf"https://{_ADDRESS}", "an https:// address")]
-HttpUrl = Annotated[
-    Written,
-    form(rf"(https?://(\[[0-9A-Fa-f:.]+\]|{_ADDRESS}))?", "an address such as http://192.168.0.5"),
-]
+ADDRESS = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[A-Za-z0-9._~@+,=-]+)*/?"
+"""What stands behind ``https://`` in an address, as a pattern."""
