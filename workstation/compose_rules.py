@@ -39,6 +39,25 @@ _SERVICE_KEYS = frozenset(
     """,
     )
 )
+_FURTHER_KEYS = {
+    "a mount": frozenset(
+        {"type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image", "consistency"}
+    ),
+    "`deploy`": frozenset(
+        {
+            *("mode", "replicas", "endpoint_mode", "labels", "resources", "placement"),
+            *("restart_policy", "rollback_config", "update_config"),
+        }
+    ),
+    "networks": frozenset(
+        {
+            *("name", "driver", "driver_opts", "attachable", "enable_ipv4", "enable_ipv6"),
+            *("external", "ipam", "internal", "labels"),
+        }
+    ),
+    "volumes": frozenset({"name", "driver", "driver_opts", "external", "labels"}),
+    "secrets": frozenset({"file", "environment", "external", "name", "labels", "x-workstation"}),
+}
 _LISTS = (
     *(
         "cap_add",
@@ -77,12 +96,19 @@ def _problems(stack: Stack) -> Iterator[str]:
     """Yield what is wrong, each with what to do."""
     try:
         yield from _unknown("the file", stack.keys, _TOP_KEYS)
+        if not stack.services:
+            yield "`services` is empty: describe one at least"
         if "include" in stack.keys:
             yield "`include` hides services from this project: write them into this file"
-        names = {
-            kind: set(mapping(stack.keys.get(kind), kind))
+        found = {
+            kind: mapping(stack.keys.get(kind), kind)
             for kind in ("networks", "volumes", "secrets", "configs")
         }
+        names = {kind: set(entry) for kind, entry in found.items()}
+        for kind in ("networks", "volumes", "secrets"):
+            for name, keys in found[kind].items():
+                what = f"{kind}.{named(name)}"
+                yield from _unknown(what, mapping(keys, what), _FURTHER_KEYS[kind])
         for service in stack.services:
             for problem in _service(service, stack, names):
                 yield f"service {service.name}: {problem}"
@@ -102,9 +128,11 @@ _OWNERS = "expected user:group, such as 999:1000"
 def _unknown(what: str, keys: Iterable[str], known: frozenset[str]) -> Iterator[str]:
     """Yield keys that are nearly known ones. Others are left to Compose, which may be newer."""
     for key in keys:
+        if key in known:
+            continue
         own = key.startswith("x-")
         hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.75)
-        if key not in known and hint:
+        if hint or not re.fullmatch(r"[a-z0-9_]+|x-.*", key):
             yield f"{what} has the key {named(key)}, which Compose does not know{hint}"
 
 
@@ -122,6 +150,8 @@ def _service(service: Service, stack: Stack, names: Mapping[str, set[str]]) -> I
         if problem := port_problem(port):
             yield f"the port {shown(port)} cannot be used: {problem}"
     yield from _mounts(service, names["volumes"])
+    deploy = mapping(keys.get("deploy"), "`deploy`")
+    yield from _unknown("`deploy`", deploy, _FURTHER_KEYS["`deploy`"])
     for key, known in (
         ("networks", names["networks"] | {"default"}),
         ("secrets", names["secrets"]),
@@ -206,6 +236,11 @@ def port_problem(entry: Any) -> str:
 
 def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
     seen: set[str] = set()
+    for entry in entries(service.keys.get("volumes"), "`volumes`"):
+        if isinstance(entry, dict):
+            yield from _unknown("a mount", mapping(entry, "a mount"), _FURTHER_KEYS["a mount"])
+            if entry.get("type") == "bind" and not entry.get("source"):
+                yield "a mount of the type bind has no `source`: name a folder of the host"
     for mount in service.mounts:
         if mount.kind not in ("bind", "volume", "tmpfs", "npipe", "cluster", "image"):
             yield f"a mount has the type {shown(mount.kind)}: expected bind, volume or tmpfs"

@@ -145,8 +145,8 @@ def load(host: Any) -> Context:
         names = tuple(sorted((available - {PROXY}) & set(host.groups)))
         if not names:
             raise UserError(
-                f"The inventory gives {host.name} no stack, and .env is not read: name inventory.py "
-                "before the file of tasks."
+                f"The inventory gives {host.name} no stack, and .env is not read: name inventory.py"
+                " before the file of tasks."
             )
         _contexts[host.name] = Context(
             host=host,

@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -68,8 +68,13 @@ def install() -> None:
 
     Raises CommandLineError.
     """
+    arguments = click.get_current_context(silent=True)
+    options = arguments.params if arguments else {}
+    # Where group data is, as pyinfra names it; the context is gone when an error is shown.
+    folders = [Path.cwd() / "group_data", *map(Path, options.get("group_data") or ())]
+    show = functools.partial(_show_sentence, folders)
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
-        _wrap(error, "show", _show_sentence)
+        _wrap(error, "show", show)
     _wrap(State, "init", _require_hosts)
     _wrap(SSHClient, "connect", _without_delay)
     _wrap(cli, "_handle_commands", run.prepare)
@@ -88,8 +93,8 @@ def install() -> None:
     # What a connection raises is shown at the end; gevent prints its traceback besides.
     hub = gevent.get_hub()
     hub.NOT_ERROR = (*dict.fromkeys((*hub.NOT_ERROR, PyinfraError, UserError)),)
-    if arguments := click.get_current_context(silent=True):
-        command_line.check(arguments.params)
+    if options:
+        command_line.check(options)
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
@@ -156,27 +161,21 @@ def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> N
     setattr(owner, name, method)
 
 
-def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) -> None:
+def _show_sentence(
+    folders: Sequence[Path], original: Callable[..., Any], self: Any, file: Any = None
+) -> None:
     """In place of ``show`` of pyinfra_cli's exceptions; click then exits with status 1."""
     error, innermost = self.exception, self
     # A file that includes another wraps what the other has wrapped already.
     while isinstance(error, UnexpectedExternalError):
         error, innermost = error.exception, error
     file_name = Path(getattr(innermost, "filename", None) or "")
-    if isinstance(error, SyntaxError) or file_name.parent in _data_folders():
+    if isinstance(error, SyntaxError) or file_name.parent in folders:
         error = UserError(group_data.problem_of(error, file_name))
     if isinstance(error, UserError):
         logger.error(f"--> {click.style('error', 'red', bold=True)}: {error}")
     else:
         original(self, file)
-
-
-def _data_folders() -> list[Path]:
-    """The folders that hold a person's group data, as pyinfra names them."""
-    options = click.get_current_context(silent=True)
-    named = options.params.get("group_data") if options else None
-    here = Path.cwd() / "group_data"
-    return [here, *(Path(folder) for folder in named or ())]
 
 
 def _require_hosts(

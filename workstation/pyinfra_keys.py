@@ -43,7 +43,7 @@ def foreign_problem(key: str, value: object = None) -> str:
         return f"{key} is {shown(value)}, expected true or false"
     if key in PYINFRA_KEYS or not key.startswith(("_", "ssh_")):
         return ""
-    hint = nearest(key, PYINFRA_KEYS, cutoff=0.6 if key.startswith("ssh_") else 0.85)
+    hint = nearest(key, PYINFRA_KEYS, cutoff=0.6 if key.startswith("ssh_") else 0.8)
     if not hint and not key.startswith("ssh_"):
         return ""
     return f"{named(key)} is nothing that pyinfra knows{hint}"

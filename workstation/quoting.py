@@ -112,8 +112,10 @@ def word(value: Any) -> str:
 
 def number(value: Any) -> str:
     """Return a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise QuotingError(f"{shown(_known(value))} is not a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise QuotingError(f"{value} is not a number that a file can hold")
     text = repr(value)
     # YAML 1.1 knows no float without a point.
     return text if "." in text else text.replace("e", ".0e")

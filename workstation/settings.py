@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from workstation.errors import UserError, expectation, named, nearest, shown
-from workstation.pyinfra_keys import foreign_problem
+from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
 from workstation.stack import data_key, is_below
 from workstation.values import (
     Count,
@@ -302,6 +302,7 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
     """
     # The stack "proxy" has no data of its own: that name is a setting's.
     aside = {data_key(stack) for stack in stacks} - set(Settings.model_fields)
+    known = {*Settings.model_fields, *aside, *PYINFRA_KEYS}
     given = {}
     for key, value in data.items():
         if key in aside:
@@ -314,8 +315,8 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
             continue
         if key not in Settings.model_fields:
             raise SettingsError(
-                f"{named(key)} is not a setting{nearest(key, {*Settings.model_fields, *aside})}: "
-                "correct or remove it in .env, in group_data/ or behind --data."
+                f"{named(key)} is not a setting{nearest(key, known)}: correct or remove it in "
+                ".env, in group_data/ or behind --data."
             )
         given[key] = value
     try:

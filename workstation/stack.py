@@ -314,7 +314,7 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
     registers = text_of(own.get("registers", ""), "x-workstation.registers")
     if registers and registers not in [mount.target for mount in mounts]:
         raise StackError(
-            f"Service {name} in {place} registers {registers}, where it mounts "
+            f"Service {name} in {place} registers {named(registers)}, where it mounts "
             "nothing: name the target of its mount of the model store."
         )
     log = mapping(own.get("log"), "x-workstation.log")
@@ -353,7 +353,7 @@ def _secret(name: str, keys: dict[str, Any], folder: str, place: str) -> Secret:
     path = absolute(str(keys.get("file") or ""), folder)
     if path != f"{folder}/secrets/{name}":
         raise StackError(
-            f"The secret {name} in {place} has no `file: ./secrets/{name}`, where a "
+            f"The secret {named(name)} in {place} has no `file: ./secrets/{named(name)}`, where a "
             "run lays down what the setting of that name holds."
         )
     own = own_keys(keys.get("x-workstation"), {"owner"})
@@ -374,8 +374,8 @@ def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str)
             path = posixpath.normpath(mount.source + inside.removeprefix(mount.target))
             return Model(path, inside, keys["format"], setting)
     raise StackError(
-        f"Service {name} in {place} loads {inside}, where it mounts nothing of the "
-        f"host: correct {setting}."
+        f"Service {name} in {place} loads {named(inside)}, where it mounts nothing of the "
+        f"host: correct {named(setting)}."
     )
 
 

@@ -8,9 +8,9 @@ line there; a stack without the file has these two checked alone.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +41,7 @@ from workstation.values import (
     Written,
     distinct,
     form,
+    is_number,
     written,
 )
 
@@ -53,11 +54,9 @@ class StackDataError(UserError):
 
 def _size(value: object) -> object:
     """Memory as go-units reads it (RAMInBytes); a number alone is bytes, and 8 would be eight."""
-    number = (
-        isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value >= 2**20)
-    )
+    number = type(value) is int and (value == 0 or 2**20 <= value < 2**63)
     text = isinstance(value, str) and re.fullmatch(
-        r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgt]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE
+        r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgt]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE | re.ASCII
     )
     if not (number or text):
         raise ValueError("expected memory with its unit, such as 8gb")
@@ -91,7 +90,7 @@ def _ulimits(value: object) -> object:
 
 def _flag(value: object) -> object:
     """A word or words for a command line; a number is one too."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if is_number(value):
         return value
     text = written(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
@@ -223,7 +222,7 @@ def _names(where: str, name: str, value: Any, known: set[str] | None, needed: se
 
 
 def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
-    path = ".".join([name, *(str(part) for part in error["loc"] if part != "[key]")])
+    path = named(".".join([name, *(str(part) for part in error["loc"] if part != "[key]")]))
     key = f"{data_key(stack)}_{name}".upper()
     where = f"correct it in group_data/{stack}.py"
     where += "" if "." in path or error["loc"] else f", or {key} in .env"
@@ -239,10 +238,26 @@ def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
 def _kinds(folder: Path) -> tuple[dict[str, Any], dict[str, set[str]]]:
     """Return the kinds of a stack's entries, and what its templates ask for: ``stack``: entries,
     ``limits`` and ``flags``: services, "" for one that is not named there and then."""
-    file = folder / KINDS_FILE
+    files = sorted([*folder.rglob("*.j2"), folder / KINDS_FILE])
+    return _kinds_in(folder, tuple((file, *_version(file)) for file in files))
+
+
+def _version(file: Path) -> tuple[int, int]:
+    """What changes with a file, if it is there."""
+    try:
+        status = file.stat()
+        return status.st_mtime_ns, status.st_size
+    except OSError:
+        return 0, 0
+
+
+@lru_cache(maxsize=64)
+def _kinds_in(
+    folder: Path, files: tuple[tuple[Path, int, int], ...]
+) -> tuple[dict[str, Any], dict[str, set[str]]]:
     kinds: dict[str, Any] = {}
-    if given_file.is_there(file):
-        read = yaml_file.read(file)
+    if given_file.is_there(folder / KINDS_FILE):
+        read = yaml_file.read(folder / KINDS_FILE)
         kinds = read.content
         for name, kind in kinds.items():
             for one in kind.values() if isinstance(kind, dict) else [kind]:
@@ -251,7 +266,7 @@ def _kinds(folder: Path) -> tuple[dict[str, Any], dict[str, set[str]]]:
                         f"{read.place([name])}: {named(one)} is no kind"
                         f"{nearest(str(one), _KINDS)}: choose from {', '.join(_KINDS)}."
                     )
-    text = "\n".join(_text(path) for path in sorted(folder.rglob("*.j2")))
+    text = "\n".join(_text(file) for file, *_ in files if file.suffix == ".j2")
     used = {"stack": set(re.findall(r"\bstack\.([A-Za-z_]\w*)", text))}
     for macro in ("limits", "flags"):
         calls = re.findall(rf"\b(?:\w+_)?{macro}\(\s*(?:[\"']([\w.-]+)[\"'])?", text)

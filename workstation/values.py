@@ -44,6 +44,8 @@ def written(value: object) -> object:
     """A value as a person may write it. A number with a point is no text any more: 1.10 is 1.1."""
     if isinstance(value, float | bytes | bytearray):
         raise PydanticCustomError("text", "expected text: put it in quotes")
+    if isinstance(value, int) and abs(value) >= 10**18:
+        raise PydanticCustomError("long", "expected at most 18 digits")
     if isinstance(value, str):
         if len(value) > LONGEST:
             raise PydanticCustomError("long", f"expected at most {LONGEST} characters")
@@ -60,8 +62,16 @@ def _whole(value: object) -> object:
     return value
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a number that a file can hold: not one of a thousand digits, nor infinity.
+    True and false, which Python counts as numbers, are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 10**18 if isinstance(value, int) else math.isfinite(value)
+
+
 def _real(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise PydanticCustomError("real", "expected a number")
     return value
 
