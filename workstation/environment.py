@@ -105,17 +105,8 @@ def known_stacks(folder: Path) -> list[str]:
     """Gives the names that STACKS may have: of the stacks under the root ``folder``, sorted.
 
     A stack with the name of a setting (``proxy``) runs or not as that setting says.
-
-    Raises EnvironmentFileError for a folder whose name cannot be that of a Compose project.
     """
     names = {path.parent.name for path in folder.glob("templates/stacks/*/compose.yaml.j2")}
-    for name in sorted(names):
-        # docs.docker.com/compose/how-tos/project-name
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
-            raise EnvironmentFileError(
-                f"{folder}/templates/stacks has the folder {shown(name)}: a stack's name has small "
-                "letters, digits, dashes and underscores."
-            )
     return sorted(names - set(Settings.model_fields))
 
 
@@ -313,6 +304,12 @@ def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
     if not names:
         raise EnvironmentFileError(f"STACKS names no stack: choose from {', '.join(known)}.")
     for name in names:
+        # docs.docker.com/compose/how-tos/project-name
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+            raise EnvironmentFileError(
+                f"STACKS names {shown(name)}: a stack, and its folder in templates/stacks, has a "
+                "name of small letters, digits, dashes and underscores."
+            )
         if name not in known:
             raise EnvironmentFileError(
                 f"STACKS names {shown(name)}, which is not in templates/stacks"

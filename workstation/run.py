@@ -26,7 +26,7 @@ from workstation import context, lock, remembered
 from workstation.errors import UserError
 from workstation.operations import receipts
 from workstation.operations.plan import FINDINGS, STEPS, step_of
-from workstation.plan import Step, render
+from workstation.plan import Change, Step, render
 from workstation.receipt import Outcome
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
@@ -62,7 +62,12 @@ def prepare(
     if changes_hosts:
         PHASES["plan"] = time.monotonic() - started
         for host, operation, name in _operations(state):
-            step_of(host.name, operation).name = name
+            foreign = (host.name, operation) not in STEPS
+            step = step_of(host.name, operation)
+            step.name = name
+            if foreign and state.ops[host][operation].operation_meta.will_change:
+                # Else it would run without having been asked about.
+                step.planned.append(Change("~", name, "by pyinfra itself, which tells no more"))
         if not json_output:
             _show(state)
             return (False, *result[1:])
