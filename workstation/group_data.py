@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workstation import given_file
-from workstation.errors import UserError, nearest
+from workstation.errors import UserError, nearest, shown
 from workstation.pyinfra_keys import foreign_problem
 from workstation.stack import data_key
 
@@ -35,6 +35,7 @@ def check(folder: Path, stacks: Iterable[str]) -> None:
                 "it as a folder of templates/stacks, or with another ending than .py."
             )
         tree = _parsed(path)
+        _refuse_duplicates(tree, path)
         _run(tree, path)
         for name, line in _assigned(tree):
             if problem := foreign_problem(name):
@@ -91,6 +92,20 @@ def _parsed(path: Path) -> ast.Module:
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise GroupDataError(f"{path} is not Python: {reason}.") from None
+
+
+def _refuse_duplicates(tree: ast.Module, path: Path) -> None:
+    """Of a name that stands twice in a dictionary, Python keeps the last without a word."""
+    for node in ast.walk(tree):
+        seen: set[object] = set()
+        for key in node.keys if isinstance(node, ast.Dict) else ():
+            if isinstance(key, ast.Constant):
+                if key.value in seen:
+                    raise GroupDataError(
+                        f"{path} line {key.lineno} has {shown(key.value)} twice in one dictionary: "
+                        "keep one of the two."
+                    )
+                seen.add(key.value)
 
 
 def _run(tree: ast.Module, path: Path) -> dict[str, object]:

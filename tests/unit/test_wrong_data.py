@@ -244,6 +244,7 @@ GROUP_DATA = {
     "recursion": "def f(): return f()\ndhoch3 = f()",
     "brackets": "dhoch3 = " + "(" * 400 + ")" * 400,
     "a tab": "if 1:\n\tx = 1\n        y = 2",
+    "a name twice": "dhoch3 = {'shm_size': '8gb', 'shm_size': '9gb'}",
     "a name of nobody's": "dhoch3 = {'shm_size': '8gb'}\nssh_prot = 22",
 }
 
