@@ -179,7 +179,7 @@ def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
         kinds = {name: name for name in ("limits", "flags") if name in data}
     for name, kind in kinds.items():
         if name not in data:
-            raise StackDataError(f"{where} has no {name}: put it back as it was there.")
+            raise StackDataError(f"{where} has no {name}, which the stack's templates use: add it.")
         result[name] = _value(stack, name, data[name], kind, used)
     return result
 
@@ -218,7 +218,9 @@ def _names(where: str, name: str, value: Any, known: set[str] | None, needed: se
                 f"{nearest(str(key), known)}: expected {expected}."
             )
     for key in sorted(needed - set(value)):
-        raise StackDataError(f"{name} in {where} has no {key}: put it back as it was there.")
+        raise StackDataError(
+            f"{name} in {where} has no {key}, which the stack's templates use: add it."
+        )
 
 
 def _sentence(stack: str, name: str, error: ErrorDetails) -> str:

@@ -108,6 +108,38 @@ def test_a_setting_is_refused_or_arrives_as_it_is(name: str):
     failures(cases, check)
 
 
+UNCHECKED = [
+    *("a\nprivileged: true", "a\n    b: c", "x}", "x, privileged: true", "a: b", "a #b", "$HOME"),
+    *("'", '"', "\\", "*x", "&x", "[a", "{a", "%h", "a\nUSER root", "a && id", "`id`", "é", "null"),
+]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_setting_that_nobody_has_checked_stays_in_its_place_all_the_same(name: str):
+    """The templates do not rely on what settings refuse today."""
+    harmless = HARMLESS[name]
+    base = settings.load({**DEFAULTS, "proxy": "existing"}, STACKS)
+
+    def everything(value: Any) -> dict[str, Any]:
+        if isinstance(harmless, list):
+            value = [value]
+        if isinstance(harmless, dict):
+            value = {"HARMLESS": value}
+        given = base.model_copy(update={name: value})
+        return {"units": units(given)} | {
+            stack: files_of(render(stack, given)) for stack in uses(name)
+        }
+
+    made = everything(the_one_in(harmless))
+
+    def check(value: str) -> None:
+        found = outcome(lambda: everything(value))
+        if found is not None:
+            assert difference(found, replaced(made, the_one_in(harmless), value)) == ""
+
+    failures(UNCHECKED, check)
+
+
 def test_a_name_of_a_variable_is_refused_or_is_one_name():
     """In Ollama's unit, and in its container."""
     given = settings.load(DEFAULTS, STACKS)

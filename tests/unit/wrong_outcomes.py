@@ -204,9 +204,14 @@ def unit(text: str) -> list[tuple[str, str]]:
         name, separator, value = line.partition("=")
         assert separator, line
         assert re.fullmatch(r"[A-Za-z]+", name), line
+        value = value.replace("%%", "%")
         if name.startswith("Exec"):
             value = value.replace("$$", "$")
-        found.append((name, _unquoted(value.replace("%%", "%"))))
+            # The last word is the one that holds a value here.
+            command, last = re.fullmatch(r'(.*?)("(?:[^"\\]|\\.)*")?', value).groups("")
+            found.append((name, command + _unquoted(last)))
+            continue
+        found.append((name, _unquoted(value)))
     return found
 
 
