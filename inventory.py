@@ -11,6 +11,9 @@ from pathlib import Path
 
 from workstation import environment, guards
 
+# Also where config.py was not read: from another folder, or with another --config.
+guards.install()
+
 _folder = Path(__file__).resolve().parent
 _environment = environment.read(
     os.environ,
@@ -28,6 +31,7 @@ else:
     # --data ssh_strict_host_key_checking=yes where that is not enough.
     _data["ssh_strict_host_key_checking"] = "accept-new"
     guards.ensure_known_hosts(_data.get("ssh_known_hosts_file"))
+    guards.check_ssh_files(_data.get("ssh_key"))
 
 # Everything this project does needs root. Sudo is not always there when root logs in directly.
 _data["_sudo"] = not _is_root

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
+from workstation import given_file, stack_kinds
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
 from workstation import worker as workers
+from workstation.errors import UserError
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
@@ -54,7 +55,8 @@ class Context:
     def data(self, name: str) -> dict[str, Any]:
         """Return a stack's data: group_data/<stack>.py, and what .env changes of it."""
         # The stack "proxy" has none: that name is a setting's.
-        return {} if name == PROXY else dict(self.host.data.get(data_key(name), {}))
+        given = {} if name == PROXY else self.host.data.get(data_key(name), {})
+        return stack_kinds.checked(name, given, TEMPLATES / "stacks")
 
     def stack(self, name: str) -> RenderedStack:
         """Return a stack, rendered for this host. Raises StackError."""
@@ -102,13 +104,19 @@ class Context:
         """Return the CA certificates that the host and its builds must trust, if any."""
         if not self.settings.ca_bundle:
             return None
-        path = Path(self.settings.ca_bundle).expanduser()
+        path = given_file.path_of(self.settings.ca_bundle)
         try:
-            return path.read_bytes()
+            content = given_file.read(path)
         except OSError as error:
             raise host_settings.SettingsError(
                 f"CA_BUNDLE names {path}, which cannot be read: {error.strerror}."
             ) from error
+        if b"-----BEGIN CERTIFICATE-----" not in content:
+            raise host_settings.SettingsError(
+                f"CA_BUNDLE names {path}, which has no certificate in PEM form (-----BEGIN "
+                "CERTIFICATE-----): name one that has."
+            )
+        return content
 
 
 _contexts: dict[str, Context] = {}
@@ -134,12 +142,18 @@ def load(host: Any) -> Context:
         data = host.data.dict()
         settings = host_settings.load(data, stacks=available)
         mirror, pins = _upstreams(settings.mirror)
+        names = tuple(sorted((available - {PROXY}) & set(host.groups)))
+        if not names:
+            raise UserError(
+                f"The inventory gives {host.name} no stack, and .env is not read: name inventory.py"
+                " before the file of tasks."
+            )
         _contexts[host.name] = Context(
             host=host,
             settings=settings,
             pins=pins,
             mirror=mirror,
-            stack_names=tuple(sorted((available - {PROXY}) & set(host.groups))),
+            stack_names=names,
         )
     return _contexts[host.name]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-import runpy
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,13 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 from pydantic import SecretStr
 
-from workstation.errors import UserError, nearest
-from workstation.settings import CONTROL, SECRETS, Settings, takes_text
+from workstation import given_file, group_data
+from workstation.errors import UserError, named, nearest, shown
+from workstation.group_data import stack_data
+from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack import data_key
+from workstation.stack_kinds import checked
+from workstation.values import CONTROL, LONGEST, host_name
 
 LOCAL = "@local"
 CONNECTION_KEYS = (
@@ -59,11 +62,16 @@ class Entry:
         try:
             if isinstance(self.default, bool):
                 return {"true": True, "false": False}[text.lower()]
+            if isinstance(self.default, str):
+                return text
+            # Python also reads digits of other scripts, and with underscores between them.
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.[0-9]+)?", text):
+                raise ValueError
             return type(self.default)(text)
         except (KeyError, ValueError):
             raise EnvironmentFileError(
-                f"{key} is {text!r}: expected {_KINDS[type(self.default)]}, as {self.name} is in "
-                f"group_data/{self.stack}.py."
+                f"{key} is {shown(text)}: expected {_KINDS[type(self.default)]}, as {self.name} is "
+                f"in group_data/{self.stack}.py."
             ) from None
 
 
@@ -109,33 +117,49 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
     + folder: where ``.env`` and ``.env.example`` are
     + stacks: the names of the stacks that exist
 
-    Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value.
+    Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value, and
+    UserError for a file of ``group_data/`` that cannot be used.
     """
     stacks = sorted(stacks)
+    group_data.check(folder / "group_data", stacks)
     data = {stack: stack_data(folder, stack) for stack in stacks}
     entries = stack_keys(data)
     given = _file_values(variables, folder, entries)
     for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
         if key in variables:
-            given[key] = variables[key]
+            given[key] = _variable(key, variables[key])
     host = _host(given.get("WORKSTATION_HOST", LOCAL))
+    chosen = _stacks(given.get("STACKS", DEFAULT_STACKS), stacks)
+    replaced = _replaced(
+        data, {key: entry for key, entry in entries.items() if key in given}, given
+    )
+    for stack in chosen:
+        checked(stack, replaced.get(data_key(stack), data[stack]), folder / "templates/stacks")
     return Environment(
         host=host,
-        stacks=_stacks(given.get("STACKS", DEFAULT_STACKS), stacks),
+        stacks=chosen,
         connection={} if host == LOCAL else _connection(given),
         settings={
             name: Secret(given[key]) if name in SECRETS else given[key]
             for key, name in SETTING_KEYS.items()
             if key in given
         },
-        data=_replaced(data, {key: entry for key, entry in entries.items() if key in given}, given),
+        data=replaced,
     )
 
 
-def stack_data(folder: Path, stack: str) -> dict[str, object]:
-    """Gives the data of a stack, as ``group_data/<stack>.py`` under the root ``folder`` has it."""
-    path = folder / "group_data" / f"{stack}.py"
-    return dict(runpy.run_path(str(path)).get(data_key(stack), {})) if path.is_file() else {}
+def _variable(key: str, value: str) -> str:
+    """A variable of the caller's environment, whose bytes Python keeps where they are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise EnvironmentFileError(f"{key} in the environment is not UTF-8: set it anew.") from None
+    if CONTROL.search(value) or len(value) > LONGEST:
+        raise EnvironmentFileError(
+            f"{key} in the environment has a line break or a control character, or more than "
+            f"{LONGEST} characters: set it to one line."
+        )
+    return value
 
 
 def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
@@ -167,7 +191,7 @@ def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
     Values are never interpolated: a password may hold ``$``. No error shows a value.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = given_file.read_text(path)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise EnvironmentFileError(f"{path} line {line} is not UTF-8: save it as UTF-8.") from None
@@ -203,6 +227,10 @@ def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str,
             f"{place}: the value of {key} has a line break or control character; "
             "close its quotes, and use single quotes for one with backslashes."
         )
+    if len(value) > LONGEST:
+        raise EnvironmentFileError(
+            f"{place}: the value of {key} has more than {LONGEST} characters: shorten it."
+        )
     if key.lower() in SECRETS and _loses_text(binding):
         raise EnvironmentFileError(
             f"{place}: the value of {key} has ' #', which begins a comment: "
@@ -217,7 +245,7 @@ def _check_key(key: str, place: str, further: Collection[str]) -> None:
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
         raise EnvironmentFileError(
-            f"{place}: {key[:40]} is not a known key{hint}: .env.example lists them."
+            f"{place}: {named(key)} is not a known key{hint}: .env.example lists them."
         )
     if not takes_text(SETTING_KEYS[key]):
         raise EnvironmentFileError(
@@ -239,11 +267,11 @@ def _file_values(
     variables: Mapping[str, str], folder: Path, further: Collection[str]
 ) -> dict[str, str]:
     """The values of the environment file; none if there is no file and the environment has all."""
-    named = variables.get("ENV_FILE")
-    path = Path(named).expanduser() if named else folder / ".env"
-    if path.is_file():
+    elsewhere = variables.get("ENV_FILE")
+    path = given_file.path_of(elsewhere) if elsewhere else folder / ".env"
+    if given_file.is_there(path):
         return read_file(path, further)
-    if named:
+    if elsewhere:
         raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
     if "WORKSTATION_HOST" not in variables:
         raise EnvironmentFileError(
@@ -257,10 +285,16 @@ def _host(value: str) -> str:
     """The name of the one host, as pyinfra takes it."""
     if value == LOCAL:
         return value
-    if "@" in value or not re.fullmatch(r"[A-Za-z0-9_.:%-]+", value):
+    name, _, zone = value.partition("%")
+    try:
+        host_name(name)
+        known = "@" not in value and re.fullmatch(r"[A-Za-z0-9_.-]*", zone)
+    except ValueError:
+        known = None
+    if not known:
         raise EnvironmentFileError(
-            f"WORKSTATION_HOST is {value!r}: give one host name or address, or {LOCAL} for this "
-            "machine (user and port belong in SSH_USER and SSH_PORT)."
+            f"WORKSTATION_HOST is {shown(value)}: give one host name or address, or {LOCAL} for "
+            "this machine (user and port belong in SSH_USER and SSH_PORT)."
         )
     return value
 
@@ -270,10 +304,16 @@ def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
     if not names:
         raise EnvironmentFileError(f"STACKS names no stack: choose from {', '.join(known)}.")
     for name in names:
+        # docs.docker.com/compose/how-tos/project-name
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+            raise EnvironmentFileError(
+                f"STACKS names {shown(name)}: a stack, and its folder in templates/stacks, has a "
+                "name of small letters, digits, dashes and underscores."
+            )
         if name not in known:
             raise EnvironmentFileError(
-                f"STACKS names {name!r}, which is not in templates/stacks{nearest(name, known)}: "
-                f"choose from {', '.join(known)}."
+                f"STACKS names {shown(name)}, which is not in templates/stacks"
+                f"{nearest(name, known)}: choose from {', '.join(known)}."
             )
     return names
 
@@ -282,16 +322,24 @@ def _connection(given: Mapping[str, str]) -> dict[str, object]:
     """pyinfra's own ``ssh_*`` data; what is not given is left to it and to ``~/.ssh/config``."""
     data: dict[str, object] = {}
     if user := given.get("SSH_USER"):
+        if not re.fullmatch(r"(?!-)\S{1,255}", user) or not user.isprintable():
+            raise EnvironmentFileError(
+                f"SSH_USER is {shown(user)}: expected the name of one user, without blanks."
+            )
         data["ssh_user"] = user
     if port := given.get("SSH_PORT"):
-        if not port.isdecimal() or not 1 <= int(port) <= 65535:
-            raise EnvironmentFileError(f"SSH_PORT is {port!r}: expected a number from 1 to 65535.")
+        if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+            raise EnvironmentFileError(
+                f"SSH_PORT is {shown(port)}: expected a number from 1 to 65535."
+            )
         data["ssh_port"] = int(port)
     if key := given.get("SSH_KEY"):
-        path = Path(key).expanduser()
-        if not path.is_file():
-            raise EnvironmentFileError(f"SSH_KEY is {key!r}, where no file is: name a private key.")
+        path = given_file.path_of(key)
+        if not given_file.is_file(path):
+            raise EnvironmentFileError(
+                f"SSH_KEY is {shown(key)}, where no file is: name a private key."
+            )
         data["ssh_key"] = str(path)
     if known_hosts := given.get("SSH_KNOWN_HOSTS"):
-        data["ssh_known_hosts_file"] = str(Path(known_hosts).expanduser())
+        data["ssh_known_hosts_file"] = str(given_file.path_of(known_hosts))
     return data

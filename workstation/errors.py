@@ -7,6 +7,8 @@ Every error of the pure modules is one sentence that says what is wrong, where, 
 from __future__ import annotations
 
 import difflib
+import reprlib
+import unicodedata
 from collections.abc import Iterable
 
 from pydantic_core import ErrorDetails
@@ -20,10 +22,36 @@ class HostError(UserError):
     """What stands on a host, or what a server answers, is in the way of an operation."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Gives ``" (did you mean X?)"`` for the known name most like ``name``, or an empty string."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 120
+_SHORT.maxlevel = 3
+
+
+def shown(value: object) -> str:
+    """Gives a value for an error: short, on one line, and with the name of a character that may
+    look like another."""
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except Exception:  # a class of somebody's own, or a number of too many digits
+        return f"a value of the type {type(value).__name__}"
+    odd = next((one for one in text if not one.isascii()), "")
+    return f"{text} (with {unicodedata.name(odd)})" if odd and unicodedata.name(odd, "") else text
+
+
+def named(name: object) -> str:
+    """Gives a name for an error, without quotes around it."""
+    return shown(name).strip("'")
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Gives ``" (did you mean X?)"`` for the known name most like ``name``, or an empty string.
+
+    + cutoff: how much alike they must be, up to 1 (difflib)
+    """
+    if len(name) > 100:
+        return ""
     by_folded = {candidate.casefold(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
     return f" (did you mean {by_folded[matches[0]]}?)" if matches else ""
 
 

@@ -1,7 +1,8 @@
 """Changes to how pyinfra itself behaves, made by ``config.py`` before anything else.
 
-1. An error of ours is printed as its one sentence. pyinfra shows a traceback for every exception
-   that is not its own, and the file and line that raised it for those that are.
+1. An error of ours, and one in a file of ``group_data/``, is printed as one sentence. pyinfra shows
+   a traceback for every exception that is not its own, and the file and line that raised it for
+   those that are.
 2. A run that has no host to work on fails. pyinfra 3.10 exits 0 after a wrong inventory name or a
    ``--limit`` that matches nothing.
 3. SSH connections set TCP_NODELAY. paramiko does not, and each command then waits for the other
@@ -13,9 +14,10 @@
    with a traceback, and the command waits for ever for somebody to read on.
 7. sudo speaks English: pyinfra knows by sudo's own words that a password is wanted. And the path of
    the program that answers sudo is the last line of what the host says, behind a login script's.
-8. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
+8. What a connection raises has no traceback of gevent's before its sentence.
+9. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
-9. ``pyinfra HOST fact NAME`` shows our facts too. pyinfra knows no dataclass, and ends in a
+10. ``pyinfra HOST fact NAME`` shows our facts too. pyinfra knows no dataclass, and ends in a
    traceback.
 
 Each wraps one function and calls the original; ``install`` may be called again.
@@ -27,7 +29,7 @@ import dataclasses
 import functools
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -43,14 +45,14 @@ from pyinfra.api.command import (
     RsyncCommand,
     StringCommand,
 )
-from pyinfra.api.exceptions import InventoryError
+from pyinfra.api.exceptions import InventoryError, PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.connectors import util
 from pyinfra_cli import cli, prints
 from pyinfra_cli.exceptions import UnexpectedExternalError, UnexpectedInternalError, WrappedError
 
-from workstation import remembered, run
+from workstation import command_line, given_file, group_data, remembered, run
 from workstation.errors import UserError
 from workstation.facts.shell import ENGLISH
 
@@ -75,9 +77,17 @@ class NoHostsError(UserError, InventoryError):
 
 
 def install() -> None:
-    """Makes the changes."""
+    """Makes the changes, and checks the command line if there is one.
+
+    Raises CommandLineError.
+    """
+    arguments = click.get_current_context(silent=True)
+    options = arguments.params if arguments else {}
+    # Where group data is, as pyinfra names it; the context is gone when an error is shown.
+    folders = [Path.cwd() / "group_data", *map(Path, options.get("group_data") or ())]
+    show = functools.partial(_show_sentence, folders)
     for error in (WrappedError, UnexpectedExternalError, UnexpectedInternalError):
-        _wrap(error, "show", _show_sentence)
+        _wrap(error, "show", show)
     _wrap(State, "init", _require_hosts)
     _wrap(SSHClient, "connect", _without_delay)
     _wrap(cli, "_handle_commands", run.prepare)
@@ -96,6 +106,11 @@ def install() -> None:
     for command in _COMMANDS:
         _wrap(command, "execute", remembered.command)
     signal.signal(signal.SIGINT, _interrupted)
+    # What a connection raises is shown at the end; gevent prints its traceback besides.
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*dict.fromkeys((*hub.NOT_ERROR, PyinfraError, UserError)),)
+    if options:
+        command_line.check(options)
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
@@ -106,18 +121,46 @@ def _interrupted(number: int, _: FrameType | None) -> None:
 
 
 def ensure_known_hosts(path: object = None) -> None:
-    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing.
+    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing, and
+    knows no host where the file cannot be read, so that it would trust a changed key.
 
     + path: the file; None: ``~/.ssh/known_hosts``
     """
     file = Path(str(path)) if path else Path("~/.ssh/known_hosts").expanduser()
+    if file.is_char_device():  # /dev/null: nothing is to be remembered
+        return
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)
+        given_file.read_text(file)
     except OSError as error:
         raise UserError(
             f"{file} cannot be written ({error.strerror}): name another in SSH_KNOWN_HOSTS."
         ) from None
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{file} is not UTF-8: correct it, or name another in SSH_KNOWN_HOSTS."
+        ) from None
+
+
+def check_ssh_files(key: object = None) -> None:
+    """Reads what pyinfra will read to connect: a file that is no text would be a traceback.
+
+    + key: the private key, if one is named
+
+    Raises UserError.
+    """
+    for file, what in (
+        (Path("~/.ssh/config").expanduser(), "no text in UTF-8: correct it"),
+        (Path(str(key)) if key else None, "no private key: correct SSH_KEY"),
+    ):
+        if file and given_file.is_there(file):
+            try:
+                given_file.read_text(file)
+            except OSError as error:
+                raise UserError(f"{file} cannot be read: {error.strerror}.") from None
+            except UnicodeDecodeError:
+                raise UserError(f"{file} is {what}.") from None
 
 
 def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> None:
@@ -134,12 +177,17 @@ def _wrap(owner: type | ModuleType, name: str, wrapper: Callable[..., Any]) -> N
     setattr(owner, name, method)
 
 
-def _show_sentence(original: Callable[..., Any], self: Any, file: Any = None) -> None:
+def _show_sentence(
+    folders: Sequence[Path], original: Callable[..., Any], self: Any, file: Any = None
+) -> None:
     """In place of ``show`` of pyinfra_cli's exceptions; click then exits with status 1."""
-    error = self.exception
+    error, innermost = self.exception, self
     # A file that includes another wraps what the other has wrapped already.
     while isinstance(error, UnexpectedExternalError):
-        error = error.exception
+        error, innermost = error.exception, error
+    file_name = Path(getattr(innermost, "filename", None) or "")
+    if isinstance(error, SyntaxError) or file_name.parent in folders:
+        error = UserError(group_data.problem_of(error, file_name))
     if isinstance(error, UserError):
         logger.error(f"--> {click.style('error', 'red', bold=True)}: {error}")
     else:

@@ -6,14 +6,15 @@ one everything comes from its own upstream.
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 
-from workstation import yaml_file
-from workstation.errors import UserError, expectation, nearest
+from workstation import given_file, yaml_file
+from workstation.errors import UserError, expectation, named, nearest
+from workstation.values import ADDRESS
 
 
 class MirrorError(UserError):
@@ -21,18 +22,35 @@ class MirrorError(UserError):
 
 
 def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
-        raise ValueError("expected an address such as http://192.168.0.5, or nothing")
-    if parts.username or parts.password:
+    try:
+        parts = urlsplit(value)
+        secret, port = parts.username or parts.password, parts.port
+    except ValueError:
+        secret, port = None, 0
+    if secret:
         raise ValueError("expected no password: everyone could read it in the images built here")
+    if value and (port == 0 or not re.fullmatch(rf"https?://({_HOST}|{ADDRESS})", value)):
+        raise ValueError("expected an address such as http://192.168.0.5, or nothing")
     return value.rstrip("/")
 
 
 def _registry(value: str) -> str:
-    if "://" in value or any(character.isspace() for character in value):
+    host, _, port = value.partition("/")[0].rpartition(":")
+    if not re.fullmatch(rf"(({_HOST}|{ADDRESS}))?", value) or (
+        host and port.isdecimal() and not 1 <= int(port) <= 65535
+    ):
         raise ValueError("expected host[:port] without http://, such as 192.168.0.5:5000")
     return value.rstrip("/")
+
+
+# An IPv6 address with its port.
+_HOST = r"\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*/?"
+
+
+def _line(value: str) -> str:
+    if not value.isprintable() or len(value) > 200:
+        raise ValueError("expected a line of at most 200 characters")
+    return value
 
 
 BaseUrl = Annotated[StrictStr, AfterValidator(_base_url)]
@@ -58,7 +76,7 @@ class Mirror(BaseModel):
     pins: dict[str, dict[str, dict[str, object]]] = Field(
         default_factory=dict, description="What differs from pins.yml, entry by entry."
     )
-    stand_ins: tuple[StrictStr, ...] = Field(
+    stand_ins: tuple[Annotated[StrictStr, AfterValidator(_line)], ...] = Field(
         default=(), description="Names of parts that are not the real ones."
     )
 
@@ -89,18 +107,18 @@ def load(setting: str) -> Mirror:
     """
     if not setting:
         return Mirror()
-    path = Path(setting).expanduser()
-    if not path.is_file():
+    path = given_file.path_of(setting)
+    if not given_file.is_file(path):
         raise MirrorError(
-            f"MIRROR names {setting}, where no file is: correct it in .env, or remove it to use "
-            "the upstreams themselves."
+            f"MIRROR names {named(setting)}, where no file is: correct it in .env, or remove it to "
+            "use the upstreams themselves."
         )
     file = yaml_file.read(path)
     try:
         return Mirror.model_validate(file.content)
     except ValidationError as error:
         first = error.errors()[0]
-        place, keys = file.place(first["loc"]), ".".join(str(part) for part in first["loc"])
+        place, keys = file.place(first["loc"]), named(".".join(str(part) for part in first["loc"]))
         if first["type"] == "extra_forbidden":
             hint = nearest(keys, Mirror.model_fields)
             raise MirrorError(f"{place}: {keys} is not a key of a mirror file{hint}.") from None

@@ -19,11 +19,13 @@ from pydantic import (
     Field,
     StrictStr,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workstation import gpu, yaml_file
-from workstation.errors import UserError, expectation, nearest
+from workstation.errors import UserError, expectation, named, nearest, shown
+from workstation.values import ADDRESS, form
 
 PINS_FILE = Path("pins.yml")
 
@@ -39,17 +41,6 @@ def _text(value: object) -> object:
     return value
 
 
-def _form(pattern: str, expected: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ValueError(f"expected {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
 def _fingerprint(value: str) -> str:
     """A key's fingerprint as ``gpg --with-colons`` prints it; blanks between groups are dropped."""
     compact = value.replace(" ", "").upper()
@@ -61,40 +52,52 @@ def _fingerprint(value: str) -> str:
 def _compute(value: str) -> str:
     """Two compute capabilities, the lower one first."""
     ends = gpu.version(value)
-    if not re.fullmatch(r"\d+\.\d-\d+\.\d", value) or ends[:2] > ends[2:]:
+    if not re.fullmatch(r"[0-9]{1,3}\.[0-9]-[0-9]{1,3}\.[0-9]", value) or ends[:2] > ends[2:]:
         raise ValueError("expected the lowest and highest compute capability, such as 7.5-12.0")
     return value
 
 
 def _download_url(value: str) -> str:
-    if not value.startswith("https://") or re.search(r"[{}]", value.replace("{version}", "")):
+    """An https:// address that may have ``{version}`` in its path."""
+    if not _ADDRESS.fullmatch(value.replace("{version}", "1")):
         raise ValueError("expected an https:// address with no placeholder but {version}")
     return value
 
 
+def _tag(value: str) -> str:
+    """An image's tag. Whether ``latest`` will do depends on the digest."""
+    if not re.fullmatch(r"\w[\w.-]{0,127}", value, re.ASCII):
+        raise ValueError("expected an image tag")
+    return value
+
+
+_ADDRESS = re.compile(f"https://{ADDRESS}")
 Text = Annotated[StrictStr, BeforeValidator(_text)]
-# github.com/distribution/reference: a name with its registry, then a tag.
+# github.com/distribution/reference: a name with its registry, then a tag. A first part without a
+# dot or a port is no registry.
 ImageName = Annotated[
     Text,
-    _form(
-        r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+",
+    form(
+        r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)+|[a-z0-9-]+(?=:))(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+",
         "a name with its registry, such as docker.io/louislam/dockge",
     ),
+    Field(max_length=255),
 ]
-ImageTag = Annotated[Text, _form(r"\w[\w.-]{0,127}", "an image tag")]
-Digest = Annotated[
-    Text, _form(r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits, or null")
-]
-Sha256 = Annotated[Text, _form(r"[0-9a-f]{64}", "64 hexadecimal digits, or null")]
-Commit = Annotated[Text, _form(r"[0-9a-f]{40}", "a full commit id of 40 hexadecimal digits")]
-Version = Annotated[Text, _form(r"[A-Za-z0-9][A-Za-z0-9.+:~_-]*", "a version")]
+ImageTag = Annotated[Text, AfterValidator(_tag)]
+Digest = Annotated[Text, form(r"sha256:[0-9a-f]{64}", "sha256: and 64 hexadecimal digits, or null")]
+Sha256 = Annotated[Text, form(r"[0-9a-f]{64}", "64 hexadecimal digits, or null")]
+Commit = Annotated[Text, form(r"[0-9a-f]{40}", "a full commit id of 40 hexadecimal digits")]
+Version = Annotated[Text, form(r"[A-Za-z0-9][A-Za-z0-9.+:~_-]*", "a version")]
 AptVersion = Annotated[
-    Text, _form(r"([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?", "a package version, or nothing")
+    Text, form(r"([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?", "a package version, or nothing")
 ]
 # From 11 on a driver serves every minor version (CUDA Compatibility).
-Cuda = Annotated[Text, _form(r"(1[1-9]|[2-9]\d)\.\d+", "a CUDA version from 11.0, such as 12.8")]
+Cuda = Annotated[Text, form(r"(1[1-9]|[2-9]\d)\.\d+", "a CUDA version from 11.0, such as 12.8")]
 Compute = Annotated[Text, AfterValidator(_compute)]
-HttpsUrl = Annotated[Text, _form(r"https://[^\s{}]+", "an https:// address")]
+HttpsUrl = Annotated[Text, form(f"https://{ADDRESS}", "an https:// address")]
+# deb822(5), as sources.list(5) takes it: a line of it.
+Suite = Annotated[Text, form(r"[A-Za-z0-9._/+-]{1,100}", "one suite, such as noble, or a slash")]
+Components = Annotated[Text, form(r"([a-z0-9/._-]+( [a-z0-9/._-]+)*)?", "components such as main")]
 DownloadUrl = Annotated[Text, AfterValidator(_download_url)]
 Fingerprint = Annotated[Text, AfterValidator(_fingerprint)]
 
@@ -113,6 +116,12 @@ class Image(_Pin):
     compute: Compute | None = Field(
         default=None, description="Lowest and highest compute capability that it runs on."
     )
+
+    @model_validator(mode="after")
+    def _stays(self) -> Image:
+        if self.tag == "latest" and not self.digest:
+            raise ValueError("expected the tag of a version: latest is another image tomorrow")
+        return self
 
     def ref(self, registry: str = "") -> str:
         """Gives the reference to pull.
@@ -155,8 +164,8 @@ class AptRepository(_Pin):
     key_url: HttpsUrl
     fingerprint: Fingerprint
     uri: HttpsUrl
-    suite: Text
-    components: Text
+    suite: Suite
+    components: Components
     version: AptVersion = Field(description="Exact version of its packages; empty: the newest.")
 
 
@@ -210,14 +219,15 @@ def _overlaid(
         base = content.get(section)
         if not isinstance(base, dict):
             raise PinsError(
-                f"The mirror's pins have a section {section}{nearest(section, content)}: "
+                f"The mirror's pins have a section {named(section)}{nearest(section, content)}: "
                 "expected those of pins.yml."
             )
         changed = dict(base)
         for key, fields in entries.items():
             if key not in base:
                 raise PinsError(
-                    f"The mirror's pins.{section}.{key} is not in pins.yml{nearest(key, base)}."
+                    f"The mirror's pins.{section}.{named(key)} is not in pins.yml"
+                    f"{nearest(key, base)}."
                 )
             changed[key] = {**base[key], **fields}
         merged[section] = changed
@@ -238,10 +248,10 @@ def _parse(content: dict[str, object], file: yaml_file.YamlFile | None) -> Pins:
 
 
 def _problem(error: ErrorDetails, keys: list[str]) -> str:
-    name = ".".join(keys)
+    name = named(".".join(keys))
     if error["type"] == "extra_forbidden":
         known = FIELDS if len(keys) == 1 else FIELDS[keys[0]]
         return f"{name} is not known{nearest(keys[-1], known)}: expected {', '.join(known)}"
     if error["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} is {error['input']!r}, {expectation(error)}"
+    return f"{name} is {shown(error['input'])}, {expectation(error)}"

@@ -12,6 +12,9 @@ suffix, the rest is copied; what begins with ``_`` is for other templates alone.
   a container when a file that it mounts changes
 - ``fail("...")``: refuses the stack's data with this sentence
 
+Values of settings and data are put in by the filters of ``workstation.quoting`` alone, so that none
+leaves the place where it stands.
+
 No template sees a secret: the Compose file names those of the stack, and ``compose.laid_down`` puts
 them on the host.
 """
@@ -19,6 +22,7 @@ them on the host.
 from __future__ import annotations
 
 import hashlib
+import io
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,16 +30,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jinja2
+from dotenv.parser import parse_stream
 from jinja2.bccache import Bucket
+from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
-from workstation.errors import UserError, nearest
+from workstation import compose_rules, dockerfile, given_file, quoting
+from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins
 from workstation.settings import SECRETS, Settings, missing
 from workstation.stack import Secret, Service, Stack, StackError, parse
+from workstation.stack_kinds import checked
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+
+_LARGEST = 64 * 2**20
+"""Bytes that a file of a stack may have: it goes to the host over SSH, and into memory here."""
 
 
 class _Compiled(jinja2.BytecodeCache):
@@ -59,7 +70,7 @@ _COMPILED = _Compiled()
 
 
 def _environment(root: Path) -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(root),
         undefined=jinja2.StrictUndefined,
         bytecode_cache=_COMPILED,
@@ -68,6 +79,10 @@ def _environment(root: Path) -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,
     )
+    environment.filters.update(quoting.FILTERS)
+    # A range that would never end is an error.
+    environment.globals["range"] = safe_range
+    return environment
 
 
 @dataclass(frozen=True)
@@ -115,12 +130,19 @@ class RenderedStack:
         Raises StackError if there is none in its folder.
         """
         context = self.context(service)
+        folder = (service.build or "").rpartition("/")[2]
         if "Dockerfile" not in context:
             raise StackError(
                 f"Service {service.name} is built from {service.build}, but the stack's "
-                f"templates have no {(service.build or '').rpartition('/')[2]}/Dockerfile.j2."
+                f"templates have no {folder}/Dockerfile.j2."
             )
-        return context["Dockerfile"].decode()
+        text = context["Dockerfile"].decode(errors="replace").removeprefix("\ufeff")
+        if problem := dockerfile.problem(text, context):
+            raise StackError(
+                f"Service {service.name} is built from {service.build}, whose Dockerfile "
+                f"{problem}: correct {folder}/Dockerfile.j2 of the stack's templates."
+            )
+        return text
 
 
 class StackRenderer:
@@ -147,7 +169,7 @@ class StackRenderer:
         self._environment = _environment(templates / "stacks")
         self._environment.globals.update(
             settings=settings,
-            stack=data,
+            stack=checked(name, data, self._root.parent),
             pin=pins,
             mirror=mirror,
             gpu=gpu,
@@ -174,14 +196,25 @@ class StackRenderer:
         # Rendering it has rendered all that its services need; what follows may be left over.
         used = frozenset(self._pins_used)
         rendered = {"compose.yaml": compose}
-        for file in sorted(file for file in self._root.glob("[!_]*") if file.is_file()):
-            rendered.setdefault(file.name.removesuffix(".j2"), self._content(file))
+        files = [file for file in self._root.glob("[!_]*") if not file.is_dir()]
+        for file in _distinct(self._root, files):
+            rendered.setdefault(_target(file.name), self._content(file))
         for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
-        model = parse(compose.decode(), self._folder)
+        place = f"templates/stacks/{self._name}/compose.yaml.j2"
+        model = parse(compose.decode(), self._folder, place, _variables(rendered.get(".env", b"")))
+        if model.name != self._name:
+            raise StackError(
+                f"{place} has the name {named(model.name)}: write `name: {{{{ project }}}}`, which "
+                "is that of its folder."
+            )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
-        return RenderedStack(model, self._folder, rendered, used, secrets, self._elsewhere)
+        made = RenderedStack(model, self._folder, rendered, used, secrets, self._elsewhere)
+        compose_rules.check(model, place)
+        for service in model.built:
+            made.dockerfile(service)
+        return made
 
     def _secret(self, setting: str) -> SecretStr:
         if setting not in SECRETS:
@@ -193,24 +226,25 @@ class StackRenderer:
         return value
 
     def _content(self, path: Path) -> bytes:
-        return self._render_file(path) if path.suffix == ".j2" else path.read_bytes()
+        if path.suffix == ".j2":
+            return self._render_file(path)
+        name = f"templates/stacks/{path.relative_to(self._root.parent).as_posix()}"
+        try:
+            content = given_file.read(path, _LARGEST)
+        except OSError as error:
+            raise StackError(f"{name} cannot be read: {error.strerror}.") from None
+        if content.startswith((b"#!", b"\xef\xbb\xbf#!")) and (
+            content.startswith(b"\xef") or b"\r\n" in content
+        ):
+            raise StackError(
+                f"{name} has a byte order mark or Windows' line ends, with which no script starts: "
+                "save it as UTF-8 with Unix' line ends."
+            )
+        return content
 
     def _render_file(self, path: Path) -> bytes:
         template = path.relative_to(self._root.parent).as_posix()
-        try:
-            return self._environment.get_template(template).render().encode()
-        except jinja2.TemplateSyntaxError as error:
-            raise StackError(
-                f"templates/stacks/{error.name}, line {error.lineno}: {error.message}."
-            ) from error
-        except jinja2.TemplateNotFound as error:
-            raise StackError(
-                f"templates/stacks/{template} uses {error}, which is missing."
-            ) from error
-        except jinja2.UndefinedError as error:
-            raise StackError(
-                f"templates/stacks/{template}, line {_line(error)}: {error.message}."
-            ) from error
+        return _rendered(self._environment, template, "templates/stacks").encode()
 
     def _render_folder(self, name: str) -> dict[str, bytes]:
         """Return the files of one service's folder by their path in it."""
@@ -221,10 +255,10 @@ class StackRenderer:
             if name in self._rendering:
                 raise StackError(f"Images of {self._name} are built from each other: {name}.")
             self._rendering.append(name)
+            files = [path for path in root.rglob("*") if not path.is_dir()]
             self._folders[name] = {
-                path.relative_to(root).as_posix().removesuffix(".j2"): self._content(path)
-                for path in sorted(root.rglob("*"))
-                if path.is_file()
+                _target(path.relative_to(root).as_posix()): self._content(path)
+                for path in _distinct(root, files)
             }
             self._rendering.remove(name)
         return self._folders[name]
@@ -259,12 +293,82 @@ def _fail(message: str) -> NoReturn:
     raise StackError(f"{message}.")
 
 
-def _line(error: Exception) -> int:
-    """Return the line of the innermost template that an error went through; 0 for none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next(
-        (frame.lineno or 0 for frame in reversed(frames) if frame.filename.endswith(".j2")), 0
-    )
+def _target(path: str) -> str:
+    """Return the path that a file of the templates has on the host."""
+    return path.removesuffix(".j2")
+
+
+def _distinct(root: Path, files: list[Path]) -> list[Path]:
+    """Return files in their order. Raises StackError for two that would become one."""
+    seen: dict[str, Path] = {}
+    for file in sorted(files):
+        other = seen.setdefault(_target(file.relative_to(root).as_posix()), file)
+        if other is not file:
+            raise StackError(
+                f"{root} has both {other.relative_to(root)} and {file.relative_to(root)}, which "
+                "become the same file: remove one of them."
+            )
+    return sorted(files)
+
+
+def _variables(content: bytes) -> dict[str, str]:
+    """Return what a stack's own .env sets, which Compose reads."""
+    lines = parse_stream(io.StringIO(content.decode(errors="replace")))
+    return {line.key: line.value or "" for line in lines if line.key}
+
+
+def _rendered(
+    environment: jinja2.Environment, path: str, root: str, values: Mapping[str, Any] | None = None
+) -> str:
+    """Return the text of a template.
+
+    + path: below the folder that ``root`` names for errors
+    + values: what it uses beside the environment's own
+
+    Raises StackError, naming template and line, for whatever goes wrong in it: it is a person's.
+    """
+    place = f"{root}/{path}"
+    try:
+        text = environment.get_template(path).render(values or {})
+        text.encode()
+        return text
+    except UserError:
+        raise
+    except jinja2.TemplateSyntaxError as error:
+        raise StackError(f"{root}/{error.name}, line {error.lineno}: {_said(error)}.") from error
+    except jinja2.TemplateNotFound as error:
+        missing = "" if error.name == path else f" uses {root}/{error.name}, which"
+        where = f"{root}/{path}{missing} is missing"
+        raise StackError(f"{where}: restore it from the repository.") from error
+    except UnicodeDecodeError as error:
+        raise StackError(f"{place}, or what it imports, is not UTF-8: save it as UTF-8.") from error
+    except OSError as error:
+        raise StackError(f"{place} cannot be read: {error.strerror}.") from error
+    except Exception as error:
+        file, line = _line(error)
+        known = f"{root}/{file}" if file else place
+        what = "" if isinstance(error, jinja2.TemplateError | ValueError) else type(error).__name__
+        raise StackError(
+            f"{known}, line {line}: {what}{': ' if what else ''}{_said(error)}."
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """Return an error's own words, on one line and not too many."""
+    text = " ".join(str(getattr(error, "message", None) or error).split()).rstrip(".")
+    return text if len(text) < 400 else f"{text[:400]}..."
+
+
+def _line(error: Exception) -> tuple[str, int]:
+    """Return the innermost template that an error went through, below ``stacks/`` or its folder,
+    and the line in it; nothing and 0 for none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.endswith(".j2"):
+            path = Path(frame.filename)
+            parts = path.parts
+            start = len(parts) - parts[::-1].index("stacks") if "stacks" in parts else -2
+            return "/".join(parts[start:]), frame.lineno or 0
+    return "", 0
 
 
 def template(path: str, **values: Any) -> str:
@@ -275,13 +379,4 @@ def template(path: str, **values: Any) -> str:
 
     Raises UserError, naming template and line.
     """
-    try:
-        return _environment(TEMPLATES).get_template(path).render(**values)
-    except jinja2.TemplateNotFound as error:
-        raise UserError(
-            f"templates/{error.name} is missing: restore it from the repository."
-        ) from error
-    except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"templates/{path}, line {error.lineno}: {error.message}.") from error
-    except jinja2.UndefinedError as error:
-        raise UserError(f"templates/{path}, line {_line(error)}: {error.message}.") from error
+    return _rendered(_environment(TEMPLATES), path, "templates", values)

@@ -26,7 +26,7 @@ from workstation import context, lock, remembered
 from workstation.errors import UserError
 from workstation.operations import receipts
 from workstation.operations.plan import FINDINGS, REASONS, STEPS, step_of
-from workstation.plan import Step, render
+from workstation.plan import Change, Step, render
 from workstation.receipt import Outcome
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
@@ -66,7 +66,12 @@ def prepare(
     if changes_hosts:
         PHASES["plan"] = time.monotonic() - started
         for host, operation, name in _operations(state):
-            step_of(host.name, operation).name = name
+            foreign = (host.name, operation) not in STEPS
+            step = step_of(host.name, operation)
+            step.name = name
+            if foreign and state.ops[host][operation].operation_meta.will_change:
+                # Else it would run without having been asked about.
+                step.planned.append(Change("~", name, "by pyinfra itself, which tells no more"))
         if not json_output:
             _show(state)
             return (False, *result[1:])
@@ -226,17 +231,19 @@ def _operations(state: Any) -> Iterator[tuple[Any, str, str]]:
 
 
 def _steps(state: Any, host: Any) -> list[tuple[str, Step]]:
+    """Return the host's operations, each with what it told: one of pyinfra's own, as by
+    `pyinfra inventory.py exec`, tells nothing."""
     return [
-        (operation, STEPS[host.name, operation])
-        for owner, operation, _ in _operations(state)
+        (operation, step_of(host.name, operation, name))
+        for owner, operation, name in _operations(state)
         if owner is host
     ]
 
 
 def _changes(state: Any, operation: str, told: Callable[[Step], Any]) -> dict[str, Any]:
     return {
-        host.name: [change.as_json() for change in told(STEPS[host.name, operation])]
-        for host, other, _ in _operations(state)
+        host.name: [change.as_json() for change in told(step_of(host.name, operation, name))]
+        for host, other, name in _operations(state)
         if other == operation
     }
 

@@ -6,12 +6,12 @@ The defaults live in ``group_data/all.py`` alone; ``.env`` and the environment o
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import runpy
 from collections.abc import Iterable, Mapping
+from itertools import permutations
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -19,107 +19,44 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from workstation import cifs
-from workstation.errors import UserError, expectation, nearest
-from workstation.stack import data_key
+from workstation.errors import UserError, expectation, named, nearest, shown
+from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
+from workstation.stack import data_key, is_below
+from workstation.values import (
+    Count,
+    Domain,
+    Folder,
+    FolderName,
+    Identity,
+    Line,
+    Memory,
+    Port,
+    Processes,
+    Server,
+    Variables,
+    Visible,
+    Written,
+    distinct,
+    form,
+    secret_text,
+    words,
+    written,
+)
 
 SECRETS = frozenset({"smb_password", "redis_password"})
 """Settings that come from ``.env`` or the environment alone and are never shown."""
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
 
 class SettingsError(UserError):
     """A setting that is unknown, missing or impossible."""
-
-
-@runtime_checkable
-class Unmaskable(Protocol):
-    """What pyinfra's ``HiddenValue`` offers, without importing pyinfra."""
-
-    def unmask(self) -> str: ...
-
-
-def _form(pattern: str, expected: str) -> AfterValidator:
-    """A validator for text that must match the whole of ``pattern``."""
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ValueError(f"expected {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _path(value: str) -> str:
-    """An absolute, plain path; the characters refused would need quoting in fstab or Compose."""
-    parts = value.split("/")[1:]
-    if not value.startswith("/") or not all(parts) or {".", ".."} & set(parts):
-        raise ValueError("expected an absolute path without a trailing slash, such as /opt/stacks")
-    if re.search(r"[\s:$\"'\\\x00-\x1f\x7f]", value):
-        raise ValueError("expected a path without blanks, quotes, colons, dollars or backslashes")
-    return value
-
-
-def _host_name(value: str) -> str:
-    """A DNS name or an IP address."""
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        label = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-        looks_numeric = re.fullmatch(r"[\d.]+", value)
-        if looks_numeric or len(value) > 253 or not re.fullmatch(rf"{label}(\.{label})*", value):
-            raise ValueError("expected a host name or an IP address") from None
-    return value
-
-
-def _server(value: str) -> str:
-    """A host name, or nothing yet."""
-    return _host_name(value) if value else value
-
-
-def _identity(value: int) -> int:
-    """A numeric user or group: not root, not nobody (65534), not the reserved -1 (65535)."""
-    if not 1 <= value <= 2**31 - 1 or value in (65534, 65535):
-        raise ValueError("expected a number from 1 to 2147483647, but not 65534 or 65535")
-    return value
-
-
-def _single_line(value: str) -> str:
-    if CONTROL.search(value):
-        raise ValueError("expected text without line breaks or control characters")
-    return value
-
-
-def _words(value: object) -> object:
-    """A list as it is; text from ``.env`` or ``--data`` as the words between its commas, of which
-    pyinfra makes a number where it is one."""
-    if isinstance(value, int):
-        return [value]
-    if isinstance(value, str):
-        return [word.strip() for word in value.split(",") if word.strip()]
-    return value
-
-
-def _secret(value: object) -> object:
-    """The secret's text. A number came through ``--data`` and may have lost leading zeros."""
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    elif isinstance(value, Unmaskable):
-        value = value.unmask()
-    if not isinstance(value, str):
-        raise PydanticCustomError("secret", "expected text, from .env or the environment alone")
-    if CONTROL.search(value):
-        raise PydanticCustomError("secret", "expected one line without control characters")
-    return SecretStr(value)
 
 
 TAKEN_CIFS_OPTIONS = {
@@ -135,7 +72,7 @@ TAKEN_CIFS_OPTIONS = {
 
 def _mount_option(value: str) -> str:
     """``name`` or ``name=value`` as in mount.cifs(8), not one that another setting gives."""
-    if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value):
+    if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value) or not value.isprintable():
         raise ValueError("expected mount options such as seal or vers=3.0")
     key = value.partition("=")[0]
     if setting := TAKEN_CIFS_OPTIONS.get(key):
@@ -145,9 +82,9 @@ def _mount_option(value: str) -> str:
     return value
 
 
-def _distinct(values: list[str]) -> list[str]:
-    if len(values) != len(set(values)):
-        raise ValueError("expected each entry once")
+def _different_options(values: list[str]) -> list[str]:
+    """Mount options of which none comes twice, with two values perhaps."""
+    distinct([value.partition("=")[0] for value in values])
     return values
 
 
@@ -159,60 +96,48 @@ def _ollama_variables(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
-AbsolutePath = Annotated[str, AfterValidator(_path)]
-HostName = Annotated[str, AfterValidator(_host_name)]
-Server = Annotated[str, AfterValidator(_server)]
-Line = Annotated[str, AfterValidator(_single_line)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Identity = Annotated[int, AfterValidator(_identity)]
 # useradd(8), as Debian and Ubuntu restrict it by default.
 AccountName = Annotated[
-    str, _form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root")
+    Written, form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root")
 ]
 OptionalAccountName = Annotated[
-    str, _form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing")
+    Written,
+    form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing"),
 ]
 DriverBranch = Annotated[
-    str, _form(r"(\d{3}(-server)?(-open)?)?", "a driver branch such as 580-open, or nothing")
+    Written, form(r"(\d{3}(-server)?(-open)?)?", "a driver branch such as 580-open, or nothing")
 ]
 # MS-FSCC 2.1.6: what a share name must not contain.
 ShareName = Annotated[
-    str, _form(r'[^"/\\\[\]:|<>+=;,*?\x00-\x1f]*', "a share's name alone, such as ki_Daten")
+    Visible, form(r'[^"/\\\[\]:|<>+=;,*?]{0,80}', "a share's name alone, such as ki_Daten")
 ]
 ShareUser = Annotated[
-    str,
-    _form(
-        r'[^"/\\\[\]:|<>+=;,*?\x00-\x1f]*', "a user name alone (its domain belongs in smb_domain)"
-    ),
+    Visible,
+    form(r'[^"/\\\[\]:|<>+=;,*?]{0,256}', "a user name alone (its domain belongs in smb_domain)"),
 ]
-MountOption = Annotated[str, AfterValidator(_mount_option)]
-FolderName = Annotated[
-    str, _form(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "names of folders such as checkpoints")
-]
-VariableName = Annotated[str, _form(r"[A-Z][A-Z0-9_]*", "variable names such as OLLAMA_DEBUG")]
+MountOption = Annotated[Written, AfterValidator(_mount_option)]
 # Docker Engine: names of networks (RestrictedNamePattern); three names are the Engine's own.
 NetworkName = Annotated[
-    str,
-    _form(
-        r"(?!(host|none|bridge|default)$)[A-Za-z0-9][A-Za-z0-9_.-]+",
+    Written,
+    form(
+        r"(?!(host|none|bridge|default)$)[A-Za-z0-9][A-Za-z0-9_.-]{1,254}",
         "a Docker network's name other than host, none, bridge and default",
     ),
 ]
-ProxyName = Annotated[str, _form(r"[A-Za-z0-9_.-]+", "a name from Traefik's configuration")]
+ProxyName = Annotated[
+    Written, form(r"[A-Za-z0-9_.-]{1,255}", "a name from Traefik's configuration")
+]
 OptionalProxyName = Annotated[
-    str, _form(r"[A-Za-z0-9_.-]*", "a name from Traefik's configuration, or nothing")
+    Written, form(r"[A-Za-z0-9_.-]{0,255}", "a name from Traefik's configuration, or nothing")
 ]
 Middleware = Annotated[
-    str, _form(r"[A-Za-z0-9_.-]+(@[a-z]+)?", "Traefik middlewares such as default@file")
+    Written, form(r"[A-Za-z0-9_.-]{1,255}(@[a-z]+)?", "Traefik middlewares such as default@file")
 ]
 # Go's time.ParseDuration, which Traefik uses.
 Duration = Annotated[
-    str, _form(r"0|(\d+(\.\d+)?(ms|s|m|h))+", "a duration such as 1h or 90s (0: no limit)")
+    Written,
+    form(r"0|(\d{1,6}(\.\d{1,6})?(ms|s|m|h)){1,4}", "a duration such as 1h or 90s (0: no limit)"),
 ]
-
-
-# go-units' RAMInBytes, which Compose uses; 0 is no limit.
-Memory = Annotated[str, _form(r"0|\d+(\.\d+)?[kmg]b?", "memory such as 512mb or 2gb (0: no limit)")]
 
 
 class Settings(BaseModel):
@@ -235,20 +160,20 @@ class Settings(BaseModel):
     ca_bundle: Line = Field(
         description="Path of a CA file on the control machine that host and builds trust, or empty."
     )
-    stacks_dir: AbsolutePath = Field(description="Folder that holds one folder per stack.")
+    stacks_dir: Folder = Field(description="Folder that holds one folder per stack.")
     build_attestations: Annotated[
-        list[Literal["provenance", "sbom"]], BeforeValidator(_words), AfterValidator(_distinct)
+        list[Literal["provenance", "sbom"]], BeforeValidator(words), AfterValidator(distinct)
     ] = Field(description="What images built here carry besides their layers.")
-    domain: HostName = Field(description="Services answer on <service>.<domain>.")
+    domain: Domain = Field(description="Services answer on <service>.<domain>.")
 
     service_user: AccountName = Field(description="Owner of the share's files and of containers.")
     service_uid: Identity = Field(description="Its numeric id.")
     service_group: AccountName = Field(description="Group of the model store.")
     service_gid: Identity = Field(description="Its numeric id.")
 
-    models_path: AbsolutePath = Field(description="The model store.")
+    models_path: Folder = Field(description="The model store.")
     models_folders: Annotated[
-        list[FolderName], BeforeValidator(_words), AfterValidator(_distinct)
+        list[FolderName], BeforeValidator(words), AfterValidator(distinct)
     ] = Field(description="Folders that are made in the model store.")
 
     models_group: OptionalAccountName = Field(
@@ -258,23 +183,23 @@ class Settings(BaseModel):
     smb_server: Server = Field(description="Name or address of the file server.")
     smb_share: ShareName = Field(description="Name of the share for outputs.")
     smb_user: ShareUser = Field(description="User of the share.")
-    smb_password: Annotated[SecretStr, BeforeValidator(_secret)] = Field(
+    smb_password: Annotated[SecretStr, BeforeValidator(secret_text)] = Field(
         default=SecretStr(""), description="Password of the share. From .env or the environment."
     )
     smb_domain: ShareUser = Field(description="Windows domain of the user, or empty.")
-    smb_mount: AbsolutePath = Field(description="Where the share is mounted.")
-    smb_options: Annotated[list[MountOption], BeforeValidator(_words)] = Field(
-        description="Mount options besides those that other settings give."
-    )
+    smb_mount: Folder = Field(description="Where the share is mounted.")
+    smb_options: Annotated[
+        list[MountOption], BeforeValidator(words), AfterValidator(_different_options)
+    ] = Field(description="Mount options besides those that other settings give.")
 
-    redis_password: Annotated[SecretStr, BeforeValidator(_secret)] = Field(
+    redis_password: Annotated[SecretStr, BeforeValidator(secret_text)] = Field(
         default=SecretStr(""), description="Password of Redis. From .env or the environment."
     )
 
-    ollama_models: AbsolutePath = Field(description="Where Ollama keeps its models.")
+    ollama_models: Folder = Field(description="Where Ollama keeps its models.")
     ollama_port: Port = Field(description="Port on loopback and on Docker's bridge.")
-    ollama_environment: Annotated[dict[VariableName, Line], AfterValidator(_ollama_variables)] = (
-        Field(description="Further environment variables of Ollama's unit.")
+    ollama_environment: Annotated[Variables, AfterValidator(_ollama_variables)] = Field(
+        description="Further environment variables of Ollama's unit."
     )
 
     proxy: Literal["own", "existing"] = Field(
@@ -286,20 +211,25 @@ class Settings(BaseModel):
     proxy_certresolver: OptionalProxyName = Field(
         description="Traefik certificate resolver; empty: plain HTTP."
     )
-    proxy_middlewares: Annotated[list[Middleware], BeforeValidator(_words)] = Field(
-        description="Traefik middlewares of every route."
-    )
+    proxy_middlewares: Annotated[
+        list[Middleware], BeforeValidator(words), AfterValidator(distinct)
+    ] = Field(description="Traefik middlewares of every route.")
     proxy_read_timeout: Duration = Field(
         description="Longest time an upload may take at the own Traefik."
     )
-    proxy_pids_limit: PositiveInt = Field(
+    proxy_pids_limit: Processes = Field(
         description="Processes and threads that the own Traefik may have."
     )
     proxy_mem_limit: Memory = Field(description="Memory that the own Traefik may have.")
 
-    history: Annotated[list[PositiveInt], BeforeValidator(_words), Field(max_length=2)] = Field(
+    history: Annotated[list[Count], BeforeValidator(words), Field(max_length=2)] = Field(
         description="Which runs tasks/history.py shows: none for the last ones, one, or two."
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        return written(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -310,7 +240,32 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"{name} lies on the share (smb_mount), where only outputs may be written"
                 )
+        # Owner, group and mode of each are other ones, for all that is in it.
+        folders = ("models_path", "ollama_models", "stacks_dir", "smb_mount")
+        for outer, inner in permutations(folders, 2):
+            if is_below(getattr(self, inner), getattr(self, outer)):
+                raise ValueError(f"{inner} lies in {outer}, or is the same folder")
+        if self.proxy == "own":
+            self._own_proxy()
         return self
+
+    def _own_proxy(self) -> None:
+        """Raises ValueError for what the Traefik of this project does not have."""
+        if self.proxy_certresolver:
+            raise ValueError(
+                "proxy_certresolver is set and proxy is own, whose Traefik has no certificate "
+                "resolver and speaks plain HTTP"
+            )
+        for name in self.proxy_middlewares:
+            if name.partition("@")[2] not in ("", "docker"):
+                raise ValueError(
+                    f"proxy_middlewares has {name} and proxy is own, whose Traefik knows those of "
+                    "labels alone (@docker)"
+                )
+        if "." in self.proxy_entrypoint:
+            raise ValueError(
+                "proxy_entrypoint has a dot and proxy is own, where dots separate options"
+            )
 
     def require(self, *names: str) -> None:
         """Raises SettingsError naming the first of the settings ``names`` that is empty."""
@@ -350,17 +305,23 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
     """
     # The stack "proxy" has no data of its own: that name is a setting's.
     aside = {data_key(stack) for stack in stacks} - set(Settings.model_fields)
-    given = {
-        key: value
-        for key, value in data.items()
-        if not key.startswith(("_", "ssh_")) and key not in aside
-    }
-    for key in given:
+    known = {*Settings.model_fields, *aside, *PYINFRA_KEYS}
+    given = {}
+    for key, value in data.items():
+        if key in aside:
+            continue
+        if key.startswith(("_", "ssh_")):
+            if problem := foreign_problem(key, value):
+                raise SettingsError(
+                    f"{problem}: correct or remove it in group_data/ or behind --data."
+                )
+            continue
         if key not in Settings.model_fields:
             raise SettingsError(
-                f"{key} is not a setting{nearest(key, Settings.model_fields)}: correct or remove "
-                "it in .env, in group_data/ or behind --data."
+                f"{named(key)} is not a setting{nearest(key, known)}: correct or remove it in "
+                ".env, in group_data/ or behind --data."
             )
+        given[key] = value
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
@@ -397,11 +358,11 @@ def takes_text(name: str) -> bool:
 def _sentence(error: ErrorDetails) -> str:
     """Words one error of pydantic's; of a list, the entry at fault; of a secret, no value."""
     if not error["loc"]:
-        return f"{expectation(error)}: change one of them in .env or in group_data/all.py."
+        return f"{expectation(error)}: change one of the two in .env or in group_data/all.py."
     name = str(error["loc"][0])
     if error["type"] == "missing":
         return f"{name} is not set: {where(name)}."
     if name in SECRETS:
         return f"{name.upper()} cannot be used, {expectation(error)}: {where(name)}."
     entry = "an entry of " if len(error["loc"]) > 1 else ""
-    return f"{entry}{name} is {error['input']!r}, {expectation(error)}: {where(name)}."
+    return f"{entry}{name} is {shown(error['input'])}, {expectation(error)}: {where(name)}."

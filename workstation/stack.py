@@ -29,14 +29,26 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from workstation.errors import UserError
-from workstation.yaml_file import LOADER
+from workstation import yaml_file
+from workstation.compose_keys import (
+    OWN_KEYS,
+    absolute,
+    entries,
+    has_gpu,
+    mapping,
+    own_keys,
+    routed_host,
+    text_mapping,
+    text_of,
+    texts,
+)
+from workstation.errors import UserError, named
+from workstation.quoting import interpolated
+from workstation.yaml_file import ComposeLoader, YamlFileError
 
 
 class StackError(UserError):
@@ -119,6 +131,7 @@ class Stack:
     external_networks: tuple[str, ...]
     secrets: tuple[Secret, ...] = ()
     disks: tuple[str, ...] = ()
+    keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def running(self) -> tuple[Service, ...]:
@@ -212,49 +225,76 @@ def seconds(duration: str | int) -> int:
     return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
-def parse(text: str, folder: str = "") -> Stack:
+def parse(
+    text: str, folder: str = "", place: str = "", variables: Mapping[str, str] | None = None
+) -> Stack:
     """Return the stack that a rendered Compose file describes.
 
     + text: content of ``compose.yaml``
     + folder: where it lies on the host; relative bind mounts start there
+    + place: of its template, for errors
+    + variables: what the stack's own ``.env`` sets, which Compose puts in
 
-    Raises StackError if it is not YAML or lacks ``name``, ``services`` or a service's ``image``.
+    Raises StackError if it is not YAML, has a key twice, or lacks ``name``, ``services`` or a
+    service's ``image``, and for what stands in another form than Compose's.
     """
+    place = place or f"{folder}/compose.yaml"
     try:
-        content = yaml.load(text, LOADER)
-    except yaml.YAMLError as error:
-        raise StackError(f"{folder}/compose.yaml is not YAML: {_one_line(error)}.") from error
+        content, _ = yaml_file.load(text, place, ComposeLoader)
+    except YamlFileError as error:
+        raise StackError(str(error)) from None
     if not isinstance(content, dict) or not isinstance(content.get("services"), dict):
-        raise StackError(f"{folder}/compose.yaml has no services.")
+        raise StackError(f"{place} has no services.")
     if not isinstance(content.get("name"), str):
-        raise StackError(f"{folder}/compose.yaml has no `name:` for the project.")
+        raise StackError(f"{place} has no `name:` for the project.")
     services = tuple(
-        _checked_service(name, keys, folder) for name, keys in content["services"].items()
+        _checked_service(name, keys, folder, place, variables or {})
+        for name, keys in content["services"].items()
     )
-    networks = content.get("networks") or {}
-    own = content.get("x-workstation") or {}
-    return Stack(
-        name=content["name"],
-        services=services,
-        external_networks=tuple(
-            (keys or {}).get("name", name)
-            for name, keys in networks.items()
-            if (keys or {}).get("external")
-        ),
-        secrets=tuple(
-            _secret(name, keys or {}, folder)
-            for name, keys in (content.get("secrets") or {}).items()
-        ),
-        disks=tuple(own.get("disks") or ()),
-    )
-
-
-def _checked_service(name: str, keys: Any, folder: str) -> Service:
     try:
-        return _service(name, keys or {}, folder)
+        content = {
+            key: entry if key == "services" else interpolated(entry, variables or {})
+            for key, entry in content.items()
+        }
+        networks = {
+            name: mapping(keys, f"the network {named(name)}")
+            for name, keys in mapping(content.get("networks"), "networks").items()
+        }
+        secrets = {
+            name: mapping(keys, f"the secret {named(name)}")
+            for name, keys in mapping(content.get("secrets"), "secrets").items()
+        }
+        own = own_keys(content.get("x-workstation"), {"disks"})
+        return Stack(
+            name=content["name"],
+            services=services,
+            external_networks=tuple(
+                text_of(keys.get("name", name), f"the name of the network {name}")
+                for name, keys in networks.items()
+                if keys.get("external")
+            ),
+            secrets=tuple(_secret(name, keys, folder, place) for name, keys in secrets.items()),
+            disks=texts(own.get("disks"), "x-workstation.disks"),
+            keys=content,
+        )
+    except ValueError as error:
+        raise StackError(
+            f"{place} cannot be read ({_one_line(error)}): compare it with "
+            "docs.docker.com/reference/compose-file."
+        ) from None
+
+
+def _checked_service(
+    name: Any, keys: Any, folder: str, place: str, variables: Mapping[str, str]
+) -> Service:
+    try:
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9._-]+", name):
+            raise ValueError("a service's name has letters, digits, dots, dashes and underscores")
+        keys = interpolated(mapping(keys, "its entry"), variables)
+        return _service(name, keys, folder, place)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StackError(
-            f"Service {name} in {folder}/compose.yaml cannot be read ({_one_line(error)}): "
+            f"Service {named(name)} in {place} cannot be read ({_one_line(error)}): "
             "compare it with docs.docker.com/reference/compose-file/services."
         ) from error
 
@@ -263,79 +303,80 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _service(name: str, keys: dict[str, Any], folder: str) -> Service:
+def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Service:
     if not isinstance(keys.get("image"), str):
-        raise StackError(f"Service {name} in {folder}/compose.yaml has no `image:`.")
+        raise StackError(f"Service {name} in {place} has no `image:`.")
     build = keys.get("build")
     if isinstance(build, dict):
         build = build.get("context", ".")
-    own = keys.get("x-workstation") or {}
-    mounts = tuple(_mount(entry, folder) for entry in keys.get("volumes") or ())
-    registers = own.get("registers", "")
+    own = own_keys(keys.get("x-workstation"), OWN_KEYS)
+    mounts = tuple(_mount(entry, folder) for entry in entries(keys.get("volumes"), "volumes"))
+    registers = text_of(own.get("registers", ""), "x-workstation.registers")
     if registers and registers not in [mount.target for mount in mounts]:
         raise StackError(
-            f"Service {name} in {folder}/compose.yaml registers {registers}, where it mounts "
+            f"Service {name} in {place} registers {named(registers)}, where it mounts "
             "nothing: name the target of its mount of the model store."
         )
+    log = mapping(own.get("log"), "x-workstation.log")
+    check = mapping(keys.get("healthcheck"), "healthcheck")
     return Service(
         name=name,
         image=keys["image"],
-        build=_absolute(build, folder) if build else None,
-        profiles=tuple(keys.get("profiles") or ()),
+        build=absolute(text_of(build, "build"), folder) if build else None,
+        profiles=texts(keys.get("profiles"), "profiles"),
         mounts=mounts,
-        gpu=_has_gpu(keys),
-        host=_routed_host(keys.get("labels") or {}),
-        health=not (keys.get("healthcheck") or {}).get("disable", False)
+        gpu=has_gpu(keys),
+        host=routed_host(keys.get("labels") or {}),
+        health=not check.get("disable", False)
         and ("healthcheck" in keys or bool(own.get("image_healthcheck"))),
-        ports=tuple(str(port) for port in keys.get("ports") or ()),
-        probe=own.get("probe", "/"),
-        websocket=own.get("websocket", ""),
+        ports=tuple(str(port) for port in entries(keys.get("ports"), "ports")),
+        probe=text_of(own.get("probe", "/"), "x-workstation.probe"),
+        websocket=text_of(own.get("websocket", ""), "x-workstation.websocket"),
         registers=registers,
-        model=_model(name, own.get("model") or {}, mounts, folder),
-        needs_gpu=own.get("needs_gpu", ""),
+        model=_model(name, mapping(own.get("model"), "x-workstation.model"), mounts, place),
+        needs_gpu=text_of(own.get("needs_gpu", ""), "x-workstation.needs_gpu"),
         secrets=tuple(
-            secret["source"] if isinstance(secret, dict) else secret
-            for secret in keys.get("secrets") or ()
+            text_of(secret["source"] if isinstance(secret, dict) else secret, "a secret")
+            for secret in entries(keys.get("secrets"), "secrets")
         ),
-        owners=dict(own.get("owners") or {}),
-        first_start=own.get("first_start", ""),
-        says=(own.get("log") or {}).get("says", ""),
-        troubles=dict((own.get("log") or {}).get("troubles") or {}),
-        holds=dict(own.get("holds") or {}),
+        owners=text_mapping(own.get("owners"), "x-workstation.owners"),
+        first_start=text_of(own.get("first_start", ""), "x-workstation.first_start"),
+        says=text_of(log.get("says", ""), "x-workstation.log.says"),
+        troubles=text_mapping(log.get("troubles"), "x-workstation.log.troubles"),
+        holds=text_mapping(own.get("holds"), "x-workstation.holds"),
         keys=keys,
     )
 
 
-def _secret(name: str, keys: dict[str, Any], folder: str) -> Secret:
+def _secret(name: str, keys: dict[str, Any], folder: str, place: str) -> Secret:
     """Read a secret that a run lays down; what else Compose knows would not be ours to fill."""
-    path = _absolute(str(keys.get("file") or ""), folder)
+    path = absolute(str(keys.get("file") or ""), folder)
     if path != f"{folder}/secrets/{name}":
         raise StackError(
-            f"The secret {name} in {folder}/compose.yaml has no `file: ./secrets/{name}`, where a "
+            f"The secret {named(name)} in {place} has no `file: ./secrets/{named(name)}`, where a "
             "run lays down what the setting of that name holds."
         )
-    return Secret(name, path, (keys.get("x-workstation") or {}).get("owner", "root:root"))
+    own = own_keys(keys.get("x-workstation"), {"owner"})
+    return Secret(name, path, text_of(own.get("owner", "root:root"), f"the owner of {name}"))
 
 
-def _model(name: str, keys: dict[str, str], mounts: Iterable[Mount], folder: str) -> Model | None:
+def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str) -> Model | None:
     """Return what a service loads, its path on the host by the mount in which it lies."""
     if not keys:
         return None
-    inside = keys["path"]
+    inside, setting = (
+        text_of(keys[key], f"x-workstation.model.{key}") for key in ("path", "setting")
+    )
     if keys["format"] not in ("gguf", "safetensors"):
         raise ValueError("x-workstation.model.format is neither gguf nor safetensors")
     for mount in mounts:
         if mount.kind == "bind" and is_below(inside, mount.target):
             path = posixpath.normpath(mount.source + inside.removeprefix(mount.target))
-            return Model(path, inside, keys["format"], keys["setting"])
+            return Model(path, inside, keys["format"], setting)
     raise StackError(
-        f"Service {name} in {folder}/compose.yaml loads {inside}, where it mounts nothing of the "
-        f"host: correct {keys['setting']}."
+        f"Service {name} in {place} loads {named(inside)}, where it mounts nothing of the "
+        f"host: correct {named(setting)}."
     )
-
-
-def _absolute(path: str, folder: str) -> str:
-    return posixpath.normpath(posixpath.join(folder, path))
 
 
 def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
@@ -352,30 +393,5 @@ def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
         kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
         read_only = "ro" in options.split(",")
     if kind == "bind":
-        source = _absolute(source, folder)
+        source = absolute(source, folder)
     return Mount(kind, source, target, read_only)
-
-
-def _has_gpu(keys: dict[str, Any]) -> bool:
-    resources = (keys.get("deploy") or {}).get("resources") or {}
-    reservations = (resources.get("reservations") or {}).get("devices") or []
-    devices = [str(device) for device in keys.get("devices") or []]
-    return bool(
-        any("gpu" in (device.get("capabilities") or []) for device in reservations)
-        or any(device.startswith("nvidia.com/gpu") for device in devices)
-        or keys.get("gpus")
-    )
-
-
-def _routed_host(labels: dict[str, Any] | list[str]) -> str:
-    """Return the first host name of the first router in the labels of a service."""
-    if isinstance(labels, list):
-        labels = dict(label.partition("=")[::2] for label in labels)
-    if str(labels.get("traefik.enable", "")).lower() != "true":
-        return ""
-    for label, value in labels.items():
-        if re.fullmatch(r"traefik\.http\.routers\.[^.]+\.rule", label):
-            match = re.search(r"Host\(`([^`]+)`\)", str(value))
-            if match:
-                return match[1]
-    return ""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from workstation.errors import shown
 from workstation.settings import SettingsError
 
 STACK = "knowledge-center"
@@ -36,6 +37,22 @@ class Worker:
         return f"{self.commit}{folder}"
 
 
+# git-fetch(1), "Git URLs". Of `ext::` and the like the address is a command.
+_REPOSITORY = re.compile(
+    r"((https?|ssh|git|file)://|/|([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!:))\S{1,1000}"
+)
+# What GitHub and GitLab call their tokens, which can stand in the place of a user.
+_TOKEN = re.compile(r"(gh[a-z]_|github_pat_|glpat-)")
+
+
+def _has_secret(repository: str) -> bool:
+    try:
+        parts = urlsplit(repository)
+    except ValueError:  # of brackets that enclose no address: not to be shown
+        return "@" in repository
+    return bool(parts.password or _TOKEN.match(parts.username or ""))
+
+
 def load(data: Mapping[str, Any]) -> Worker | None:
     """Return the worker that the stack's data asks for; None without a repository.
 
@@ -44,21 +61,26 @@ def load(data: Mapping[str, Any]) -> Worker | None:
     repository, commit = data["worker_repository"], data["worker_commit"]
     if not repository:
         return None
-    if urlsplit(repository).password:
+    if _has_secret(repository):
         raise _error(
             "worker_repository holds a password, which logs and process lists would show: put it "
             "into root's git configuration on the host (git-credential-store(1))"
         )
-    if re.search(r"\s|^-", repository):
-        raise _error(f"worker_repository is {repository!r}: expected an address that git fetches")
+    if not _REPOSITORY.fullmatch(repository) or not repository.isprintable():
+        raise _error(f"worker_repository is {shown(repository)}: expected an address for git fetch")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise _error(f"worker_commit is {commit!r}: expected all 40 digits of a commit's id")
+        raise _error(f"worker_commit is {shown(commit)}: expected all 40 digits of a commit's id")
     folder = data["worker_folder"]
-    if not re.fullmatch(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", folder):
-        raise _error(f"worker_folder is {folder!r}: expected a folder in the repository, or a dot")
+    if (
+        not re.fullmatch(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", folder, re.ASCII)
+        or len(folder) > 200
+    ):
+        raise _error(
+            f"worker_folder is {shown(folder)}: expected a folder in the repository, or a dot"
+        )
     app = data["worker_app"]
-    if not re.fullmatch(r"[\w.]+(:\w+)?", app):
-        raise _error(f"worker_app is {app!r}: expected a Celery app such as celery_app.celery")
+    if not re.fullmatch(r"\w[\w.]{0,200}(:\w{1,100})?", app, re.ASCII):
+        raise _error(f"worker_app is {shown(app)}: expected a Celery app such as celery_app.celery")
     return Worker(repository, commit, folder, app, data["llm_timeout"])
 
 

@@ -1,21 +1,50 @@
-"""YAML files that a person writes, read strictly, with the line of whatever is wrong in them."""
+"""YAML that a person writes, read strictly, with the line of whatever is wrong in it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from workstation.errors import UserError
+from workstation import given_file
+from workstation.errors import UserError, named
 
 LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's loader where PyYAML was built with it: for Compose files, ten times as fast."""
 
+_DEEPEST, _MOST = 50, 200_000
+"""Levels that may lie in each other, and values that there may be once aliases are written out."""
+
 
 class YamlFileError(UserError):
     """A YAML file that cannot be read, with its name and, where known, the line."""
+
+
+class ComposeLoader(LOADER):  # type: ignore[misc, valid-type]
+    """Takes plain words for what Compose takes them for (gopkg.in/yaml.v3).
+
+    PyYAML reads ``22:22`` as a number to the base 60, ``no`` as false, and a date as a date.
+    """
+
+
+_BOOLEAN, _WHOLE, _REAL = (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float"))
+ComposeLoader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag not in (_BOOLEAN, _WHOLE, _REAL, "tag:yaml.org,2002:timestamp")
+    ]
+    for first, resolvers in LOADER.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern, _first in (
+    (_BOOLEAN, r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    (_WHOLE, r"[-+]?(?:0|[1-9][0-9_]*|0[0-7_]+|0o[0-7]+|0x[0-9a-fA-F_]+|0b[01_]+)", "-+0123456789"),
+    (_REAL, r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    ComposeLoader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
 @dataclass(frozen=True)
@@ -43,27 +72,55 @@ def read(path: Path) -> YamlFile:
     Raises YamlFileError.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = given_file.read_text(path)
     except OSError as error:
         raise YamlFileError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise YamlFileError(f"{path} is not UTF-8: save it as UTF-8.") from None
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicates(root, path)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        reason = error.problem or error.context
-        raise YamlFileError(f"{path}{line} is not YAML: {reason}.") from None
-    except (yaml.YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise YamlFileError(f"{path} is not YAML: {reason}.") from None
+    content, root = load(text, str(path))
     if content is None:
         content = {}
     if not isinstance(content, dict):
         raise YamlFileError(f"{path} is not a mapping: expected 'key: value' lines.")
     return YamlFile(path, {str(key): value for key, value in content.items()}, root)
+
+
+def load(
+    text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader] = LOADER
+) -> tuple[object, yaml.Node | None]:
+    """Returns what YAML says, and the nodes it was made of.
+
+    + name: of the file, for errors
+
+    Raises YamlFileError: also for a key that comes twice, of which YAML libraries keep the last
+    without a word, and for text that means more than a person writes (nested aliases: a few lines
+    are billions of values, which whatever walks through them would never finish).
+    """
+    try:
+        _refuse_excess(text, name, loader)
+        made = loader(text)
+        try:
+            root = made.get_single_node()
+            _refuse_duplicates(root, name, set())
+            return made.construct_document(root) if root else None, root
+        finally:
+            made.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        reason = error.problem or error.context
+        raise YamlFileError(f"{name}{line} is not YAML: {_one_line(reason)}.") from None
+    except yaml.YAMLError as error:
+        raise YamlFileError(f"{name} is not YAML: {_one_line(error)}.") from None
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        # PyYAML's own, for a value that does not have the form of its tag, such as `!!int ""`.
+        raise YamlFileError(
+            f"{name} is not YAML: a value cannot be read ({_one_line(error)})."
+        ) from None
+
+
+def _one_line(error: object) -> str:
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return first[:200].rstrip(".")
 
 
 def _entry(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | None:
@@ -78,19 +135,49 @@ def _entry(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | No
     return None
 
 
-def _refuse_duplicates(node: yaml.Node | None, path: Path) -> None:
-    """PyYAML keeps the last of two equal keys without a word."""
+def _refuse_excess(text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> None:
+    """Count levels and values as the text is read, before anything is made of it."""
+    sizes: dict[str, int] = {}
+    within: list[tuple[str | None, int]] = []
+    count = 0
+    for event in yaml.parse(text, Loader=loader):
+        place = f"{name} line {event.start_mark.line + 1}" if event.start_mark else name
+        if isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in within):
+                raise YamlFileError(f"{place}: *{event.anchor} stands inside of itself: remove it.")
+            count += sizes.get(str(event.anchor), 1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            within.append((event.anchor, count))
+            count += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = within.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before
+        elif isinstance(event, yaml.ScalarEvent):
+            count += 1
+        if len(within) > _DEEPEST:
+            raise YamlFileError(f"{place}: more than {_DEEPEST} levels lie in each other here.")
+        if count > _MOST:
+            raise YamlFileError(
+                f"{place}: up to here there are more than {_MOST} values, aliases written out."
+            )
+
+
+def _refuse_duplicates(node: yaml.Node | None, name: str, done: set[int]) -> None:
+    if node is None or id(node) in done:
+        return
+    done.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
-        for name, value in node.value:
-            if isinstance(name, yaml.ScalarNode):
-                if name.value in seen:
-                    line = name.start_mark.line + 1
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
                     raise YamlFileError(
-                        f"{path} line {line} sets {name.value} again: keep one of the two."
+                        f"{name} line {line} sets {named(key.value)} again: keep one of the two."
                     )
-                seen.add(name.value)
-            _refuse_duplicates(value, path)
+                seen.add(key.value)
+            _refuse_duplicates(value, name, done)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_duplicates(item, path)
+            _refuse_duplicates(item, name, done)

@@ -22,7 +22,7 @@ from lab.upstream.files import Tar, cached, key_of, sha256_file
 from lab.upstream.wheels import download
 from workstation import pins as pin_files
 from workstation import settings
-from workstation.environment import stack_data
+from workstation.group_data import stack_data
 from workstation.mirror import Mirror
 from workstation.render import StackRenderer
 

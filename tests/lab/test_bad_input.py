@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.conftest import Workstation
+from tests.unit.test_templates import data, render
 from workstation import lock
 
 
@@ -247,3 +250,29 @@ def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
     assert not bare.succeeds("test -e /vol")
     bare.run("pkill -f '^ai-workstation-lock'")
     assert bare.pyinfra("tasks/storage.py", "-y").status == 0
+
+
+def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
+    """Paths and flags with everything that means something to YAML, Compose or a shell arrive as
+    they are, and no key is made of them."""
+    folder = "/mnt/a b,c: {d} [e] $HOME ${X} #f 'g' \"h\" %i *j &k !l"
+    flags = ["--a", "'b c'", "'$HOME'", "'d;e'", "'{f: g}'", "h#i", "--j=k:l"]
+    asked = {
+        "prometheus": {"fast": folder},
+        "dhoch3": {"flags": {**data("dhoch3")["flags"], "fooocus": flags}},
+    }
+    read = {}
+    for stack, changed in asked.items():
+        compose = base64.b64encode(render(stack, changed=changed).compose.encode()).decode()
+        told = converged.run(
+            f"echo {compose} | base64 -d | docker compose -f - --project-directory /tmp "
+            "config --format json"
+        )
+        # What Compose prints can be given to it again: with two dollars for one.
+        read[stack] = json.loads(told.replace("$$", "$"))["services"]
+    mounts = [one["source"] for one in read["prometheus"]["comfy"]["volumes"]]
+    assert f"{folder}/services/comfy-mnt" in mounts
+    words = ["--a", "b c", "$HOME", "d;e", "{f: g}", "h#i", "--j=k:l"]
+    assert read["dhoch3"]["fooocus"]["command"][-len(words) :] == words
+    for services in read.values():
+        assert not any("privileged" in keys for keys in services.values())

@@ -93,6 +93,10 @@ def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
         ("WORKSTATION_HOST=gpu1\nSSH_KEY=/nowhere/key\n", "where no file is"),
         ("STACKS=dhoch\n", "(did you mean dhoch3?): choose from dhoch3, prometheus"),
         ("STACKS=,\n", "STACKS names no stack"),
+        ("STACKS=My Stack\n", "has a name of small letters"),
+        ("WORKSTATION_HOST=gpu1:22\n", "SSH_PORT"),
+        ("WORKSTATION_HOST=gpu1\nSSH_USER=a b\n", "the name of one user"),
+        ("WORKSTATION_HOST=gpu1\nSSH_PORT=２２\n", "from 1 to 65535"),
     ],
 )
 def test_an_impossible_target_is_one_sentence(tmp_path: Path, text: str, expected: str):

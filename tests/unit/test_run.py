@@ -107,6 +107,23 @@ def test_without_a_terminal_nobody_can_confirm(deploy: Path):
     assert not (deploy.parent / "folder").exists()
 
 
+def test_an_operation_of_pyinfras_own_is_in_the_plan_and_asked_about(tmp_path: Path):
+    """It tells our plan nothing, and must not run as if there were nothing to do."""
+    deploy, made = tmp_path / "deploy.py", tmp_path / "made"
+    deploy.write_text(
+        "from pyinfra.operations import server\n"
+        f"server.shell(name='Make it', commands=['touch {made}'])\n"
+    )
+    run = pyinfra(deploy)
+    assert run.returncode == 1
+    assert "1 of 1 step will change something" in run.stderr
+    assert "~ Make it (by pyinfra itself, which tells no more)" in " ".join(run.stderr.split())
+    assert "There is no terminal to answer at" in run.stderr
+    assert not made.exists()
+    assert pyinfra(deploy, "-y").returncode == 0
+    assert made.exists()
+
+
 @pytest.mark.parametrize(("answer", "made"), [("\n", True), ("no\n", False)])
 def test_at_a_terminal_the_plan_is_asked_about_once(deploy: Path, answer: str, made: bool):
     """Enter lets it happen, anything else does not."""

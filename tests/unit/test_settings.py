@@ -10,6 +10,7 @@ from pyinfra.api.hiddenvalue import HiddenValue
 
 from workstation import settings
 from workstation.environment import Secret
+from workstation.pyinfra_keys import PYINFRA_KEYS
 from workstation.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,15 @@ def test_pyinfras_own_data_and_the_stacks_are_left_aside():
     """host.data also holds connection data, global arguments and one dictionary per stack."""
     data = {**DEFAULTS, "ssh_user": "root", "ssh_port": 22, "_sudo": True, "dhoch3": {"a": 1}}
     assert settings.load(data, ["dhoch3", "proxy"]).proxy == "own"
+
+
+def test_pyinfras_names_are_those_of_the_pyinfra_that_is_installed():
+    """Else a new one of its own would be refused, or one that is gone be taken."""
+    from pyinfra.api.arguments import all_argument_meta
+    from pyinfra.connectors.ssh import ConnectorData
+
+    arguments = {name for name in all_argument_meta if name.startswith("_")}
+    assert {*ConnectorData.__annotations__, *arguments} == PYINFRA_KEYS
 
 
 def test_an_unknown_key_names_the_nearest_known_one():

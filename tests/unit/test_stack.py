@@ -397,7 +397,7 @@ def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("services: {a: [", f"{FOLDER}/compose.yaml is not YAML"),
+        ("services: {a: [", f"{FOLDER}/compose.yaml line 2 is not YAML"),
         ("", "has no services"),
         ("[]", "has no services"),
         ("name: a\nservices: []", "has no services"),

@@ -6,21 +6,21 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, ParamSpec
 
-from pyinfra import state
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand
 from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 
 from workstation.errors import UserError
-from workstation.operations.plan import REASONS
+from workstation.operations.plan import REASONS, step_of
 
 P = ParamSpec("P")
 Commands = Generator[PyinfraCommand, None, None]
 
 
 def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
-    """Make an operation of a generator of commands.
+    """Make an operation of a generator of commands, which tells the plan what it changes.
 
     A ``UserError`` stops the whole run while it is prepared, before anything is changed. While
     operations run it fails this one on this host: pyinfra would print a traceback and leave the
@@ -29,6 +29,7 @@ def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
 
     @wraps(func)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
+        step_of(host.name, host.current_op_hash or "")
         try:
             yield from func(*args, **kwargs)
         except UserError as error:

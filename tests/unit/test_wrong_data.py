@@ -1,0 +1,290 @@
+"""Wrong entries of ``group_data/<stack>.py``: refused, or they arrive as they are."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit import wrong_inputs
+from tests.unit.test_templates import ROOT, data, group_data
+from tests.unit.wrong_inputs import misses
+from tests.unit.wrong_outcomes import (
+    DEFAULTS,
+    STACKS,
+    VALUES,
+    assert_sentence,
+    difference,
+    failures,
+    files_of,
+    in_lists,
+    keys_of,
+    outcome,
+    render,
+    replaced,
+    the_one_in,
+)
+from workstation import compose_rules, environment, quoting, settings, stack_kinds
+from workstation import worker as workers
+from workstation.errors import UserError
+from workstation.stack import data_key
+
+ENTRIES = [(stack, name) for stack in STACKS for name in data(stack)]
+
+
+HARMLESS_DATA: dict[str, Any] = {
+    "shm_size": "47117mb",
+    "fast": "/harmless/fast",
+    "bulk": "/harmless/bulk",
+    "disks": ["/harmless"],
+    "comfy_uid": 47114711,
+    "comfy_gid": 47114711,
+    "ollama_environment": {"HARMLESS": "harmless"},
+    "llm_port": 47117,
+    "redis_port": 47117,
+    "model_path": "/models/harmless",
+    "model_name": "/models/harmless",
+    "n_ctx": 47117,
+    "n_gpu_layers": 47117,
+    "tensor_parallel_size": 47117,
+    "gpu_memory_utilization": 0.47117,
+    "max_model_len": 47117,
+}
+
+
+@pytest.mark.parametrize(("stack", "name"), ENTRIES)
+def test_an_entry_of_a_stacks_data_is_refused_or_arrives_as_it_is(stack: str, name: str):
+    """As a setting does."""
+    given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
+    harmless = HARMLESS_DATA.get(name)
+    backend = {"llm_backend": "vllm"} if name in VLLM else {}
+
+    def everything(value: Any) -> Any:
+        if name.startswith(("worker_", "llm_timeout")):
+            whole = {**data(stack), "worker_commit": "0" * 40, name: value}
+            return workers.load(stack_kinds.checked(stack, whole, ROOT / "templates/stacks"))
+        return files_of(render(stack, given, {**backend, name: value}))
+
+    made = everything(harmless) if harmless is not None else None
+
+    def check(value: Any) -> None:
+        found = outcome(lambda: everything(value))
+        # No layer on a GPU, and it is not asked for.
+        if found is None or made is None or value in ([], {}, {"a": "b"}) or name == "n_gpu_layers":
+            return
+        accepted = stack_kinds.checked(
+            stack, {**data(stack), name: value}, ROOT / "templates/stacks"
+        )
+        assert (
+            difference(found, replaced(made, the_one_in(harmless), the_one_in(accepted[name])))
+            == ""
+        )
+
+    cases = [*VALUES, *in_lists(harmless), *(f"/models/{text}" for text in wrong_inputs.texts())]
+    failures(cases, check)
+
+
+VLLM = ("model_name", "tensor_parallel_size", "gpu_memory_utilization", "max_model_len")
+
+
+@pytest.mark.parametrize("service", ["comfyui", "fooocus", "forge", "comfy"])
+def test_a_flag_is_refused_or_is_one_more_word(service: str):
+    """Of the command, or of the variable that a script takes apart; `privileged` is no key then."""
+    stack = "prometheus" if service == "comfy" else "dhoch3"
+    given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
+
+    def everything(flags: Any) -> Any:
+        changed = {"flags": {**data(stack)["flags"], service: flags}}
+        return files_of(render(stack, given, changed))
+
+    made = everything(["harmless"])
+
+    def check(flags: Any) -> None:
+        found = outcome(lambda: everything(flags))
+        if found is None:
+            return
+        for path, content in made.items():
+            before, after = content, found[path]
+            if path != "compose.yaml":
+                assert difference(after, before) == ""
+                continue
+            assert keys_of(after) == keys_of(before)
+            keys = after["services"][service]
+            changed = keys["environment"] if "environment" in keys else {"": keys["command"]}
+            old = before["services"][service]
+            old = old["environment"] if "environment" in old else {"": old["command"]}
+            texts = {name: (old[name], text) for name, text in changed.items() if old[name] != text}
+            assert len(texts) <= 1
+            for old_text, text in texts.values():
+                head = old_text.split("harmless")[0]
+                assert text.startswith(head.rstrip())
+
+    cases = [*VALUES, *(["--a", text] for text in TRICKS)]
+    if service in ("fooocus", "comfy"):
+        cases += [[value] for value in VALUES]
+    failures(cases, check)
+
+
+TRICKS = [
+    "a\n    privileged: true",
+    "a: b",
+    "a #b",
+    "$HOME",
+    "'; x '",
+    "a;b",
+    "| x",
+    "{a: b}",
+    "%i",
+]
+
+
+def test_flags_come_out_of_compose_s_command_as_they_went_in():
+    """By a shell's own rules for words, which Compose follows."""
+    words = ["--theme", "a b", "$HOME", "it's", 'a"b', "c\\d", "a;b", "#x", "é", "--x=1"]
+    written = quoting.command([shlex.quote(word) for word in words])
+    assert shlex.split(quoting.interpolated(written, {})) == words
+
+
+@pytest.mark.parametrize("stack", [stack for stack in STACKS if data(stack)])
+def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
+    """Of the data itself, of limits and their services, of flags and ports; and one that is left
+    out."""
+    own = data(stack)
+    cases: list[dict[str, Any]] = []
+    for name in own:
+        cases += [{**own, miss: own[name]} for miss in misses(name)]
+        cases.append({key: value for key, value in own.items() if key != name})
+        if isinstance(own[name], dict):
+            for key in own[name]:
+                cases += [
+                    {**own, name: {**own[name], miss: own[name][key]}} for miss in misses(key)
+                ]
+    for key in ("pids_limit", "mem_limit", "cpus"):
+        cases += [
+            {**own, "limits": {**own["limits"], "default": {miss: 1}}} for miss in misses(key)
+        ]
+    for key in (
+        "privileged",
+        "cap_add",
+        "image",
+        "command",
+        "volumes",
+        "network_mode",
+        "user",
+        "pid",
+    ):
+        cases.append({**own, "limits": {**own["limits"], "default": {key: True}}})
+
+    def check(case: dict[str, Any]) -> None:
+        with pytest.raises(UserError) as caught:
+            stack_kinds.checked(stack, case, ROOT / "templates/stacks")
+        assert_sentence(str(caught.value))
+
+    # A variable of a program may have any name.
+    failures(
+        [case for case in cases if "ollama_environmen" not in str(set(case) ^ set(own))], check
+    )
+
+
+LIMITS = ("pids_limit", "mem_limit", "cpus", "cpuset", "oom_score_adj", "shm_size", "ulimits")
+
+
+@pytest.mark.parametrize("key", [*LIMITS, *stack_kinds.Limits.model_fields])
+def test_a_limit_is_refused_or_stands_in_the_file(key: str):
+    """Of one service, and nothing else with it."""
+    given = settings.load(DEFAULTS, STACKS)
+    own = data("prometheus")
+    before = files_of(render("prometheus", given))["compose.yaml"]["services"]["openwebui"]
+
+    def check(value: Any) -> None:
+        limits = {**own["limits"], "openwebui": {key: value}}
+        found = outcome(lambda: files_of(render("prometheus", given, {"limits": limits})))
+        if found is not None:
+            keys = found["compose.yaml"]["services"]["openwebui"]
+            assert keys == {**before, key: keys[key]}
+            assert keys[key] == value or str(keys[key]) == str(value)
+
+    failures(VALUES, check)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 65536, 70000, "abc", "0:1", "80/tcp", None, True, 1.5, [80]]
+)
+def test_a_port_is_a_number_that_there_is(value: Any):
+    """Of a stack's data, and in a Compose file."""
+    own = data("prometheus")
+    with pytest.raises(UserError):
+        stack_kinds.checked(
+            "prometheus",
+            {**own, "ports": {**own["ports"], "comfy": value}},
+            ROOT / "templates/stacks",
+        )
+    if value not in ("80/tcp",):
+        assert compose_rules.port_problem({"target": value})
+        assert compose_rules.port_problem(value)
+
+
+GROUP_DATA = {
+    "nothing": "",
+    "None": "dhoch3 = None",
+    "text": "dhoch3 = 'x'",
+    "a list": "dhoch3 = []",
+    "another name": "dhoch = {}",
+    "numbers as names": "dhoch3 = {1: 2}",
+    "a division by zero": "1 / 0",
+    "a syntax error": "dhoch3 = {",
+    "an unknown name": "dhoch3 = nope",
+    "an import": "import nope",
+    "the end": "exit(0)",
+    "another end": "raise SystemExit",
+    "an interruption": "raise Exception('a\\nb')",
+    "a class": "class dhoch3: pass",
+    "recursion": "def f(): return f()\ndhoch3 = f()",
+    "brackets": "dhoch3 = " + "(" * 400 + ")" * 400,
+    "a tab": "if 1:\n\tx = 1\n        y = 2",
+    "a name twice": "dhoch3 = {'shm_size': '8gb', 'shm_size': '9gb'}",
+    "a name of nobody's": "dhoch3 = {'shm_size': '8gb'}\nssh_prot = 22",
+}
+
+
+@pytest.mark.parametrize("case", GROUP_DATA)
+def test_a_file_of_group_data_is_refused_with_its_line(case: str, tmp_path: Path):
+    """Whatever Python makes of it."""
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/dhoch3.py").write_text(GROUP_DATA[case] + "\n")
+    with pytest.raises(UserError) as caught:
+        environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, ["dhoch3"])
+    assert_sentence(str(caught.value))
+    assert "group_data/dhoch3.py" in str(caught.value)
+
+
+def test_what_people_have_is_still_taken():
+    """Shipped data with what its comments offer, and forms that Docker takes."""
+    given = settings.load({**DEFAULTS, "models_path": "/srv/models", "smb_options": "seal"}, STACKS)
+    limits = {"default": {"pids_limit": -1, "cpus": "1.5"}, "comfyui": {"mem_limit": "64G"}}
+    limits["forge"] = {"mem_limit": 2**33, "memswap_limit": -1, "ulimits": {"nofile": 1024}}
+    flags = {**data("dhoch3")["flags"], "forge": ["--theme dark", "--reserve 2", 3]}
+    found = render("dhoch3", given, {"limits": limits, "flags": flags, "shm_size": "8G"})
+    assert found.model.services[2].keys["command"].rstrip().endswith("--theme dark --reserve 2 3")
+    render("prometheus", given, {"fast": "/mnt/my disk/ai", "bulk": "/mnt/ssd$1/ai"})
+    render("knowledge-center", given, {"model_path": "/models/My Model ($5).gguf", "n_ctx": 0})
+
+
+def test_a_path_with_a_dollar_and_blanks_is_one_mount():
+    """What Compose gets has two dollars, what our own checks see has one."""
+    given = settings.load(DEFAULTS, STACKS)
+    found = render("prometheus", given, {"fast": "/mnt/a b,c: {d} $HOME #e"})
+    comfy = next(one for one in found.model.services if one.name == "comfy")
+    assert comfy.mounts[0].source == "/mnt/a b,c: {d} $HOME #e/services/comfy-mnt"
+    assert comfy.mounts[0].source in comfy.owners
+    assert "$$HOME" in found.compose
+
+
+def test_group_data_of_this_repository_is_what_its_kinds_say():
+    """Each entry has a kind, and each kind an entry."""
+    for stack in STACKS[:3]:
+        kinds, _ = stack_kinds._kinds(ROOT / "templates/stacks" / stack)
+        assert list(kinds) == list(data(stack))
+        assert data_key(stack) in group_data(stack)

@@ -1,0 +1,284 @@
+"""Never a traceback, never a silent yes: what a person typed is refused in one sentence, or arrives
+unchanged in a file that is otherwise the same.
+
+Thousands of values, made by ``wrong_inputs``, go into every setting and connection key here; into
+entries of a stack's data, Compose files, pins, mirrors and command lines in the modules beside it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit import wrong_inputs
+from tests.unit.test_templates import ROOT
+from tests.unit.wrong_inputs import SECRET, misses
+from tests.unit.wrong_outcomes import (
+    DEFAULTS,
+    STACKS,
+    VALUES,
+    assert_sentence,
+    difference,
+    failures,
+    files_of,
+    in_lists,
+    outcome,
+    render,
+    replaced,
+    the_one_in,
+    units,
+)
+from workstation import environment, settings
+from workstation.errors import UserError
+from workstation.settings import SECRETS, Settings
+
+# What each setting is where its wrong values are compared with something: unlike any other text.
+HARMLESS: dict[str, Any] = {
+    "stacks_dir": "/harmless/stacks",
+    "domain": "harmless.example",
+    "service_user": "harmless",
+    "service_uid": 47114711,
+    "service_group": "harmless",
+    "service_gid": 47114711,
+    "models_path": "/harmless/models",
+    "models_folders": ["harmless"],
+    "smb_mount": "/harmless/share",
+    "ollama_models": "/harmless/ollama",
+    "ollama_port": 47117,
+    "ollama_environment": {"HARMLESS": "harmless"},
+    "proxy_network": "harmless",
+    "proxy_entrypoint": "harmless",
+    "proxy_certresolver": "harmless",
+    "proxy_middlewares": ["harmless"],
+    "proxy_http_port": 47117,
+    "proxy_read_timeout": "47117h",
+    "proxy_pids_limit": 47117,
+    "proxy_mem_limit": "47117mb",
+}
+
+
+def uses(name: str) -> list[str]:
+    """The stacks in whose templates a setting stands."""
+    found = []
+    for stack in STACKS:
+        folder = ROOT / "templates/stacks" / stack
+        text = "".join(path.read_text() for path in folder.rglob("*.j2"))
+        text += (ROOT / "templates/stacks/macros.j2").read_text() if stack != "proxy" else ""
+        if f"settings.{name}" in text:
+            found.append(stack)
+    return found
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_is_refused_or_arrives_as_it_is(name: str):
+    """In every file that it goes into, and nothing else in them changes."""
+    base = {**DEFAULTS, "proxy": "existing" if name.startswith("proxy_c") else DEFAULTS["proxy"]}
+    harmless = HARMLESS.get(name)
+    made: dict[str, Any] = {}
+
+    def everything(value: Any) -> dict[str, Any]:
+        given = settings.load({**base, name: value}, STACKS)
+        stacks = uses(name) if harmless is not None else []
+        return {
+            "units": units(given),
+            "accepted": getattr(given, name),
+            **{stack: files_of(render(stack, given)) for stack in stacks},
+        }
+
+    if harmless is not None:
+        made = everything(harmless)
+        del made["accepted"]
+
+    def check(value: Any) -> None:
+        if name in SECRETS and isinstance(value, str):
+            value = SECRET + value
+        found = outcome(lambda: everything(value))
+        if found is None or harmless is None:
+            return
+        accepted = found.pop("accepted")
+        several = isinstance(accepted, list | dict) and len(accepted) != 1
+        if several or accepted == "":
+            return  # none, or words with commas between them
+        assert difference(found, replaced(made, the_one_in(harmless), the_one_in(accepted))) == ""
+
+    cases = [*VALUES, *in_lists(harmless)]
+    failures(cases, check)
+
+
+UNCHECKED = [
+    *("a\nprivileged: true", "a\n    b: c", "x}", "x, privileged: true", "a: b", "a #b", "$HOME"),
+    *("'", '"', "\\", "*x", "&x", "[a", "{a", "%h", "a\nUSER root", "a && id", "`id`", "é", "null"),
+]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_setting_that_nobody_has_checked_stays_in_its_place_all_the_same(name: str):
+    """The templates do not rely on what settings refuse today."""
+    harmless = HARMLESS[name]
+    base = settings.load({**DEFAULTS, "proxy": "existing"}, STACKS)
+
+    def everything(value: Any) -> dict[str, Any]:
+        if isinstance(harmless, list):
+            value = [value]
+        if isinstance(harmless, dict):
+            value = {"HARMLESS": value}
+        given = base.model_copy(update={name: value})
+        return {"units": units(given)} | {
+            stack: files_of(render(stack, given)) for stack in uses(name)
+        }
+
+    made = everything(the_one_in(harmless))
+
+    def check(value: str) -> None:
+        found = outcome(lambda: everything(value))
+        if found is not None:
+            assert difference(found, replaced(made, the_one_in(harmless), value)) == ""
+
+    failures(UNCHECKED, check)
+
+
+def test_a_name_of_a_variable_is_refused_or_is_one_name():
+    """In Ollama's unit, and in its container."""
+    given = settings.load(DEFAULTS, STACKS)
+
+    def check(name: Any) -> None:
+        for ask in (
+            lambda: units(settings.load({**DEFAULTS, "ollama_environment": {name: "x"}}, STACKS)),
+            lambda: files_of(render("prometheus", given, {"ollama_environment": {name: "x"}})),
+        ):
+            found = outcome(ask)
+            if found is not None and "ollama" in found:
+                assert ["Environment", f"{name}=x"] in found["ollama"]
+            elif found is not None:
+                keys = found["compose.yaml"]["services"]["ollama"]
+                assert keys["environment"] == {name: "x"}
+
+    failures(list(wrong_inputs.texts()), check)
+
+
+def test_a_name_that_is_nearly_a_settings_is_refused_with_the_settings():
+    """And so is one that is nearly pyinfra's."""
+
+    def check(name: str) -> None:
+        with pytest.raises(UserError) as caught:
+            settings.load({**DEFAULTS, name: "x"}, STACKS)
+        assert_sentence(str(caught.value))
+        assert "did you mean" in str(caught.value)
+
+    names = [*Settings.model_fields, "ssh_port", "ssh_user", "_sudo", "_use_sudo_login"]
+    failures([miss for name in names for miss in misses(name)], check)
+
+
+@pytest.mark.parametrize("key", environment.CONNECTION_KEYS)
+def test_a_connection_key_is_refused_or_given_to_pyinfra_as_it_is(key: str, tmp_path: Path):
+    """From the environment, whose values no parser has seen."""
+
+    def check(value: str) -> None:
+        given = {"WORKSTATION_HOST": "gpu1", key: value}
+        found = outcome(lambda: environment.read(given, tmp_path, ["dhoch3"]))
+        if found is None:
+            return
+        if key == "WORKSTATION_HOST":
+            assert found.host == value
+        elif key == "STACKS":
+            assert set(found.stacks) == {"dhoch3"}
+        elif value:
+            path = os.path.normpath(os.path.expanduser(value))
+            assert str(next(iter(found.connection.values()))) in (value, path)
+        assert not any(character in found.host for character in " '\"\n;|&$")
+
+    failures(list(wrong_inputs.texts()), check)
+
+
+LINES = [
+    *(
+        b"SMB_PASSWORD=" + SECRET.encode() + end
+        for end in (b"\xe4", b"\0", b" # x", b"\x1b[0m", b"'")
+    ),
+    *(b"DOMAIN=a.de" + end for end in (b"\xff", b"\0", b"\\n'", b"\x85", b"\r\rGPU=none", b"'x")),
+    *(b"DOMAIN" + separator + b"a.de" for separator in (b":", b" ", b" = = ", b"\t", b"==", b"")),
+    *(b"'" * 10**5, b'"' * 10**5, b"\\" * 10**5, b"=" * 10**5, b"A=" * 10**5, b"x" * 10**6),
+    *(b"DOMAIN='" + b"x\n" * 10**5 + b"'", b"export export GPU=none", b"GPU=none GPU=none"),
+    *(b"${GPU}=none", b"GPU=${HOME}", b"GPU=$(id)", b"[section]", b"{'GPU': 1}", b"---\nGPU: none"),
+    *(
+        "GPU=nоne".encode(),
+        "ＧＰＵ=none".encode(),
+        "ОLLAMA_PORT=1".encode(),
+        b"\xef\xbb\xbf\xef\xbb\xbf",
+    ),
+]
+
+
+def test_a_line_of_env_is_refused_or_read(tmp_path: Path):
+    """Whatever the line, it takes no time, and nothing of a password is said."""
+
+    def check(line: bytes) -> None:
+        (tmp_path / ".env").write_bytes(b"WORKSTATION_HOST=gpu1\n" + line + b"\n")
+        found = outcome(lambda: environment.read({}, tmp_path, ["dhoch3"]))
+        if found is not None:
+            outcome(lambda: settings.load({**DEFAULTS, **found.settings}))
+
+    failures(LINES, check)
+
+
+def test_a_name_that_is_nearly_a_keys_is_refused_in_env(tmp_path: Path):
+    """With the nearest that exists."""
+
+    def check(name: str) -> None:
+        (tmp_path / ".env").write_text(f"WORKSTATION_HOST=gpu1\n{name}=x\n")
+        with pytest.raises(UserError) as caught:
+            environment.read({}, tmp_path, ["dhoch3"])
+        assert_sentence(str(caught.value))
+
+    keys = [*environment.CONNECTION_KEYS, *environment.SETTING_KEYS]
+    # python-dotenv takes blanks around a name for nothing.
+    failures([miss for key in keys for miss in misses(key) if miss.strip() != key], check)
+
+
+NESTED = [
+    ({"stacks_dir": "/vol/models/stacks", "models_path": "/vol/models"}, "stacks_dir lies in"),
+    ({"models_path": "/opt/stacks/models"}, "models_path lies in stacks_dir"),
+    ({"models_path": "/vol/x", "ollama_models": "/vol/x"}, "is the same folder"),
+    ({"models_path": "/vol/x", "ollama_models": "/vol/x/y"}, "ollama_models lies in models_path"),
+    ({"smb_mount": "/opt/stacks"}, "share"),
+    ({"models_path": "/vol/x", "smb_mount": "/vol/x/share"}, "smb_mount lies in models_path"),
+    ({"models_path": "/etc"}, "not one of the system"),
+    ({"models_path": "/usr"}, "not one of the system"),
+    ({"stacks_dir": "/var/lib/docker/x"}, "not one of the system"),
+    ({"ollama_models": "/mnt"}, "not one of the system"),
+    ({"proxy_certresolver": "le"}, "whose Traefik has no certificate resolver"),
+    ({"proxy_middlewares": ["auth@file"]}, "knows those of labels alone"),
+    ({"proxy_entrypoint": "a.b"}, "dots separate options"),
+    ({"smb_options": ["vers=3.0", "vers=2.1"]}, "each entry once"),
+    ({"proxy_middlewares": ["a", "a"]}, "each entry once"),
+    ({"models_folders": ["base_path"]}, "means something else to ComfyUI"),
+    ({"domain": "192.168.0.5"}, "below an IP address there are no names"),
+    ({"service_uid": True}, "expected a valid integer"),
+    ({"service_uid": 0}, "expected a number from 1"),
+    ({"_sudoo": True}, "did you mean _sudo?"),
+    ({"_sudo": "no"}, "expected true or false"),
+    ({"ssh_prot": 22}, "did you mean ssh_port?"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), NESTED)
+def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], expected: str):
+    """Each alone would do."""
+    with pytest.raises(UserError) as caught:
+        settings.load({**DEFAULTS, **given}, STACKS)
+    assert_sentence(str(caught.value))
+    assert expected in str(caught.value)
+
+
+def test_a_name_behind_an_underscore_may_be_somebodys_own():
+    """Python's usual way to say so."""
+    settings.load({**DEFAULTS, "_base": "/vol", "_models_of_mine": "x"}, STACKS)
+
+
+def test_there_are_hundreds_of_wrong_inputs():
+    """So that nobody shortens the lists without noticing."""
+    assert len(VALUES) > 220
+    assert len(Settings.model_fields) * len(VALUES) > 5000

@@ -1,0 +1,56 @@
+"""Files that a person names or writes: read without a traceback, and without waiting for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+LIMIT = 2**20
+"""Bytes that a file of settings, pins or a mirror may have: none has a tenth of it."""
+
+
+def path_of(text: str) -> Path:
+    """Return the path that a person wrote, ``~`` expanded where such a user exists."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, if only a link to nowhere; never raises."""
+    return os.path.lexists(path) if "\0" not in str(path) else False
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file that could be read; never raises."""
+    return os.path.isfile(path) if "\0" not in str(path) else False
+
+
+def read(path: Path, limit: int = LIMIT) -> bytes:
+    """Return the content of a file.
+
+    + limit: bytes that it may have
+
+    Raises OSError, whose ``strerror`` tells a person why: also for a pipe or a device, whose end
+    would be waited for.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "its name has a NUL")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        folder = stat.S_ISDIR(status.st_mode)
+        raise OSError(errno.EINVAL, "Is a directory" if folder else "Is not a regular file")
+    if status.st_size > limit:
+        raise OSError(errno.EFBIG, f"It is larger than {limit} bytes")
+    return path.read_bytes()
+
+
+def read_text(path: Path, limit: int = LIMIT) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark.
+
+    Raises OSError as ``read`` does, or UnicodeDecodeError.
+    """
+    return read(path, limit).decode("utf-8-sig")

@@ -1,0 +1,134 @@
+"""The files of ``group_data/``, which are Python: read as pyinfra reads them, errors in a sentence.
+
+pyinfra itself shows a traceback for each, and passes over a file that belongs to no stack.
+"""
+
+from __future__ import annotations
+
+import ast
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from workstation import given_file
+from workstation.errors import UserError, nearest, shown
+from workstation.pyinfra_keys import foreign_problem
+from workstation.stack import data_key
+
+
+class GroupDataError(UserError):
+    """A file of ``group_data/`` that cannot be used; the message names it, and the line."""
+
+
+def check(folder: Path, stacks: Iterable[str]) -> None:
+    """Raise GroupDataError for a file that is not Python, or that no host would get, and for a name
+    in it that would be pyinfra's.
+
+    + folder: ``group_data/``
+    + stacks: names of the stacks that exist
+    """
+    known = ["all", *stacks]
+    for path in sorted(folder.glob("*.py")):
+        if path.stem not in known:
+            raise GroupDataError(
+                f"{path} belongs to no stack{nearest(path.stem, known)}, so no host gets it: name "
+                "it as a folder of templates/stacks, or with another ending than .py."
+            )
+        tree = _parsed(path)
+        _refuse_duplicates(tree, path)
+        _run(tree, path)
+        for name, line in _assigned(tree):
+            if problem := foreign_problem(name):
+                raise GroupDataError(f"{path} line {line}: {problem}: correct or remove it.")
+
+
+def stack_data(root: Path, stack: str) -> dict[str, object]:
+    """Return the data of a stack, as ``group_data/<stack>.py`` under ``root`` has it; of a file
+    that is not there, nothing.
+
+    Raises GroupDataError.
+    """
+    path, key = root / "group_data" / f"{stack}.py", data_key(stack)
+    if not given_file.is_there(path):
+        return {}
+    tree = _parsed(path)
+    names = _run(tree, path)
+    if key not in names:
+        assigned = [name for name, _ in _assigned(tree)]
+        raise GroupDataError(f"{path} does not set {key}{nearest(key, assigned)}: put it back.")
+    data = names[key]
+    if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
+        raise GroupDataError(
+            f'{key} in {path} is no dictionary with names: expected {key} = {{"name": ...}}.'
+        )
+    return dict(data)
+
+
+def problem_of(error: BaseException, path: Path) -> str:
+    """Return what went wrong in a file of Python, with its line."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename or path} line {error.lineno or 1} is not Python: {error.msg}."
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename) == path
+    ]
+    text = " ".join(str(error).split())[:300].rstrip(".")
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{path} line {lines[-1] if lines else 1} cannot be run ({what}): correct it."
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        # With a byte order mark too: Python cannot, as pyinfra calls it.
+        return ast.parse(given_file.read(path).decode(), str(path))
+    except OSError as error:
+        raise GroupDataError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise GroupDataError(f"{path} line {line} is not UTF-8: save it as UTF-8.") from None
+    except SyntaxError as error:
+        raise GroupDataError(problem_of(error, path)) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or "it is nested too deeply"
+        raise GroupDataError(f"{path} is not Python: {reason}.") from None
+
+
+def _refuse_duplicates(tree: ast.Module, path: Path) -> None:
+    """Of a name that stands twice in a dictionary, Python keeps the last without a word."""
+    for node in ast.walk(tree):
+        seen: set[object] = set()
+        for key in node.keys if isinstance(node, ast.Dict) else ():
+            if isinstance(key, ast.Constant):
+                if key.value in seen:
+                    raise GroupDataError(
+                        f"{path} line {key.lineno} has {shown(key.value)} twice in one dictionary: "
+                        "keep one of the two."
+                    )
+                seen.add(key.value)
+
+
+def _run(tree: ast.Module, path: Path) -> dict[str, object]:
+    """Return what a file sets. pyinfra runs it once more, and ends where it says `exit()`."""
+    names: dict[str, object] = {"__file__": str(path)}
+    try:
+        exec(compile(tree, str(path), "exec"), names)
+    except (Exception, SystemExit) as error:
+        raise GroupDataError(problem_of(error, path)) from None
+    return names
+
+
+def _assigned(tree: ast.Module) -> list[tuple[str, int]]:
+    """The names that a file sets at its top, with their lines."""
+    found = []
+    for statement in tree.body:
+        targets: list[ast.expr] = []
+        if isinstance(statement, ast.Assign):
+            targets = statement.targets
+        elif isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        for target in targets:
+            found += [
+                (node.id, node.lineno) for node in ast.walk(target) if isinstance(node, ast.Name)
+            ]
+    return found
