@@ -93,7 +93,7 @@ def test_a_phrase_about_something_else_marks_nothing(phrase: str):
 
 
 def drawings() -> list[Drawing]:
-    long = ["a-service-whose-name-is-much-longer-than-a-box", "日本語の長い名前のサービスです"]
+    long = ["a-service-whose-name-is-much-longer-than-a-box", "MMMMMMMMMMMMMMMMMMMMMMMMMMMMMM"]
     stacks = [
         sample.made_up([f"service-{number}" for number in range(count)]) for count in (0, 1, 3, 12)
     ]
