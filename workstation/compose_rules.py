@@ -16,7 +16,7 @@ from workstation.errors import named, nearest, shown
 from workstation.preflight.ports import Port, published
 from workstation.stack import Service, Stack, StackError
 
-# docs.docker.com/reference/compose-file, with those of Compose 2.40.
+# All those of Compose 2.40 (github.com/compose-spec/compose-go, schema/compose-spec.json).
 _TOP_KEYS = frozenset(
     {
         *("name", "version", "services", "networks", "volumes", "secrets", "configs", "include"),
@@ -58,7 +58,12 @@ _FURTHER_KEYS = {
         }
     ),
     "volumes": frozenset({"name", "driver", "driver_opts", "external", "labels"}),
-    "secrets": frozenset({"file", "environment", "external", "name", "labels", "x-workstation"}),
+    "secrets": frozenset(
+        {
+            *("file", "environment", "external", "name", "labels", "driver", "driver_opts"),
+            *("template_driver", "x-workstation"),
+        }
+    ),
 }
 _LISTS = (
     *(
@@ -134,13 +139,13 @@ _OWNERS = "expected user:group, such as 999:1000"
 
 
 def _unknown(what: str, keys: Iterable[str], known: frozenset[str]) -> Iterator[str]:
-    """Yield keys that are nearly known ones. Others are left to Compose, which may be newer."""
+    """Yield keys that Compose does not have, and extensions (``x-``) that are nearly ours."""
     for key in keys:
         if key in known:
             continue
         own = key.startswith("x-")
-        hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.75)
-        if hint or not re.fullmatch(r"[a-z0-9_]+|x-.*", key):
+        hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.6)
+        if hint or not own:
             yield f"{what} has the key {named(key)}, which Compose does not know{hint}"
 
 

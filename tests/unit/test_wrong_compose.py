@@ -180,6 +180,8 @@ BAD_COMPOSE = {
     "a dollar alone": "services: {web: {image: docker.io/a/b:1, command: 'a $ b'}}\n",
     "a port of two": "services: {a: {image: d.io/a:1, ports: ['80:80']}, "
     "b: {image: d.io/b:1, ports: ['127.0.0.1:80:81']}}\n",
+    "a key of nobody's": "services: {web: {image: docker.io/a/b:1, xyzzy: 1}}\n",
+    "a section of nobody's": "services: {web: {image: docker.io/a/b:1}}\nxyzzy: {}\n",
     "a duration": "services: {web: {image: docker.io/a/b:1, healthcheck: {interval: soon}}}\n",
     "restart": "services: {web: {image: docker.io/a/b:1, restart: unless-stoped}}\n",
     "build arguments": "services: {web: {image: 'a:1', build: {context: ., args: {A: b}}}}\n",
