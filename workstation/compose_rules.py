@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from workstation.compose_keys import entries, mapping
 from workstation.errors import named, nearest, shown
+from workstation.preflight.ports import Port, published
 from workstation.stack import Service, Stack, StackError
 
-# docs.docker.com/reference/compose-file, with those of Compose 2.40.
+# All those of Compose 2.40 (github.com/compose-spec/compose-go, schema/compose-spec.json).
 _TOP_KEYS = frozenset(
     {
         *("name", "version", "services", "networks", "volumes", "secrets", "configs", "include"),
@@ -56,7 +58,12 @@ _FURTHER_KEYS = {
         }
     ),
     "volumes": frozenset({"name", "driver", "driver_opts", "external", "labels"}),
-    "secrets": frozenset({"file", "environment", "external", "name", "labels", "x-workstation"}),
+    "secrets": frozenset(
+        {
+            *("file", "environment", "external", "name", "labels", "driver", "driver_opts"),
+            *("template_driver", "x-workstation"),
+        }
+    ),
 }
 _LISTS = (
     *(
@@ -110,8 +117,14 @@ def _problems(stack: Stack) -> Iterator[str]:
                 what = f"{kind}.{named(name)}"
                 yield from _unknown(what, mapping(keys, what), _FURTHER_KEYS[kind])
         for service in stack.services:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", service.name):
+                yield (
+                    f"a service is called {shown(service.name)}: use letters, digits, dots, dashes "
+                    "and underscores"
+                )
             for problem in _service(service, stack, names):
                 yield f"service {service.name}: {problem}"
+        yield from _same_ports(stack)
         for disk in stack.disks:
             if not disk.startswith("/"):
                 yield f"x-workstation.disks has {shown(disk)}: expected an absolute path"
@@ -126,13 +139,13 @@ _OWNERS = "expected user:group, such as 999:1000"
 
 
 def _unknown(what: str, keys: Iterable[str], known: frozenset[str]) -> Iterator[str]:
-    """Yield keys that are nearly known ones. Others are left to Compose, which may be newer."""
+    """Yield keys that Compose does not have, and extensions (``x-``) that are nearly ours."""
     for key in keys:
         if key in known:
             continue
         own = key.startswith("x-")
-        hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.75)
-        if hint or not re.fullmatch(r"[a-z0-9_]+|x-.*", key):
+        hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.6)
+        if hint or not own:
             yield f"{what} has the key {named(key)}, which Compose does not know{hint}"
 
 
@@ -232,6 +245,17 @@ def port_problem(entry: Any) -> str:
     if len(counts) == 2 and counts[0] and counts[0] != counts[1]:
         return "the two ranges have different lengths"
     return ""
+
+
+def _same_ports(stack: Stack) -> Iterator[str]:
+    """Yield a port of the host that two services would have; the second would not start."""
+    taken: dict[int, list[tuple[Port, str]]] = defaultdict(list)
+    for service in stack.running:
+        for port in published(service):
+            for other, name in taken[port.number]:
+                if "*" in (port.address, other.address) or port.address == other.address:
+                    yield f"port {port.number} is that of {name} and of {service.name}: change one"
+            taken[port.number].append((port, service.name))
 
 
 def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:

@@ -30,17 +30,27 @@ _SHORT.maxlevel = 3
 def shown(value: object) -> str:
     """Gives a value for an error: short, on one line, and with the name of a character that may
     look like another."""
-    try:
-        text = " ".join(_SHORT.repr(value).split())
-    except Exception:  # a class of somebody's own, or a number of too many digits
-        return f"a value of the type {type(value).__name__}"
-    odd = next((one for one in text if not one.isascii()), "")
-    return f"{text} (with {unicodedata.name(odd)})" if odd and unicodedata.name(odd, "") else text
+    text = _short(value)
+    return text + _odd(text)
 
 
 def named(name: object) -> str:
-    """Gives a name for an error, without quotes around it."""
-    return shown(name).strip("'")
+    """Gives a name for an error, as ``shown`` does, without quotes around it."""
+    text = _short(name)
+    return text.strip("'") + _odd(text)
+
+
+def _short(value: object) -> str:
+    try:
+        return " ".join(_SHORT.repr(value).split())
+    except Exception:  # a class of somebody's own, or a number of too many digits
+        return f"a value of the type {type(value).__name__}"
+
+
+def _odd(text: str) -> str:
+    odd = next((one for one in text if not one.isascii()), "")
+    name = unicodedata.name(odd, "") if odd else ""
+    return f" (with {name})" if name else ""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

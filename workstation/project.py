@@ -9,14 +9,13 @@ real containers (docker/compose#14029).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from workstation.builds import changed_inputs
-from workstation.quoting import QuotingError, interpolated
+from workstation.quoting import interpolated
 from workstation.stack import Service, Stack
 from workstation.yaml_file import ComposeLoader
 
@@ -227,9 +226,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 def _services(compose: str) -> dict[str, dict[str, Any]]:
     """Return the services of a Compose file that was applied once; none of one that is broken."""
     try:
-        content = yaml.load(compose, ComposeLoader) or {}
-        with suppress(QuotingError):  # a variable of the stack's own .env
-            content = interpolated(content, {})
+        content = interpolated(yaml.load(compose, ComposeLoader) or {}, {}, strict=False)
         return {name: dict(keys) for name, keys in content.get("services", {}).items()}
     except (yaml.YAMLError, AttributeError, TypeError, ValueError):
         return {}

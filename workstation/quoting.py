@@ -137,19 +137,20 @@ _VARIABLE = re.compile(
 )
 
 
-def interpolated(value: Any, variables: Mapping[str, str]) -> Any:
+def interpolated(value: Any, variables: Mapping[str, str], strict: bool = True) -> Any:
     """Return a value of a Compose file as Compose sees it: the opposite of ``compose``.
 
     + value: text, or lists and mappings of it, of which the keys stay as they are
     + variables: those that Compose gets from the stack's own ``.env``
+    + strict: False leaves a variable that is not among them as it stands
 
     Raises QuotingError for a variable that is not among them and has no default: it would be
     nothing, or whatever an environment happens to hold.
     """
     if isinstance(value, dict):
-        return {key: interpolated(entry, variables) for key, entry in value.items()}
+        return {key: interpolated(entry, variables, strict) for key, entry in value.items()}
     if isinstance(value, list):
-        return [interpolated(entry, variables) for entry in value]
+        return [interpolated(entry, variables, strict) for entry in value]
     if not isinstance(value, str) or "$" not in value:
         return value
 
@@ -158,15 +159,17 @@ def interpolated(value: Any, variables: Mapping[str, str]) -> Any:
             return "$"
         name, otherwise = match["name"] or match["braced"], match["otherwise"]
         found = variables.get(name)
-        if found is None or (not found and otherwise and otherwise.startswith(":")):
-            if otherwise is None:
-                what = f"the variable {name}" if name else "a dollar"
-                raise QuotingError(
-                    f"{shown(value)} has {what}, which Compose replaces: write $$ for a dollar, or "
-                    "set the variable in the file .env of the stack's templates"
-                )
+        if found or (found is not None and not (otherwise or "").startswith(":")):
+            return found
+        if otherwise is not None:
             return str(otherwise.lstrip(":")[1:])
-        return found
+        if not strict:
+            return match[0]
+        what = f"the variable {name}" if name else "a dollar"
+        raise QuotingError(
+            f"{shown(value)} has {what}, which Compose replaces: write $$ for a dollar, or set the "
+            "variable in the file .env of the stack's templates"
+        )
 
     return _VARIABLE.sub(replaced, value)
 

@@ -49,6 +49,14 @@ _LARGEST = 64 * 2**20
 """Bytes that a file of a stack may have: it goes to the host over SSH, and into memory here."""
 
 
+# compose-go, cli/options.go: DefaultOverrideFileNames.
+_OVERRIDES = frozenset(
+    f"{name}.override.{ending}"
+    for name in ("compose", "docker-compose")
+    for ending in ("yml", "yaml")
+)
+
+
 class _Compiled(jinja2.BytecodeCache):
     """Compiled templates, so that each is compiled once and not once per host.
 
@@ -203,6 +211,11 @@ class StackRenderer:
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
         place = f"templates/stacks/{self._name}/compose.yaml.j2"
+        for name in _OVERRIDES & set(rendered):
+            raise StackError(
+                f"templates/stacks/{self._name} has {name}, which Compose merges into the stack "
+                f"and no plan knows: write what is in it into {place}."
+            )
         model = parse(compose.decode(), self._folder, place, _variables(rendered.get(".env", b"")))
         if model.name != self._name:
             raise StackError(

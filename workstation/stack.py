@@ -233,10 +233,10 @@ def parse(
     + text: content of ``compose.yaml``
     + folder: where it lies on the host; relative bind mounts start there
     + place: of its template, for errors
-    + variables: what the stack's own ``.env`` sets, which Compose puts in
+    + variables: what the stack's own ``.env`` sets, which Compose puts in; None: it is not known
 
-    Raises StackError if it is not YAML, has a key twice, or lacks ``name``, ``services`` or a
-    service's ``image``, and for what stands in another form than Compose's.
+    Raises StackError if it is not YAML, has a key twice or a variable that is not set, or lacks
+    ``name``, ``services`` or a service's ``image``, and for what has another form than Compose's.
     """
     place = place or f"{folder}/compose.yaml"
     try:
@@ -248,12 +248,12 @@ def parse(
     if not isinstance(content.get("name"), str):
         raise StackError(f"{place} has no `name:` for the project.")
     services = tuple(
-        _checked_service(name, keys, folder, place, variables or {})
+        _checked_service(name, keys, folder, place, variables)
         for name, keys in content["services"].items()
     )
     try:
         content = {
-            key: entry if key == "services" else interpolated(entry, variables or {})
+            key: entry if key == "services" else _seen(entry, variables)
             for key, entry in content.items()
         }
         networks = {
@@ -285,18 +285,23 @@ def parse(
 
 
 def _checked_service(
-    name: Any, keys: Any, folder: str, place: str, variables: Mapping[str, str]
+    name: Any, keys: Any, folder: str, place: str, variables: Mapping[str, str] | None
 ) -> Service:
     try:
-        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9._-]+", name):
-            raise ValueError("a service's name has letters, digits, dots, dashes and underscores")
-        keys = interpolated(mapping(keys, "its entry"), variables)
+        if not isinstance(name, str):
+            raise ValueError("a service's name is text: put it in quotes")
+        keys = _seen(mapping(keys, "its entry"), variables)
         return _service(name, keys, folder, place)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StackError(
             f"Service {named(name)} in {place} cannot be read ({_one_line(error)}): "
             "compare it with docs.docker.com/reference/compose-file/services."
         ) from error
+
+
+def _seen(value: Any, variables: Mapping[str, str] | None) -> Any:
+    """What Compose sees of a value."""
+    return interpolated(value, variables or {}, strict=variables is not None)
 
 
 def _one_line(error: Exception) -> str:

@@ -98,7 +98,10 @@ def test_ports_follow_the_settings():
         ({"proxy_http_port": 8080}, ("http", 8080)),
         ({"proxy": "existing"}, ("http", 80)),
         ({"proxy": "existing", "proxy_certresolver": "le"}, ("https", 443)),
-        ({"proxy_certresolver": "le", "proxy_http_port": 8443}, ("https", 8443)),
+        (
+            {"proxy": "existing", "proxy_certresolver": "le", "proxy_http_port": 8443},
+            ("https", 443),
+        ),
     ],
 )
 def test_a_proxy_with_certificates_is_asked_by_https(

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.unit.acceptance_stacks import LABELS, container, made_up, one, probes, run
-from workstation.acceptance import LIMIT, Answer
+from workstation.acceptance import LIMIT, Answer, services
 from workstation.findings import Finding
 
 
@@ -149,7 +149,9 @@ def test_an_answer_without_an_upgrade_is_none(tmp_path: Path, proxy: int):
     assert (finding.ok, finding.detail) == (False, "HTTP 200")
 
 
-def test_a_proxy_with_certificates_is_asked_for_the_name(tmp_path: Path):
+def test_a_proxy_with_certificates_is_asked_for_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """By SNI and in the request, whatever the certificate's validity."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
@@ -168,10 +170,12 @@ def test_a_proxy_with_certificates_is_asked_for_the_name(tmp_path: Path):
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
+    # In place of 443, which a test cannot have.
+    monkeypatch.setattr(services, "proxy_entrance", lambda settings: ("https", port))
     found = probes(
         made_up(p={"image": "p:1", "labels": LABELS}),
+        proxy="existing",
         proxy_certresolver="le",
-        proxy_http_port=port,
     )
     (probe,) = found.values()
     done = run(probe, tmp_path, *probe.arguments)

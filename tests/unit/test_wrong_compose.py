@@ -105,7 +105,7 @@ ODD_FORMS = [
 
 def judged(content: Any) -> Any:
     text = content if isinstance(content, str) else dump(content)
-    found = parse(text, "/opt/stacks/made-up", "compose.yaml.j2")
+    found = parse(text, "/opt/stacks/made-up", "compose.yaml.j2", {})
     compose_rules.check(found, "compose.yaml.j2")
     return found
 
@@ -178,6 +178,10 @@ BAD_COMPOSE = {
     "a variable": "services: {web: {image: docker.io/a/b:1, command: echo $HOME}}\n",
     "a variable with braces": "services: {web: {image: docker.io/a/b:1, command: '${X}'}}\n",
     "a dollar alone": "services: {web: {image: docker.io/a/b:1, command: 'a $ b'}}\n",
+    "a port of two": "services: {a: {image: d.io/a:1, ports: ['80:80']}, "
+    "b: {image: d.io/b:1, ports: ['127.0.0.1:80:81']}}\n",
+    "a key of nobody's": "services: {web: {image: docker.io/a/b:1, xyzzy: 1}}\n",
+    "a section of nobody's": "services: {web: {image: docker.io/a/b:1}}\nxyzzy: {}\n",
     "a duration": "services: {web: {image: docker.io/a/b:1, healthcheck: {interval: soon}}}\n",
     "restart": "services: {web: {image: docker.io/a/b:1, restart: unless-stoped}}\n",
     "build arguments": "services: {web: {image: 'a:1', build: {context: ., args: {A: b}}}}\n",
@@ -265,6 +269,19 @@ def test_an_error_in_a_template_is_one_sentence_with_its_place(case: str, tmp_pa
         StackRenderer("made-up", given, PINS, NONE, {}, True, tmp_path).render()
     assert_sentence(str(caught.value))
     assert "templates/stacks/made-up/compose.yaml.j2" in str(caught.value)
+
+
+def test_a_file_that_compose_would_merge_by_itself_is_refused(tmp_path: Path):
+    """The plan is made of one file alone."""
+    folder = tmp_path / "stacks/made-up"
+    folder.mkdir(parents=True)
+    (folder / "compose.yaml.j2").write_text(
+        "name: made-up\nservices: {a: {image: docker.io/a/b:1}}\n"
+    )
+    (folder / "compose.override.yaml").write_text("services: {a: {privileged: true}}\n")
+    given = settings.load(DEFAULTS, STACKS)
+    with pytest.raises(StackError, match="which Compose merges"):
+        StackRenderer("made-up", given, PINS, NONE, {}, True, tmp_path).render()
 
 
 def test_a_stacks_own_env_file_gives_compose_its_variables(tmp_path: Path):

@@ -160,9 +160,8 @@ class Entrance:
 def proxy_entrance(settings: Settings) -> tuple[Literal["http", "https"], int]:
     """Return scheme and port on which browsers reach the proxy. An existing one that has
     certificates is on HTTPS's own port; ``proxy_http_port`` is that of plain HTTP."""
-    if not settings.proxy_certresolver:
-        return "http", settings.proxy_http_port
-    return "https", 443 if settings.proxy == "existing" else settings.proxy_http_port
+    # Our own has none: settings.py refuses a resolver for it.
+    return ("https", 443) if settings.proxy_certresolver else ("http", settings.proxy_http_port)
 
 
 def entrance(service: Service, settings: Settings) -> Entrance | None:
