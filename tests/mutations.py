@@ -36,7 +36,10 @@ LIMIT = 900
 """Seconds that the tests of one mutation may take; a single test has a limit of its own."""
 
 # They take the real lock of this machine, as any run does: one at a time.
-_ALONE = ("test_run.py", "test_inventory.py", "test_safety_run.py")
+_ALONE = (
+    *("test_run.py", "test_inventory.py"),
+    *("test_safety_run.py", "test_safety_inventory.py"),
+)
 _alone = threading.Lock()
 
 _LEFT_OUT = (
