@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pyinfra.api import StringCommand
 
 from workstation import cifs, mounts
+from workstation.facts.daemon import ENGINE, refuse_wedged
 from workstation.facts.shell import Fact, question
 from workstation.facts.smb_probe import PATIENCE, PROBE
 from workstation.fstab import decode
@@ -342,31 +343,31 @@ class ShareUsers(Fact[list[ShareUser]]):
         # What a container has, its kernel's list of mounts tells: by a link or a volume that stands
         # for a folder of the share, too.
         return question(
-            """
+            ENGINE
+            + """
             echo "target $1"
             command -v docker >/dev/null || exit 0
-            asked() {
-              limited 60 docker "$@" || [ $? != 124 ] \
-                || { echo "docker does not answer" >&2; exit 1; }
-            }
-            running=$(asked ps -q --no-trunc) || exit 1
-            [ -n "$running" ] || exit 0
-            asked inspect --type container -f "$2" $running
-            device=$(AT=$1 awk '$5 == ENVIRON["AT"] {found = $3} END {print found}' \
-              /proc/self/mountinfo)
-            [ -n "$device" ] || exit 0
-            asked inspect --type container -f '{{.State.Pid}} {{.Name}}' $running \
-              | while read -r pid name; do
-              awk -v "device=$device" '$3 == device {found = 1} END {exit !found}' \
-                "/proc/$pid/mountinfo" 2>/dev/null && echo "has $name"
-            done
+            running=$(engine ps -q --no-trunc 2>/dev/null)
+            if [ -n "$running" ]; then
+              engine inspect --type container -f "$2" $running
+              device=$(AT=$1 awk '$5 == ENVIRON["AT"] {found = $3} END {print found}' \
+                /proc/self/mountinfo)
+              [ -z "$device" ] || engine inspect --type container -f "$3" $running \
+                | while read -r pid name; do
+                awk -v "device=$device" '$3 == device {found = 1} END {exit !found}' \
+                  "/proc/$pid/mountinfo" 2>/dev/null && echo "has $name"
+              done
+            fi
+            cat "$answers/wedged" 2>/dev/null
             true
             """,
             target,
             _CONTAINER,
+            "{{.State.Pid}} {{.Name}}",
         )
 
     def read(self, lines: list[str]) -> list[ShareUser]:
+        refuse_wedged(lines)
         pairs = [line.partition(" ")[::2] for line in lines]
         target = dict(pairs)["target"]
         having = {rest for word, rest in pairs if word == "has"}
