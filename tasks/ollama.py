@@ -43,6 +43,7 @@ if machine.needs.ollama:
         url=mirror.url(pin.url),
         sha256=pin.sha256,
         models=settings.ollama_models,
+        units=(unit, drop_in),
     )
 
     ollama.bridge_socket(

@@ -33,6 +33,7 @@ from workstation.operations.units import Unit
 from workstation.pins import AptRepository
 from workstation.render import RenderedStack
 from workstation.settings import Settings
+from workstation.unit_files import UnitFile
 
 # Operations that others make of simpler ones whether or not anything is to change.
 COMPOSED = (
@@ -208,7 +209,14 @@ class Recorder:
             self._files_present([file_operations.Directory("/etc/docker")])
         self._daemon_json = merge(self._daemon_json, wanted, defaults)
 
-    def _ollama_release(self, version: str, url: str, sha256: str | None, models: str) -> None:
+    def _ollama_release(
+        self,
+        version: str,
+        url: str,
+        sha256: str | None,
+        models: str,
+        units: tuple[UnitFile, UnitFile],
+    ) -> None:
         target = self._host.get_fact(Ollama, releases=RELEASES, models=models).target
         self.wanted.links.append(
             {

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation.errors import HostError
 from workstation.facts.docker import Bridges
-from workstation.facts.ollama import Ollama
+from workstation.facts.ollama import Ollama, OllamaState
 from workstation.facts.shell import script
-from workstation.ollama_unit import RELEASES
+from workstation.findings import failed
+from workstation.ollama_unit import BINARY, RELEASES
 from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.docker import on_bridges
 from workstation.operations.download import DOWNLOAD
 from workstation.operations.plan import live, tell
+from workstation.preflight import line
+from workstation.preflight.ollama import unit_findings
+from workstation.unit_files import UnitFile
 
 # Verified before it is unpacked, unpacked beside, flushed, and only then given its name. The
 # archive lies where it is unpacked: a release with its name has left nothing behind, wherever a
@@ -91,7 +96,13 @@ _PRUNE = 'cd "$1" && ls -1t | grep -vxF -- "$2" | tail -n +2 | xargs -r rm -rf -
 
 
 @operation
-def release(version: str, url: str, sha256: str | None, models: str) -> Commands:
+def release(
+    version: str,
+    url: str,
+    sha256: str | None,
+    models: str,
+    units: tuple[UnitFile, UnitFile] | None = None,
+) -> Commands:
     """
     Have this release installed, its binary and libraries switched to together.
 
@@ -99,12 +110,17 @@ def release(version: str, url: str, sha256: str | None, models: str) -> Commands
     + url: of the archive, ``ollama-linux-amd64.tar.zst`` (Ollama: scripts/install.sh)
     + sha256: of the archive; None: taken from the release's own ``sha256sum.txt``
     + models: the model store
+    + units: our unit file and drop-in, beside which a drop-in of somebody else's must let it run
+
+    Raises HostError where it does not.
 
     Ollama finds its libraries beside the file that ``/usr/local/bin/ollama`` points to
     (``../lib/ollama``), so one link switches both. An install.sh installation is taken over:
     its binary is replaced by the link, its libraries removed, its models moved to the store.
     """
     found = host.get_fact(Ollama, releases=RELEASES, models=models)
+    if units:
+        _refuse_overridden(found, *units)
     folder = f"{RELEASES}/{version}" + (f"-{sha256[:12]}" if sha256 else "")
     name = folder.rsplit("/", 1)[1]
     unpack = name not in found.releases
@@ -116,7 +132,8 @@ def release(version: str, url: str, sha256: str | None, models: str) -> Commands
     if unpack:
         tell("+", f"Ollama {version} from {url}")
     if switch:
-        tell("~" if found.target else "+", f"/usr/local/bin/ollama -> {folder}/bin/ollama")
+        libraries = "/usr/local/lib/ollama goes with it" if found.target == BINARY else ""
+        tell("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", libraries)
     if adopt:
         tell("~", f"models of {adopt} moved to {models}")
     if unpack:
@@ -127,6 +144,13 @@ def release(version: str, url: str, sha256: str | None, models: str) -> Commands
     if switch:
         yield script(_SWITCH, folder)
         yield script(_PRUNE, RELEASES, name)
+
+
+def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile) -> None:
+    """Raise HostError for what preflight would stop the run for, where a task runs alone."""
+    if problems := failed(unit_findings(found, unit, drop_in)):
+        told = " ".join(line(one) for one in problems)
+        raise HostError(f"Ollama on {host.name} would not run as services need it: {told}")
 
 
 @operation

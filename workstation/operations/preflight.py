@@ -215,7 +215,9 @@ def _of_the_system(seen: _Seen) -> Iterator[Finding]:
     yield from system.clock_findings(seen.around.clock, seen.around.synchronised)
     installs = not seen.engine.complete
     yield from system.package_findings(seen.system, installs)
-    yield from system.source_findings(seen.sources, installs)
+    toolkit = seen.machine.pins.apt["nvidia"].version
+    lacking = seen.machine.gpu and seen.around.toolkit != toolkit
+    yield from system.source_findings(seen.sources, installs or lacking)
     yield from system.firewall_findings(seen.system)
     yield from system.reach_findings(seen.firewall, seen.machine.settings.ollama_port)
 
