@@ -253,7 +253,11 @@ def test_every_text_stands_out_from_what_is_behind_it(show: Show, scheme: str, w
     [
         ["web", "database", "cache"],
         [f"service-{number}" for number in range(12)],
-        ["a-service-whose-name-is-much-longer-than-a-box", "WWWWWWWWWWWWWWWWWWWW", "MMMMMMMMMMMMMMMMMMMMMMMM"],
+        [
+            "a-service-whose-name-is-much-longer-than-a-box",
+            "WWWWWWWWWWWWWWWWWWWW",
+            "MMMMMMMMMMMMMMMM",
+        ],
     ],
     ids=["three", "twelve", "long"],
 )
