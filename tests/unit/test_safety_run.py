@@ -232,7 +232,7 @@ def test_a_receipt_is_left_however_a_run_ends(receipts: list[Any], raised: Any, 
             raise raised
         return "done"
 
-    inventory = SimpleNamespace(iter_activated_hosts=lambda: [])
+    inventory = SimpleNamespace(iter_activated_hosts=list)
     state = SimpleNamespace(add_callback_handler=lambda handler: None, inventory=inventory)
     if raised is None:
         assert run.operate(original, state) == "done"
