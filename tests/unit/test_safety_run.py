@@ -232,7 +232,8 @@ def test_a_receipt_is_left_however_a_run_ends(receipts: list[Any], raised: Any, 
             raise raised
         return "done"
 
-    state = SimpleNamespace(add_callback_handler=lambda handler: None)
+    inventory = SimpleNamespace(iter_activated_hosts=list)
+    state = SimpleNamespace(add_callback_handler=lambda handler: None, inventory=inventory)
     if raised is None:
         assert run.operate(original, state) == "done"
     else:
