@@ -37,7 +37,8 @@ class DriverSource(Fact[DriverSourceState]):
             kernel=$(uname -r)
             for pair in "version nvidia-driver-$1" "modules linux-modules-nvidia-$1-$kernel" \
               "headers linux-headers-$kernel"; do
-              found=$(apt-cache policy -- "${pair#* }" 2>/dev/null \
+              found=$(apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+                policy -- "${pair#* }" 2>/dev/null \
                 | awk '$1 == "Candidate:" && $2 != "(none)" {print $2}')
               [ -z "$found" ] || echo "$pair $found"
             done
