@@ -175,8 +175,9 @@ STOPPED = "/var/lib/ai-workstation/stopped-for-the-share"
 """Names of containers that are stopped while the share is mounted anew."""
 
 # Looking under the mounts happens in a mount namespace of its own, beside them: a bind mount of the
-# folder above, for reading, shows what lies there without anything that is mounted on it. A mount that does not
-# answer (server gone, automounter dead) must not hang the fact: nothing here looks into the share.
+# folder above, for reading, shows what lies there without anything that is mounted on it. A mount
+# that does not answer (server gone, automounter dead) must not hang the fact: nothing here looks
+# into the share.
 _BENEATH = r"""
 above=${1%/*} name=${1##*/}
 mount -o bind,ro -- "${above:-/}" "$2" || exit 0
