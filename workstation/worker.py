@@ -41,6 +41,7 @@ class Worker:
 _REPOSITORY = re.compile(
     r"((https?|ssh|git|file)://|/|([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!:))\S{1,1000}"
 )
+_FOLDER = re.compile(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", re.ASCII)
 # What GitHub and GitLab call their tokens, which can stand in the place of a user.
 _TOKEN = re.compile(r"(gh[a-z]_|github_pat_|glpat-)")
 
@@ -71,10 +72,7 @@ def load(data: Mapping[str, Any]) -> Worker | None:
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
         raise _error(f"worker_commit is {shown(commit)}: expected all 40 digits of a commit's id")
     folder = data["worker_folder"]
-    if (
-        not re.fullmatch(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", folder, re.ASCII)
-        or len(folder) > 200
-    ):
+    if not _FOLDER.fullmatch(folder) or len(folder) > 200:
         raise _error(
             f"worker_folder is {shown(folder)}: expected a folder in the repository, or a dot"
         )

