@@ -85,7 +85,8 @@ class Sources(Fact[SourcesState]):
             command -v apt-get >/dev/null || exit 0
             told() { echo "file $(encoded "$file") $(base64 -w0 "$file")"; }
             each_file told
-            limited 60 apt-get indextargets --format x 2>&1 >/dev/null \
+            limited 60 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+              indextargets --format x 2>&1 >/dev/null \
               | sed -n 's/^E: */refused /p'
             eval "$(apt-config shell etc Dir::Etc/d 2>/dev/null)"
             etc=${etc:-/etc/apt/}
