@@ -15,7 +15,6 @@ import pytest
 from lab.upstream.images import OLDER_DOCKGE
 from tests.lab.conftest import Workstation
 from tests.lab.state import differences, files
-from tests.lab.test_plan import moved
 
 pytestmark = pytest.mark.long
 
@@ -89,19 +88,18 @@ def test_a_disk_that_is_full_while_a_stack_changes(
 
 
 def test_a_disk_that_is_full_while_an_image_is_pulled(
-    converged: Workstation, tmp_path: Path
+    converged: Workstation, older: dict[str, str]
 ) -> None:
     """The service serves on with the image that it has."""
     containers = converged.containers()
-    mirror = {"MIRROR": str(moved(converged, tmp_path))}
     with full(converged, f"grep -q dockge:{OLDER_DOCKGE} /opt/stacks/dhoch3/compose.yaml"):
-        run = converged.pyinfra("tasks/stacks.py", "-y", environment=mirror)
+        run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
         assert run.status != 0
         assert re.search(r"dockge:\S+ cannot be pulled", run.output)
         assert "no space left on device" in run.output.lower()
         assert _serves(converged, "dockge")
     assert converged.containers() == containers
-    run = converged.pyinfra("tasks/stacks.py", "-y", environment=mirror)
+    run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
     assert run.status == 0, run.error
 
 
@@ -133,28 +131,26 @@ BLOBS = "/v2/docker.io/louislam/dockge/blobs/"
     ids=["down", "cuts off", "serves a tampered layer", "serves a tampered manifest"],
 )
 def test_a_registry_in_trouble(
-    path: str, fault: dict[str, object], converged: Workstation, tmp_path: Path
+    path: str, fault: dict[str, object], converged: Workstation, older: dict[str, str]
 ) -> None:
     """The image is named, and what runs is left alone."""
     before, containers = files(converged), converged.containers()
-    mirror = {"MIRROR": str(moved(converged, tmp_path))}
     converged.faults(json.dumps({path: fault}))
-    run = converged.pyinfra("tasks/stacks.py", "-y", environment=mirror)
+    run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
     assert run.status != 0
     assert re.search(r"dockge:\S+ cannot be pulled", run.output)
     assert converged.containers() == containers
     changed = [line.partition(":")[0] for line in differences(before, files(converged))]
     assert changed == ["/opt/stacks/dhoch3/compose.yaml"]
     converged.faults("{}")
-    run = converged.pyinfra("tasks/stacks.py", "-y", environment=mirror)
+    run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
     assert run.status == 0, run.error
 
 
-def test_a_registry_that_is_slow(converged: Workstation, tmp_path: Path) -> None:
+def test_a_registry_that_is_slow(converged: Workstation, older: dict[str, str]) -> None:
     """It is waited for."""
-    mirror = {"MIRROR": str(moved(converged, tmp_path))}
     converged.faults(json.dumps({"/v2/": {"delay": 3.0}}))
-    run = converged.pyinfra("tasks/stacks.py", "-y", environment=mirror)
+    run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
     assert run.status == 0, run.error
     assert run.changed == ["Files of dhoch3", "Services of dhoch3"]
 

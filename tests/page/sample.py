@@ -145,7 +145,7 @@ def told(probe: Probe, stack: Stack) -> str:
         return "\n\n".join(f"Id={unit}\n{block}" for unit in probe.arguments[1:])
     if probe.name == "names resolve":
         found = "".join(f"name {name} {SITE.address}\n" for name in probe.arguments)
-        return f"own {SITE.address} enp5s0\n{found}"
+        return f"own {SITE.address}\n{found}"
     if probe.name == "containers run":
         return "\n".join(f"state {one} running healthy {UP_SINCE} 0" for one in probe.arguments[1:])
     return next(text for claim, text in ANSWERS.items() if claim in probe.name)

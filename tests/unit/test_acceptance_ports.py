@@ -21,13 +21,11 @@ PROXY = parse(
     "name: proxy\nservices:\n  traefik: {image: 'traefik:v3', ports: ['80:80']}\n", "/opt/proxy"
 )
 # As a converged Ubuntu 24.04 shows them, where systemd holds SSH's port until somebody knocks.
-ADDRESSES = """\
-address 127.0.0.1 lo
-address ::1 lo
-address 192.168.0.20 enp5s0
-address 172.17.0.1 docker0
-address 172.18.0.1 br-0123456789ab
-address fe80::1 br-0123456789ab"""
+BRIDGES = """\
+bridge docker0 172.17.0.1
+bridge br-0123456789ab 172.18.0.1
+bridge br-0123456789ab fe80::1
+bridge containers 10.9.0.1"""
 SOCKETS = """\
 socket /run/dbus/system_bus_socket dbus.socket dbus.service
 socket 172.17.0.1:11434 ollama-docker.socket ollama-docker.service
@@ -57,7 +55,7 @@ TRAEFIK = container("traefik", "0.0.0.0:80->80/tcp, [::]:80->80/tcp", "proxy", "
 
 
 def seen(*lines: str) -> str:
-    return "\n".join([ADDRESSES, TRAEFIK, *lines, SOCKETS, LISTEN, GROUPS])
+    return "\n".join([BRIDGES, TRAEFIK, *lines, SOCKETS, LISTEN, GROUPS])
 
 
 def judged(*lines: str, stacks: tuple[Stack, ...] = (PROXY,), **changes: Any) -> dict[str, str]:
@@ -216,7 +214,7 @@ def test_ports_of_others_are_a_note_that_lists_them():
 
 
 def test_a_host_that_cannot_list_its_sockets_fails():
-    found = findings(f"{ADDRESSES}\nsh: 1: ss: not found", ok=False)
+    found = findings(f"{BRIDGES}\nsh: 1: ss: not found", ok=False)
     assert list(found) == [OPEN]
     assert (found[OPEN].ok, found[OPEN].detail) == (False, "sh: 1: ss: not found")
 
@@ -232,7 +230,7 @@ def test_the_script_asks_who_holds_a_socket(tmp_path: Path):
     """With this process in the place of one that listens."""
     environment = programs(
         tmp_path,
-        ip=r"echo '1: lo    inet 127.0.0.1/8 scope host lo\  valid_lft forever'",
+        ip=r"echo '3: docker0    inet 172.17.0.1/16 scope global docker0\  valid_lft forever'",
         docker="""printf '%s\\n' "$3" "$4" | sed 's/{{json .ID}}.*/1]/'""",
         systemctl="echo '  0.0.0.0:22   ssh.socket   ssh.service'",
         ss=f"""echo 'tcp LISTEN 0 9 *:1 *:* users:(("x",pid={os.getpid()},fd=3))'""",
@@ -247,7 +245,7 @@ def test_the_script_asks_who_holds_a_socket(tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "address 127.0.0.1 lo"
+    assert lines[0] == "bridge docker0 172.17.0.1"
     assert lines[1:4] == [
         "--format",
         "container [1]",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from workstation.acceptance import Answer, Probe, evidence
-from workstation.acceptance.ports import is_bridge
+from workstation.acceptance.ports import BRIDGES
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
 from workstation.ollama_unit import BINARY, RELEASES
@@ -85,11 +85,14 @@ true
 """
 
 # A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
-NOT_ON_LAN = r"""
+NOT_ON_LAN = (
+    BRIDGES
+    + r"""
 open= closed=
 addresses=$(ip -o addr show scope global) || exit 1
-for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|br-|veth)/ {
-    split($4, part, "/"); print part[1]}'); do
+while read -r _ interface _ address _; do
+  address=${address%%/*}
+  [ -n "$address" ] && ! is_bridge "$interface" || continue
   case $address in *:*) address="[$address]" ;; esac
   # The kernel takes a connection whatever its program is at; an answer may take long.
   connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
@@ -98,7 +101,9 @@ for address in $(printf '%s\n' "$addresses" | awk '$2 ~ /./ && $2 !~ /^(docker|b
     *[1-9]*) open="$open $address" ;;
     *) closed="$closed $address" ;;
   esac
-done
+done <<EOF
+$addresses
+EOF
 if [ -n "$open" ]; then
   echo "port $1 answers on$open"
 else
@@ -107,6 +112,7 @@ fi
 ss -Hltnp "sport = :$1"
 [ -z "$open" ]
 """
+)
 
 # Other programs flush all tables when they start (nftables.service does), the unit stays active.
 _GUARD = r"""
@@ -120,13 +126,19 @@ printf '%s\n' "$rules"
 ${guarded:-true}
 """
 
-_NAMES = """
-ip -o addr show scope global | awk '{split($4, part, "/"); print "own", part[1], $2}'
+_NAMES = (
+    BRIDGES
+    + r"""
+ip -o addr show scope global | awk '{split($4, part, "/"); print part[1], $2}' \
+  | while read -r address interface; do
+    is_bridge "$interface" || echo "own $address"
+  done
 for name; do
   ( echo "name $name" $(timeout 30 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
 done
 wait
 """
+)
 
 # The kernel knows a script by its interpreter, whose first argument is the script. The group's
 # processes are asked for: what is started may be a shell that starts it.
@@ -348,7 +360,7 @@ def _is_local(name: str) -> bool:
 def _name_findings(names: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
     """Names that the host itself does not resolve are notes: the LAN's name server may know."""
     lines = [line.split() for line in answer.output.splitlines()]
-    own = [words[1] for words in lines if words[:1] == ["own"] and not is_bridge(words[2])]
+    own = [words[1] for words in lines if words[:1] == ["own"]]
     found = {words[1]: words[2:] for words in lines if words[:1] == ["name"]}
     here = own[0] if own else "the machine's address"
     for subject, name in names.items():

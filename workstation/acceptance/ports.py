@@ -15,11 +15,29 @@ from workstation.preflight.ports import published
 from workstation.settings import Settings
 from workstation.stack import Service, Stack
 
+BRIDGES = r"""
+is_bridge() {
+  case $1 in docker*|br-*|veth*) return 0 ;; esac
+  [ -d "/sys/class/net/$1/bridge" ] || return 1
+  for port in "/sys/class/net/$1/brif"/*; do
+    case ${port##*/} in veth*|"*") ;; *) return 1 ;; esac
+  done
+}
+"""
+"""``is_bridge INTERFACE``: whether there are but containers behind it. A network of Docker's may
+have a name that its owner chose; a bridge that the LAN is behind has the card, or a machine's tap,
+in it."""
+
 # Docker's own list is asked too: without its helper programs ("userland-proxy": false) nobody
 # listens on a published port, and the kernel passes connections on. What systemd holds until it is
 # used is listed by the units that it belongs to.
-_LISTENERS = r"""
-ip -o addr show | awk '{split($4, part, "/"); print "address", part[1], $2}'
+_LISTENERS = (
+    BRIDGES
+    + r"""
+ip -o addr show | awk '{split($4, part, "/"); print part[1], $2}' \
+  | while read -r address interface; do
+    ! is_bridge "$interface" || echo "bridge $interface $address"
+  done
 timeout 20 docker ps --no-trunc --format "$1" 2>/dev/null
 timeout 20 systemctl list-sockets --no-legend --no-pager --full 2>/dev/null | sed 's/^ */socket /'
 sockets=$(ss -Hltnup 2>&1) || { echo "$sockets"; exit 1; }
@@ -29,6 +47,7 @@ for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -
   echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
 done
 """
+)
 _FORMAT = (
     "container [{{json .ID}},{{json .Names}},{{json .Image}},{{json .Ports}},"
     '{{json (.Label "com.docker.compose.project")}},{{json (.Label "com.docker.compose.service")}}]'
@@ -149,8 +168,8 @@ class _Socket:
 
 @dataclass(frozen=True)
 class _Told:
-    """The probe's output. ``bridges``: addresses of Docker's bridges; ``units``: port -> unit whose
-    socket systemd holds; ``groups``: process id -> control group."""
+    """The probe's output. ``bridges``: names and addresses of Docker's bridges; ``units``: port ->
+    unit whose socket systemd holds; ``groups``: process id -> control group."""
 
     bridges: frozenset[str]
     containers: tuple[_Container, ...]
@@ -243,16 +262,14 @@ def _promised(service: Service) -> Iterator[tuple[str, int]]:
                 yield protocol or "tcp", port.number
 
 
-def is_bridge(interface: str) -> bool:
-    """Whether an interface is one of Docker's, behind which there are but containers."""
-    return interface.startswith(("docker", "br-", "veth"))
-
-
 def _on_lan(address: str, bridges: Collection[str] = ()) -> bool:
     """Whether a socket on this address (``*`` for all) waits for others than this machine and its
-    containers."""
+    containers.
+
+    + bridges: names and addresses of interfaces that have but containers behind them
+    """
     address, _, interface = address.partition("%")
-    if is_bridge(interface) or interface == "lo" or address in bridges:
+    if interface == "lo" or {address, interface} & {*bridges}:
         return False
     return not (address.startswith("127.") or address == "::1")
 
@@ -262,9 +279,8 @@ def _told(output: str) -> _Told:
     for line in output.splitlines():
         word, _, rest = line.partition(" ")
         told.setdefault(word, []).append(rest)
-    pairs = [line.partition(" ")[::2] for line in told.get("address", [])]
     return _Told(
-        bridges=frozenset(address for address, interface in pairs if is_bridge(interface)),
+        bridges=frozenset(word for line in told.get("bridge", []) for word in line.split()),
         containers=tuple(map(_container, told.get("container", []))),
         units=_units(told.get("socket", [])),
         groups=dict(line.partition(" ")[::2] for line in told.get("group", [])),
