@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from workstation.facts.daemon import PROCESS
+
 _FLUSH = """
 flush() {
   for folder in "$(docker info -f '{{.DockerRootDir}}')" /var/lib/containerd; do
@@ -228,7 +230,27 @@ docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/nul
 
 # Docker keeps the port of a container that a power cut took away while it started, until Docker
 # itself is started anew (seen with Engine 26.1; moby/moby#20486).
-_BRING_UP = """
+_BRING_UP = (
+    """
+# Says why containers would not run on, or fails where they would.
+restart_harm() {
+"""
+    + PROCESS
+    + """
+  live=$(docker info -f '{{.LiveRestoreEnabled}}')
+  [ "$live" = true ] || { echo "live-restore is off"; return; }
+  case $(systemctl show -P KillMode docker.service) in
+    process|none) ;;
+    *) echo "its unit's KillMode ends them with it"; return ;;
+  esac
+  begun=$(systemctl show --timestamp=unix -P ExecMainStartTimestamp docker.service)
+  changed=$(stat -c %Y -- "$configuration" 2>/dev/null)
+  if [ "$(systemctl show -P NeedDaemonReload docker.service)" = yes ] \\
+    || [ "${changed:-0}" -gt "${begun#@}" ]; then
+    echo "its configuration has been changed since it started"; return
+  fi
+  return 1
+}
 said=$(mktemp); trap 'rm -f "$said" "$said.failed"' EXIT
 up_once() {
   rm -f "$said.failed"
@@ -245,8 +267,8 @@ up() {
   [ -n "$port" ] || return 1
   [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
   left="Docker keeps port $port for a container that is gone, as after a power cut"
-  if [ "$(docker info -f '{{.LiveRestoreEnabled}}')" != true ]; then
-    echo "$left; a restart of Docker would stop what runs (its live-restore is off):" \\
+  if harm=$(restart_harm); then
+    echo "$left; a restart of Docker might stop what runs: $harm." \\
       "\\`systemctl restart docker\\` when that does no harm, then run again." >&2
     return 1
   fi
@@ -254,6 +276,7 @@ up() {
   systemctl restart docker.service && up_once
 }
 """
+)
 
 # Standard input is the Compose file. What became healthy is kept at once, to tell the next change
 # by and to go back to; secrets are not. What does not become healthy gives way to what is kept,
