@@ -255,6 +255,17 @@ def test_an_old_compose_is_worth_knowing():
     assert "2.20.2 is there, 2.24 or newer is needed" in finding.detail
 
 
+def test_what_is_newer_than_all_that_were_tried_is_worth_knowing():
+    """As Docker's own packages are; nothing stops because of it."""
+    assert noted(docker_findings(MACHINE, engine("28.5.9", compose="2.40.3+ds1-0ubuntu1"))) == []
+    findings = list(docker_findings(MACHINE, engine("29.1.0", compose="5.0.1")))
+    assert failed(findings) == []
+    assert [one.detail.partition(",")[0] for one in noted(findings)] == [
+        "29.1.0 is newer than 28.5",
+        "5.0.1 is newer than 2.40",
+    ]
+
+
 @pytest.mark.parametrize(
     ("found", "minimum_api", "newest", "refuses"),
     [

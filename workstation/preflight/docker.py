@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 _OLDEST_ENGINE = "25.0"
 # What EngineState.complete asks for.
 _OLDEST_COMPOSE = "2.24"
+# Of the lab's newest lane, lab/upstream/docker.py.
+_NEWEST_TRIED = {"Engine": "28.5", "Compose": "2.40"}
 
 _ICC = "com.docker.network.bridge.enable_icc"
 
@@ -291,6 +293,15 @@ def _version_findings(engine: EngineState) -> Iterator[Finding]:
             f"{engine.compose} is there, {_OLDEST_COMPOSE} or newer is needed",
             "leave it: the run upgrades its package, or stops before its first change and says why "
             "it cannot",
+            note=True,
+        )
+    for what, installed in (("Engine", engine.server), ("Compose", engine.compose)):
+        tried = _NEWEST_TRIED[what]
+        yield Finding(
+            f"version of Docker {what}",
+            not installed or version(installed)[:2] <= version(tried),
+            f"{installed} is newer than {tried}, the newest that this was tried with",
+            "leave it, and look at what acceptance says",
             note=True,
         )
 
