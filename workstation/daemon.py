@@ -32,6 +32,11 @@ DEFAULTS: Mapping[str, Any] = {
 # with 26.1 and 28.5. `features` is among them, but what CDI is about is read at the start alone.
 _RELOADED = {"live-restore", "insecure-registries", "runtimes", "features"}
 
+# Since then a reload loses the address of `host-gateway`, also one that the file gives: until it is
+# restarted, the Engine starts no container that has it ("could not parse extra host IP"; seen with
+# 28.5.2, not with 26.1.5).
+_FORGETS = 28
+
 _RUNS_ON = ("process", "none")
 """What KillMode of its unit must be for containers to outlive a restart: with any other systemd
 ends what the Engine has started too, which may be its containerd and what holds containers up."""
@@ -162,7 +167,8 @@ def loading(
     if not daemon.pid:
         return Loading("start") if old != new and daemon.loaded == "loaded" else Loading()
     changed = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-    due = {*daemon.unloaded} | (changed - _RELOADED)
+    reloaded = frozenset() if forgets(daemon) else _RELOADED
+    due = {*daemon.unloaded} | (changed - reloaded)
     if _features(new).get("cdi") and not daemon.cdi and daemon.answers:
         due.add("features")
     if not daemon.client:
@@ -172,13 +178,20 @@ def loading(
     if not due:
         return Loading("reload", live=live) if changed else Loading()
     harm = [*next_start(daemon, new), *_ended(stake)]
-    needed = bool(due & {*must})
+    # Our own services ask for no runtime.
+    needed = bool(due & ({*must} - {"runtimes"}))
     if not needed and stake and stake.containers and not live:
         harm.append(f"it would stop {counted(len(stake.containers))}")
     step: Step = "restart"
     if harm:
         step = "by-hand" if needed else "later"
-    return Loading(step, tuple(sorted(due)), live, tuple(harm), bool(changed & _RELOADED))
+    return Loading(step, tuple(sorted(due)), live, tuple(harm), bool(changed & reloaded))
+
+
+def forgets(daemon: DaemonState) -> bool:
+    """Whether the running Engine is left worse by a reload, so that only a restart will do."""
+    major = daemon.version.partition(".")[0]
+    return major.isdecimal() and int(major) >= _FORGETS
 
 
 def counted(containers: int) -> str:

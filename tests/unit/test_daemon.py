@@ -150,6 +150,20 @@ def test_what_a_reload_loads_needs_no_restart():
         assert (load(daemon(old), new=new).step, load(daemon(old), new=new).keys) == ("reload", ())
 
 
+def test_an_engine_that_a_reload_leaves_worse_is_restarted():
+    """Of version 28, for whatever has changed; where containers would stop it waits."""
+    new = {**DEFAULTS, "runtimes": {"nvidia": {"path": "x"}}}
+    found = load(daemon(DEFAULTS, version="28.5.2"), new=new)
+    assert (found.step, found.live, found.keys) == ("restart", True, ("runtimes",))
+    assert load(daemon(DEFAULTS, version="27.5.1"), new=new).step == "reload"
+    for version in ("28.0.0", "29.1.0", "104.0.0"):
+        waits = load(daemon(DEFAULTS, version=version, kill_mode="mixed"), new=new)
+        assert (waits.step, waits.reloads) == ("later", False)
+    must = {"runtimes": {"nvidia": {"path": "x"}}}
+    waits = load(daemon(DEFAULTS, version="28.0.0", kill_mode="mixed"), wanted=must)
+    assert waits.step == "later"
+
+
 def test_a_restart_comes_behind_live_restore():
     """With which containers run through it, whoever they are of."""
     found = load(daemon({}))

@@ -70,7 +70,7 @@ configuration=${configuration:-/etc/docker/daemon.json}
 _INFO = (
     "{{if .ServerVersion}}info [{{json .LiveRestoreEnabled}},{{json .Swarm.LocalNodeState}},"
     "{{json .SecurityOptions}},{{json .DockerRootDir}},{{json .Driver}},{{json .DriverStatus}},"
-    "{{json .OperatingSystem}}]{{end}}"
+    "{{json .OperatingSystem}},{{json .ServerVersion}}]{{end}}"
 )
 _CDI = "{{if .ServerVersion}}cdi {{json .CDISpecDirs}}{{end}}"
 
@@ -126,6 +126,7 @@ class DaemonState:
     storage_driver: str = ""
     snapshotter: bool = False
     system: str = ""
+    version: str = ""
     cdi: tuple[str, ...] = ()
     forwarding: bool = False
     masquerading: bool = False
@@ -243,7 +244,7 @@ def _info(words: dict[str, str]) -> dict[str, Any]:
     """Return what the Engine says of itself, if it does."""
     if "info" not in words:
         return {}
-    live, swarm, security, root, driver, status, system = json.loads(words["info"])
+    live, swarm, security, root, driver, status, system, version = json.loads(words["info"])
     return {
         "answers": True,
         "live_restore": bool(live),
@@ -254,6 +255,7 @@ def _info(words: dict[str, str]) -> dict[str, Any]:
         "storage_driver": driver,
         "snapshotter": any("io.containerd.snapshotter" in str(row) for row in status or ()),
         "system": system,
+        "version": version,
         "cdi": tuple(json.loads(words.get("cdi", "[]")) or ()),
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import PyinfraCommand
 
-from workstation.daemon import Loading, content_of, counted, fitted, loading
+from workstation.daemon import Loading, content_of, counted, fitted, forgets, loading
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
@@ -43,7 +43,7 @@ fi
 # `docker start` is for the others, twice, since one may share another's network.
 _LOAD = """
 trap '' HUP PIPE
-step=$1 file=$2 notes=$3 before=$4 live=$5; shift 5
+step=$1 file=$2 notes=$3 before=$4 live=$5 forgets=$6; shift 6
 answers() {
   seconds=0
   until timeout 60 docker version -f '{{.Server.Version}}' >/dev/null 2>&1; do
@@ -104,7 +104,7 @@ said=${said:-see \\`journalctl -u docker\\`}
 if [ "$live" = yes ] && [ -s "$before.live" ]; then put "$before.live"; else put_back; fi
 if begin; then
   live=
-  put_back && reload
+  put_back && { [ -n "$forgets" ] || reload; }
   for id in "$@"; do docker start "$id" >/dev/null 2>&1; done
   rm -f "$notes" "$before" "$before.live"
   echo "Docker did not start with the new $file ($said): the old one is back, and Docker runs" \\
@@ -156,7 +156,8 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
         return
     yield from written
     if loads:
-        arguments = (step, found.path, UNLOADED, BEFORE, "yes" if load.live else "")
+        live_restore, lost = ("yes" if one else "" for one in (load.live, forgets(found)))
+        arguments = (step, found.path, UNLOADED, BEFORE, live_restore, lost)
         again = [one.id for one in stake.containers if not (load.live or one.task)]
         yield live(script(_LOAD, *arguments, *again))
 

@@ -228,8 +228,9 @@ folder=$1; shift
 docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/null
 """
 
-# Docker keeps the port of a container that a power cut took away while it started, until Docker
-# itself is started anew (seen with Engine 26.1; moby/moby#20486).
+# Until Docker itself is started anew it keeps the port of a container that a power cut took away
+# while it started (seen with Engine 26.1; moby/moby#20486), and is without an address that it lost
+# (see workstation/daemon.py).
 _BRING_UP = (
     """
 # Says why containers would not run on, or fails where they would.
@@ -264,9 +265,14 @@ up() {
   up_once && return
   port=$(sed -n 's/.*Bind for .*:\\([0-9]*\\) failed: port is already allocated.*/\\1/p' "$said" \\
     | head -n 1)
-  [ -n "$port" ] || return 1
-  [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
-  left="Docker keeps port $port for a container that is gone, as after a power cut"
+  if [ -n "$port" ]; then
+    [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
+    left="Docker keeps port $port for a container that is gone, as after a power cut"
+  elif grep -q 'could not parse extra host IP' "$said"; then
+    left="Docker has lost the address of host-gateway, as its version 28 does with each reload"
+  else
+    return 1
+  fi
   if harm=$(restart_harm); then
     echo "$left; a restart of Docker might stop what runs: $harm." \\
       "\\`systemctl restart docker\\` when that does no harm, then run again." >&2
