@@ -208,6 +208,13 @@ def test_live_restore_that_somebody_switched_off_is_respected():
     assert (found.step, found.live) == ("later", False)
 
 
+def test_live_restore_in_the_file_of_a_node_of_a_swarm_keeps_nothing_running():
+    """Docker does not take it there: a restart would stop what runs, and the plan says so."""
+    found = load(daemon({"live-restore": True}, swarm=True, answers=False))
+    assert (found.step, found.live) == ("later", False)
+    assert found.harm == ("it would stop 2 containers",)
+
+
 def test_the_rest_is_reloaded_while_a_restart_waits():
     """live-restore among it, for the restart that somebody will make."""
     assert load(daemon({}, kill_mode="mixed")).reloads

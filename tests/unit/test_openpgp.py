@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,9 @@ KEYRINGS = [
     for folder in ("/usr/share/keyrings", "/etc/apt/trusted.gpg.d")
     for file in sorted(Path(folder).glob("*.*"))
 ]
+
+# A packet that is a key of version 4, and no more than that.
+KEY = b"\x98\x02\x04x"
 
 
 def by_gpg(*arguments: str) -> tuple[str, ...]:
@@ -50,6 +54,20 @@ def test_armor_in_every_form(file: Path):
     assert fingerprints(b"The key:\n\n" + armor + b"\n" + armor) == expected * 2
     bare = b"\n".join(one for one in armor.splitlines() if not one.startswith(b"Comment:"))
     assert fingerprints(bare) == expected
+
+
+def armored(content: bytes) -> bytes:
+    lines = (b"-----BEGIN PGP PUBLIC KEY BLOCK-----", b"", base64.b64encode(content))
+    return b"\n".join((*lines, b"-----END PGP PUBLIC KEY BLOCK-----", b""))
+
+
+@pytest.mark.parametrize("rest", [KEY[:-1], KEY + b"no packet", b"\x98\x01\x03"])
+def test_a_keyring_that_cannot_be_read_as_a_whole_has_no_fingerprint(rest: bytes):
+    """apt may trust what stands in the rest of it: the pinned key would pass for the only one."""
+    assert len(fingerprints(armored(KEY) * 2)) == 2
+    assert fingerprints(armored(KEY) + armored(rest)) == ()
+    assert fingerprints(armored(rest) + armored(KEY)) == ()
+    assert fingerprints(KEY + rest) == ()
 
 
 @pytest.mark.parametrize(
