@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterator
@@ -22,25 +21,22 @@ def fingerprints(keyring: bytes) -> tuple[str, ...]:
 
     Source: RFC 9580, 4.2 (packets), 5.5.4 (fingerprints), 6.2 (armor).
     """
-    blocks = [_unarmored(match[1]) for match in _ARMOR.finditer(keyring)] or [keyring]
-    found: list[str] = []
-    for block in blocks:
-        try:
-            found += [_fingerprint(body) for tag, body in _packets(block) if tag == _PUBLIC_KEY]
-        except (LookupError, ValueError):
-            return ()
-    return tuple(found)
+    armored = [match[1] for match in _ARMOR.finditer(keyring)]
+    try:
+        blocks = [_unarmored(text) for text in armored] or [keyring]
+        packets = [packet for block in blocks for packet in _packets(block)]
+        return tuple(_fingerprint(body) for tag, body in packets if tag == _PUBLIC_KEY)
+    except (LookupError, ValueError):
+        # One block that cannot be read may hold a key that somebody else's program reads.
+        return ()
 
 
 def _unarmored(text: bytes) -> bytes:
-    """Return what stands between the header lines and the checksum."""
+    """Return what stands between the header lines and the checksum. Raises ValueError."""
     text = text.replace(b"\r\n", b"\n")
     _, _, body = text.partition(b"\n\n") if b":" in text.partition(b"\n\n")[0] else (b"", b"", text)
     lines = [line.strip() for line in body.splitlines()]
-    try:
-        return base64.b64decode(b"".join(one for one in lines if not one.startswith(b"=")))
-    except binascii.Error:
-        return b""
+    return base64.b64decode(b"".join(one for one in lines if not one.startswith(b"=")))
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, bytes]]:

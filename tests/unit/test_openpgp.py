@@ -70,6 +70,12 @@ def test_a_keyring_that_cannot_be_read_as_a_whole_has_no_fingerprint(rest: bytes
     assert fingerprints(KEY + rest) == ()
 
 
+def test_a_block_that_is_not_base64_makes_the_keyring_unreadable():
+    """Another program may read it all the same."""
+    broken = armored(KEY).replace(base64.b64encode(KEY), base64.b64encode(KEY).rstrip(b"=")[:-1])
+    assert fingerprints(armored(KEY) + broken) == ()
+
+
 @pytest.mark.parametrize(
     "content",
     [
