@@ -127,7 +127,7 @@ def shut(rules: Sequence[str], interfaces: Iterable[str], port: int) -> Iterator
 # firewalld's are theirs to explain.
 DROPPING = r"""
 dropping() {
-  ufw=$(ufw status 2>/dev/null | grep -c "^Status: active")
+  ufw=$(timeout -k 5 60 ufw status 2>/dev/null | grep -c "^Status: active")
   nft list ruleset 2>/dev/null | awk -v port="$1" -v ufw="$ufw" '
     function lets_in(rule) {
       return rule ~ / accept$/ && (rule ~ "dport.*[^0-9]" port "([^0-9]|$)" \

@@ -13,7 +13,7 @@
 6. A byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra stops reading there,
    with a traceback, and the command waits for ever for somebody to read on.
 7. sudo speaks English: pyinfra knows by sudo's own words that a password is wanted. And the path of
-   the program that answers sudo is the last line of what the host says, behind a login script's.
+   the program that answers sudo is found among what a login script says before and after it.
 8. What a connection raises has no traceback of gevent's before its sentence.
 9. A run that is interrupted at the keyboard ends with status 130, as shells expect it. pyinfra
    exits 0, as if all had been done.
@@ -68,8 +68,9 @@ _COMMANDS = (
 )
 
 
-# How pyinfra begins the script that makes the program which answers sudo.
+# How pyinfra begins the script that makes the program which answers sudo, and names that.
 _ASKPASS = util.ASKPASS_COMMAND.partition("{")[0]
+_ASKPASS_NAME = "/pyinfra-sudo-askpass-"
 
 
 class NoHostsError(UserError, InventoryError):
@@ -223,11 +224,16 @@ def _in_english(
 def _run_shell_command(
     original: Callable[..., Any], host: Any, command: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """In place of ``Host.run_shell_command``."""
-    status, output = remembered.counted(original, host, command, *args, **kwargs)
-    if isinstance(command, str) and command.startswith(_ASKPASS):
-        said = [line for line in output.combined_lines if line.buffer_name == "stdout"]
-        output.combined_lines[:] = said[-1:]
+    """In place of ``Host.run_shell_command``. A login script may have left its line open."""
+    asks = isinstance(command, str) and command.startswith(_ASKPASS)
+    asked = f"echo\n{command}" if asks else command
+    status, output = remembered.counted(original, host, asked, *args, **kwargs)
+    if asks and status:
+        output.combined_lines[:] = [
+            line
+            for line in output.combined_lines
+            if line.buffer_name == "stdout" and _ASKPASS_NAME in line.line
+        ][-1:]
     return status, output
 
 

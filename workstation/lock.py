@@ -10,11 +10,11 @@ from __future__ import annotations
 import shlex
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from workstation.errors import HostError
 from workstation.origin import origin
@@ -24,17 +24,19 @@ SILENCE = 90
 """Seconds without a word after which the host takes the run for dead."""
 
 # The holder's name shows who it is, to a run that is refused and to anyone who asks ps(1). The file
-# is only ever opened for reading, since another user may have made it.
+# is only ever opened for reading, since another user may have made it. A login script that speaks
+# before may have left its line open.
 _NAME = "ai-workstation-lock"
 _HOLD = f"""
 [ -e {FILE} ] || (umask 0; : >{FILE})
-exec 9<{FILE} || {{ echo {_NAME} unusable; exit; }}
+told() {{ printf '\\n%s\\n' "{_NAME} $*"; }}
+exec 9<{FILE} || {{ told unusable; exit; }}
 if ! flock -n 9; then
   holder=$(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)
-  echo "{_NAME} busy $holder"
+  told busy "$holder"
   exit
 fi
-echo {_NAME} held
+told held
 exec -a "{_NAME}: $1" bash -c 'while IFS= read -r -t {SILENCE} word; do :; done'
 """
 
@@ -81,10 +83,12 @@ def held(hosts: Any, who: str) -> Iterator[None]:
         yield
 
 
-def _said(answer: IO[str]) -> tuple[str, str, str]:
-    """Return the holder's first word and what follows; a login script may speak before it."""
+def _said(answer: Iterable[str | bytes]) -> tuple[str, str, str]:
+    """Return the holder's first word and what follows; a login script may speak before it, in
+    whatever encoding."""
     for line in answer:
-        name, _, rest = line.strip().partition(" ")
+        text = line if isinstance(line, str) else line.decode(errors="backslashreplace")
+        name, _, rest = text.strip().partition(" ")
         if name == _NAME:
             return rest.partition(" ")
     return "", "", ""
@@ -94,12 +98,17 @@ def _command(who: str) -> list[str]:
     return ["bash", "-c", _HOLD, "bash", who]
 
 
-def _open(host: Any, who: str) -> tuple[Any, IO[str], Any] | None:
+def _open(host: Any, who: str) -> tuple[Any, Iterable[str | bytes], Any] | None:
     """Start the holder; return how to write to it, its output, and how to end it."""
     kind = type(host.connector).__name__
     if kind == "LocalConnector":
         process = subprocess.Popen(
-            _command(who), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            _command(who),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="backslashreplace",
+            bufsize=1,
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -112,7 +121,7 @@ def _open(host: Any, who: str) -> tuple[Any, IO[str], Any] | None:
     if kind == "SSHConnector" and host.connector.client is not None:
         channel = host.connector.client.get_transport().open_session()
         channel.exec_command(shlex.join(_command(who)))
-        return lambda text: channel.sendall(text.encode()), channel.makefile("r"), channel.close
+        return lambda text: channel.sendall(text.encode()), channel.makefile("rb"), channel.close
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ _COMMON = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/va
 
 @dataclass(frozen=True)
 class Place:
-    """Where a path lies, or will lie; ``planted``: by which link, ``<owner> <name>``, that root did
+    """Where a path lies, or will lie; ``planted``: by which link, ``<owner> <path>``, that root did
     not make and that may lead anywhere; ``system``: whether a link leads to a folder of the system.
     """
 
@@ -66,12 +67,12 @@ def refusal(path: str, found: Place) -> str:
     if found.system:
         return f"leads to {found.real}, a folder of the system: remove that link, then run again"
     if found.planted:
-        owner, _, name = found.planted.partition(" ")
-        name = path if posixpath.basename(path) == name else name
+        # An owner's name may hold blanks, and no slash.
+        owner, _, link = found.planted.partition(" /")
         return (
-            f"leads to {found.real} by the link {name} of {owner}: who may change it "
+            f"leads to {found.real} by the link /{link} of {owner}: who may change it "
             "could lead a run, which is root, anywhere. To fix it: `chown -h root:root "
-            f"{name}` if it is meant, or remove it, then run again"
+            f"{shlex.quote(f'/{link}')}` if it is meant, or remove it, then run again"
         )
     return ""
 

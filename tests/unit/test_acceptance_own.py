@@ -63,10 +63,11 @@ def owner(tmp_path: Path, stat: str, mounts: str = "/comfy/mnt /outputs") -> Fin
 @pytest.mark.parametrize(
     ("said", "ok"),
     [
-        ("owner 1024:1024 UNKNOWN:UNKNOWN 775", True),
-        ("owner 0:0 root:root 775", False),
-        ("owner 1024:0 UNKNOWN:root 775", False),
-        ("owner 1024:1024 UNKNOWN:UNKNOWN 755", False),
+        ("owner 1024:1024 775 UNKNOWN:UNKNOWN", True),
+        ("owner 0:0 775 root:root", False),
+        ("owner 1024:0 775 UNKNOWN:root", False),
+        ("owner 1024:1024 755 UNKNOWN:UNKNOWN", False),
+        ("owner 1024:5000 775 DOM\\\\anna b:domain users", False),
     ],
 )
 def test_a_folder_has_the_owner_and_mode_that_its_service_wants(
@@ -75,7 +76,7 @@ def test_a_folder_has_the_owner_and_mode_that_its_service_wants(
     """As its init script compares them."""
     finding = owner(tmp_path, f"echo '{said}'")
     assert finding.ok is ok
-    assert finding.detail == f"it belongs to {said.split()[1]}, mode {said.split()[3]}"
+    assert finding.detail == f"it belongs to {said.split()[1]}, mode {said.split()[2]}"
     assert "owned by unexpected user/group" in finding.fix
 
 
@@ -83,14 +84,14 @@ def test_names_of_owners_are_compared_as_names(tmp_path: Path):
     """Root and docker, say, whatever docker's number is."""
     keys = {**COMFY, "x-workstation": {"owners": {"/srv/comfy": "root:docker 2775"}}}
     (probe,) = probes(made_up(comfy=keys), container("comfy", id="box")).values()
-    environment = programs(tmp_path, docker=DOCKER, stat="echo 'owner 0:998 root:docker 2775'")
+    environment = programs(tmp_path, docker=DOCKER, stat="echo 'owner 0:998 2775 root:docker'")
     (finding,) = judged(probe, {**environment, "MOUNTS": ""})
     assert finding.ok
 
 
 def test_a_mount_below_the_folder_is_named(tmp_path: Path):
     """The folder itself, and one that only begins alike, are none."""
-    stat = "echo 'owner 1024:1024 a:a 775'"
+    stat = "echo 'owner 1024:1024 775 a:domain users'"
     assert owner(tmp_path, stat, "/comfy/mnt /comfy/mnt2").ok
     finding = owner(tmp_path, stat, "/comfy/mnt /comfy/mnt/models")
     assert (finding.ok, finding.detail) == (False, "/comfy/mnt/models is mounted below it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import socket
 import threading
 from collections.abc import Iterator
@@ -125,18 +127,50 @@ def test_sudo_speaks_english_whatever_the_hosts_language_is():
     assert command == "env LC_ALL=C.UTF-8 LANGUAGE= sudo -H -n sh -c true"
 
 
-def test_what_a_login_script_says_is_not_the_path_of_the_program_that_answers_sudo():
-    """pyinfra takes the first line for it."""
-    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stdout", "/tmp/askpass")]
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("echo Welcome", ""),
+        ("printf hi", ""),
+        (r"printf '\033]0;gpu1\007'", ""),
+        ("echo Welcome; echo over there >&2", "echo Bye"),
+        ("", "printf Bye"),
+    ],
+)
+def test_what_a_login_script_says_is_not_the_path_of_the_program_that_answers_sudo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+):
+    """pyinfra takes the first line for it. Some scripts end no line, some speak at the end."""
     host = SimpleNamespace(name="gpu1")
 
-    def run(*_: Any) -> Any:
+    def run(_: Any, command: str) -> Any:
+        noisy = f"{before}\nsh -c {shlex.quote(command)}\n{after}"
+        status, output = util.run_local_process(noisy)
+        return status == 0, output
+
+    monkeypatch.delenv("TMPDIR", raising=False)
+    command = util.ASKPASS_COMMAND.format(tmp_path, "PASSWORD")
+    (path,) = guards._run_shell_command(run, host, command)[1].stdout_lines
+    assert Path(path).parent == tmp_path
+    assert os.access(path, os.X_OK)
+
+
+def test_why_the_program_that_answers_sudo_cannot_be_made_is_shown():
+    """In the words of the host: all of them."""
+    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stderr", "no space left")]
+    command = util.ASKPASS_COMMAND.format("/tmp", "PASSWORD")
+    _, output = guards._run_shell_command(
+        lambda *_: (False, util.CommandOutput(list(lines))), SimpleNamespace(name="gpu1"), command
+    )
+    assert output.output == "Welcome\nno space left"
+
+
+def test_what_other_commands_say_is_left_as_it_is():
+    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stderr", "b")]
+
+    def run(_: Any, command: Any) -> Any:
+        assert command == "echo"
         return True, util.CommandOutput(list(lines))
 
-    command = util.ASKPASS_COMMAND.format("/tmp", "PASSWORD")
-    assert guards._run_shell_command(run, host, command)[1].stdout_lines == ["/tmp/askpass"]
-    other = StringCommand("echo")
-    assert guards._run_shell_command(run, host, other)[1].stdout_lines == [
-        "Welcome",
-        "/tmp/askpass",
-    ]
+    _, output = guards._run_shell_command(run, SimpleNamespace(name="gpu1"), "echo")
+    assert output.combined_lines == lines

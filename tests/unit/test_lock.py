@@ -59,7 +59,7 @@ def test_a_run_that_dies_lets_go(host: Any):
     )
     assert holder.stdin is not None
     assert holder.stdout is not None
-    assert holder.stdout.readline() == f"{lock._NAME} held\n"
+    assert lock._said(holder.stdout) == ("held", "", "")
     holder.stdin.close()
     holder.wait(10)
     with lock.held([host], "ben"):
@@ -73,7 +73,7 @@ def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.Mon
         lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == f"{lock._NAME} held\n"
+        assert lock._said(holder.stdout) == ("held", "", "")
         started = time.monotonic()
         holder.wait(10)
         assert time.monotonic() - started > 0.2
@@ -98,17 +98,42 @@ def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.M
         pass
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "echo Welcome to gpu1; echo held busy",
+        "printf hi",
+        r"printf '\033]0;gpu1\007'",
+        r"printf 'Gr\374\337 Gott'",
+        "echo a; printf 'b\r'",
+    ],
+)
 def test_what_a_login_script_says_is_not_the_holders_word(
-    host: Any, monkeypatch: pytest.MonkeyPatch
+    host: Any, monkeypatch: pytest.MonkeyPatch, noise: str
 ):
-    """bash reads .bashrc behind sshd, and some print there."""
-    noisy = f"echo Welcome to gpu1; echo held busy; {lock._HOLD}"
+    """bash reads .bashrc behind sshd, and some print there, or set a title and end no line."""
+    noisy = f"{noise}; {lock._HOLD}"
     monkeypatch.setattr(lock, "_HOLD", noisy)
     with (
         lock.held([host], "anna@desk"),
         pytest.raises(lock.LockedError, match="anna@desk"),
         lock.held([host], "ben"),
     ):
+        pass
+
+
+def test_bytes_that_are_no_text_are_read_past():
+    """paramiko gives them as they are: a greeting in Latin-1 is no word of the holder's."""
+    said = [b"Gr\xfc\xdf Gott\n", f"{lock._NAME} busy anna@desk\n".encode()]
+    assert lock._said(said) == ("busy", " ", "anna@desk")
+
+
+def test_a_holder_that_cannot_use_the_file_is_heard_behind_an_open_line(
+    host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+):
+    missing = lock._HOLD.replace(str(tmp_path / "lock"), str(tmp_path / "no" / "lock"))
+    monkeypatch.setattr(lock, "_HOLD", f"printf hi; {missing}")
+    with pytest.raises(HostError, match=r"cannot be used \(unusable\)"), lock.held([host], "anna"):
         pass
 
 

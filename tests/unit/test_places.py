@@ -41,10 +41,10 @@ def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
     link = f"{STORE}/unet"
     states = {
         STORE: state("link", real="/disk/models"),
-        link: state("link", real="/disk/models/diffusion_models", planted="anna unet"),
+        link: state("link", real="/disk/models/diffusion_models", planted="anna /vol/models/unet"),
     }
     assert place(link, [STORE, link], states).planted == ""
-    assert place(link, [link], states).planted == "anna unet"
+    assert place(link, [link], states).planted == "anna /vol/models/unet"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
 def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words: str):
     """Root would give away what it leads to."""
     link = f"{STORE}/unet"
-    states = {STORE: state(), link: state("link", real=real, planted="anna unet")}
+    states = {STORE: state(), link: state("link", real=real, planted="anna /vol/models/unet")}
     found = place(link, [STORE, link], states)
     assert words in refusal(link, found)
     below = place(f"{link}/sub", [STORE, f"{link}/sub"], states)
@@ -71,10 +71,10 @@ def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words
 def test_a_store_that_was_planted_trusts_nothing_within():
     """Its own link decides where it is."""
     states = {
-        STORE: state("link", real="/home/anna/m", planted="anna models"),
-        f"{STORE}/vae": state(real="/home/anna/m/vae", planted="anna models"),
+        STORE: state("link", real="/home/anna/m", planted="anna /vol/models"),
+        f"{STORE}/vae": state(real="/home/anna/m/vae", planted="anna /vol/models"),
     }
-    assert place(f"{STORE}/vae", [STORE], states).planted == "anna models"
+    assert place(f"{STORE}/vae", [STORE], states).planted == "anna /vol/models"
 
 
 def test_not_even_root_leads_a_run_to_a_folder_of_the_system():

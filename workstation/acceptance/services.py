@@ -100,7 +100,7 @@ esac
 
 # The container's mounts below the target hide a part of the folder.
 _OWNER = r"""
-stat -L -c 'owner %u:%g %U:%G %a' -- "$2" 2>&1 || exit 1
+stat -L -c 'owner %u:%g %a %U:%G' -- "$2" 2>&1 || exit 1
 docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1" 2>&1
 """
 
@@ -349,16 +349,17 @@ def _owner_probe(name: str, mount: Mount, owner: str, container: str) -> Probe:
 
 
 def _owner_findings(probe: Probe, answer: Answer, target: str, owner: str) -> Iterator[Finding]:
-    """``owner 1024:1024 UNKNOWN:UNKNOWN 775``, then ``mount /comfy/mnt`` for each mount."""
+    """``owner 1024:1024 775 UNKNOWN:UNKNOWN``, then ``mount /comfy/mnt`` for each mount. A name may
+    hold blanks, such as ``domain users``."""
     if not answer.ok:
         yield probe.finding(False, answer.detail, answer)
         return
-    first, *others = [line.split() for line in answer.output.splitlines()]
-    _, numbers, names, mode = first
+    first, *others = answer.output.splitlines()
+    _, numbers, mode, names = first.split(" ", 3)
     wanted, _, wanted_mode = owner.partition(" ")
     parts = zip(wanted.split(":"), numbers.split(":"), names.split(":"), strict=True)
     same = all(one in either for one, *either in parts) and mode == (wanted_mode or "755")
-    mounts = [words[1] for words in others if words[:1] == ["mount"] and len(words) > 1]
+    mounts = [line.removeprefix("mount ") for line in others if line.startswith("mount ")]
     inner = [mount for mount in mounts if is_below(mount, target) and mount != target]
     seen = f"it belongs to {numbers}, mode {mode}"
     if inner:

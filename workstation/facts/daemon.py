@@ -12,6 +12,7 @@ from pyinfra.api import StringCommand
 
 from workstation.daemon import WEDGED
 from workstation.daemon_flags import started_by, values
+from workstation.daemon_json import read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question
 
 DAEMON_JSON = "/etc/docker/daemon.json"
@@ -40,7 +41,7 @@ for file in $(grep -lxs dockerd /proc/[0-9]*/comm); do
   group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "$process/cgroup" 2>/dev/null)
   case $group in */docker-*.scope*|*/docker/*|*kubepods*|*/lxc*) continue ;; esac
   if [ "$(awk '/^Uid:/ {print $2}' "$process/status" 2>/dev/null)" != 0 ]; then
-    rootless=$(stat -c %U "$process" 2>/dev/null); continue
+    rootless=$(answered stat -c %U "$process" 2>/dev/null); continue
   fi
   unit=$(printf '%s\n' "$group" | grep -oE '[^/]+\.(service|scope)' | head -n 1)
   if [ -z "$pid" ] || [ "$unit" = docker.service ]; then
@@ -48,9 +49,10 @@ for file in $(grep -lxs dockerd /proc/[0-9]*/comm); do
   fi
 done
 [ -z "$pid" ] || arguments=$(base64 -w0 "/proc/$pid/cmdline" 2>/dev/null)
-started=$(systemctl show -P ExecStart docker.service 2>/dev/null \
+started=$(answered systemctl show -P ExecStart docker.service 2>/dev/null \
   | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
-if [ "$(systemctl show -P NeedDaemonReload docker.service 2>/dev/null)" = yes ]; then
+reload=$(answered systemctl show -P NeedDaemonReload docker.service 2>/dev/null)
+if [ "$reload" = yes ]; then
   # systemd has not read what stands on the disk, but will.
   disk=$(systemd-analyze cat-config systemd/system/docker.service 2>/dev/null \
     | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
@@ -78,6 +80,17 @@ _PROPERTIES = (
     "LoadState,ActiveState,UnitFileState,InvocationID,KillMode,ExecMainStartTimestamp,"
     "Environment,EnvironmentFiles"
 )
+
+
+# What a node of a Swarm keeps below the Engine's data root; with userns-remap that is a folder
+# further down, named by two numbers (moby: daemon/daemon_unix.go, setupDaemonRoot).
+_SWARMS = """
+for root; do
+  for folder in "${root%/}" "${root%/}"/[0-9]*.[0-9]*; do
+    [ ! -e "$folder/swarm/docker-state.json" ] || echo "swarm $folder"
+  done
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,7 @@ class Daemon(Fact[DaemonState]):
             ENGINE
             + PROCESS
             + r"""
-            info=$1 cdi=$2 properties=$3 unloaded=$4
+            info=$1 cdi=$2 properties=$3 unloaded=$4 swarms=$5 values=
             if command -v docker >/dev/null; then
               echo client
               engine info -f "$info" 2>/dev/null >"$answers/info" &
@@ -157,7 +170,8 @@ class Daemon(Fact[DaemonState]):
             [ -z "$arguments" ] || echo "arguments $arguments"
             [ -z "$rootless" ] || echo "rootless $rootless"
             echo "next $started"
-            shown=$(systemctl show --timestamp=unix -p "$properties" docker.service 2>/dev/null)
+            shown=$(answered systemctl show --timestamp=unix -p "$properties" docker.service \
+              2>/dev/null)
             printf '%s\n' "$shown" | sed -n '/^Environment/!s/^/unit /p'
             for name in $(printf %s "$started" | grep -oE '\$\{?\w+' | tr -d '${' | sort -u); do
               value=$(printf '%s\n' "$shown" | sed -n 's/^Environment=//p' \
@@ -168,6 +182,7 @@ class Daemon(Fact[DaemonState]):
                 [ -z "$last" ] || value=$last
               done
               echo "variable $name $(printf %s "$value" | base64 -w0)"
+              values="$values$value"$'\n'
             done
             file=$(readlink -f -- "$configuration" || echo "$configuration")
             echo "file $file"
@@ -176,9 +191,15 @@ class Daemon(Fact[DaemonState]):
               echo "content $(base64 -w0 -- "$file")"
             fi
             [ ! -f "$unloaded" ] || echo "unloaded $(paste -sd ' ' "$unloaded")"
-            root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' \
-              "$file" 2>/dev/null | head -n 1)
-            [ ! -e "${root:-/var/lib/docker}/swarm/docker-state.json" ] || echo swarm
+            mapfile -t roots < <(
+              printf '%s\n' "$started" "$words" "$values" | tr -d "\"'" \
+                | grep -oE -- '(^|--data-root|--graph|-g)[= ]*/[^[:space:]]*' | sed 's/^[^/]*//'
+              [ ! -f "$file" ] || tr -d '\0' <"$file" | tr '\n' ' ' \
+                | grep -aoE '"data-root"[[:space:]]*:[[:space:]]*"/[^"]*"' | sed 's/.*"\(.*\)"/\1/'
+              echo /var/lib/docker
+            )
+            limited 20 bash -c "$swarms" bash "${roots[@]}"
+            [ $? != 124 ] || { echo "the folder of Docker's data does not answer" >&2; exit 1; }
             [ "$(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" != 1 ] || echo forwarding
             if { cat "$file"; printf '%s' "$arguments" | base64 -d; } 2>/dev/null \
               | grep -aqE 'ip-?(tables|-masq)'; then
@@ -193,6 +214,7 @@ class Daemon(Fact[DaemonState]):
             _CDI,
             _PROPERTIES,
             UNLOADED,
+            _SWARMS,
         )
 
     def read(self, lines: list[str]) -> DaemonState:
@@ -214,6 +236,9 @@ class Daemon(Fact[DaemonState]):
         invocation = unit.get("InvocationID", "")
         unloaded = words.get("unloaded", "").split()
         root = next(iter(values(following[1:], "data-root")[-1:]), "")
+        path = words.get("file", DAEMON_JSON)
+        content = base64.b64decode(words["content"]) if "content" in words else None
+        nodes = [rest for word, rest in pairs if word == "swarm"]
         changed, begun = words.get("changed", ""), unit.get("ExecMainStartTimestamp", "")
         return DaemonState(
             pid=int(pid),
@@ -228,16 +253,38 @@ class Daemon(Fact[DaemonState]):
             enabled=unit.get("UnitFileState", ""),
             invocation=invocation,
             kill_mode=unit.get("KillMode", ""),
-            path=words.get("file", DAEMON_JSON),
-            content=base64.b64decode(words["content"]) if "content" in words else None,
+            path=path,
+            content=content,
             waiting=pid != "0" and _seconds(changed) > _seconds(begun),
             unloaded=tuple(unloaded[1:]) if unloaded[:1] == [invocation] else (),
             client="client" in words,
             forwarding="forwarding" in words,
             masquerading="masquerading" in words,
             wedged="wedged" in words,
-            **{"data_root": root, "swarm": "swarm" in words, **_info(words)},
+            **{
+                "data_root": root,
+                "swarm": any(
+                    _keeps(nodes, arguments, read_or_nothing(content))
+                    for arguments in (command[1:], following[1:])
+                ),
+                **_info(words),
+            },
         )
+
+
+def _keeps(nodes: list[str], arguments: tuple[str, ...], configured: dict[str, Any]) -> bool:
+    """Return whether an Engine that is started like this is a node of a Swarm.
+
+    + nodes: folders in which a node keeps what it knows
+    """
+
+    def given(key: str) -> str:
+        return str((values(arguments, key) or [configured.get(key) or ""])[-1])
+
+    root = (given("data-root") or "/var/lib/docker").rstrip("/")
+    if given("userns-remap"):
+        return any(node.rpartition("/")[0] == root for node in nodes)
+    return root in nodes
 
 
 def _info(words: dict[str, str]) -> dict[str, Any]:
@@ -329,10 +376,10 @@ class Stake(Fact[StakeState]):
               unit=$(grep -oE '[^/]+\.service$' "$process/cgroup" 2>/dev/null | head -n 1)
               echo "client docker $verb (process ${process#/proc/}${unit:+ of $unit})"
             done
-            for unit in $(systemctl show -P RequiredBy -P BoundBy -P ConsistsOf docker.service \
-                2>/dev/null | tr ' ' '\n' | sort -u); do
+            for unit in $(answered systemctl show -P RequiredBy -P BoundBy -P ConsistsOf \
+                docker.service 2>/dev/null | tr ' ' '\n' | sort -u); do
               case $unit in ai-workstation-*) continue ;; esac
-              ! systemctl -q is-active "$unit" || echo "unit $unit"
+              ! answered systemctl -q is-active "$unit" || echo "unit $unit"
             done
             running=$(engine ps -q --no-trunc 2>/dev/null)
             [ -z "$running" ] || engine inspect -f "$1" $running 2>/dev/null

@@ -94,19 +94,19 @@ class Engine(Fact[EngineState]):
             + PROCESS
             + r"""
             [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
-            dpkg-query -W -f '${db:Status-Status}\n' docker-desktop 2>/dev/null \
+            answered dpkg-query -W -f '${db:Status-Status}\n' docker-desktop 2>/dev/null \
               | sed -n 's/^installed$/desktop/p'
             client=$(command -v docker)
             dockerd=$(command -v dockerd)
             [ -n "$client$dockerd" ] || exit 0
-            dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
+            answered dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
               | sed -n 's/^\([a-z0-9][a-z0-9.+-]*\)\(:[a-z0-9]*\)\?[:,] .*/package \1/p' \
               >"$answers/package" &
             [ -n "$client" ] || { wait; cat "$answers/package"; exit 0; }
             [ -n "$dockerd" ] || echo without_daemon
             case $(readlink -f "$client") in *snap*) echo snap ;; esac
             case $(limited 60 docker --version 2>/dev/null) in *[Pp]odman*) echo podman ;; esac
-            echo "unfinished $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
+            echo "unfinished $(answered dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
               'docker*' 'containerd*' runc 2>/dev/null \
               | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ { printf "%s ", $2 }')"
             engine version -f "$1" >"$answers/versions" 2>/dev/null &

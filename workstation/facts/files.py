@@ -22,7 +22,7 @@ class PathState:
     """One existing path: its kind, permission bits (``"2775"``), owners and digest (hex).
 
     ``real``: where it really lies, if links lead there; ``planted``: the first of those links that
-    somebody else than root made, ``<owner> <name>``; ``leads``: to what a link leads.
+    somebody else than root made, ``<owner> <path>``; ``leads``: to what a link leads.
     """
 
     kind: Kind
@@ -38,10 +38,24 @@ class PathState:
     leads: PathState | None = None
 
 
-# %f is the raw mode in hexadecimal: type and permissions without words to translate.
+# %f is the raw mode in hexadecimal: type and permissions without words to translate. Names of a
+# directory service hold blanks and backslashes, such as `domain users`: they stand between tabs.
 _LOOK = r"""
 key=$1 count=$2; shift 2
-form='%f %u %g %U %G %.6Y %n'
+form=$'%f %u %g %.6Y\t%U\t%G\t%n'
+planted() {
+  local rest=$1 at= name link steps=0
+  while [ -n "$rest" ] && [ "$steps" -lt 40 ]; do
+    name=${rest%%/*}; rest=${rest#"$name"}; rest=${rest#/}
+    case $name in ''|.) continue ;; ..) at=${at%/*}; continue ;; esac
+    at=$at/$name
+    [ -L "$at" ] || continue
+    steps=$((steps + 1))
+    [ "$(stat -c %u -- "$at")" = 0 ] || { stat -c '%U %n' -- "$at"; return; }
+    link=$(readlink -- "$at"); rest=$link/$rest
+    case $link in /*) at= ;; *) at=${at%/*} ;; esac
+  done
+}
 stat -c "path $form" -- "$@" 2>/dev/null
 links=()
 for path; do [ ! -L "$path" ] || links+=("$path"); done
@@ -52,7 +66,7 @@ for path; do
   if [ "${real[number]}" != "$path" ]; then
     printf 'real %s	%s
 ' "${real[number]}" "$path"
-    planted=$(namei -l -- "$path" 2>/dev/null | awk '/^ *l/ && $2 != "root" {print $2, $4; exit}')
+    planted=$(planted "$path" 2>/dev/null)
     [ -z "$planted" ] || printf 'planted %s	%s
 ' "$planted" "$path"
   fi
@@ -94,9 +108,11 @@ class Paths(Fact[dict[str, PathState]]):
             limited 60 bash -c "$look" bash "$@"
             [ $? = 124 ] || exit 0
             shift 2
-            for path; do
-              limited 5 stat -L -- "$path" >/dev/null 2>&1
-              [ $? != 124 ] || { echo "silent $path"; exit 0; }
+            for word in '%i silent' '%U%G nameless'; do
+              for path; do
+                limited 5 stat -L -c "${word% *}" -- "$path" >/dev/null 2>&1
+                [ $? != 124 ] || { echo "${word#* } $path"; exit 0; }
+              done
             done
             echo "the paths do not answer" >&2; exit 1
             """,
@@ -128,11 +144,17 @@ class Paths(Fact[dict[str, PathState]]):
                     f"{rest} does not answer: what is mounted there or above it waits for its "
                     "server or its disk"
                 )
+            elif word == "nameless":
+                raise UnansweredError(
+                    f"the names of the owner and group of {rest} cannot be looked up: a directory "
+                    "service of the host (sssd, winbind, LDAP) does not answer"
+                )
         return {path: replace(state, **more[path]) for path, state in states.items()}
 
 
 def _state(text: str) -> tuple[str, PathState]:
-    raw, uid, gid, user, group, modified, path = text.split(" ", 6)
+    numbers, user, group, path = text.split("\t", 3)
+    raw, uid, gid, modified = numbers.split(" ")
     mode = int(raw, 16)
     return path, PathState(
         kind=_KINDS.get(stat.S_IFMT(mode), "other"),
@@ -178,7 +200,7 @@ class Contents(Fact[dict[str, bytes]]):
 # The folder itself may be a link, to another disk; no other is followed.
 _WRONG = r"""
 [ -d "$1" ] || exit 0
-if getent group "$2" >/dev/null; then
+if [ -n "$4" ]; then
   find -H "$1" -xdev \( -type d \( ! -group "$2" -o ! -perm -2070 \) \
     -o -type f \( ! -group "$2" -o ! -perm -040 \) \) -print 2>/dev/null
 else
@@ -205,7 +227,8 @@ class WrongEntries(Fact[list[str]]):
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
         return question(
             """
-            limited 240 sh -c "$1" sh "$2" "$3" "$4"
+            known=$(answered getent group "$3")
+            limited 240 sh -c "$1" sh "$2" "$3" "$4" "${known:+yes}"
             [ $? != 124 ] || echo "silent $2"
             """,
             _WRONG,

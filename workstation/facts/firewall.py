@@ -42,19 +42,19 @@ class Firewall(Fact[FirewallState]):
             DROPPING
             + r"""
             if command -v ufw >/dev/null; then
-              if limited 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
+              if answered ufw status 2>/dev/null | grep -q '^Status: active'; then
                 echo ufw
-                limited 30 ufw show added 2>/dev/null | sed -n 's/^ufw /rule ufw /p'
+                answered ufw show added 2>/dev/null | sed -n 's/^ufw /rule ufw /p'
               elif grep -qsi '^ENABLED=yes' /etc/ufw/ufw.conf; then
                 echo ufw-at-boot
               fi
             fi
-            if [ "$(limited 20 firewall-cmd --state 2>/dev/null)" = running ]; then
+            if [ "$(answered firewall-cmd --state 2>/dev/null)" = running ]; then
               echo firewalld
-              zone=$(limited 20 firewall-cmd --get-zone-of-interface=docker0 2>/dev/null) || zone=
+              zone=$(answered firewall-cmd --get-zone-of-interface=docker0 2>/dev/null) || zone=
               [ -z "$zone" ] || echo "zone $zone"
               [ -z "$zone" ] || echo "target $(
-                limited 20 firewall-cmd --permanent --zone="$zone" --get-target 2>/dev/null)"
+                answered firewall-cmd --permanent --zone="$zone" --get-target 2>/dev/null)"
             fi
             dropping "$1" | sed 's/^/dropping /'
             true

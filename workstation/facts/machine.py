@@ -83,11 +83,12 @@ class Machine(Fact[MachineState]):
             df -Pk / | awk 'NR == 2 {print "disk", $4}'
             [ ! -e /snap/bin/docker ] || echo snap-docker
             [ ! -d /run/systemd/system ] || echo systemd
-            if command -v ufw >/dev/null && ufw status 2>/dev/null | grep -q '^Status: active'; then
+            if command -v ufw >/dev/null \
+              && answered ufw status 2>/dev/null | grep -q '^Status: active'; then
               echo ufw-active
             fi
 
-            sockets=$(ss -Hltnp 2>/dev/null)
+            sockets=$(answered ss -Hltnp 2>/dev/null)
             printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
             for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
               group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
@@ -101,9 +102,10 @@ class Machine(Fact[MachineState]):
               echo "busy $(cat "/proc/$pid/comm" 2>/dev/null) ($pid)"
             done
             for unit in apt-daily.service apt-daily-upgrade.service; do
-              [ "$(systemctl is-active "$unit" 2>/dev/null)" != activating ] || echo "busy $unit"
+              [ "$(answered systemctl is-active "$unit" 2>/dev/null)" != activating ] \
+                || echo "busy $unit"
             done
-            dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\n' 2>/dev/null \
+            answered dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\n' 2>/dev/null \
               | sed -n 's/^.[FHU].|/broken /p; s/^..R|/broken /p'
             set -- /var/lib/dpkg/updates/[0-9]*
             [ ! -e "$1" ] || echo "broken ${1%/*}"
@@ -161,6 +163,9 @@ class Accounts(Fact[dict[str, str]]):
 
     + users, groups: names
     + uid, gid: numbers to look up
+
+    A directory service may know an account by a name of its own, such as ``DOM\\domain users`` or
+    ``ki@example.org``: whoever is found by the name that was asked for has that one here.
     """
 
     @staticmethod
@@ -169,22 +174,36 @@ class Accounts(Fact[dict[str, str]]):
 
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:
         return question(
-            """
-            getent passwd $1 "$3" | sort -u | awk -F: '{print "user:" $1, $3 ":" $4}'
-            getent group $2 "$4" | sort -u | awk -F: '{print "group:" $1, $3}'
-            true
+            r"""
+            found() {
+              local kind=$1 asked name number group; shift
+              for asked; do
+                IFS=: read -r name _ number group _ <<<"$(answered getent "$kind" "$asked")"
+                [ "$kind" = group ] || number=$number:$group
+                [ -z "$name" ] || printf '%s\t%s\t%s\t%s\n' "$kind" "$asked" "$name" "$number"
+              done
+            }
+            count=$1; shift
+            found passwd "${@:1:count}"
+            shift "$count"
+            found group "$@"
             """,
-            " ".join(users),
-            " ".join(groups),
+            len(users) + 1,
+            *users,
             uid,
+            *groups,
             gid,
         )
 
     def read(self, lines: list[str]) -> dict[str, str]:
         accounts: dict[str, str] = {}
         for line in lines:
-            name, _, ids = line.partition(" ")
-            accounts[name] = ids
-            kind = "uid" if name.startswith("user:") else "gid"
-            accounts[f"{kind}:{ids.split(':')[0]}"] = name.split(":", 1)[1]
+            kind, asked, name, ids = line.split("\t")
+            word, numbers = ("user", "uid") if kind == "passwd" else ("group", "gid")
+            number = ids.partition(":")[0]
+            if asked == number:
+                accounts.setdefault(f"{numbers}:{number}", name)
+            else:
+                accounts[f"{word}:{asked}"] = ids
+                accounts[f"{numbers}:{number}"] = asked
         return accounts

@@ -56,9 +56,9 @@ class Ollama(Fact[OllamaState]):
             done
             [ ! -d "$2/manifests" ] || echo models
             own=$2
-            moved=$(systemctl show -P Environment ollama.service 2>/dev/null \
+            moved=$(answered systemctl show -P Environment ollama.service 2>/dev/null \
               | xargs -r -n 1 printf '%s\n' 2>/dev/null | sed -n 's/^OLLAMA_MODELS=//p' | tail -n 1)
-            home=$(getent passwd ollama | cut -d: -f6)
+            home=$(answered getent passwd ollama | cut -d: -f6)
             for store in "$moved" /usr/share/ollama/.ollama/models "${home:-/}/.ollama/models"; do
               if [ -n "$store" ] && [ "$store" != "$own" ] && [ -d "$store/manifests" ]; then
                 echo "foreign-models $store"; break

@@ -30,7 +30,7 @@ class Packages(Fact[dict[str, PackageState]]):
 
     def command(self) -> StringCommand:
         return question(
-            "! command -v dpkg-query >/dev/null || dpkg-query -W -f "
+            "! command -v dpkg-query >/dev/null || answered dpkg-query -W -f "
             "'${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
         )
 
@@ -196,8 +196,8 @@ class Repository(Fact[RepositoryState]):
             sort -u "$answers/keyrings" | while IFS= read -r file; do
               [ -f "$file" ] || continue
               # apt checks signatures as a user of its own, from whom an umask may hide it.
-              ! getent passwd "$reader" >/dev/null || runuser -u "$reader" -- test -r "$file" \
-                || continue
+              ! answered getent passwd "$reader" >/dev/null \
+                || answered runuser -u "$reader" -- test -r "$file" || continue
               echo "keyring $(encoded "$file") $(head -c 200000 "$file" | base64 -w0)"
             done
             true

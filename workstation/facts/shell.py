@@ -44,7 +44,7 @@ _ENVIRONMENT = (
 
 # The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
 # that is gone) holds no pipe of ours, and is left behind when the time is up. timeout(1) alone
-# would wait for it.
+# would wait for it. A login script may have left its line open, as one that sets a title does.
 _FRAME = r"""
 mark=$1 limit=$2; shift 2
 PATH=$PATH:/usr/sbin:/sbin; export PATH
@@ -56,13 +56,18 @@ IFS= read -r -t $((limit + 10)) status < <(
   exec 2>"$answers/.err"
   timeout -k 5 "$limit" bash -c "$@" <&3 3<&- >"$answers/.out"; echo $?
 ) || status=124
-echo "$mark"
+printf "\n%s\n" "$mark"
 cat "$answers/.out"
+if [ -s "$answers/.hung" ]; then
+  printf "\n%s hung\n" "$mark"; head -n 1 "$answers/.hung"; exit 0
+fi
 printf "\n%s %s\n" "$mark" "$status"
 [ "$status" = 0 ] || tail -n 3 "$answers/.err"
 """
 
 # limited SECONDS COMMAND...: runs a program that may hang; status 124 when its time is up.
+# answered COMMAND...: the same for one without which there is no answer: the question fails and
+# names it. What else it runs by `answered` is not waited for then.
 _LIMITED = r"""
 limited() {
   local limit=$1 out status; shift
@@ -72,6 +77,12 @@ limited() {
   ) || status=124
   cat "$out"; rm -f "$out"
   [ "$status" != 137 ] || status=124
+  return "$status"
+}
+answered() {
+  [ ! -s "$answers/.hung" ] || return 124
+  limited 60 "$@"; local status=$?
+  [ "$status" != 124 ] || echo "${1##*/} $2" >>"$answers/.hung"
   return "$status"
 }
 """
@@ -121,7 +132,8 @@ def question(text: str, *values: str | int | HiddenValue, limit: int = LIMIT) ->
 
     + text: Bash script. ``$answers`` is a folder for commands that run side by side, in memory and
       gone afterwards; ``limited SECONDS COMMAND...`` runs a program that may hang and returns 124
-      when its time is up; ``/usr/sbin`` and ``/sbin`` are in its PATH
+      when its time is up; ``answered COMMAND...`` gives it 60 s, and the question fails without
+      its answer; ``/usr/sbin`` and ``/sbin`` are in its PATH
     + values: positional parameters, see :func:`script`
     + limit: seconds that all of it may take
     """
@@ -172,10 +184,12 @@ def answer(output: Sequence[str], name: str) -> list[str]:
     if begin is None or end is None:
         raise UnansweredError(f"the question {name} broke off")
     status = output[end].removeprefix(MARK).strip()
+    said = " ".join(line.strip() for line in output[end + 1 :] if line.strip())
+    if status == "hung":
+        raise UnansweredError(f"`{said}` does not answer within 60 s")
     if status in ("124", "137"):
         raise UnansweredError(f"the question {name} took too long")
     if status != "0":
-        said = " ".join(line.strip() for line in output[end + 1 :] if line.strip())
         raise UnansweredError(f"the question {name} failed: {said or f'exit status {status}'}")
     lines = list(output[begin + 1 : end])
     # The mark begins a line of its own, whether or not the last line of the answer was ended.

@@ -217,7 +217,8 @@ class Surroundings(Fact[SurroundingsState]):
               engine version -f 'minimum-api {{.Server.MinAPIVersion}}' \
                 >"$answers/api" 2>/dev/null &
             fi
-            echo "toolkit $(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)"
+            echo "toolkit $(answered dpkg-query -W -f '${Version}' nvidia-container-toolkit \
+              2>/dev/null)"
             [ ! -e /usr/local/bin/ollama ] || echo "ollama $(readlink -f /usr/local/bin/ollama)"
             wait
             cat "$answers"/*

@@ -57,7 +57,7 @@ class Units(Fact[dict[str, UnitState]]):
             units=; while [ "$count" -gt 0 ]; do
               units="$units $1"; count=$((count - 1)); shift
             done
-            shown=$(systemctl show --timestamp=us+utc -p "$properties" -- $units)
+            shown=$(answered systemctl show --timestamp=us+utc -p "$properties" -- $units)
             printf '%s\\n' "$shown" | sed 's/^$/--/'
             echo --
             paths=$(printf '%s\\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')

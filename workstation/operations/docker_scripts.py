@@ -6,7 +6,8 @@ from workstation.facts.daemon import PROCESS
 
 _FLUSH = """
 flush() {
-  for folder in "$(docker info -f '{{.DockerRootDir}}')" /var/lib/containerd; do
+  root=$(docker info -f '{{.DockerRootDir}}') || return 1
+  for folder in "$root" /var/lib/containerd; do
     [ ! -d "$folder" ] || sync -f "$folder" || return 1
   done
 }
@@ -23,7 +24,9 @@ release() {
   up_since=$(awk '$1 == "btime" {print $2}' /proc/stat)
   for socket in /run/containerd/containerd.sock /run/docker/containerd/containerd.sock; do
     [ -S "$socket" ] || continue
-    ctr --address "$socket" -n moby leases ls | awk '/gc.expire=/ {print $1, $2}' |
+    leases=$(ctr --address "$socket" -n moby leases ls) || {
+      echo "$socket does not say what holds images: nothing of it is released"; continue; }
+    printf '%s\n' "$leases" | awk '/gc.expire=/ {print $1, $2}' |
       while read -r lease created; do
         [ "$(date -d "$created" +%s)" -ge "$up_since" ] ||
           ctr --address "$socket" -n moby leases rm --sync "$lease" >/dev/null
@@ -50,15 +53,16 @@ mark=$1 what=$2 images=$3; shift 3
 boot=$(cat /proc/sys/kernel/random/boot_id)
 mkdir -p "${mark%/*}"
 cached_since() {
-  curl -fsS --unix-socket /var/run/docker.sock 'http://docker/v1.44/system/df?type=build-cache' |
-    sed 's/{"ID":/\\n&/g' |
+  cache=$(curl -fsS --noproxy '*' --unix-socket /var/run/docker.sock \
+    'http://docker/v1.44/system/df?type=build-cache') || return 1
+  printf '%s\n' "$cache" | sed 's/{"ID":/\\n&/g' |
     sed -En 's/^.*"ID":"([^"]*)".*"CreatedAt":"([^"]*)".*"LastUsedAt":"?([^",]*).*/\\1 \\2 \\3/p' |
     awk -v since="$1" '$2 >= since || ($3 != "null" && $3 >= since) {print $1}'
 }
 forget_cache() {
   [ -n "$1" ] || { docker buildx prune --builder default -af >/dev/null; return; }
   before=
-  while left=$(cached_since "$1") && [ -n "$left" ] && [ "$left" != "$before" ]; do
+  while left=$(cached_since "$1") || return 1; [ -n "$left" ] && [ "$left" != "$before" ]; do
     before=$left
     for record in $left; do
       docker buildx prune --builder default -af --filter "id=$record" >/dev/null || return 1
@@ -76,7 +80,11 @@ if [ "$old" != "$boot" ]; then
     [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
     docker image rm -f "$image" >/dev/null || exit 1
   done
-  forget_cache "$began" || exit 1
+  forget_cache "$began" || {
+    echo "what builds have cached cannot be removed, see above, and the power cut may have" \
+      "damaged it: run again, or \\`docker buildx prune -af && rm $mark\\` if it stays so" >&2
+    exit 1
+  }
   rm "$mark"
 fi
 [ -f "$mark" ] || echo "$boot $(date -u +%FT%T)" >"$mark"
@@ -162,7 +170,8 @@ if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ] && ! with_contain
 fi
 flush || exit 1
 printf '%s\\n' "$@" \\
-  | awk 'NR == FNR {ours[$1]; next} $1 != boot && !($2 in ours)' boot="$boot" - "$mark" >"$mark.new"
+  | awk 'NR == FNR {ours[$1]; next} $1 != boot && !($2 in ours)' boot="$boot" - "$mark" \
+  >"$mark.new" || exit 1
 sync "$mark.new"
 mv "$mark.new" "$mark"
 [ -s "$mark" ] || rm "$mark"
@@ -179,7 +188,8 @@ healthy() {
   project=$1 limit=$2; uptime; began=$now pause=4 next=0
   while :; do
     uptime; seconds=$((now - began)) waiting= lost=
-    for id in $(docker ps -aq --filter "label=com.docker.compose.project=$project"); do
+    ids=$(docker ps -aq --filter "label=com.docker.compose.project=$project") || waiting=" docker"
+    for id in $ids; do
       set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
         {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
         {{.RestartCount}}' "$id")
@@ -233,6 +243,7 @@ docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/nul
 # (see workstation/daemon.py).
 _BRING_UP = (
     """
+answered() { timeout -k 5 60 "$@"; }
 # Says why containers would not run on, or fails where they would.
 restart_harm() {
 """
