@@ -42,6 +42,9 @@ docker.boot_units(
         share=settings.smb_mount,
     ),
     guard=template("docker/ai-workstation-guard.service.j2"),
+    projects=machine.projects,
+    proxy=settings.proxy_network,
+    own=settings.proxy == "own",
 )
 
 units.running(
