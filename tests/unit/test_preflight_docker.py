@@ -292,6 +292,15 @@ def test_an_engine_that_will_come_may_be_newer_than_any_tried(
     assert "DOCKER_SOURCE=distribution" in finding.fix
 
 
+@pytest.mark.parametrize("mode", ["routed", "isolated", "nat", "nat-unprotected"])
+def test_networks_without_nat_by_default_publish_nothing(mode: str):
+    """Ours would be such networks, too, and nobody would reach the proxy."""
+    options = {"bridge": {"com.docker.network.bridge.gateway_mode_ipv4": mode}}
+    found = failed(about(daemon({"default-network-opts": options})))
+    assert bool(found) == (mode in ("routed", "isolated"))
+    assert all(mode in one.detail for one in found)
+
+
 VM, VPN = Link("virbr0", "bridge"), Link("wg0", "wireguard")
 THEIRS = container("nginx:1", name="wiki", networks=("site",))
 SITE = Bridge("site", "br-0123456789ab"), Bridge("named", "named0")

@@ -201,8 +201,8 @@ class Link:
 class BridgesState:
     """``bridges`` that there are; ``pools``: from which Docker takes the next networks;
     ``host_gateways``: the addresses that containers know the host by (``host-gateway``), none where
-    the default bridge is switched off; ``links``: the host's interfaces; ``admitted``: those from
-    which somebody's rule in the guard's table lets everything through to containers."""
+    the default bridge is switched off; ``links``: the host's interfaces; ``admitted``: those that
+    the guard's table lets through to all containers."""
 
     bridges: tuple[Bridge, ...] = ()
     pools: tuple[str, ...] = POOLS

@@ -15,6 +15,7 @@ from workstation.settings import Settings
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState
     from workstation.facts.docker import EngineState
+    from workstation.facts.gpu_users import GpuUser
     from workstation.facts.machine import MachineState
     from workstation.facts.surroundings import RunningContainer
 
@@ -187,6 +188,26 @@ def _file_findings(daemon: DaemonState, wanted: Mapping[str, Any]) -> Iterator[F
             "leave it: containers stop when Docker is restarted",
             note=True,
         )
+
+
+def gpu_user_findings(users: Sequence[GpuUser]) -> Iterator[Finding]:
+    """Yield a note about containers that systemd would take the GPU from at each daemon-reload, of
+    which a run has some."""
+    for kept, what in (
+        (True, "systemd is told of it first, so that they keep it until they end"),
+        (False, "they lose it until they are restarted"),
+    ):
+        if names := [one.name for one in users if one.kept == kept]:
+            yield Finding(
+                "GPU of containers",
+                False,
+                f"{', '.join(names)}: NVIDIA's hook (--gpus, the runtime nvidia) gave it to them "
+                "behind systemd's back, which takes it away when it reads its units again, as this "
+                f"run and upgrades of packages make it do; {what}",
+                ("leave it" if kept else "`docker restart` when the run has ended")
+                + "; with --device nvidia.com/gpu=all (CDI) they keep it always",
+                note=True,
+            )
 
 
 def _user_findings(daemon: DaemonState) -> Iterator[Finding]:
