@@ -4,11 +4,14 @@ from pyinfra import host
 
 from workstation import context
 from workstation.daemon import DEFAULTS
-from workstation.operations import ca, docker, packages, units
+from workstation.operations import ca, docker, gpu_users, packages, units
 from workstation.render import template
 
 machine = context.load(host)
 settings, mirror = machine.settings, machine.mirror
+
+# First of all: packages make systemd read its units again.
+gpu_users.kept(name="Containers keep the GPU when systemd reads its units again")
 
 ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
 
@@ -42,6 +45,9 @@ docker.boot_units(
         share=settings.smb_mount,
     ),
     guard=template("docker/ai-workstation-guard.service.j2"),
+    projects=machine.projects,
+    proxy=settings.proxy_network,
+    own=settings.proxy == "own",
 )
 
 units.running(

@@ -70,6 +70,11 @@ class Context:
         """Return the rendered stacks that the inventory gives this host."""
         return [self.stack(name) for name in self.stack_names]
 
+    @property
+    def projects(self) -> list[str]:
+        """The Compose projects of ours that the host has, the proxy among them if it is our own."""
+        return [*([PROXY] if self.settings.proxy == "own" else []), *self.stack_names]
+
     @cached_property
     def needs(self) -> Needs:
         """What the host must have for its stacks: proxy, share, Ollama, disks."""

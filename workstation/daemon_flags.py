@@ -20,7 +20,7 @@ _SHORT = {
     "h": "help",
 }
 _SWITCHES = {
-    *("allow-direct-routing", "bridge-accept-fwmark", "cri-containerd", "debug", "experimental"),
+    *("allow-direct-routing", "cri-containerd", "debug", "experimental"),
     *("help", "icc", "init", "ip-forward", "ip-forward-no-drop", "ip-masq", "ip6tables"),
     *("iptables", "ipv6", "live-restore", "no-new-privileges", "raw-logs", "rootless"),
     *("selinux-enabled", "tls", "tlsverify", "userland-proxy", "validate", "version"),

@@ -43,13 +43,13 @@ docker compose --project-directory /srv/app up -d
 _TASKS = ("tasks/docker.py", "tasks/nvidia.py")
 
 
-def _theirs(machine: Workstation, drop_in: str = "[Service]", more: str = "") -> dict[str, str]:
+def theirs(machine: Workstation, drop_in: str = "[Service]", more: str = "") -> dict[str, str]:
     """Set all of it up; return the containers with their ids and start times."""
     machine.run(_THEIRS.replace("DROP-IN", drop_in).replace("MORE", more))
-    return _run(machine)
+    return run_of(machine)
 
 
-def _run(machine: Workstation) -> dict[str, str]:
+def run_of(machine: Workstation) -> dict[str, str]:
     """Return name -> id and start time of the containers that run."""
     listing = machine.run(
         "docker ps -q | xargs -r docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
@@ -64,7 +64,7 @@ def _pid(machine: Workstation) -> str:
 def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
     """Docker is restarted, with live-restore loaded before; the plugin that it lacked is of its own
     origin; its configuration is kept, with its mode; a second run changes nothing."""
-    before, pid = _theirs(bare, "[Service]\nEnvironment=HTTP_PROXY="), _pid(bare)
+    before, pid = theirs(bare, "[Service]\nEnvironment=HTTP_PROXY="), _pid(bare)
     assert len(before) == 5
     run = bare.pyinfra(*_TASKS, "-y")
     assert run.status == 0, run.error
@@ -72,7 +72,7 @@ def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
     assert "restart for log-driver and log-opts: 5 containers run on" in told
     assert "+ package docker-buildx" in told
     assert "docker-ce" not in told
-    assert _run(bare) == before
+    assert run_of(bare) == before
     assert _pid(bare) != pid
     assert bare.succeeds("curl -sf -o /dev/null http://127.0.0.1:8088/sh")
     kept = json.loads(bare.run("cat /etc/docker/daemon.json"))
@@ -84,12 +84,12 @@ def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
     pid = _pid(bare)
     again = bare.pyinfra(*_TASKS, "-y")
     assert again.changed == []
-    assert (_run(bare), _pid(bare)) == (before, pid)
+    assert (run_of(bare), _pid(bare)) == (before, pid)
 
 
 def test_a_run_that_is_cut_off_before_the_restart_is_finished(bare: Workstation) -> None:
     """Docker has not read what stands on the disk: the next run restarts it, as gently."""
-    before, pid = _theirs(bare), _pid(bare)
+    before, pid = theirs(bare), _pid(bare)
     # A Docker that cannot be reloaded ends the run between the file and the restart.
     cut = "/etc/systemd/system/docker.service.d/zz-cut.conf"
     bare.run(f"printf '[Service]\\nExecReload=\\nExecReload=/bin/false\\n' >{cut}; "
@@ -97,12 +97,12 @@ def test_a_run_that_is_cut_off_before_the_restart_is_finished(bare: Workstation)
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status != 0
     assert "was not restarted" in run.output
-    assert (_run(bare), _pid(bare)) == (before, pid)
+    assert (run_of(bare), _pid(bare)) == (before, pid)
     bare.run(f"rm {cut}; systemctl daemon-reload")
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status == 0, run.error
     assert _pid(bare) != pid
-    assert _run(bare) == before
+    assert run_of(bare) == before
     assert bare.run("docker info -f '{{.LiveRestoreEnabled}}'") == "true\n"
     assert bare.pyinfra("tasks/docker.py", "-y").changed == []
 
@@ -112,13 +112,13 @@ def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
     rotation; Docker comes up again."""
     service = "docker service create -d --name svc theirs:1 sleep 1000000"
     swarm = f"docker swarm init --advertise-addr 127.0.0.1\n{service}\nsleep 20"
-    before, pid = _theirs(bare, more=swarm), _pid(bare)
+    before, pid = theirs(bare, more=swarm), _pid(bare)
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
     assert "= live-restore of /etc/docker/daemon.json (left out: this is a node of a Swarm" in told
     assert "from Docker's next start on, not now: it would stop" in told
-    assert (_run(bare), _pid(bare)) == (before, pid)
+    assert (run_of(bare), _pid(bare)) == (before, pid)
     assert bare.pyinfra("tasks/docker.py", "-y").changed == []
     bare.run("systemctl restart docker.service")
     assert bare.run("docker info -f '{{.Swarm.LocalNodeState}}'") == "active\n"
@@ -137,34 +137,34 @@ def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
 )
 def test_what_a_flag_gives_is_left_out(bare: Workstation, drop_in: str, keys: set[str]) -> None:
     """Docker does not start with an option in both places: it does, also when it is restarted."""
-    before = _theirs(bare, drop_in)
+    before = theirs(bare, drop_in)
     run = bare.pyinfra(*_TASKS, "-y")
     assert run.status == 0, run.error
     assert "Docker's command line gives" in " ".join(run.output.split())
-    assert _run(bare) == before
+    assert run_of(bare) == before
     ours = {"live-restore", "log-driver", "log-opts"}
     assert ours & set(json.loads(bare.run("cat /etc/docker/daemon.json"))) == keys
     bare.run("systemctl reset-failed docker.service; systemctl restart docker.service")
-    assert _run(bare) == before
+    assert run_of(bare) == before
     assert bare.pyinfra(*_TASKS, "-y").changed == []
 
 
 def test_docker_that_does_not_come_up_gets_its_old_file_back(bare: Workstation) -> None:
     """For a reason that no check sees beforehand; the run fails, and what ran runs on."""
     refuses = '[Service]\nExecStartPre=/bin/sh -c "! grep -q max-size /etc/docker/daemon.json"'
-    before = _theirs(bare, refuses)
+    before = theirs(bare, refuses)
     old = bare.run("cat /etc/docker/daemon.json")
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status != 0
     assert "Docker did not start with the new /etc/docker/daemon.json" in run.output
     assert "the old one is back, and Docker runs with it" in " ".join(run.output.split())
     assert bare.run("cat /etc/docker/daemon.json") == old
-    assert _run(bare) == before
+    assert run_of(bare) == before
 
 
 def test_a_wedged_docker_ends_the_run_with_one_sentence(bare: Workstation) -> None:
     """It is not taken for absent, whichever task is run; nothing is changed."""
-    before = _theirs(bare)
+    before = theirs(bare)
     files = bare.our_files()
     bare.run("kill -STOP $(systemctl show -P MainPID docker.service)")
     for task in ("tasks/preflight.py", "tasks/stacks.py"):
@@ -173,12 +173,12 @@ def test_a_wedged_docker_ends_the_run_with_one_sentence(bare: Workstation) -> No
         assert "Docker does not answer within 60 s" in " ".join(run.output.split())
     bare.run("kill -CONT $(systemctl show -P MainPID docker.service)")
     assert bare.our_files() == files
-    assert _run(bare) == before
+    assert run_of(bare) == before
 
 
 def test_ipv6_on_the_default_bridge(bare: Workstation) -> None:
     """Ollama's socket listens on each address by which containers know the host."""
-    _theirs(bare)
+    theirs(bare)
     bare.run(
         'set -e; echo \'{"ipv6": true, "fixed-cidr-v6": "fd00:d0c::/64"}\' '
         ">/etc/docker/daemon.json; docker rm -f $(docker ps -q) >/dev/null;"

@@ -100,7 +100,7 @@ cat >/etc/docker/daemon.json <<'EOF'
 EOF
 echo 'tmpfs /srv/data tmpfs size=1m 0 0 # mine' >>/etc/fstab
 mount /srv/data
-DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io docker-cli docker-compose
+DEBIAN_FRONTEND=noninteractive apt-get install -y docker.io docker-cli docker-compose busybox-static
 docker network create --subnet 172.18.0.0/16 theirs
 docker network create --subnet 172.19.0.0/16 edge
 docker run -d --name edge --restart always --network edge -p 80:80 \
@@ -113,6 +113,13 @@ EOF
 cd /home/anna/dhoch3
 docker compose up -d
 docker compose exec site touch /kept/file
+# Nothing starts these again.
+mkdir -p /tmp/image/bin
+cp /bin/busybox /tmp/image/bin/
+ln -s busybox /tmp/image/bin/sleep
+tar -C /tmp/image -c . | docker import - theirs:1
+docker run -d --name plain --network theirs theirs:1 sleep 1000000
+docker run -d --rm --name passing theirs:1 sleep 1000000
 """
 
 
@@ -141,6 +148,9 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     assert bare.containers() == before
 
     bare.run("docker compose -p dhoch3 down >/dev/null 2>&1")
+    before.pop("/dhoch3-site-1")
+    assert set(before) == {"/edge", "/plain", "/passing"}
+    assert bare.containers() == before
     join = {"PROXY": "existing", "PROXY_NETWORK": "edge"}
     run = bare.pyinfra("deploy.py", "-y", environment=join)
     assert run.status == 0, run.output[-3000:]
@@ -150,6 +160,7 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     assert "tmpfs /srv/data tmpfs size=1m 0 0 # mine" in bare.run("cat /etc/fstab")
     assert {"theirs", "edge"} <= set(bare.run("docker network ls --format '{{.Name}}'").split())
     assert "dhoch3_kept" in bare.run("docker volume ls -q")
-    assert {name for name in bare.containers() if "dhoch3" not in name} == {"/edge"}
-    assert bare.containers()["/edge"].split()[0] == before["/edge"].split()[0]
+    # With ids and start times.
+    assert {name: one for name, one in bare.containers().items() if "dhoch3" not in name} == before
     assert bare.pyinfra("deploy.py", "-y", environment=join).changed == []
+    assert {name: one for name, one in bare.containers().items() if "dhoch3" not in name} == before

@@ -12,6 +12,7 @@ from tests.fixtures.harness import programs
 from tests.unit.acceptance_stacks import configured
 from workstation.acceptance import Answer, Probe
 from workstation.acceptance.versions import version_probe, versions
+from workstation.findings import HOST, failed, noted
 
 
 def run(probe: Probe, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -37,6 +38,7 @@ def test_versions_are_what_there_is(tmp_path: Path):
 case "$*" in
   "version "*) echo 29.1.2 ;;
   "compose "*) echo 2.40.3 ;;
+  "buildx "*) echo "github.com/docker/buildx 0.29.1 x" ;;
   "ps "*) echo 'yanwk/comfyui-boot:pt28 '; echo 'traefik:v3.7.15 ' ;;
 esac""",
     )
@@ -80,5 +82,15 @@ def test_traefiks_version_is_its_label_or_tag(image: str, version: str | None):
     assert versions(Answer(True, f"image: {image}")).shown.get("Traefik") == version
 
 
-def test_the_version_probe_makes_no_finding():
-    assert version_probe(configured()).findings(Answer(True, "Kernel: 6")) == []
+def test_what_is_newer_than_any_that_was_tried_is_a_note():
+    """Of Docker's parts alone; the run may just have installed it."""
+    probe = version_probe(configured())
+    tried = "Kernel: 6\nDocker: 28.5.2+dfsg4\nCompose: 2.40.3\nBuildx: 0.29.1\ncontainerd: "
+    assert probe.findings(Answer(True, tried)) == []
+    new = "Docker: 29.1.2\nCompose: 5.0.1\nBuildx: v0.30.1\ncontainerd: v2.2.0\nOllama: 99"
+    found = probe.findings(Answer(True, new))
+    assert failed(found) == []
+    assert [one.detail.partition(" ")[0] for one in noted(found)] == [
+        *("29.1.2", "5.0.1", "v0.30.1", "v2.2.0"),
+    ]
+    assert all(one.evidence and one.subject == HOST for one in found)

@@ -18,6 +18,7 @@ from workstation.facts.compose import Project
 from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Engine, EngineState
 from workstation.facts.firewall import Firewall
+from workstation.facts.gpu_users import GpuUsers
 from workstation.facts.machine import Listener, MachineState
 from workstation.facts.machine import Machine as MachineFact
 from workstation.facts.mounts import Mounted
@@ -150,6 +151,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
         Gpu,
         Packages,
         Sources,
+        GpuUsers,
         Surroundings,
         Ollama,
         Firewall,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures.harness import settings
 from workstation.facts.daemon import DaemonState
-from workstation.facts.docker import EngineState
+from workstation.facts.docker import Bridge, BridgesState, EngineState, Link
 from workstation.facts.machine import MachineState
 from workstation.facts.surroundings import RunningContainer
 from workstation.findings import Finding, failed, noted
@@ -21,6 +21,8 @@ from workstation.preflight.docker import (
     traefik_findings,
     unanswered,
 )
+from workstation.preflight.neighbors import guard_findings, lets_neighbors_in
+from workstation.preflight.versions import coming_finding
 
 MACHINE = MachineState()
 ICC = "com.docker.network.bridge.enable_icc"
@@ -258,12 +260,96 @@ def test_an_old_compose_is_worth_knowing():
 def test_what_is_newer_than_all_that_were_tried_is_worth_knowing():
     """As Docker's own packages are; nothing stops because of it."""
     assert noted(docker_findings(MACHINE, engine("28.5.9", compose="2.40.3+ds1-0ubuntu1"))) == []
-    findings = list(docker_findings(MACHINE, engine("29.1.0", compose="5.0.1")))
+    new = {"compose": "5.0.1", "buildx": "v0.30.1", "containerd": "v2.2.0"}
+    # One that does not run is told of by its client.
+    for changes in ({}, {"server": ""}):
+        findings = list(docker_findings(MACHINE, engine("29.1.0", **new, **changes)))
+        assert failed(findings) == []
+        assert [one.detail.partition(",")[0] for one in noted(findings)] == [
+            "29.1.0 is newer than 28.5",
+            "5.0.1 is newer than 2.40",
+            "v0.30.1 is newer than 0.29",
+            "v2.2.0 is newer than 2.1",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("found", "newest", "ok"),
+    [
+        (EngineState(), True, False),
+        (EngineState(), False, True),
+        (engine("26.1.5"), True, True),
+        # dockerd alone, whose client is missing.
+        (EngineState(package="docker.io"), True, True),
+    ],
+)
+def test_an_engine_that_will_come_may_be_newer_than_any_tried(
+    found: EngineState, newest: bool, ok: bool
+):
+    """Docker's own packages are taken as new as they are; the distribution's are known."""
+    finding = coming_finding(found, newest)
+    assert (finding.ok, finding.note) == (ok, True)
+    assert "DOCKER_SOURCE=distribution" in finding.fix
+
+
+@pytest.mark.parametrize("mode", ["routed", "isolated", "nat", "nat-unprotected"])
+def test_networks_without_nat_by_default_publish_nothing(mode: str):
+    """Ours would be such networks, too, and nobody would reach the proxy."""
+    options = {"bridge": {"com.docker.network.bridge.gateway_mode_ipv4": mode}}
+    found = failed(about(daemon({"default-network-opts": options})))
+    assert bool(found) == (mode in ("routed", "isolated"))
+    assert all(mode in one.detail for one in found)
+
+
+VM, VPN = Link("virbr0", "bridge"), Link("wg0", "wireguard")
+THEIRS = container("nginx:1", name="wiki", networks=("site",))
+SITE = Bridge("site", "br-0123456789ab"), Bridge("named", "named0")
+
+
+@pytest.mark.parametrize(
+    ("links", "changes", "named"),
+    [
+        ((VM, VPN, Link("tailscale0", "tun")), {}, "virbr0, wg0, tailscale0"),
+        # The LAN, Docker's own bridges (one of a network that is gone), machines' and containers'
+        # ends.
+        (
+            (
+                *(Link("eno1", uplink=True), Link("br0", "bridge", uplink=True)),
+                *(Link("docker0", "bridge"), Link("named0", "bridge")),
+                *(Link("br-beefbeefbeef", "bridge"), Link("vnet0", "tun", port=True)),
+                *(Link("veth1", "veth"), Link("eno1.7", "vlan")),
+            ),
+            {},
+            "",
+        ),
+        ((Link("br-vms", "bridge"),), {}, "br-vms"),
+        ((VM, VPN), {"admitted": ("virbr0",)}, "wg0"),
+        ((VPN,), {"admitted": ("wg0",)}, ""),
+    ],
+)
+def test_who_reached_containers_by_their_addresses_is_told(
+    links: tuple[Link, ...], changes: dict[str, Any], named: str
+):
+    """By name, with the rule that lets it in and that the person adds."""
+    state = BridgesState(SITE, links=links, **changes)
+    findings = list(guard_findings(state, [THEIRS], ["dhoch3"]))
     assert failed(findings) == []
-    assert [one.detail.partition(",")[0] for one in noted(findings)] == [
-        "29.1.0 is newer than 28.5",
-        "5.0.1 is newer than 2.40",
-    ]
+    assert bool(findings) == bool(named)
+    for finding in findings:
+        assert f"from {named} only published ports of wiki are reached" in finding.detail
+        first = named.partition(",")[0]
+        assert f'iifname "{first}" accept' in finding.fix
+
+
+@pytest.mark.parametrize("project", ["dhoch3", "other"])
+@pytest.mark.parametrize("networks", [("site",), ("host",), ()])
+def test_nobody_is_cut_off_from_containers_that_are_ours(project: str, networks: tuple[str, ...]):
+    """Or that are in no network with a bridge."""
+    one = container("nginx:1", project=project, networks=networks)
+    findings = list(guard_findings(BridgesState(SITE, links=(VM,)), [one], ["dhoch3"]))
+    assert bool(findings) == (project == "other" and networks == ("site",))
+    assert [lets_neighbors_in(engine(one)) for one in ("26.1.5", "28.0.0")] == [True, False]
+    assert not lets_neighbors_in(EngineState())
 
 
 @pytest.mark.parametrize(

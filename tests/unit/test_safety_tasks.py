@@ -23,6 +23,7 @@ from workstation.operations import (
     docker,
     files,
     firewall,
+    gpu_users,
     invokeai,
     losses,
     nvidia,
@@ -48,6 +49,7 @@ OPERATIONS = {
     docker: ["engine", "daemon_config", "boot_units"],
     files: ["present", "shared_tree"],
     firewall: ["containers_reach"],
+    gpu_users: ["kept"],
     invokeai: ["models_registered"],
     nvidia: ["driver", "toolkit", "devices"],
     ollama: ["release", "bridge_socket"],
@@ -166,6 +168,8 @@ def test_docker_has_its_guard_and_what_that_needs(called: Called, monkeypatch: p
         assert unit in unit_names(called)
     names = [name for name, _ in called]
     assert names.index("docker.daemon_config") < names.index("docker.engine")
+    # Packages make systemd read its units again.
+    assert names[0] == "gpu_users.kept"
 
 
 def test_docker_rotates_logs_and_lets_containers_run_on(

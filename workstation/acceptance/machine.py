@@ -236,7 +236,7 @@ def host_probes(
     yield Probe(
         "containers are closed to neighbours but for what they publish",
         _GUARD,
-        ("ai_workstation_forward", 'oifname "br-.*drop'),
+        ("ai_workstation_forward", 'ct state new oifname "br-.*drop'),
         "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
         "nft list table inet ai_workstation_forward",
     )

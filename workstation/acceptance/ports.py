@@ -17,7 +17,11 @@ from workstation.stack import Service, Stack
 
 BRIDGES = r"""
 is_bridge() {
-  case $1 in docker*|br-*|veth*) return 0 ;; esac
+  case $1 in
+    docker*|veth*) return 0 ;;
+    br-*[!0-9a-f]*) ;;
+    br-????????????) return 0 ;;
+  esac
   [ -d "/sys/class/net/$1/bridge" ] || return 1
   for port in "/sys/class/net/$1/brif"/*; do
     case ${port##*/} in veth*|"*") ;; *) return 1 ;; esac
@@ -25,8 +29,9 @@ is_bridge() {
 }
 """
 """``is_bridge INTERFACE``: whether there are but containers behind it. A network of Docker's may
-have a name that its owner chose; a bridge that the LAN is behind has the card, or a machine's tap,
-in it."""
+have a name that its owner chose, and a bridge of the LAN one that begins as Docker's do (``br-``
+and twelve hexadecimal digits); one that the LAN is behind has the card, or a machine's tap, in
+it."""
 
 # Docker's own list is asked too: without its helper programs ("userland-proxy": false) nobody
 # listens on a published port, and the kernel passes connections on. What systemd holds until it is

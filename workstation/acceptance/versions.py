@@ -1,11 +1,15 @@
-"""Which versions the machine runs, what it is called by, and its card: worth knowing, no check."""
+"""Which versions the machine runs, what it is called by, and its card: worth knowing, no check,
+except for a Docker that is newer than any that was tried."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
-from workstation.acceptance import Answer, Probe
+from workstation.acceptance import Answer, Probe, evidence
+from workstation.findings import HOST, Finding
+from workstation.preflight.versions import version_finding
 from workstation.settings import Settings
 
 # What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
@@ -29,6 +33,10 @@ toolkit=$(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)
 echo "NVIDIA Container Toolkit: $toolkit"
 echo "Docker: $(timeout 60 docker version -f '{{.Server.Version}}' 2>/dev/null)"
 echo "Compose: $(timeout 60 docker compose version --short 2>/dev/null)"
+echo "Buildx: $(timeout 60 docker buildx version 2>/dev/null | cut -d' ' -f2)"
+echo "containerd: $(timeout 60 docker version \
+  -f '{{range .Server.Components}}{{if eq .Name "containerd"}}{{.Version}}{{end}}{{end}}' \
+  2>/dev/null)"
 timeout 60 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
   2>/dev/null | sed 's/^/image: /'
 ticks=110
@@ -38,6 +46,13 @@ while [ ! -e "$card/done" ] && [ "$ticks" -gt 0 ]; do sleep 0.2; ticks=$((ticks 
 
 # A row of nvidia-smi, which may print other lines beside them.
 _CARD = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (\d+(?:\.\d+)+)")
+
+_ASKED = {
+    "Docker": "version",
+    "Compose": "compose version",
+    "Buildx": "buildx version",
+    "containerd": "version",
+}
 
 _SHOWN = (
     *("System", "Kernel", "NVIDIA driver", "NVIDIA Container Toolkit"),
@@ -56,8 +71,22 @@ class Versions:
 
 
 def version_probe(settings: Settings) -> Probe:
-    """Return the probe whose answer :func:`versions` reads; it makes no finding."""
-    return Probe("versions", _VERSIONS, (str(settings.ollama_port),), "", read=lambda *_: ())
+    """Return the probe whose answer :func:`versions` reads. What it finds is a note for each part
+    of Docker that is newer than any that was tried."""
+    return Probe("versions", _VERSIONS, (str(settings.ollama_port),), "", read=_untried)
+
+
+def _untried(probe: Probe, answer: Answer) -> Iterator[Finding]:
+    found = dict(line.partition(": ")[::2] for line in answer.output.splitlines())
+    for name in _ASKED:
+        one = version_finding("Engine" if name == "Docker" else name, found.get(name, "").strip())
+        if not one.ok:
+            yield replace(
+                one,
+                fix="leave it, if all else here is as promised",
+                evidence=evidence(f"docker {_ASKED[name]}", found[name]),
+                subject=HOST,
+            )
 
 
 def versions(answer: Answer) -> Versions:

@@ -12,17 +12,22 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
+from workstation import bridges as ways_in
 from workstation.daemon_flags import values
 from workstation.daemon_json import read_or_nothing
 from workstation.facts.daemon import ENGINE, PROCESS, command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
 
 # The client's is told also where no Engine answers.
-_VERSIONS = "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}{{end}}"
+_VERSIONS = (
+    "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}"
+    '{{range .Server.Components}}{{if eq .Name "containerd"}}{{println}}'
+    "containerd {{.Version}}{{end}}{{end}}{{end}}"
+)
 
 _NETWORK = (
     "network [{{json .Name}},{{json .Id}},{{json .Internal}},{{json .Options}},"
-    "{{json .IPAM.Config}}]"
+    "{{json .IPAM.Config}},{{json .Labels}}]"
 )
 
 POOLS = (
@@ -46,6 +51,7 @@ class EngineState:
     server: str = ""
     compose: str = ""
     buildx: str = ""
+    containerd: str = ""
     snap: bool = False
     daemon_json: bytes | None = None
     bridge: str = ""
@@ -128,6 +134,7 @@ class Engine(Fact[EngineState]):
             server=words.get("server", ""),
             compose=words.get("compose", ""),
             buildx=words.get("buildx", ""),
+            containerd=words.get("containerd", ""),
             snap="snap" in words,
             daemon_json=base64.b64decode(words["daemon"]) if "daemon" in words else None,
             bridge=next((one for one in gateways if ip_address(one).version == 4), ""),
@@ -166,30 +173,54 @@ class Networks(Fact[list[str]]):
 class Bridge:
     """A network of Docker's with a bridge on the host. ``interface``: the bridge's name, which its
     owner may have chosen; ``subnets`` and ``gateways``, IPv4 and IPv6 each by itself, as Docker has
-    configured them; ``internal``: its containers reach nothing outside."""
+    configured them; ``internal``: its containers reach nothing outside; ``project``: of Compose,
+    or empty; ``ways``: what Docker lets in from outside beside published ports."""
 
     name: str
     interface: str
     subnets: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
     internal: bool = False
+    project: str = ""
+    ways: tuple[ways_in.Way, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface of the host. ``kind`` as ``ip -d link`` names it: ``bridge``, ``tun``,
+    ``wireguard`` ..., empty for a card; ``uplink``: a default route goes through it; ``port``: of a
+    bridge, as that of a container or a virtual machine."""
+
+    name: str
+    kind: str = ""
+    uplink: bool = False
+    port: bool = False
 
 
 @dataclass(frozen=True)
 class BridgesState:
     """``bridges`` that there are; ``pools``: from which Docker takes the next networks;
     ``host_gateways``: the addresses that containers know the host by (``host-gateway``), none where
-    the default bridge is switched off."""
+    the default bridge is switched off; ``links``: the host's interfaces; ``admitted``: those that
+    the guard's table lets through to all containers."""
 
     bridges: tuple[Bridge, ...] = ()
     pools: tuple[str, ...] = POOLS
     host_gateways: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    admitted: tuple[str, ...] = ()
 
     @property
     def interfaces(self) -> tuple[str, ...]:
         """The bridges' names that do not begin as Docker's own do."""
         names = {bridge.interface for bridge in self.bridges}
         return tuple(sorted(one for one in names if one != "docker0" and one[:3] != "br-"))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The interfaces that are called as Docker's bridges are, ``br-``, and are none."""
+        names = [link.name for link in self.links]
+        return ways_in.others(names, [bridge.interface for bridge in self.bridges])
 
 
 class Bridges(Fact[BridgesState]):
@@ -207,6 +238,13 @@ class Bridges(Fact[BridgesState]):
             + r"""
             [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
             [ -z "$arguments" ] || echo "arguments $arguments"
+            [ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null \
+              | sed -n 's/^DOCKER_INSECURE_NO_IPTABLES_RAW=1$/direct/p'
+            echo "links $(ip -j -d link show 2>/dev/null)"
+            ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/uplink \1/p'
+            ip -6 -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/uplink \1/p'
+            nft list chain inet ai_workstation_forward forward 2>/dev/null \
+              | sed -n 's/^[[:space:]]*iifname "\([^"]*\)" accept$/admitted \1/p'
             command -v docker >/dev/null || exit 0
             engine info -f 'pools {{json .DefaultAddressPools}}' >"$answers/pools" 2>/dev/null &
             networks=$(engine network ls -q --no-trunc --filter driver=bridge 2>/dev/null)
@@ -225,7 +263,13 @@ class Bridges(Fact[BridgesState]):
         words = dict(pairs)
         configured = read_or_nothing(base64.b64decode(words.get("daemon", "")))
         arguments = command_line(words.get("arguments", ""))[1:]
-        bridges = [_bridge(json.loads(rest)) for word, rest in pairs if word == "network"]
+        told = ways_in.Daemon(
+            direct="direct" in words
+            or _given(configured, arguments, "allow-direct-routing") == "true",
+            mark=_given(configured, arguments, "bridge-accept-fwmark"),
+        )
+        bridges = [_bridge(json.loads(rest), told) for word, rest in pairs if word == "network"]
+        uplinks = {rest for word, rest in pairs if word == "uplink"}
         held = [rest.split(" ") for word, rest in pairs if word == "address"]
         default = next((one for one in bridges if one.name == "bridge"), None)
         return BridgesState(
@@ -233,18 +277,47 @@ class Bridges(Fact[BridgesState]):
             pools=_pools(words.get("pools", ""), configured, arguments),
             host_gateways=_chosen(configured, arguments)
             or (_of_interface(default, held) if default else ()),
+            links=_links(words.get("links", ""), uplinks),
+            admitted=tuple(rest for word, rest in pairs if word == "admitted"),
         )
 
 
-def _bridge(network: list[Any]) -> Bridge:
-    name, identity, internal, options, config = network
+def _bridge(network: list[Any], daemon: ways_in.Daemon) -> Bridge:
+    name, identity, internal, options, config, labels = network
     interface = (options or {}).get("com.docker.network.bridge.name") or f"br-{identity[:12]}"
+    subnets = _addresses(config, "Subnet")
     return Bridge(
         name=name,
         interface=interface,
-        subnets=_addresses(config, "Subnet"),
+        subnets=subnets,
         gateways=_addresses(config, "Gateway"),
         internal=bool(internal),
+        project=(labels or {}).get("com.docker.compose.project", ""),
+        ways=() if internal else tuple(ways_in.ways(options or {}, subnets, daemon)),
+    )
+
+
+def _given(configured: Mapping[str, Any], arguments: tuple[str, ...], key: str) -> str:
+    """Return what the Engine runs with for a key of one value, as text; its command line wins."""
+    said = values(arguments, key)
+    return str(said[-1] if said else configured.get(key, "")).lower()
+
+
+def _links(told: str, uplinks: set[str]) -> tuple[Link, ...]:
+    """Read ``ip -j -d link show``; an iproute2 without it (before 4.13) says nothing."""
+    try:
+        found = json.loads(told or "[]")
+    except ValueError:
+        return ()
+    return tuple(
+        Link(
+            name=one["ifname"],
+            kind=one.get("linkinfo", {}).get("info_kind", ""),
+            uplink=one["ifname"] in uplinks,
+            port="master" in one,
+        )
+        for one in found
+        if one.get("ifname") and one.get("link_type") != "loopback"
     )
 
 

@@ -25,6 +25,7 @@ from workstation.facts.packages import Packages
 from workstation.mirror import Mirror
 from workstation.operations import daemon, files, packages
 from workstation.operations.base import Commands, operation
+from workstation.operations.plan import tell
 from workstation.pins import AptRepository
 
 DAEMON_JSON = "/etc/docker/daemon.json"
@@ -183,29 +184,58 @@ def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None
 
 
 @operation
-def boot_units(containers: str, guard: str) -> Commands:
+def boot_units(
+    containers: str, guard: str, projects: Sequence[str] = (), proxy: str = "", own: bool = True
+) -> Commands:
     """
-    Lay down the units that start containers again at boot and close them to neighbours.
+    Lay down the units that start containers again at boot and close them to neighbors.
 
     + containers, guard: their text, see ``on_bridges``
+    + projects: Compose projects of ours, whose networks are guarded whatever Docker lets in
+    + proxy: network that services of ours share with the proxy
+    + own: whether it is ours; one of somebody else's is guarded where Docker would let a neighbor
+      reach every port of it
     """
     bridges = host.get_fact(Bridges)
+    ways = {
+        one.name: [
+            way.match
+            for way in one.ways
+            if one.project not in projects and not (one.name == proxy and (own or way.everything))
+        ]
+        for one in bridges.bridges
+    }
     entries: list[files.Entry] = [
-        files.File(f"/etc/systemd/system/{unit}", on_bridges(text, bridges).encode())
+        files.File(f"/etc/systemd/system/{unit}", on_bridges(text, bridges, ways).encode())
         for unit, text in zip(UNITS, (containers, guard), strict=True)
     ]
-    yield from files.present._inner(entries=entries)
+    steps = list(files.present._inner(entries=entries))
+    for one in bridges.bridges if steps else ():
+        if ways[one.name]:
+            tell("=", f"network {one.name}", "Docker lets neighbors in: left as it is")
+        if len(ways[one.name]) < len(one.ways):
+            cause = "closed to neighbors, whom Docker would let in: our services are in it"
+            tell("~", f"network {one.name}", cause)
+    yield from steps
 
 
-def on_bridges(text: str, bridges: BridgesState) -> str:
+def on_bridges(
+    text: str, bridges: BridgesState, ways: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """Return a unit's text for Docker's bridges: a line with ``@BRIDGE@`` comes once for each
     address by which containers know the host, one with ``@INTERFACE@`` for each bridge whose owner
-    has named it; ``docker0`` and ``br-*`` are for the text to name."""
+    has named it, one with ``@OTHER@`` for each ``br-`` that is not Docker's, one with ``@WAY@`` for
+    each match of what Docker lets in; ``docker0`` and ``br-*`` are for the text to name.
+
+    + ways: network -> matches of nft
+    """
     addresses = bridges.host_gateways or (DEFAULT_BRIDGE,)
     values = {
         "@BRIDGE@": [f"[{one}]" if ":" in one else one for one in addresses],
         # Others would have to be quoted for systemd and nft both.
         "@INTERFACE@": [one for one in bridges.interfaces if re.fullmatch(r"[\w.-]+", one)],
+        "@OTHER@": bridges.others,
+        "@WAY@": [match for found in (ways or {}).values() for match in found],
     }
     lines = []
     for line in text.splitlines(keepends=True):

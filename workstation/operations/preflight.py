@@ -15,9 +15,10 @@ from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.daemon import Daemon, DaemonState
-from workstation.facts.docker import Engine, EngineState
+from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
 from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.firewall import Firewall, FirewallState
+from workstation.facts.gpu_users import GpuUser, GpuUsers
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Gpu, GpuState
@@ -33,7 +34,7 @@ from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
 from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer, mount_state
-from workstation.preflight import docker, gpu, ollama, ports, storage, system
+from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
 from workstation.preflight.stacks import (
     collision_findings,
     gpu_findings,
@@ -88,7 +89,9 @@ class _Seen:
     sources: SourcesState
     engine: EngineState
     daemon: DaemonState
+    bridges: BridgesState
     gpu: GpuState
+    gpu_users: list[GpuUser]
     packages: dict[str, PackageState]
     driver_source: DriverSourceState
     around: SurroundingsState
@@ -140,7 +143,10 @@ def _look(host: Any, machine: Context) -> _Seen:
         sources=host.get_fact(Sources),
         engine=engine,
         daemon=daemon,
+        # The operation that writes the guard asks the same, and is answered from memory.
+        bridges=host.get_fact(Bridges) if neighbors.lets_neighbors_in(engine) else BridgesState(),
         gpu=found,
+        gpu_users=host.get_fact(GpuUsers),
         packages=packages,
         driver_source=host.get_fact(DriverSource, branch=branch)
         if found.signed_only and action(branch, found, packages)
@@ -177,7 +183,7 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     ends in a traceback where there is none, and leaves all else to sudo's own words.
     """
     try:
-        facts = (Machine, Engine, Daemon, Gpu, Packages, Sources)
+        facts = (Machine, Engine, Daemon, Gpu, Packages, Sources, GpuUsers)
         remembered.ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
@@ -225,7 +231,10 @@ def _of_the_system(seen: _Seen) -> Iterator[Finding]:
 def _of_docker(seen: _Seen) -> Iterator[Finding]:
     newest = seen.docker_source == "docker"
     yield from docker.docker_findings(seen.system, seen.engine)
+    yield versions.coming_finding(seen.engine, newest)
     yield from docker.daemon_findings(seen.daemon, seen.engine, _daemon_json(seen.machine))
+    yield from docker.gpu_user_findings(seen.gpu_users)
+    yield from neighbors.guard_findings(seen.bridges, seen.around.containers, seen.machine.projects)
     if not seen.machine.needs.proxy:
         return
     yield from docker.traefik_findings(

@@ -9,6 +9,7 @@ from pyinfra import host
 from workstation import cifs, fstab
 from workstation.errors import HostError
 from workstation.facts.files import Paths
+from workstation.facts.gpu_users import KEEP
 from workstation.facts.shell import HiddenText, script
 from workstation.facts.smb import (
     STOPPED,
@@ -21,7 +22,7 @@ from workstation.facts.smb import (
 )
 from workstation.findings import failed
 from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
-from workstation.operations import files, packages
+from workstation.operations import files, gpu_users, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
 from workstation.preflight import line
@@ -64,6 +65,7 @@ if [ -n "$stopped" ]; then
   docker stop $stopped >/dev/null
 fi
 [ -z "$automount" ] || systemctl stop "$automount"
+keep_gpus
 systemctl daemon-reload
 tries=9
 while mounted && [ "$tries" -gt 0 ]; do
@@ -225,11 +227,14 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         automount = found.automount.name if found.automount.active else ""
         stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
         fleeting = [user.name for user in users if user.fleeting and not user.swarm]
-        yield script(_REMOUNT, target, automount, STOPPED, *stopped, "--", *fleeting)
+        gpu_users.tell_lost()
+        yield script(KEEP + _REMOUNT, target, automount, STOPPED, *stopped, "--", *fleeting)
     elif not found.share:
-        yield script('systemctl daemon-reload && mount -- "$1"', target)
+        gpu_users.tell_lost()
+        yield script(f'{gpu_users.RELOAD} && mount -- "$1"', target)
     elif new_fstab:
-        yield script("systemctl daemon-reload")
+        gpu_users.tell_lost()
+        yield script(gpu_users.RELOAD)
     if found.stopped:
         yield script(_START, STOPPED, *found.stopped)
     for name in missing:

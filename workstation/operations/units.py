@@ -8,6 +8,7 @@ from pyinfra import host
 
 from workstation.facts.shell import script
 from workstation.facts.units import Units, UnitState
+from workstation.operations import gpu_users
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
 
@@ -47,7 +48,8 @@ def running(units: list[Unit]) -> Commands:
         return
     for unit, verbs in steps:
         tell("~", f"unit {unit.name}", ", ".join(verbs))
-    yield script("systemctl daemon-reload")
+    gpu_users.tell_lost()
+    yield script(gpu_users.RELOAD)
     for unit, verbs in steps:
         for verb in verbs:
             yield script(

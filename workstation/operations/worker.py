@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 
 from pyinfra import host
 
+from workstation.facts.gpu_users import KEEP
 from workstation.facts.shell import script
 from workstation.facts.worker import WorkerReleases
+from workstation.operations import gpu_users
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.worker import Worker
@@ -64,6 +66,7 @@ done
 _REMOVE = """
 systemctl disable --now -- "$1" 2>/dev/null
 rm -rf -- "$2" "$3" "$4"
+keep_gpus
 systemctl daemon-reload
 """
 
@@ -110,4 +113,5 @@ def absent() -> Commands:
     for path in (UNIT_FILE, FOLDER, ENVIRONMENT):
         tell("-", path)
     # The unit's file goes last: as long as it is there, the next run finds that something is left.
-    yield script(_REMOVE, UNIT, ENVIRONMENT, FOLDER, UNIT_FILE)
+    gpu_users.tell_lost()
+    yield script(KEEP + _REMOVE, UNIT, ENVIRONMENT, FOLDER, UNIT_FILE)

@@ -9,23 +9,19 @@ from workstation.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, se
 from workstation.daemon_json import DaemonJsonError, read_or_nothing
 from workstation.findings import Finding
 from workstation.gpu import version
+from workstation.preflight.versions import version_findings
 from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState
     from workstation.facts.docker import EngineState
+    from workstation.facts.gpu_users import GpuUser
     from workstation.facts.machine import MachineState
     from workstation.facts.surroundings import RunningContainer
 
-# The first with CDI as a feature of its own, not an experiment (moby/moby#47087; on by default
-# since 28.2, moby/moby#45192), and with start_interval of health checks (docker/compose#11360).
-_OLDEST_ENGINE = "25.0"
-# What EngineState.complete asks for.
-_OLDEST_COMPOSE = "2.24"
-# Of the lab's newest lane, lab/upstream/docker.py.
-_NEWEST_TRIED = {"Engine": "28.5", "Compose": "2.40"}
-
 _ICC = "com.docker.network.bridge.enable_icc"
+
+_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 
 _WITHOUT_RULES = {
     "iptables": "containers",
@@ -65,7 +61,7 @@ def docker_findings(machine: MachineState, engine: EngineState) -> Iterator[Find
     wrong, fix = _of_another_kind(machine, engine)
     yield Finding("Docker", not wrong, wrong or engine.client or "absent", fix)
     if not wrong:
-        yield from _version_findings(engine)
+        yield from version_findings(engine)
 
 
 def _of_another_kind(machine: MachineState, engine: EngineState) -> tuple[str, str]:
@@ -194,6 +190,26 @@ def _file_findings(daemon: DaemonState, wanted: Mapping[str, Any]) -> Iterator[F
         )
 
 
+def gpu_user_findings(users: Sequence[GpuUser]) -> Iterator[Finding]:
+    """Yield a note about containers that systemd would take the GPU from at each daemon-reload, of
+    which a run has some."""
+    for kept, what in (
+        (True, "systemd is told of it first, so that they keep it until they end"),
+        (False, "they lose it until they are restarted"),
+    ):
+        if names := [one.name for one in users if one.kept == kept]:
+            yield Finding(
+                "GPU of containers",
+                False,
+                f"{', '.join(names)}: NVIDIA's hook (--gpus, the runtime nvidia) gave it to them "
+                "behind systemd's back, which takes it away when it reads its units again, as this "
+                f"run and upgrades of packages make it do; {what}",
+                ("leave it" if kept else "`docker restart` when the run has ended")
+                + "; with --device nvidia.com/gpu=all (CDI) they keep it always",
+                note=True,
+            )
+
+
 def _user_findings(daemon: DaemonState) -> Iterator[Finding]:
     for word, found, fix in (
         (
@@ -254,6 +270,14 @@ def _network_findings(daemon: DaemonState) -> Iterator[Finding]:
             f"with {_ICC} no service reaches another, as the proxy must",
             "take that option out",
         )
+    if isinstance(bridge, dict) and bridge.get(_MODE) in ("routed", "isolated"):
+        yield Finding(
+            "Docker's default-network-opts",
+            False,
+            f"with {_MODE}={bridge[_MODE]} networks of services have no NAT: nothing that they "
+            "publish is reached at this machine's address",
+            "take that option out, and give it to the networks that need it when they are created",
+        )
     if named["log-driver"] == "none":
         yield Finding(
             "Docker's log-driver",
@@ -270,38 +294,6 @@ def _network_findings(daemon: DaemonState) -> Iterator[Finding]:
             False,
             f"{names} may refuse what a run asks of Docker",
             "leave it, or let root do what it asks",
-            note=True,
-        )
-
-
-def _version_findings(engine: EngineState) -> Iterator[Finding]:
-    """A Docker that is whole is left alone, and one that lacks a plugin keeps its Engine, so that
-    must do."""
-    found = engine.server or engine.client
-    if engine.client and not engine.without_daemon:
-        yield Finding(
-            "Docker Engine",
-            version(found) >= version(_OLDEST_ENGINE),
-            f"{found} is there, {_OLDEST_ENGINE} or newer is needed",
-            "upgrade it, or remove it and run again to have one installed; older ones know neither "
-            "CDI, which gives containers the GPU, nor start_interval",
-        )
-    if engine.client and engine.compose:
-        yield Finding(
-            "Docker Compose",
-            engine.new_compose,
-            f"{engine.compose} is there, {_OLDEST_COMPOSE} or newer is needed",
-            "leave it: the run upgrades its package, or stops before its first change and says why "
-            "it cannot",
-            note=True,
-        )
-    for what, installed in (("Engine", engine.server), ("Compose", engine.compose)):
-        tried = _NEWEST_TRIED[what]
-        yield Finding(
-            f"version of Docker {what}",
-            not installed or version(installed)[:2] <= version(tried),
-            f"{installed} is newer than {tried}, the newest that this was tried with",
-            "leave it, and look at what acceptance says",
             note=True,
         )
 

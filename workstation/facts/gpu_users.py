@@ -1,0 +1,180 @@
+"""Containers that lose the GPU at ``systemctl daemon-reload``: systemd does not know that they have
+it.
+
+NVIDIA's hook (``docker run --gpus``, the runtime ``nvidia`` in its legacy mode) gives a container
+devices behind the back of systemd, which sets the container's device filter anew from what it knows
+at each daemon-reload, also one of apt's. Devices that the OCI specification names (CDI,
+``--device``) are known to it.
+
+Sources: NVIDIA/nvidia-container-toolkit#48, opencontainers/runc#3708; systemd.resource-control(5),
+DeviceAllow= and DevicePolicy=. Tried with systemd 262, Docker 28.5 and another device.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra.api import StringCommand
+
+from workstation.facts.daemon import ENGINE
+from workstation.facts.shell import Fact, question
+
+# gpu_mounts: prints scope of systemd and device of what the hook has mounted into containers. What
+# a specification names is made there by mknod. A container cannot name anything but NVIDIA's.
+_MOUNTS = r"""
+gpu_mounts() {
+  for file in $(grep -lsE ' /dev/nvidia' /proc/[0-9]*/mountinfo); do
+    scope=$(grep -oE '[^/]+\.scope' "${file%mountinfo}cgroup" 2>/dev/null | head -n 1)
+    [ -z "$scope" ] || awk -v scope="$scope" '
+      $5 ~ "^/dev/nvidia(ctl|-uvm|-uvm-tools|-modeset|[0-9]+|-caps/nvidia-cap[0-9]+)$" {
+        print scope, $5
+      }' "$file" 2>/dev/null
+  done | sort -u
+}
+"""
+
+KEEP = (
+    _MOUNTS
+    + r"""
+keep_gpus() {
+  gpu_mounts | while read -r scope device; do
+    case $scope in docker-*) ;; *) continue ;; esac
+    # With another policy everything is allowed until something is named.
+    [ "$(systemctl show -P DevicePolicy -- "$scope" </dev/null)" = strict ] || continue
+    systemctl set-property --runtime -- "$scope" "DeviceAllow=$device rw" </dev/null || true
+  done
+}
+"""
+)
+"""``keep_gpus``: lets systemd know the devices of Docker's containers until they end. It widens
+nothing: they had access, and the filter of runc and the hook is asked beside it (cgroup v2)."""
+
+_CONTAINER = (
+    "container [{{json .Id}},{{json .Name}},{{json .HostConfig.Runtime}},"
+    "{{json .HostConfig.DeviceRequests}},["
+    '{{range .Config.Env}}{{if eq (index (split . "=") 0) "NVIDIA_VISIBLE_DEVICES"}}'
+    '{{json (index (split . "=") 1)}},{{end}}{{end}}""]]'
+)
+
+_NVIDIAS = re.compile(r"/dev/nvidia.*|/dev/char/195:.*|char-(195|nvidia.*)")
+_NONE = ("void", "none")
+
+
+@dataclass(frozen=True)
+class GpuUser:
+    """A container that systemd would take the GPU from. ``scope``: its unit; ``devices``: those
+    that systemd does not know, none where they cannot be seen; ``docker``: whether it is Docker's.
+    """
+
+    name: str
+    scope: str
+    devices: tuple[str, ...] = ()
+    docker: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether a run can have systemd know them."""
+        return self.docker and bool(self.devices)
+
+
+class GpuUsers(Fact[list[GpuUser]]):
+    """Returns the containers that run and would lose the GPU, whoever started them."""
+
+    @staticmethod
+    def default() -> list[GpuUser]:
+        return []
+
+    def command(self) -> StringCommand:
+        return question(
+            ENGINE
+            + _MOUNTS
+            + r"""
+            scopes=
+            if command -v docker >/dev/null; then
+              running=$(engine ps -q --no-trunc 2>/dev/null)
+              [ -z "$running" ] || engine inspect -f "$1" $running 2>/dev/null
+              scopes=$(printf '%s\n' $running | sed 's/.*/docker-&.scope/')
+            fi
+            mounts=$(gpu_mounts)
+            printf '%s\n' "$mounts" | sed -n '/./s/^/mount /p'
+            for device in $(printf '%s\n' "$mounts" | cut -d' ' -f2 | sort -u); do
+              numbers=$(stat -c '%t %T' "$device" 2>/dev/null) || continue
+              echo "number $device $((0x${numbers% *})):$((0x${numbers#* }))"
+            done
+            for scope in $(printf '%s\n' $scopes "$mounts" | cut -d' ' -f1 | sort -u); do
+              limited 60 systemctl show -p DevicePolicy,DeviceAllow -- "$scope" 2>/dev/null \
+                | sed "s/^/unit $scope /"
+            done
+            true
+            """,
+            _CONTAINER,
+        )
+
+    def read(self, lines: list[str]) -> list[GpuUser]:
+        # That Docker does not answer is for others to tell: Engine, Daemon.
+        pairs = [line.partition(" ")[::2] for line in lines]
+        names, asking = {}, set()
+        for word, rest in pairs:
+            if word == "container":
+                identity, name, runtime, requests, visible = json.loads(rest)
+                scope = f"docker-{identity}.scope"
+                names[scope] = name.removeprefix("/")
+                if _asks(runtime, requests, visible):
+                    asking.add(scope)
+        mounts = [rest.split(" ") for word, rest in pairs if word == "mount"]
+        numbers = dict(rest.split(" ") for word, rest in pairs if word == "number")
+        units = [rest.partition(" ")[::2] for word, rest in pairs if word == "unit"]
+        return sorted(
+            _losing(names, asking, mounts, numbers, units), key=lambda one: (one.name, one.scope)
+        )
+
+
+def _asks(runtime: str, requests: Sequence[dict[str, Any]] | None, visible: list[str]) -> bool:
+    """Whether a container was given the GPU by the hook: a request of the driver ``cdi`` is in its
+    specification, and ``NVIDIA_VISIBLE_DEVICES=void`` asks the runtime for none."""
+    if "nvidia" in runtime and visible[0] not in ("", *_NONE):
+        return True
+    return any(
+        one.get("Driver") == "nvidia"
+        or (not one.get("Driver") and any("gpu" in all_of for all_of in one["Capabilities"] or ()))
+        for one in requests or ()
+    )
+
+
+def _losing(
+    names: dict[str, str],
+    asking: set[str],
+    mounts: Iterable[Sequence[str]],
+    numbers: dict[str, str],
+    units: Sequence[tuple[str, str]],
+) -> Iterator[GpuUser]:
+    mounted: dict[str, list[str]] = {}
+    for scope, device in mounts:
+        mounted.setdefault(scope, []).append(device)
+    for scope in {*asking, *mounted}:
+        properties = [said for unit, said in units if unit == scope]
+        # Any other lets the container use whatever it is given.
+        if "DevicePolicy=strict" not in properties:
+            continue
+        allowed = {
+            said.removeprefix("DeviceAllow=").partition(" ")[0]
+            for said in properties
+            if said.startswith("DeviceAllow=")
+        }
+        seen = mounted.get(scope, [])
+        unknown = [one for one in seen if not _known(one, numbers.get(one, ""), allowed)]
+        if unknown or (not seen and not any(map(_NVIDIAS.fullmatch, allowed))):
+            name = names.get(scope, scope)
+            yield GpuUser(name, scope, tuple(sorted(unknown)), scope.startswith("docker-"))
+
+
+def _known(device: str, number: str, allowed: set[str]) -> bool:
+    """Whether systemd was told of a device: by its path, its number, or its driver's name."""
+    if {device, f"/dev/char/{number}", f"char-{number.partition(':')[0]}"} & allowed:
+        return True
+    kind = "nvidia-uvm" if "uvm" in device else "nvidia"
+    return bool({f"char-{kind}", "char-nvidia-frontend" if kind == "nvidia" else ""} & allowed)

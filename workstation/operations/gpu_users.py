@@ -1,0 +1,39 @@
+"""Containers that were given the GPU behind systemd's back: they keep it through a run."""
+
+from __future__ import annotations
+
+from pyinfra import host
+
+from workstation.facts.gpu_users import KEEP, GpuUsers
+from workstation.facts.shell import script
+from workstation.operations.base import Commands, operation
+from workstation.operations.plan import tell
+
+RELOAD = f"{KEEP.strip()}\nkeep_gpus\nsystemctl daemon-reload"
+"""Lets systemd read its units again, with the GPU left to who has it."""
+
+
+@operation
+def kept() -> Commands:
+    """
+    Have systemd know the GPUs that NVIDIA's hook gave to containers of Docker, whoever started
+    them: otherwise it takes them away at each ``systemctl daemon-reload``, and packages bring such
+    with them. It holds until the container ends; nothing is restarted.
+    """
+    found = [one for one in host.get_fact(GpuUsers) if one.kept]
+    if not found:
+        host.noop("no container would lose the GPU that a run could keep")
+        return
+    for one in found:
+        cause = "systemd is told of its GPU, which it would take away at `systemctl daemon-reload`"
+        tell("~", f"container {one.name}", cause)
+    yield script(f"{KEEP.strip()}\nkeep_gpus")
+
+
+def tell_lost() -> None:
+    """Put into the plan which containers lose the GPU when systemd reads its units again."""
+    for one in host.get_fact(GpuUsers):
+        if not one.kept:
+            restart = f"`docker restart {one.name}`" if one.docker else "a restart"
+            cause = f"may lose the GPU by `systemctl daemon-reload`; {restart} brings it back"
+            tell("?", f"container {one.name}", cause)

@@ -1,0 +1,72 @@
+"""Who reaches containers of others by their addresses, until the guard closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from workstation.bridges import DOCKERS
+from workstation.findings import Finding
+from workstation.gpu import version
+
+if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.docker import BridgesState, EngineState
+    from workstation.facts.surroundings import RunningContainer
+
+# Interfaces behind which are machines that somebody's rules or routes may bring to containers.
+_WAYS_IN = (
+    *("bridge", "openvswitch", "tun", "wireguard", "vxlan", "gre", "gretap", "ipip", "vti"),
+    *("xfrm", "ppp"),
+)
+
+
+def lets_neighbors_in(engine: EngineState) -> bool:
+    """Whether an Engine runs that leaves it to others' rules who reaches its containers: 28 drops
+    all but published ports by itself."""
+    return bool(engine.server) and version(engine.server) < (28,)
+
+
+def guard_findings(
+    bridges: BridgesState,
+    containers: Sequence[RunningContainer],
+    projects: Sequence[str],
+) -> Iterator[Finding]:
+    """Yield a note about what the guard keeps from others' containers: until Docker 28 virtual
+    machines and VPNs may reach every port of them. What ``Bridge.ways`` names stays open.
+
+    + bridges: of an Engine that ``lets_neighbors_in``
+    + containers: that run
+    + projects: Compose projects of ours
+    """
+    own = {bridge.interface for bridge in bridges.bridges}
+    names = [
+        link.name
+        for link in bridges.links
+        if link.kind in _WAYS_IN
+        and not (link.uplink or link.port or link.name in own or link.name in bridges.admitted)
+        and not DOCKERS.fullmatch(link.name)
+    ]
+    theirs = [
+        one.name
+        for one in containers
+        if one.project not in projects
+        and set(one.networks) & {each.name for each in bridges.bridges}
+    ]
+    if names and theirs:
+        rule = f'insert rule inet ai_workstation_forward forward iifname "{names[0]}" accept'
+        yield Finding(
+            "ways to containers",
+            False,
+            f"from {', '.join(names)} only published ports of {_named(theirs)} are reached once "
+            "ai-workstation-guard.service runs",
+            "publish what is needed, or let all of it in by a drop-in: "
+            "`systemctl edit ai-workstation-guard.service`, [Service], "
+            f"`ExecStartPost=/usr/sbin/nft '{rule}'`",
+            note=True,
+        )
+
+
+def _named(names: Sequence[str], most: int = 5) -> str:
+    """Return names for a sentence, the first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
