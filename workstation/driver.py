@@ -1,26 +1,34 @@
 """What is wrong with an NVIDIA driver, what a run may do about it, and what only a person can.
 
 A driver that is there is never installed over: a loaded kernel module means that there is one,
-whatever ``nvidia-smi`` says of it.
+whatever ``nvidia-smi`` says of it, and so does any package or file that only a driver has.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.facts.nvidia import GpuState
-    from workstation.facts.packages import PackageState
+from workstation.driver_packages import (
+    branches,
+    fits,
+    foreign,
+    has_smi,
+    modules,
+    of_version,
+    parts,
+    utilities,
+)
 
-    Packages = Mapping[str, PackageState]
+if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.driver_packages import Packages
+    from workstation.facts.nvidia import GpuState
 
 Action = Literal["", "install", "complete", "replace", "load", "utilities"]
 """What a run does: ``install`` a driver where there is none; ``complete`` one that has no kernel
-module for the running kernel; ``replace`` one of another branch; ``load`` the module; install the
-``utilities``, nvidia-smi among them, of the driver that is there."""
+module for the running kernel; ``replace`` one of another branch, or what there is of one; ``load``
+the module; install the ``utilities``, nvidia-smi among them, of the driver that is there."""
 
 LOG = "`dmesg | grep -i -e NVRM -e Xid`"
 
@@ -44,20 +52,7 @@ REFUSALS = (
 )
 """What modprobe says of a module whose signature the kernel does not take (errno(3))."""
 
-_FOREIGN_MODULE = (
-    "Exec format",  # ENOEXEC, and what follows: EINVAL, ENOENT, EBADMSG
-    "Invalid module format",
-    "Invalid argument",
-    "Unknown symbol",
-    "Bad message",
-)
 _REFUSED_LOG = re.compile(r"reject|restricted|unavailable key|unsigned module", re.IGNORECASE)
-_PACKAGE = re.compile(r"nvidia-(?:driver|headless|headless-no-dkms)-(\d+(?:-server)?(?:-open)?)")
-_FOREIGN = re.compile(
-    r"(?:cuda-drivers|nvidia-open|nvidia-driver-cuda|nvidia-kernel-(?:open-)?dkms|nvidia-driver)"
-    r"(?:-\d+)?"
-)
-_LIBRARY = re.compile(r"libnvidia-compute-(\d+(?:-server)?)")
 _MISMATCH = "version mismatch"  # NVML's own words (nvml.h, NVML_ERROR_LIB_RM_VERSION_MISMATCH)
 _HUNG = 124
 _LOST = re.compile(
@@ -81,19 +76,11 @@ class Trouble:
         return f"{self.seen}. To fix it: {self.fix}."
 
 
-def branches(packages: Packages) -> dict[str, str]:
-    """Return the installed packages of Ubuntu's that are a driver, and the branch of each."""
-    found = {name: _PACKAGE.fullmatch(name) for name in sorted(packages)}
-    return {name: match[1] for name, match in found.items() if match}
-
-
-def utilities(packages: Packages) -> str:
-    """Return the package that has nvidia-smi for the driver's installed libraries, with its
-    version; empty where these did not come as Ubuntu's packages."""
-    for name in sorted(packages):
-        if match := _LIBRARY.fullmatch(name):
-            return f"nvidia-utils-{match[1]}={packages[name].version}"
-    return ""
+def packaged(gpu: GpuState, packages: Packages) -> bool:
+    """Return whether the driver that is loaded, or on the disk for the running kernel, came as
+    Ubuntu's packages. Where others lie about beside one that came otherwise, versions differ."""
+    version = gpu.cards[0].driver if gpu.cards else gpu.module.strip("?") or gpu.installed
+    return not foreign(packages) and bool(modules(packages)) and of_version(version, packages)
 
 
 def action(branch: str, gpu: GpuState, packages: Packages, required: bool = True) -> Action:
@@ -109,23 +96,36 @@ def action(branch: str, gpu: GpuState, packages: Packages, required: bool = True
 
 
 def _action(branch: str, gpu: GpuState, packages: Packages) -> Action:
-    installed = branches(packages)
-    other = bool(branch and installed and branch not in installed.values())
+    other = bool(branch) and packaged(gpu, packages)
+    other = other and not any(fits(name, branch) for name in modules(packages))
     if gpu.cards:
         return "replace" if other and not (gpu.status or gpu.warnings) else ""
     if gpu.hangs or _loaded(gpu):
         return "utilities" if gpu.status is None and utilities(packages) else ""
     if not _free(gpu):
         return ""
-    if other:
-        return "replace"
     if gpu.installed:
+        if other:
+            return "replace"
         return "" if _refused(gpu) else "load"
-    if installed:
-        return "complete" if branch else ""
-    if any(_FOREIGN.fullmatch(name) for name in packages):
+    if not branch or foreign(packages) or _unpackaged(gpu, packages):
         return ""
-    return "install" if branch else ""
+    found = parts(packages)
+    if not all(fits(name, branch) for name in found):
+        return "replace"
+    return "complete" if found else "install"
+
+
+def _unpackaged(gpu: GpuState, packages: Packages) -> str:
+    """Return what is there of a driver that did not come as packages: of NVIDIA's ``.run`` file, or
+    of the machine's image. Installing over it would mix the two."""
+    if foreign(packages):
+        return ""
+    if gpu.library and not of_version(gpu.library, packages):
+        return f"the library libnvidia-ml.so.{gpu.library}"
+    if gpu.status is not None and not has_smi(packages):
+        return "nvidia-smi"
+    return f"a module for {gpu.kernels[-1]}" if gpu.kernels and not parts(packages) else ""
 
 
 def trouble(gpu: GpuState, packages: Packages) -> Trouble | None:
@@ -293,14 +293,31 @@ def _without_module(gpu: GpuState, packages: Packages) -> Trouble:
             f"the driver {gpu.installed} is installed, and its kernel module is not loaded{said}",
             f"run `modprobe nvidia` on the host; what it says, and {LOG}, name the reason",
         )
-    if found := [*branches(packages), *(name for name in packages if _FOREIGN.fullmatch(name))]:
-        others = ", ".join(gpu.kernels)
+    kernels = ", ".join(gpu.kernels)
+    lacks = f"no module for the running kernel {gpu.running}" + (
+        f", only for {kernels}" if kernels else ""
+    )
+    reboot = f"; or reboot into {gpu.kernels[-1]}" if kernels else ""
+    if found := [*branches(packages), *foreign(packages), *modules(packages)]:
         return Trouble(
-            f"{found[0]} is installed, and has no module for the running kernel {gpu.running}"
-            + (f", only for {others}" if others else ""),
+            f"{found[0]} is installed, and has {lacks}",
             "install the module for it: `apt install linux-headers-$(uname -r)` lets DKMS build "
             "one (`dkms status`), `apt install linux-modules-nvidia-BRANCH-$(uname -r)` has "
-            "Ubuntu's" + (f"; or reboot into {gpu.kernels[-1]}" if others else ""),
+            f"Ubuntu's{reboot}",
+        )
+    if unpackaged := _unpackaged(gpu, packages):
+        return Trouble(
+            f"a driver that did not come as packages is installed ({unpackaged}), and has {lacks}"
+            f"{said}",
+            "run its installer again, which builds the module, or remove it (`nvidia-uninstall`) "
+            "and set NVIDIA_DRIVER to a branch such as 580-open to have Ubuntu's; a run installs "
+            f"nothing over it{reboot}",
+        )
+    if found := parts(packages):
+        return Trouble(
+            f"{' and '.join(found)}, of a driver, are installed without its kernel module{said}",
+            "set NVIDIA_DRIVER to their branch to have the driver completed, or to another one to "
+            "have it replaced; the plan names each package that is removed",
         )
     return Trouble(
         f"no NVIDIA driver is installed{said}",

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.recordings import recording
-from workstation.driver import KEYS, action, branches, load_advice, trouble, utilities
+from workstation.driver import KEYS, action, load_advice, trouble
+from workstation.driver_packages import branches, utilities
 from workstation.facts.nvidia import Card, GpuState
 from workstation.facts.packages import PackageState
 
@@ -41,7 +42,20 @@ def test_packages_are_known_by_their_branch():
     ("packages", "wanted"),
     [
         ((), "install"),
-        (("nvidia-utils-535",), "install"),
+        (("nvidia-utils-535",), "replace"),
+        (("libnvidia-compute-535-server",), "replace"),
+        (("nvidia-dkms-535", "nvidia-utils-535"), "replace"),
+        (("nvidia-dkms-580",), "replace"),
+        (("linux-modules-nvidia-535-generic-hwe-24.04",), "replace"),
+        (("nvidia-driver-580-open", "nvidia-dkms-535"), "replace"),
+        (("nvidia-utils-580", "libnvidia-compute-580"), "complete"),
+        (("nvidia-dkms-580-open", "nvidia-kernel-common-580"), "complete"),
+        (("linux-modules-nvidia-580-open-6.8.0-85-generic",), "complete"),
+        (("nvidia-driver-535", "cuda-drivers-535"), ""),
+        (("nvidia-linux-grid-535",), ""),
+        (("nvidia-tesla-470-driver",), ""),
+        (("libnvidia-ml1",), ""),
+        (("nvidia-container-toolkit", "libnvidia-container1", "nvidia-settings"), "install"),
         (("nvidia-driver-580-open",), "complete"),
         (("nvidia-headless-580-open",), "complete"),
         (("nvidia-driver-570",), "replace"),
@@ -55,6 +69,54 @@ def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], 
     found = dict.fromkeys(packages, THERE)
     assert action("580-open", BARE, found) == wanted
     assert action("", BARE, found) == ""
+
+
+@pytest.mark.parametrize(
+    ("gpu", "seen"),
+    [
+        (replace(BARE, status=9, error="NVIDIA-SMI has failed"), "(nvidia-smi), and has no module"),
+        (replace(BARE, library="570.133.07"), "(the library libnvidia-ml.so.570.133.07)"),
+        (replace(BARE, kernels=("6.8.0-59-generic",)), "(a module for 6.8.0-59-generic)"),
+    ],
+)
+@pytest.mark.parametrize("beside", [(), ("libnvidia-compute-535",)])
+def test_over_what_a_run_file_left_nothing_is_installed(
+    gpu: GpuState, seen: str, beside: tuple[str, ...]
+):
+    """After an upgrade of the kernel it has no module for it; a library that some program has
+    brought does not make it Ubuntu's."""
+    packages = {} if gpu.kernels else dict.fromkeys(beside, PackageState("535.288.01-1", False))
+    assert action("580-open", gpu, packages) == ""
+    found = trouble(gpu, packages)
+    assert found is not None
+    assert seen in found.seen
+    assert "nvidia-uninstall" in found.fix
+    assert not found.absent
+
+
+def test_a_driver_that_works_and_came_otherwise_is_not_replaced_for_what_lies_about():
+    """Of NVIDIA's .run file, say, beside a library that some program has brought, and packages
+    whose module was never built."""
+    card = Card("NVIDIA L4", "8.9", "570.133.07", 23034, "GPU-1")
+    gpu = replace(BARE, cards=(card,), module="570.133.07", status=0)
+    for version, wanted in (("535.288.01-0ubuntu1", ""), ("570.133.07-0ubuntu1", "replace")):
+        found = dict.fromkeys(
+            ("nvidia-dkms-535", "libnvidia-compute-535"), PackageState(version, False)
+        )
+        assert action("580-open", gpu, found) == wanted
+        assert action("580-open", replace(gpu, cards=(), module="", installed="570.133.07"), found)
+        library = {"libnvidia-compute-535": found["libnvidia-compute-535"]}
+        assert action("580-open", gpu, library) == ""
+
+
+def test_a_driver_of_which_only_parts_are_there_is_named():
+    """With both ways out, and not as none."""
+    found = trouble(BARE, dict.fromkeys(("nvidia-utils-535", "libnvidia-compute-535"), THERE))
+    assert found is not None
+    assert found.seen.startswith("libnvidia-compute-535 and nvidia-utils-535, of a driver, are")
+    named = trouble(BARE, dict.fromkeys(("nvidia-utils-535", "nvidia-dkms-535"), THERE))
+    assert named is not None
+    assert named.seen.startswith("nvidia-dkms-535 is installed, and has no module for the running")
 
 
 def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():

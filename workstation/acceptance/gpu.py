@@ -12,7 +12,7 @@ from workstation.acceptance import evidence
 from workstation.findings import HOST, Finding
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.driver import Packages
+    from workstation.driver_packages import Packages
     from workstation.facts.nvidia import GpuState
 
 

@@ -43,7 +43,7 @@ class Simulated(Fact[SimulatedState]):
               -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dir::Log::Planner= \\
               install -y --no-install-recommends -- "$@" >"$answers/plan" 2>/dev/null \\
               && echo known
-            grep -E '^(Inst|Remv) ' "$answers/plan" || true
+            grep -E '^(Inst|Remv|Purg) ' "$answers/plan" || true
             """,
             *packages,
         )
@@ -53,5 +53,5 @@ class Simulated(Fact[SimulatedState]):
         return SimulatedState(
             known="known" in lines,
             installed={one["name"]: (one["old"] or "", one["new"]) for one in found},
-            removed=tuple(line.split()[1] for line in lines if line.startswith("Remv ")),
+            removed=tuple(line.split()[1] for line in lines if line.startswith(("Remv ", "Purg "))),
         )

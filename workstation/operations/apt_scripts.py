@@ -98,7 +98,7 @@ while :; do
 done
 spared() {
   set -f
-  for name in $(printf '%s\\n' "$1" | sed -n 's/^Remv \\([^ ]*\\).*/\\1/p'); do
+  for name in $(printf '%s\\n' "$1" | sed -n 's/^\\(Remv\\|Purg\\) \\([^ ]*\\).*/\\2/p'); do
     for pattern in $removable; do case $name in $pattern) continue 2 ;; esac; done
     printf '%s ' "$name"
   done

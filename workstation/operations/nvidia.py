@@ -10,7 +10,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
-from workstation import cdi
+from workstation import cdi, driver_packages
 from workstation import driver as drivers
 from workstation.errors import HostError
 from workstation.facts.compose import PULLING
@@ -66,7 +66,7 @@ def driver(branch: str, required: bool) -> Commands:
     action = drivers.action(branch, found, versions, required)
     if not action:
         _refuse(found, versions, required)
-        kept = [name for name, one in drivers.branches(versions).items() if one == branch]
+        kept = [name for name, one in driver_packages.branches(versions).items() if one == branch]
         unheld = [name for name in kept if not versions[name].held]
         for name in unheld:
             tell("~", f"package {name} held", "its updates are the person's to choose")
@@ -78,13 +78,13 @@ def driver(branch: str, required: bool) -> Commands:
             host.noop(f"no GPU is used: {drivers.trouble(found, versions)}")
         return
     if action == "utilities":
-        yield from list(packages.installed._inner(packages=[drivers.utilities(versions)]))
+        yield from list(packages.installed._inner(packages=[driver_packages.utilities(versions)]))
     elif action == "load":
         tell("~", f"kernel module nvidia {found.installed}", "loaded")
     else:
         wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
-        _tell_packages(branch, wanted, found, versions)
-        install = script(nvidia_scripts.INSTALL, apt_scripts.INSTALL, branch, *wanted)
+        gone = [f"-{name}" for name in _tell_packages(branch, wanted, found, versions)]
+        install = script(nvidia_scripts.INSTALL, apt_scripts.INSTALL, branch, *gone, *wanted)
         yield packages.through_apt(install, wanted)
         yield script('apt-mark hold -- "$@" >/dev/null', *wanted)
     yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
@@ -99,28 +99,25 @@ def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: boo
 
 def _tell_packages(
     branch: str, wanted: list[str], found: GpuState, versions: Mapping[str, PackageState]
-) -> None:
-    """Tell what an installation of the driver changes."""
-    others = {name: one for name, one in drivers.branches(versions).items() if one != branch}
-    for name, one in others.items():
-        tell(
-            "~",
-            f"package {name} -> nvidia-driver-{branch}",
-            f"the driver of branch {one} is removed; what uses the GPU runs on until it is "
-            "restarted, which fails until the host is rebooted"
-            if found.module
-            else f"the driver of branch {one} is removed",
-        )
+) -> list[str]:
+    """Tell what an installation of the driver changes; return the packages that may go for it."""
+    source = host.get_fact(DriverSource, branch=branch)
+    plan = source.plan
     driver, utilities = wanted
-    reboot = "; nouveau holds the card until the host is rebooted"
-    cause = "held" + (reboot if "nouveau" in found.bound else "")
+    causes = ["held"]
+    if "nouveau" in found.bound:
+        causes.append("nouveau holds the card until the host is rebooted")
+    if found.module:
+        causes.append(
+            "what uses the GPU runs on until it is restarted, which fails until the host is "
+            "rebooted"
+        )
     if driver in versions:
         tell("~", f"package {driver}", "its kernel module is missing")
-    elif not others:
-        tell("+", f"package {driver}", cause)
+    else:
+        tell("+", f"package {driver}", "; ".join(causes))
     if utilities not in versions:
         tell("+", f"package {utilities}", "held")
-    source = host.get_fact(DriverSource, branch=branch)
     signs = " and Secure Boot asks for a key of this machine" if found.signed_only else ""
     if source.modules:
         wants = ", as Secure Boot wants" if found.signed_only else ""
@@ -133,6 +130,17 @@ def _tell_packages(
             f"kernel modules of {branch}",
             f"Ubuntu's signed ones, where apt has them, else DKMS builds them{signs}",
         )
+    for name, (old, new) in plan.installed.items():
+        if old and name not in wanted:
+            tell("~", f"package {name}", f"{old} -> {new}, as {driver} needs it")
+    for name in plan.removed:
+        tell("-", f"package {name}", f"in the way of {driver}")
+    if plan.known:
+        return list(plan.removed)
+    others = driver_packages.others(branch, versions)
+    for name in others:
+        tell("?", f"package {name}", f"removed, if it is in the way of {driver}")
+    return others
 
 
 @operation

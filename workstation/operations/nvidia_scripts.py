@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from workstation.facts.driver import CHOICE
+
 # nvidia-smi stands in other places under WSL, and where the driver came as an image. Whoever waits
 # for a wedged card hears no signal, so it holds no pipe of ours and is left behind.
 _LIMITED = """
@@ -22,20 +24,20 @@ limited() {
 }
 """
 
-# Ubuntu signs modules for the kernels that it ships; those load under Secure Boot without any key
-# of this machine, and need no compiler. Their metapackage follows the one that upgrades the kernel
-# (ubuntu.com/server/docs, "NVIDIA drivers installation"). Else DKMS builds them, for which it needs
-# the headers, of later kernels too. Only after `apt update` is it known what there is.
+# Only after `apt update` is it known what there is. The modules are not held: a later kernel brings
+# its own, if they fit the driver that is held.
 #
-# The modules are not held: a later kernel brings its own, if they fit the driver that is held.
-INSTALL = """
-install=$1 branch=$2; shift 2
+# Before the packages: -NAME for each one that may go, as the plan says.
+INSTALL = (
+    """
+install=$1 branch=$2 may= options= limited=; shift 2
+while :; do case $1 in -*) may="$may $1"; shift ;; *) break ;; esac; done
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=600 -q update || true
-known() {
-  apt-cache policy -- "$1" 2>/dev/null \\
-    | awk '$1 == "Candidate:" && $2 != "(none)" {found = 1} END {exit !found}'
-}
+"""
+    + CHOICE
+    + """
+policies=$(policies "$@")
 for package; do
   known "${package%%=*}" && continue
   echo "apt has no package ${package%%=*}. NVIDIA_DRIVER names a branch of Ubuntu's packages" \\
@@ -43,37 +45,18 @@ for package; do
     "Nothing was installed." >&2
   exit 1
 done
-kernel=$(uname -r)
-flavour=$(printf '%s' "$kernel" | cut -d- -f3-)
-images=$(dpkg-query -W -f '${db:Status-Status} ${Package}\\n' \\
-  "linux-image-${flavour:-${kernel##*-}}*" 'linux-image-virtual*' 2>/dev/null \\
-  | awk '$1 == "installed" {print $2}')
-following() {
-  for image in $images; do
-    kind=$(printf '%s' "${image#linux-image-}" | sed 's/^virtual/generic/')
-    ! known "$1-$kind" || echo "$1-$kind"
-  done
-}
-signed=linux-modules-nvidia-$branch
-modules=
-if known "$signed-$kernel"; then
-  modules="$signed-$kernel $(following "$signed")"
-  apt-get -qq -s install --no-install-recommends --allow-change-held-packages -- "$@" $modules \\
-    >/dev/null 2>&1 || modules=
-fi
-if [ -n "$modules" ]; then
-  echo "kernel modules: signed by Ubuntu ($signed-$kernel)"
-elif known "linux-headers-$kernel" || [ -e "/lib/modules/$kernel/build" ]; then
-  echo "kernel modules: built here by DKMS"
-  ! known "linux-headers-$kernel" || modules="linux-headers-$kernel $(following linux-headers)"
-else
-  echo "apt has neither signed modules of $branch nor headers for the running kernel $kernel:" \\
-    "upgrade the kernel (\\`apt full-upgrade\\`), reboot, run again. Nothing was installed." >&2
-  exit 1
-fi
-# Of another branch all goes, as the plan says.
-sh -c "$install" sh --allow-change-held-packages "-*nvidia*" "$@" $modules
+choose "$@" || true
+case $how in
+  signed) echo "kernel modules: signed by Ubuntu ($signed-$kernel)" ;;
+  dkms) echo "kernel modules: built here by DKMS" ;;
+  *)
+    echo "apt has neither signed modules of $branch nor headers for the running kernel $kernel:" \\
+      "upgrade the kernel (\\`apt full-upgrade\\`), reboot, run again. Nothing was installed." >&2
+    exit 1 ;;
+esac
+sh -c "$install" sh --allow-change-held-packages $may "$@" $modules $leaving
 """
+)
 
 # What goes wrong is told by the words of modprobe, nvidia-smi and the kernel, from which
 # workstation.driver.load_advice makes out what helps.

@@ -12,7 +12,7 @@ from workstation.findings import Finding
 from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.driver import Packages
+    from workstation.driver_packages import Packages
     from workstation.facts.driver import DriverSourceState
     from workstation.facts.machine import MachineState
     from workstation.facts.nvidia import GpuState
@@ -240,7 +240,7 @@ def _driver(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[str,
         return "", "no driver is loaded", "set NVIDIA_DRIVER to a branch such as 580-open"
     fix = (
         "set NVIDIA_DRIVER to a newer branch such as 580-open, which then replaces it"
-        if drivers.branches(packages)
+        if drivers.packaged(gpu, packages)
         else "install a newer driver in its place, such as nvidia-driver-580-open, and reboot (a "
         "run never replaces one that did not come as Ubuntu's packages)"
     )
