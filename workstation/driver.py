@@ -14,7 +14,6 @@ from workstation.driver_packages import (
     branches,
     fits,
     foreign,
-    has_smi,
     modules,
     of_version,
     parts,
@@ -123,8 +122,6 @@ def _unpackaged(gpu: GpuState, packages: Packages) -> str:
         return ""
     if gpu.library and not of_version(gpu.library, packages):
         return f"the library libnvidia-ml.so.{gpu.library}"
-    if gpu.status is not None and not has_smi(packages):
-        return "nvidia-smi"
     return f"a module for {gpu.kernels[-1]}" if gpu.kernels and not parts(packages) else ""
 
 

@@ -81,11 +81,6 @@ def of_version(version: str, packages: Packages) -> bool:
     )
 
 
-def has_smi(packages: Packages) -> bool:
-    """Return whether nvidia-smi came as one of Ubuntu's packages."""
-    return any(re.fullmatch(f"nvidia-(?:utils-)?{_BRANCH}", name) for name in packages)
-
-
 def utilities(packages: Packages) -> str:
     """Return the package that has nvidia-smi for the driver's installed libraries, with its
     version; empty where these did not come as Ubuntu's packages."""

@@ -74,8 +74,10 @@ def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], 
 @pytest.mark.parametrize(
     ("gpu", "seen"),
     [
-        (replace(BARE, status=9, error="NVIDIA-SMI has failed"), "(nvidia-smi), and has no module"),
-        (replace(BARE, library="570.133.07"), "(the library libnvidia-ml.so.570.133.07)"),
+        (
+            replace(BARE, library="570.133.07", status=9, error="NVIDIA-SMI has failed"),
+            "(the library libnvidia-ml.so.570.133.07), and has no module for the running kernel",
+        ),
         (replace(BARE, kernels=("6.8.0-59-generic",)), "(a module for 6.8.0-59-generic)"),
     ],
 )
