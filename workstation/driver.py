@@ -221,7 +221,7 @@ def _with_module(gpu: GpuState, packages: Packages) -> Trouble:
         return Trouble(
             f"{version or 'another version'} is loaded, nvidia-smi and its library are of "
             f"{gpu.library or 'another'}" + (f" ({gpu.error})" if gpu.error else ""),
-            "reboot the host: its driver was upgraded under the running kernel",
+            _one_version(gpu),
             mismatch=True,
         )
     if gpu.status is None:
@@ -250,6 +250,18 @@ def _with_module(gpu: GpuState, packages: Packages) -> Trouble:
         return _no_devices(gpu, shown)
     return Trouble(
         shown, f"see {LOG}, and reboot the machine; nothing is installed over a loaded driver"
+    )
+
+
+def _one_version(gpu: GpuState) -> str:
+    """Return the way out where module and libraries differ: a reboot, if that loads another one."""
+    kernel, loads = gpu.boot_kernel, gpu.boot_module
+    if not gpu.library or loads in ("", gpu.library):
+        return "reboot the host: its driver was upgraded under the running kernel"
+    return (
+        f"a reboot alone does not help, {kernel} would load {loads}: install the module of "
+        f"{gpu.library} for it (`apt-cache policy linux-modules-nvidia-BRANCH-{kernel}`, "
+        f"`dkms status`), or the libraries of {loads} (`apt-mark showhold`), then reboot"
     )
 
 
@@ -290,11 +302,10 @@ def _without_module(gpu: GpuState, packages: Packages) -> Trouble:
             f"the driver {gpu.installed} is installed, and its kernel module is not loaded{said}",
             f"run `modprobe nvidia` on the host; what it says, and {LOG}, name the reason",
         )
-    kernels = ", ".join(gpu.kernels)
-    lacks = f"no module for the running kernel {gpu.running}" + (
-        f", only for {kernels}" if kernels else ""
-    )
-    reboot = f"; or reboot into {gpu.kernels[-1]}" if kernels else ""
+    kernels, latest = ", ".join(gpu.kernels), gpu.kernels[-1:]
+    only = f", only for {kernels}" if kernels else ""
+    lacks = f"no module for the running kernel {gpu.running}{only}"
+    reboot = "".join(f"; or reboot into {kernel}" for kernel in latest)
     if found := [*branches(packages), *foreign(packages), *modules(packages)]:
         return Trouble(
             f"{found[0]} is installed, and has {lacks}",

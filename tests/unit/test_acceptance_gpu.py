@@ -24,6 +24,9 @@ WORKS = GpuState(
     module="580.95.05",
     library="580.95.05",
     running="6.8.0-85-generic",
+    installed="580.95.05",
+    boot_kernel="6.8.0-85-generic",
+    boot_module="580.95.05",
     cdi=("nvidia.com/gpu=all",),
     descriptions=(Description("/var/run/cdi/nvidia.yaml", ("all",), ("580.95.05",)),),
 )
@@ -36,6 +39,7 @@ def test_a_driver_that_is_in_order():
     assert [one.detail for one in findings] == [
         "NVIDIA L4, driver 580.95.05",
         "580.95.05 is loaded, its libraries are of 580.95.05",
+        "6.8.0-85-generic will load 580.95.05, and 580.95.05 works now",
         "/var/run/cdi/nvidia.yaml, driver 580.95.05",
     ]
 
@@ -66,6 +70,18 @@ def test_a_driver_that_broke_meanwhile_fails(gpu: GpuState, detail: str):
         ({"warnings": ("WARNING: infoROM is corrupted",), "status": 14}, "WARNING: infoROM"),
         ({"library": "535.1"}, "580.95.05 is loaded, its libraries are of 535.1"),
         ({"next_kernel": "6.8.0-90-generic"}, "6.8.0-90-generic has no module of it"),
+        (
+            {"boot_module": "580.105.08"},
+            "6.8.0-85-generic will load 580.105.08, and 580.95.05 works now",
+        ),
+        (
+            {"boot_module": "580.105.08", "library": "", "module": "?"},
+            "will load 580.105.08, and 580.95.05 works now",
+        ),
+        (
+            {"boot_module": "570.1", "boot_kernel": "6.8.0-90-generic"},
+            "6.8.0-90-generic will load 570.1, and 580.95.05 works now",
+        ),
     ],
 )
 def test_what_is_worth_knowing_is_a_note(changes: dict[str, object], detail: str):
@@ -75,6 +91,12 @@ def test_what_is_worth_knowing_is_a_note(changes: dict[str, object], detail: str
     (note,) = noted(findings)
     assert detail in note.detail
     assert note.fix
+
+
+def test_a_module_that_is_not_known_is_no_finding():
+    """As where the driver came with the machine's image."""
+    names = [one.name for one in driver_findings(replace(WORKS, boot_module=""), {})]
+    assert not any("next boot" in name for name in names)
 
 
 def test_a_description_of_another_driver_fails():

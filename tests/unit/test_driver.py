@@ -237,3 +237,31 @@ def test_a_card_is_no_trouble():
     """Whatever else nvidia-smi says."""
     card = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
     assert trouble(GpuState(cards=(card,), status=14, warnings=("WARNING",)), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("loads", "fix"),
+    [
+        ("580.105.08", "reboot the host"),
+        ("", "reboot the host"),
+        (
+            "580.95.05",
+            "a reboot alone does not help, 6.8.0-85-generic would load 580.95.05",
+        ),
+    ],
+)
+def test_a_reboot_is_advised_where_it_loads_another_module(loads: str, fix: str):
+    """Not where the upgrade brought the libraries alone."""
+    gpu = replace(
+        BARE,
+        module="580.95.05",
+        library="580.105.08",
+        status=18,
+        error="Driver/library version mismatch",
+        boot_kernel=BARE.running,
+        boot_module=loads,
+    )
+    found = trouble(gpu, {})
+    assert found is not None
+    assert found.mismatch
+    assert found.fix.startswith(fix)

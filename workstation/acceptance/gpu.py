@@ -45,6 +45,7 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
             HOST,
             note=True,
         )
+    yield from _next_boot(gpu)
     if gpu.next_kernel:
         kernel = gpu.next_kernel
         yield Finding(
@@ -68,3 +69,26 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
             HOST,
         )
         yield replace(finding, fix="") if finding.ok else finding
+
+
+def _next_boot(gpu: GpuState) -> Iterator[Finding]:
+    """Yield whether the next boot loads a module of the version of the driver's libraries.
+
+    It is another one where an upgrade brought the module alone, as of held libraries, or DKMS has
+    built one that came otherwise: nothing can use the GPU then.
+    """
+    loaded, loads = gpu.module.strip("?") or gpu.cards[0].driver, gpu.boot_module
+    if not loads:
+        return
+    yield Finding(
+        "the next boot loads the NVIDIA driver that works now",
+        loads in (loaded, gpu.library),
+        f"{gpu.boot_kernel} will load {loads}, and {loaded} works now",
+        "before the next boot, bring module and libraries to one version: `apt-mark showhold` and "
+        "`apt-cache policy` show what keeps the driver's packages apart, `dkms status` what was "
+        f"built; then `modinfo -k {gpu.boot_kernel} -F version nvidia` has the version of "
+        "`nvidia-smi`",
+        evidence(f"modinfo -k {gpu.boot_kernel} -F version nvidia", loads),
+        HOST,
+        note=True,
+    )

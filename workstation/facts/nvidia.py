@@ -101,6 +101,12 @@ has_module() {
   find "/lib/modules/$1/" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
     2>/dev/null | grep -q .
 }
+version_for() {
+  for name in nvidia nvidia-current; do
+    found=$(modinfo -k "$1" -F version "$name" 2>/dev/null | head -n 1)
+    [ -z "$found" ] || { echo "$found"; break; }
+  done
+}
 byte() { tail -c 1 "/sys/firmware/efi/efivars/$1" 2>/dev/null | od -An -tu1; }
 shim=605dab50-e046-4300-abb6-3dd810dd8b23
 if [ "$(byte SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c)" -eq 1 ] 2>/dev/null \
@@ -113,11 +119,8 @@ then
   echo signed-only
 fi
 echo "running $running"
+version_for "$running" | sed 's/^/installed /'
 if [ -z "$module" ]; then
-  for name in nvidia nvidia-current; do
-    found=$(modinfo -F version "$name" 2>/dev/null | head -n 1)
-    [ -z "$found" ] || { echo "installed $found"; break; }
-  done
   for folder in /lib/modules/*/; do
     kernel=$(basename "$folder")
     ! has_module "$kernel" || echo "kernel $kernel"
@@ -129,8 +132,13 @@ if [ -z "$module" ]; then
 else
   next=$(ls /boot/vmlinuz-* 2>/dev/null | sort -V | tail -n 1)
   next=${next#/boot/vmlinuz-}
-  [ -z "$next" ] || [ "$next" = "$running" ] || ! has_module "$running" \
-    || has_module "$next" || echo "next $next"
+  if [ -n "$next" ] && [ "$next" != "$running" ] && has_module "$running"; then
+    if has_module "$next"; then
+      echo "boots $next $(version_for "$next")"
+    else
+      echo "next $next"
+    fi
+  fi
 fi
 if [ -z "$module" ] || [ "$status" != 0 ] || [ -z "${said##*No devices*}" ]; then
   dmesg 2>/dev/null | sed 's/^\[[^]]*\] *//' \
@@ -203,10 +211,11 @@ class GpuState:
     ``bound``: the kernel driver of each, or empty.
 
     ``module``: version of the loaded kernel module, ``?`` if it does not say; ``library``: version
-    of the library that ``nvidia-smi`` uses; ``next_kernel``: the one that boots next, if it has no
-    module where the running one has. ``signed_only``: the kernel loads signed modules alone.
-    Where no module is loaded: ``installed``: version of the one on the disk for the running kernel;
-    ``kernels`` that have one; ``keys`` of this machine, each with what mokutil says of it.
+    of the library that ``nvidia-smi`` uses; ``installed``: version of the module on the disk for
+    the running kernel; ``boot_kernel``, ``boot_module``: the kernel that boots next, and the
+    version that it will load; ``next_kernel``: the same kernel, if it has no module where the
+    running one has. ``signed_only``: the kernel loads signed modules alone. Where no module is
+    loaded: ``kernels`` that have one; ``keys`` of this machine, each with what mokutil says of it.
     ``kernel_log``: its last words on the driver, if something is wrong.
 
     ``cdi``: names of the devices that the toolkit has described; ``descriptions``: where;
@@ -225,6 +234,8 @@ class GpuState:
     kernels: tuple[str, ...] = ()
     running: str = ""
     next_kernel: str = ""
+    boot_kernel: str = ""
+    boot_module: str = ""
     signed_only: bool = False
     keys: tuple[tuple[str, str], ...] = ()
     kernel_log: tuple[str, ...] = ()
@@ -285,6 +296,10 @@ class Gpu(Fact[GpuState]):
             error = words[0] if words else "nvidia-smi shows no card, and does not say why"
         if status == HUNG:
             cards, error = (), f"nvidia-smi does not answer within {PATIENCE} s"
+        running, installed = first("running"), first("installed")
+        boots = first("boots").split() or [first("next") or running]
+        if boots == [running]:
+            boots.append(installed)
         return GpuState(
             cards=cards,
             error=error,
@@ -294,10 +309,12 @@ class Gpu(Fact[GpuState]):
             bound=tuple("".join(text.split()[1:2]) for text in of("pci")),
             module=first("module"),
             library=first("library"),
-            installed=first("installed"),
+            installed=installed,
             kernels=tuple(of("kernel")),
-            running=first("running"),
+            running=running,
             next_kernel=first("next"),
+            boot_kernel=boots[0],
+            boot_module="".join(boots[1:2]),
             signed_only=bool(of("signed-only")),
             keys=tuple((key, said) for key, _, said in (text.partition(" ") for text in of("key"))),
             kernel_log=tuple(of("log")),
