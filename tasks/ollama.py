@@ -44,6 +44,7 @@ if machine.needs.ollama:
         sha256=pin.sha256,
         models=settings.ollama_models,
         units=(unit, drop_in),
+        gpu=machine.gpu,
     )
 
     ollama.bridge_socket(

@@ -35,11 +35,15 @@ class Value:
 @dataclass(frozen=True)
 class Service:
     """``start``: the commands of ``ExecStart=``; ``settings``: other keys of ``[Service]`` of which
-    the last counts, by name; ``environment``: variables by name, as the process gets them."""
+    the last counts, by name; ``lists``: all keys of ``[Service]`` and ``[Unit]`` as those that add
+    up, where an empty one begins again; ``conditions``: each ``Condition...=`` and ``Assert...=``
+    in force, as it stands; ``environment``: variables by name, as the process gets them."""
 
     start: tuple[Value, ...] = ()
     settings: dict[str, Value] = field(default_factory=dict)
     environment: dict[str, Value] = field(default_factory=dict)
+    lists: dict[str, tuple[Value, ...]] = field(default_factory=dict)
+    conditions: tuple[Value, ...] = ()
 
 
 def drop_ins(files: Iterable[UnitFile]) -> list[UnitFile]:
@@ -77,7 +81,17 @@ def service(files: Sequence[UnitFile], variables: Sequence[UnitFile] = ()) -> Se
     environment: dict[str, Value] = {}
     read: list[str] = []
     unset: list[str] = []
+    lists: dict[str, tuple[Value, ...]] = {}
+    conditions: list[Value] = []
     for file in files:
+        for key, text in (*_assignments(file.text, "Unit"), *_assignments(file.text)):
+            lists[key] = (*lists.get(key, ()), Value(text, file.path)) if text else ()
+        for key, text in _assignments(file.text, "Unit"):
+            if match := re.match("Condition|Assert", key):
+                if not text:
+                    conditions = [one for one in conditions if not one.text.startswith(match[0])]
+                else:
+                    conditions.append(Value(f"{key}={text}", file.path))
         for key, text in _assignments(file.text):
             if key == "ExecStart":
                 start = [*start, Value(text, file.path)] if text else []
@@ -100,11 +114,11 @@ def service(files: Sequence[UnitFile], variables: Sequence[UnitFile] = ()) -> Se
                 environment[name] = Value(content, path)
     for name in unset:
         environment.pop(name, None)
-    return Service(tuple(start), settings, environment)
+    return Service(tuple(start), settings, environment, lists, tuple(conditions))
 
 
-def _assignments(text: str) -> Iterable[tuple[str, str]]:
-    """Yield key and value of ``[Service]``; a line that ends in a backslash goes on, over comments
+def _assignments(text: str, wanted: str = "Service") -> Iterable[tuple[str, str]]:
+    """Yield key and value of a section; a line that ends in a backslash goes on, over comments
     too (``systemd.syntax(7)``)."""
     section, begun = "", ""
     for line in text.splitlines():
@@ -117,7 +131,7 @@ def _assignments(text: str) -> Iterable[tuple[str, str]]:
         whole, begun = (begun + stripped).strip(), ""
         if whole.startswith("["):
             section = whole.strip("[]")
-        elif section == "Service" and "=" in whole:
+        elif section == wanted and "=" in whole:
             key, _, value = whole.partition("=")
             yield key.strip(), value.strip()
 

@@ -89,5 +89,7 @@ def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation, disk: str) -> 
     assert bare.run(f"cat {store}/blobs/sha256-1") == "weights\n"
     assert bare.run(f"ls {models}") == ""
     assert not bare.succeeds("ls /usr/local/lib/ollama")
+    assert bare.succeeds("ls /usr/local/lib/ollama.before-ai-workstation/libold.so")
+    assert "sleep 1000000" in bare.run("cat /usr/local/bin/ollama.before-ai-workstation")
     assert bare.succeeds("ls /etc/systemd/system/ollama.service.before-ai-workstation")
     assert bare.pyinfra("tasks/ollama.py", "-y").changed == []

@@ -27,6 +27,9 @@ def findings(
     unit: UnitFile | None = INSTALL_SH,
     masked: str = "",
     ours: bool = False,
+    gpu: bool = True,
+    met: tuple[str, ...] = (),
+    unmet: tuple[str, ...] = (),
 ) -> list[Finding]:
     """Return what is found with one drop-in of somebody's; ``ours``: a run has been there."""
     configured = settings(ollama_environment={"OLLAMA_FLASH_ATTENTION": "1"})
@@ -34,9 +37,14 @@ def findings(
     files = [UnitFile(path, text)] if text else []
     files = sorted([*files, *([drop_in] if ours else [])], key=lambda one: one.name)
     state = OllamaState(
-        unit=own if ours else unit, drop_ins=tuple(files), variables=variables, masked=masked
+        unit=own if ours else unit,
+        drop_ins=tuple(files),
+        variables=variables,
+        masked=masked,
+        met=met,
+        unmet=unmet,
     )
-    return list(unit_findings(state, own, drop_in))
+    return list(unit_findings(state, own, drop_in, gpu))
 
 
 def stops(*arguments: object, **named: object) -> dict[str, str]:
@@ -80,11 +88,198 @@ def test_a_build_of_somebodys_own_is_named_before_anything_is_changed():
         "-/usr/bin/nice -n 5 /usr/local/bin/ollama serve",
         "/bin/sh -c 'ulimit -n 65536; exec /usr/local/bin/ollama serve'",
         "ollama serve",
+        "@/usr/local/bin/ollama ollama serve",
+        "/usr/bin/numactl --cpunodebind=0 -m 0 /usr/local/bin/ollama serve",
+        "/usr/bin/chrt -f 10 /usr/bin/ionice -c 2 -n 0 /usr/local/bin/ollama serve",
+        "/usr/bin/systemd-cat -t ollama /usr/local/bin/ollama serve",
+        "/usr/bin/env -u http_proxy CUDA_VISIBLE_DEVICES=0 /usr/local/bin/ollama serve",
+        "/usr/bin/env OLLAMA_HOST=127.0.0.1:11434 /usr/local/bin/ollama serve",
+        "/bin/sh -c 'OLLAMA_DEBUG=1 exec ollama serve >>/var/log/ollama.log 2>&1'",
+        "/bin/bash -ec '[ -d /x ] || mkdir /x && ollama serve | tee /x/log'",
     ],
 )
-def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: str):
+@pytest.mark.parametrize("path", [OVERRIDE, LAST])
+def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: str, path: str):
     """With whatever stands before it."""
-    assert stops(f"[Service]\nExecStart=\nExecStart={start}\n") == {}
+    text = f"[Service]\nExecStart=\nExecStart={start}\n"
+    assert stops(text, path, ours=True) == {}
+    assert notes(text, path, ours=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        ("/usr/bin/docker start -a ollama", "starts /usr/bin/docker, not the pinned release"),
+        ("/usr/bin/docker run --name ollama ollama/ollama serve", "starts /usr/bin/docker, not"),
+        ("/usr/bin/podman exec ollama /usr/local/bin/ollama serve", "starts /usr/bin/podman, not"),
+        ("/usr/bin/env -S 'A=1 /opt/ollama serve'", "starts /opt/ollama, not"),
+        ("/bin/sh -c 'exec docker start -a ollama; ollama serve'", "starts docker, not"),
+        ("/bin/sh -c 'if true; then ollama serve; fi'", "starts /bin/sh, not"),
+        ("/bin/sh /opt/ollama", "starts /bin/sh, not"),
+        ("/bin/sh -c 'echo \"/usr/local/bin/ollama serve'", "starts /bin/sh, not"),
+        ("/usr/bin/nice", "starts nothing, not"),
+        ("/usr/local/bin/ollama run llama3", "starts `/usr/local/bin/ollama run llama3`, not the"),
+        ("/usr/local/bin/ollama", "starts `/usr/local/bin/ollama`, not the server"),
+        ("/bin/true ; /usr/local/bin/ollama serve", "makes it several commands, which systemd"),
+    ],
+)
+def test_a_start_that_only_names_ollama_is_named(start: str, stop: str):
+    """And what is said of a unit file of somebody's is not said of a drop-in."""
+    text = f"[Service]\nExecStart=\nExecStart={start}\n"
+    found = findings(text)
+    (finding,) = failed(found)
+    assert finding.name == "ollama.service: ExecStart"
+    assert stop in finding.detail
+    assert OVERRIDE in finding.detail
+    assert noted(found) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "note"),
+    [
+        ("/usr/bin/env OLLAMA_HOST=0.0.0.0 /usr/local/bin/ollama serve", ["OLLAMA_HOST"], []),
+        ("/bin/sh -c 'OLLAMA_HOST=0.0.0.0 exec /usr/local/bin/ollama serve'", ["OLLAMA_HOST"], []),
+        ("/bin/sh -c 'export OLLAMA_HOST=:11434; ollama serve'", [], []),
+        ("/bin/sh -c 'export OLLAMA_HOST=[::]; ollama serve'", ["OLLAMA_HOST"], []),
+        ("/bin/sh -c 'OLLAMA_HOST=$(hostname); ollama serve'", ["OLLAMA_HOST"], []),
+        ("/bin/sh -c 'OLLAMA_HOST=$$WHERE ollama serve'", ["OLLAMA_HOST"], []),
+        ("/bin/sh -c 'unset OLLAMA_MODELS; exec ollama serve'", ["OLLAMA_MODELS"], []),
+        (
+            "/usr/bin/env -i HOME=/x /usr/local/bin/ollama serve",
+            ["OLLAMA_HOST", "OLLAMA_MODELS"],
+            ["OLLAMA_FLASH_ATTENTION"],
+        ),
+        ("/usr/bin/env --unset=OLLAMA_HOST /usr/local/bin/ollama serve", ["OLLAMA_HOST"], []),
+        ("/usr/bin/env OLLAMA_FLASH_ATTENTION=0 ollama serve", [], ["OLLAMA_FLASH_ATTENTION"]),
+        ("/bin/bash -lc 'exec /usr/local/bin/ollama serve'", [], ["ExecStart"]),
+        ("/bin/sh -c '. /etc/default/ollama; exec /usr/local/bin/ollama serve'", [], ["ExecStart"]),
+        ("+/usr/local/bin/ollama serve", [], ["User"]),
+        ("/usr/bin/env PATH=/home/anna/bin:/usr/local/bin ollama serve", ["ExecStart"], []),
+        ("/usr/bin/env PATH=/usr/bin:/bin ollama serve", ["ExecStart"], []),
+        ("/usr/bin/env PATH=/usr/local/sbin:/usr/local/bin ollama serve", [], []),
+    ],
+)
+def test_variables_of_a_start_are_overrides(start: str, stop: list[str], note: list[str]):
+    """They win over ours wherever they stand, as may the profile and files that a shell reads."""
+    text = f"[Service]\nExecStart=\nExecStart={start}\n"
+    for path in (OVERRIDE, LAST):
+        assert list(stops(text, path, ours=True)) == [f"ollama.service: {key}" for key in stop]
+        assert list(notes(text, path, ours=True)) == [f"ollama.service: {key}" for key in note]
+
+
+STORE = settings().ollama_models
+
+
+@pytest.mark.parametrize(
+    ("line", "stop", "note"),
+    [
+        ("PrivateDevices=yes", "hides the card", ""),
+        ("DevicePolicy=closed", "hides the card", ""),
+        ("DeviceAllow=/dev/fuse rw", "hides the card", ""),
+        ("ProtectClock=true", "hides the card", ""),
+        ("DevicePolicy=closed\nDeviceAllow=char-nvidia-uvm rw", "", ""),
+        ("PrivateDevices=no", "", ""),
+        ("PrivateDevices=yes\nPrivateDevices=no", "", ""),
+        ("PrivateNetwork=1", "has no network", ""),
+        ("NetworkNamespacePath=/run/netns/vpn", "has no network", ""),
+        ("RestrictAddressFamilies=AF_UNIX", "has no network", ""),
+        ("RestrictAddressFamilies=~AF_INET", "has no network", ""),
+        ("RestrictAddressFamilies=AF_UNIX\nRestrictAddressFamilies=AF_INET AF_INET6", "", ""),
+        ("RootDirectory=/srv/ollama", "in another root", ""),
+        ("RootImage=/srv/ollama.raw", "in another root", ""),
+        ("RootDirectory=/", "", ""),
+        ("Type=oneshot", "waits for what", ""),
+        ("Type=notify", "waits for what", ""),
+        ("Type=exec", "", ""),
+        ("Type=", "", ""),
+        ("DynamicUser=yes", "in folders of its own", ""),
+        ("ProtectSystem=strict", "may not write to its models", ""),
+        (f"ProtectSystem=strict\nReadWritePaths={STORE} /usr/share/ollama", "", "at the end"),
+        ("ProtectSystem=full", "", "at the end"),
+        ("ProtectHome=yes", "", ""),
+        (f"ReadOnlyPaths=-{STORE}", "may not write to its models", ""),
+        ("ReadOnlyPaths=/etc", "", ""),
+        ("InaccessiblePaths=/opt", "does not get to /opt/ollama", ""),
+        ("TemporaryFileSystem=/usr/local:ro", "does not get to /usr/local/bin/ollama", ""),
+        ("NoExecPaths=/", "does not get to /usr/local/bin/ollama", ""),
+        ("ExecStartPre=/bin/false", "", "where that command fails"),
+        ("ExecStartPre=-/bin/false", "", ""),
+        ("ExecCondition=/bin/false", "", "where that command fails"),
+        ("MemoryDenyWriteExecute=yes", "", "at the end"),
+        ("SystemCallFilter=@system-service", "", "at the end"),
+        ("WorkingDirectory=/srv/x", "", "at the end"),
+        ("SomethingNew=yes", "", "at the end"),
+        ("LoadCredential=", "", ""),
+        ("Nice=-5\nLimitNOFILE=65536\nMemoryMax=32G\nOOMScoreAdjust=-500", "", ""),
+        ("Restart=on-failure\nTimeoutStartSec=5min\nSupplementaryGroups=render", "", ""),
+        ("[Unit]\nAfter=network.target\nWants=x.service\nStartLimitBurst=9", "", ""),
+        ("[Unit]\nRequires=nope.service", "", "where that unit does not start"),
+        ("[Unit]\nConflicts=docker.service", "stops Docker", ""),
+        ("[Unit]\nConflicts=other.service", "", ""),
+        ("[Unit]\nRefuseManualStart=yes", "is never started", ""),
+        ("EnvironmentFile=/etc/default/none", "which is missing", ""),
+        ("EnvironmentFile=-/etc/default/none", "", ""),
+        ("EnvironmentFile=/etc/default/none\nEnvironmentFile=", "", ""),
+    ],
+)
+@pytest.mark.parametrize("path", [OVERRIDE, LAST])
+def test_a_unit_that_keeps_ollama_from_its_work_is_named(
+    line: str, stop: str, note: str, path: str
+):
+    """It stops the run where that is certain, and is a note where it may be."""
+    text = line if line.startswith("[") else f"[Service]\n{line}"
+    found = findings(f"{text}\n", path, ours=True)
+    told = [one.detail for one in failed(found)], [one.detail for one in noted(found)]
+    for wanted, details in zip((stop, note), told, strict=True):
+        assert [wanted in one and path in one for one in details] == ([True] if wanted else [])
+    assert [one.ok for one in found] == ([False] if stop or note else [True])
+
+
+def test_without_a_card_nobody_misses_it():
+    """Where services use none."""
+    assert findings("[Service]\nPrivateDevices=yes\n", gpu=False)[0].ok
+
+
+@pytest.mark.parametrize(
+    ("lines", "met", "unmet", "stop", "note"),
+    [
+        (["ConditionPathExists=/nope"], [], ["ConditionPathExists=/nope"], 1, 0),
+        (["AssertPathExists=/nope"], [], ["AssertPathExists=/nope"], 1, 0),
+        (["ConditionPathExists=/there"], ["ConditionPathExists=/there"], [], 0, 0),
+        (["ConditionPathExists=/nope"], [], [], 0, 1),
+        (
+            ["ConditionPathExists=/usr/local/bin/ollama"],
+            [],
+            ["ConditionPathExists=/usr/local/bin/ollama"],
+            0,
+            1,
+        ),
+        (["ConditionPathExists=/nope", "ConditionPathExists="], [], [], 0, 0),
+        (
+            ["ConditionPathExists=|/a", "ConditionPathExists=|/b"],
+            ["ConditionPathExists=|/b"],
+            ["ConditionPathExists=|/a"],
+            0,
+            0,
+        ),
+        (
+            ["ConditionPathExists=|/a", "ConditionHost=|b"],
+            [],
+            ["ConditionPathExists=|/a", "ConditionHost=|b"],
+            2,
+            0,
+        ),
+    ],
+)
+def test_a_condition_that_does_not_hold_is_named(
+    lines: list[str], met: list[str], unmet: list[str], stop: int, note: int
+):
+    """systemd starts nothing then, and calls that no failure; what a run lays down is not there
+    yet."""
+    text = "\n".join(["[Unit]", *lines, ""])
+    given = {"met": tuple(met), "unmet": tuple(unmet)}
+    assert len(failed(findings(text, **given))) == stop  # type: ignore[arg-type]
+    assert len(noted(findings(text, **given))) == note  # type: ignore[arg-type]
 
 
 def test_a_second_start_is_refused_by_systemd():

@@ -16,19 +16,24 @@ class OllamaState:
     """``target``: where ``/usr/local/bin/ollama`` points (itself for a plain file, empty without
     one). ``releases``: the unpacked releases that are whole. ``foreign_models``: a store with
     models that install.sh's service used. ``models``: whether the configured store has any.
+    ``libraries``: whether there is a ``/usr/local/lib/ollama``, as of install.sh.
 
     ``unit``: the file of ``ollama.service`` that counts, None without one; ``drop_ins``: in
     systemd's order; ``variables``: the files that ``EnvironmentFile=`` names, with Ollama's own
-    variables; ``masked``: the link to ``/dev/null`` in the unit's place."""
+    variables; ``masked``: the link to ``/dev/null`` in the unit's place; ``met``, ``unmet``: the
+    conditions of drop-ins that hold now or do not, as they stand, where systemd can be asked."""
 
     target: str = ""
     releases: tuple[str, ...] = ()
     foreign_models: str = ""
     models: bool = False
+    libraries: bool = False
     unit: UnitFile | None = None
     drop_ins: tuple[UnitFile, ...] = ()
     variables: tuple[UnitFile, ...] = ()
     masked: str = ""
+    met: tuple[str, ...] = ()
+    unmet: tuple[str, ...] = ()
 
 
 class Ollama(Fact[OllamaState]):
@@ -51,6 +56,7 @@ class Ollama(Fact[OllamaState]):
             r"""
             binary=/usr/local/bin/ollama
             [ ! -e "$binary" ] || echo "target $(readlink -f "$binary")"
+            [ ! -e /usr/local/lib/ollama ] || echo libraries
             for folder in "$1"/*/; do
               [ -f "$folder.complete" ] && echo "release $(basename "$folder")"
             done
@@ -85,6 +91,17 @@ class Ollama(Fact[OllamaState]):
             done
             [ -z "$unit" ] || echo "$unit" >>"$answers/drop-ins"
             blank='[[:space:]]*'
+            word='(Condition|Assert)[A-Za-z]+' value='.*[^[:space:]]'
+            [ ! -e "$answers/drop-ins" ] || xargs -r -d '\n' <"$answers/drop-ins" \
+              sed -nE "s/^$blank($word)$blank=$blank($value)$blank\$/\1=\3/p" \
+              | sort -u | head -n 50 | while IFS= read -r line; do
+                said=$(limited 10 sh -c 'exec "$@" 2>&1' sh systemd-analyze condition \
+                  "$(printf '%s' "$line" | sed 's/=|/=/')")
+                case $said in
+                  *'s succeeded.'*) echo "met $line" ;;
+                  *'s failed.'*) echo "unmet $line" ;;
+                esac
+              done
             [ ! -e "$answers/drop-ins" ] || xargs -r -d '\n' <"$answers/drop-ins" \
               sed -n "s/^${blank}EnvironmentFile$blank=$blank//p" \
               | while read -r pattern; do
@@ -109,10 +126,13 @@ class Ollama(Fact[OllamaState]):
             releases=tuple(value for word, value in pairs if word == "release"),
             foreign_models=words.get("foreign-models", ""),
             models="models" in words,
+            libraries="libraries" in words,
             unit=unit[0] if unit else None,
             drop_ins=tuple(drop_ins(_files(pairs, "drop-in"))),
             variables=tuple(_files(pairs, "variables")),
             masked=words.get("masked", ""),
+            met=tuple(value for word, value in pairs if word == "met"),
+            unmet=tuple(value for word, value in pairs if word == "unmet"),
         )
 
 

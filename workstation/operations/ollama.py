@@ -19,6 +19,9 @@ from workstation.preflight import line
 from workstation.preflight.ollama import unit_findings
 from workstation.unit_files import UnitFile
 
+_ASIDE = "before-ai-workstation"
+_LIBRARIES = "/usr/local/lib/ollama"
+
 # Verified before it is unpacked, unpacked beside, flushed, and only then given its name. The
 # archive lies where it is unpacked: a release with its name has left nothing behind, wherever a
 # run was cut off.
@@ -51,13 +54,15 @@ sync -f "$release"
 """
 )
 
-# A rename replaces install.sh's binary or an older link in one step.
+# A rename replaces a binary or an older link in one step. A binary, and its libraries, are kept: it
+# may be install.sh's, which can be had again, or somebody's own build.
 _SWITCH = """
 set -e
 mkdir -p /usr/local/bin
+[ -z "$2" ] || cp -al --backup=numbered -T /usr/local/bin/ollama "/usr/local/bin/ollama.$2"
 ln -sfn "$1/bin/ollama" /usr/local/bin/.ollama.new
 mv -fT /usr/local/bin/.ollama.new /usr/local/bin/ollama
-rm -rf /usr/local/lib/ollama
+[ -z "$3" ] || mv --backup=numbered -T /usr/local/lib/ollama "/usr/local/lib/ollama.$3"
 """
 
 # The manifests say which models there are: they come last and at once, so that a run that ends
@@ -102,6 +107,7 @@ def release(
     sha256: str | None,
     models: str,
     units: tuple[UnitFile, UnitFile] | None = None,
+    gpu: bool = True,
 ) -> Commands:
     """
     Have this release installed, its binary and libraries switched to together.
@@ -111,29 +117,36 @@ def release(
     + sha256: of the archive; None: taken from the release's own ``sha256sum.txt``
     + models: the model store
     + units: our unit file and drop-in, beside which a drop-in of somebody else's must let it run
+    + gpu: whether it is to have the card
 
     Raises HostError where it does not.
 
     Ollama finds its libraries beside the file that ``/usr/local/bin/ollama`` points to
     (``../lib/ollama``), so one link switches both. An install.sh installation is taken over:
-    its binary is replaced by the link, its libraries removed, its models moved to the store.
+    its binary gives way to the link, its libraries with it, its models are moved to the store.
+    Libraries beside a link of somebody's own are none of install.sh's, and stay.
     """
     found = host.get_fact(Ollama, releases=RELEASES, models=models)
     if units:
-        _refuse_overridden(found, *units)
+        _refuse_overridden(found, *units, gpu)
     folder = f"{RELEASES}/{version}" + (f"-{sha256[:12]}" if sha256 else "")
     name = folder.rsplit("/", 1)[1]
     unpack = name not in found.releases
     switch = found.target != f"{folder}/bin/ollama"
     adopt = found.foreign_models if found.foreign_models and not found.models else ""
+    binary = switch and found.target == BINARY
+    gone = [BINARY] * binary + [_LIBRARIES] * (binary and found.libraries)
     if not (unpack or switch or adopt):
         host.noop(f"Ollama {version} is installed")
         return
     if unpack:
         tell("+", f"Ollama {version} from {url}")
     if switch:
-        libraries = "/usr/local/lib/ollama goes with it" if found.target == BINARY else ""
-        tell("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", libraries)
+        own = found.target not in ("", BINARY) and not found.target.startswith(f"{RELEASES}/")
+        led = f"it led to {found.target}, which stays" if own else ""
+        tell("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", led)
+        for path in gone:
+            tell("-", path, f"kept as {path}.{_ASIDE}")
     if adopt:
         tell("~", f"models of {adopt} moved to {models}")
     if unpack:
@@ -142,13 +155,13 @@ def release(
     if adopt:
         yield live(script(_ADOPT, adopt, models))
     if switch:
-        yield script(_SWITCH, folder)
+        yield script(_SWITCH, folder, *[_ASIDE for _ in gone])
         yield script(_PRUNE, RELEASES, name)
 
 
-def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile) -> None:
+def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool) -> None:
     """Raise HostError for what preflight would stop the run for, where a task runs alone."""
-    if problems := failed(unit_findings(found, unit, drop_in)):
+    if problems := failed(unit_findings(found, unit, drop_in, gpu)):
         told = " ".join(line(one) for one in problems)
         raise HostError(f"Ollama on {host.name} would not run as services need it: {told}")
 

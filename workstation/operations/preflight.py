@@ -211,7 +211,7 @@ def _findings(seen: _Seen) -> Iterator[Finding]:
     yield from _of_ports(seen)
     if seen.machine.needs.ollama:
         drop_in = ollama_unit.drop_in(seen.machine.settings)
-        yield from ollama.unit_findings(seen.ollama, ollama_unit.unit(), drop_in)
+        yield from ollama.unit_findings(seen.ollama, ollama_unit.unit(), drop_in, seen.machine.gpu)
     yield from _of_upstreams(seen)
     yield from _of_storage(seen)
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from workstation.findings import Finding
 from workstation.ollama_unit import BINARY, UNIT, USER
-from workstation.unit_files import Service, UnitFile, Value, command, service, with_file
+from workstation.preflight.ollama_service import overridden, service_findings
+from workstation.unit_commands import Started, started
+from workstation.unit_files import Service, UnitFile, Value, service, with_file
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.ollama import OllamaState
 
 _NAME = "ollama.service"
+_FOLDER = str(PurePosixPath(BINARY).parent)
+_SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin")
 
 
-def unit_findings(found: OllamaState, unit: UnitFile, drop_in: UnitFile) -> Iterator[Finding]:
+def unit_findings(
+    found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool = True
+) -> Iterator[Finding]:
     """Yield what of the unit is not as the stacks need it, though our files are there.
 
     + unit, drop_in: ours
+    + gpu: whether Ollama is to have the card
 
     A drop-in of somebody else's is never changed: one that keeps the pinned release from running,
-    or opens it to the LAN, stops the run, and what gives way to ours is a note.
+    or opens it to the LAN, stops the run; what gives way to ours is a note, and so is what may keep
+    it from running.
     """
     if found.masked:
         yield Finding(
@@ -34,41 +43,58 @@ def unit_findings(found: OllamaState, unit: UnitFile, drop_in: UnitFile) -> Iter
     before = service([*([found.unit] if found.unit else []), *found.drop_ins], found.variables)
     after = service([unit, *with_file(found.drop_ins, drop_in)], found.variables)
     wanted = service([unit, drop_in])
-    overridden = [
-        *_starts(after),
-        *_runs_as(after, wanted),
-        *_environment(after, wanted),
+    line = after.start[0] if after.start else Value("", "")
+    starts = started(line, after.environment)
+    problems = [
+        *_starts(after, starts),
+        *_runs_as(after, wanted, starts),
+        *_environment(starts, wanted),
+        *service_findings(found, after, wanted, gpu),
     ]
-    yield from overridden
-    if not overridden:
+    yield from problems
+    if not problems:
         yield Finding(_NAME, True, "no drop-in overrides what this project needs of it")
     yield from _giving_way(found, before, after)
 
 
-def _starts(after: Service) -> Iterator[Finding]:
-    """Yield whether the pinned release is what is started."""
-    if len(after.start) != 1:
+def _starts(after: Service, starts: Started) -> Iterator[Finding]:
+    """Yield whether the pinned release is what is started, as a server."""
+    if len(after.start) != 1 or starts.several:
         files = " and ".join(dict.fromkeys(one.file for one in after.start[1:])) or "a drop-in"
-        yield _overridden(
-            "ExecStart",
-            f"{files} makes it {len(after.start)} commands, which systemd refuses",
-            files,
-        )
+        several = f"{len(after.start)} commands" if len(after.start) != 1 else "several commands"
+        files = after.start[0].file if starts.several else files
+        yield overridden("ExecStart", f"{files} makes it {several}, which systemd refuses", files)
         return
-    (start,) = after.start
-    parts = command(start.text)
-    # nice, numactl or a shell may stand before it.
-    if any(part in (BINARY, "ollama") or BINARY in part.split() for part in parts):
+    file = after.start[0].file
+    if seen := _other_program(starts):
+        yield overridden("ExecStart", f"it starts {seen}: {file} says so", file)
         return
-    program = parts[0] if parts else "nothing"
-    yield _overridden(
-        "ExecStart",
-        f"it starts {program}, not the pinned release: {start.file} says so",
-        start.file,
-    )
+    for read in starts.reads:
+        seen = f"{file} has it read {read} first, which may set variables of Ollama"
+        yield overridden("ExecStart", seen, file, note=True)
 
 
-def _runs_as(after: Service, wanted: Service) -> Iterator[Finding]:
+def _other_program(starts: Started) -> str:
+    """Return what is started in place of the pinned release's server; empty if that is."""
+    if starts.program not in (BINARY, PurePosixPath(BINARY).name):
+        return f"{starts.program or 'nothing'}, not the pinned release"
+    if starts.words[1:2] not in (("serve",), ("start",)):
+        return f"`{' '.join(starts.words)}`, not the server of the pinned release"
+    path = starts.environment.get("PATH")
+    if starts.program != BINARY and starts.searched and path:
+        folders = path.text.split(":")
+        place = folders.index(_FOLDER) if _FOLDER in folders else len(folders)
+        if first := [one for one in folders[:place] if one not in _SYSTEM]:
+            return f"the ollama of {first[0]}, if there is one, and not the pinned release"
+        if place == len(folders):
+            return "an ollama that is not the pinned release, by PATH"
+    return ""
+
+
+def _runs_as(after: Service, wanted: Service, starts: Started) -> Iterator[Finding]:
+    if starts.privileged:
+        file = after.start[0].file
+        yield overridden("User", f"{file} has it run as root (+ or !)", file, note=True)
     for key in ("User", "Group"):
         value = after.settings.get(key, Value("", ""))
         if value.text == wanted.settings[key].text:
@@ -76,7 +102,7 @@ def _runs_as(after: Service, wanted: Service) -> Iterator[Finding]:
         who = value.text or "root"
         # root can read and write everything; so can its own user in whatever group.
         harmless = key == "Group" or who in ("root", "0")
-        yield _overridden(
+        yield overridden(
             key,
             f"{value.file} has it run as {key.lower()} {who}, and its models belong to {USER}",
             value.file,
@@ -84,15 +110,15 @@ def _runs_as(after: Service, wanted: Service) -> Iterator[Finding]:
         )
 
 
-def _environment(after: Service, wanted: Service) -> Iterator[Finding]:
+def _environment(starts: Started, wanted: Service) -> Iterator[Finding]:
     """Yield what of our variables has another value; the first two decide who reaches it and where
     its models are."""
     for name, ours in wanted.environment.items():
-        value = after.environment.get(name)
+        value = starts.environment.get(name)
         if value is not None and _same(name, value.text, ours.text):
             continue
         seen = f"{value.file} sets it to {value.text}" if value else "a drop-in takes it away"
-        yield _overridden(
+        yield overridden(
             name,
             f"{seen}, not {ours.text}",
             value.file if value else "that drop-in",
@@ -118,19 +144,6 @@ def _address(text: str) -> tuple[str, str]:
     return {"localhost": "127.0.0.1", "": "127.0.0.1"}.get(host, host), port
 
 
-def _overridden(key: str, seen: str, file: str, note: bool = False) -> Finding:
-    rename = ", or rename that file so that it does not end in .conf" if "/" in file else ""
-    if not file.endswith(".conf"):
-        rename = ""
-    return Finding(
-        f"{_NAME}: {key}",
-        False,
-        seen,
-        f"take {key} out of {file}{rename}; then run again",
-        note=note,
-    )
-
-
 def _giving_way(found: OllamaState, before: Service, after: Service) -> Iterator[Finding]:
     """Yield what holds now and will not: once ours are there, nothing."""
     if found.unit and found.unit.path != UNIT:
@@ -141,11 +154,11 @@ def _giving_way(found: OllamaState, before: Service, after: Service) -> Iterator
             f"keep it as it is: remove {UNIT} and its drop-in to have it back",
             note=True,
         )
-    elif found.unit and before.start and not any(BINARY in one.text for one in before.start):
+    elif found.unit and (other := _own_program(found.unit, before)):
         yield Finding(
             f"{_NAME}: file",
             False,
-            f"it starts {command(before.start[0].text)[0]} and gives way to the pinned release",
+            f"it starts {other} and gives way to the pinned release",
             f"find yours in {UNIT}.before-ai-workstation",
             note=True,
         )
@@ -159,3 +172,11 @@ def _giving_way(found: OllamaState, before: Service, after: Service) -> Iterator
             "reach it from elsewhere through a tunnel: `ssh -L 11434:127.0.0.1:11434`",
             note=True,
         )
+
+
+def _own_program(unit: UnitFile, before: Service) -> str:
+    """Return the program that a unit file, not a drop-in, starts in place of the pinned release."""
+    if not before.start or before.start[0].file != unit.path:
+        return ""
+    starts = started(before.start[0], before.environment)
+    return starts.program if _other_program(starts) else ""

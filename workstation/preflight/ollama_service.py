@@ -1,0 +1,214 @@
+"""What else of Ollama's unit keeps it from running, from its models, from its card, or from those
+who ask it: sandboxes, conditions, commands before it (``systemd.exec(5)``, ``systemd.unit(5)``)."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from workstation.findings import Finding
+from workstation.ollama_unit import BINARY, RELEASES
+from workstation.unit_files import Service, Value, words
+
+if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.ollama import OllamaState
+
+_NAME = "ollama.service"
+_OFF = ("", "no", "n", "false", "f", "0", "off", "all", "default", "inherit", "auto", "none")
+_NETWORKED = "has no network of the host's, so that nobody reaches it"
+_ELSEWHERE = "finds neither the pinned release nor its models in another root"
+_WITHOUT_CARD = "hides the card from it"
+_NOT_SAID = "waits for what Ollama never says"
+
+# Where _stops has nothing against their value, nor has anybody.
+_JUDGED = (
+    *("Type", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths", "NoExecPaths", "Conflicts"),
+    *("TemporaryFileSystem", "ProtectHome", "RestrictAddressFamilies", "RootDirectory"),
+    *("PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow"),
+)
+# Judged elsewhere, or of no matter for whether it runs and who reaches it.
+_HARMLESS = re.compile(
+    r"ExecStart|ExecStop|ExecStopPost|ExecReload|Environment|EnvironmentFile|UnsetEnvironment"
+    r"|PassEnvironment|User|Group|SupplementaryGroups|Condition\w+|Assert\w+"
+    r"|(?:Limit|CPU|IO|IPAccounting|Memory(?!Deny)|NUMA|OOM|Syslog|Log|Standard|Timeout|Tasks|Restart|StartLimit"
+    r"|Block|StartupCPU|StartupIO|StartupMemory|ManagedOOM|TTY|Kill|FinalKill|SendSIG)\w*"
+    r"|AllowedCPUs|AllowedMemoryNodes|Nice|UMask|KeyringMode|Slice|Delegate|SuccessExitStatus"
+    r"|RemainAfterExit|GuessMainPID|PIDFile|NotifyAccess|WatchdogSec|WatchdogSignal"
+    r"|(?:State|Cache|Runtime|Logs|Configuration)Directory(?:Mode|Preserve)?|CoredumpFilter"
+    r"|(?:Ambient)?Capabilit\w+|SecureBits|NoNewPrivileges|LockPersonality|Personality"
+    r"|Restrict(?:Realtime|SUIDSGID|Namespaces)|RemoveIPC|Private(?:Tmp|IPC|Mounts)|MountFlags"
+    r"|Protect(?:Hostname|ControlGroups|Kernel(?:Logs|Modules|Tunables)|Proc)|IgnoreSIGPIPE"
+    r"|Description|Documentation|SourcePath|After|Before|Wants|Upholds|PartOf|On(?:Failure|Success)"
+    r"|(?:Requires|Wants)MountsFor|Propagates\w+|CollectMode|JobTimeout\w+|FailureAction"
+    r"|SuccessAction|IgnoreOnIsolate|DefaultDependencies|StopWhenUnneeded|AllowIsolate|RebootArgument"
+)
+
+
+def overridden(key: str, seen: str, file: str, note: bool = False) -> Finding:
+    """Return the finding that a file of somebody's sets a key as it must not be.
+
+    + seen: what is so
+    """
+    rename = ", or rename that file so that it does not end in .conf" if "/" in file else ""
+    if not file.endswith(".conf"):
+        rename = ""
+    return Finding(
+        f"{_NAME}: {key}",
+        False,
+        seen,
+        f"take {key} out of {file}{rename}; then run again",
+        note=note,
+    )
+
+
+def service_findings(
+    found: OllamaState, after: Service, wanted: Service, gpu: bool
+) -> Iterator[Finding]:
+    """Yield what files of somebody's set that Ollama does not run with, or may not.
+
+    + after: all that will hold; wanted: what ours alone say
+    + gpu: whether Ollama is to have the card
+    """
+    ours = {value.file for values in wanted.lists.values() for value in values}
+    models = wanted.environment["OLLAMA_MODELS"].text
+    yield from _conditions(found, after, models)
+    yield from _variables(found, after)
+    for key, values in after.lists.items():
+        theirs = [one for one in values if one.file not in ours]
+        if not theirs:
+            continue
+        last = theirs[-1]
+        if reason := _stops(key, last.text, after, models, gpu):
+            yield overridden(key, f"{key}={last.text} in {last.file}: it {reason}", last.file)
+        elif reason := _may_stop(key, theirs):
+            yield overridden(
+                key, f"{key}={last.text} in {last.file}: {reason}", last.file, note=True
+            )
+
+
+def _stops(key: str, text: str, after: Service, models: str, gpu: bool) -> str:
+    """Return why Ollama does not run, or is not of use, with a value; empty if it is, or may be."""
+    on = text.lower() not in _OFF
+    if key == "Type" and text not in ("simple", "exec", "idle"):
+        return _NOT_SAID
+    if key in ("PrivateNetwork", "NetworkNamespacePath") and on:
+        return _NETWORKED
+    if key in ("RootDirectory", "RootImage", "RootEphemeral") and on and text != "/":
+        return _ELSEWHERE
+    if key == "DynamicUser" and on:
+        return f"may write in folders of its own alone, and its models are in {models}"
+    if key == "RefuseManualStart" and on:
+        return "is never started"
+    if key == "Conflicts" and {"docker.service", "docker.socket", "containerd.service"} & {
+        *text.split()
+    }:
+        return "stops Docker whenever it starts"
+    if key == "RestrictAddressFamilies" and not _has_internet(after):
+        return _NETWORKED
+    if gpu and key in ("PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow"):
+        return _WITHOUT_CARD if _hides_card(key, text, after) else ""
+    return _hides_files(key, after, models)
+
+
+def _has_internet(after: Service) -> bool:
+    named = {word for one in after.lists["RestrictAddressFamilies"] for word in one.text.split()}
+    if any(word.startswith("~") for word in named):
+        return not {"AF_INET", "~AF_INET"} & named
+    return "AF_INET" in named
+
+
+def _hides_card(key: str, text: str, after: Service) -> bool:
+    """Whether a unit's devices lack NVIDIA's; one that is allowed keeps all others away."""
+    if key == "PrivateDevices":
+        return text.lower() not in _OFF
+    allowed = " ".join(one.text for one in after.lists.get("DeviceAllow", ()))
+    if "nvidia" in allowed:
+        return False
+    if key == "DevicePolicy":
+        return text in ("closed", "strict")
+    return text.lower() not in _OFF
+
+
+def _hides_files(key: str, after: Service, models: str) -> str:
+    """Return why the release or its models cannot be read, or these not be written."""
+    named = [
+        word.lstrip("-+").partition(":")[0]
+        for one in after.lists.get(key, ())
+        for word in words(one.text)
+    ]
+    writable = [
+        word.lstrip("-+")
+        for one in after.lists.get("ReadWritePaths", ())
+        for word in words(one.text)
+    ]
+    if key == "ProtectHome" and named[-1].lower() not in _OFF:
+        named, key = ["/home", "/root", "/run/user"], "ReadOnlyPaths"
+    if key == "ProtectSystem" and named[-1] == "strict":
+        named, key = ["/"], "ReadOnlyPaths"
+    reads_only = f"may not write to its models in {models}"
+    if key == "ReadOnlyPaths" and _covers(named, models) and not _covers(writable, models):
+        return reads_only
+    if key in ("InaccessiblePaths", "TemporaryFileSystem", "NoExecPaths"):
+        kept = (BINARY, RELEASES) if key == "NoExecPaths" else (BINARY, RELEASES, models)
+        hidden = [path for path in kept if _covers(named, path)]
+        return f"does not get to {hidden[0]}" if hidden else ""
+    return ""
+
+
+def _covers(folders: list[str], path: str) -> bool:
+    place = PurePosixPath(path)
+    return any(place.is_relative_to(PurePosixPath(folder)) for folder in folders)
+
+
+def _may_stop(key: str, values: list[Value]) -> str:
+    """Return why Ollama may not run with a key; empty if it does."""
+    if key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
+        binding = [one for one in values if not one.text.startswith("-")]
+        return "where that command fails, Ollama does not run" if binding else ""
+    if key in ("Requires", "Requisite", "BindsTo"):
+        return "where that unit does not start, Ollama does not either"
+    if key in _JUDGED or _HARMLESS.fullmatch(key) or values[-1].text.lower() in _OFF:
+        return ""
+    return "whether Ollama runs with that is seen at the end of a run alone"
+
+
+def _conditions(found: OllamaState, after: Service, models: str) -> Iterator[Finding]:
+    """Yield conditions that do not hold, without which systemd starts nothing and says nothing. Of
+    those with a ``|`` one must hold. What a run itself lays down is not there yet."""
+    known = {**dict.fromkeys(found.met, True), **dict.fromkeys(found.unmet, False)}
+    either = [one for one in after.conditions if "=|" in one.text]
+    one_holds = any(known.get(one.text) for one in either)
+    for one in after.conditions:
+        holds = known.get(one.text)
+        if holds or (one in either and one_holds):
+            continue
+        key, _, text = one.text.partition("=")
+        place = PurePosixPath(text.lstrip("|!"))
+        laid_down = any(
+            place.is_relative_to(path) or PurePosixPath(path).is_relative_to(place)
+            for path in (BINARY, RELEASES, models)
+        )
+        seen = "does not hold now" if holds is False else "is not known to hold"
+        yield overridden(
+            key,
+            f"{one.text} in {one.file} {seen}, and without it Ollama is not started",
+            one.file,
+            note=holds is None or laid_down,
+        )
+
+
+def _variables(found: OllamaState, after: Service) -> Iterator[Finding]:
+    """Yield files of variables that are named and missing, without which nothing is started."""
+    known = [one.path for one in found.variables]
+    for one in after.lists.get("EnvironmentFile", ()):
+        pattern = one.text
+        if pattern.startswith("-") or "%" in pattern or fnmatch.filter(known, pattern):
+            continue
+        yield overridden(
+            "EnvironmentFile",
+            f"{one.file} names {pattern}, which is missing: Ollama is not started without it",
+            one.file,
+        )
