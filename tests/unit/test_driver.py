@@ -265,3 +265,22 @@ def test_a_reboot_is_advised_where_it_loads_another_module(loads: str, fix: str)
     assert found is not None
     assert found.mismatch
     assert found.fix.startswith(fix)
+
+
+@pytest.mark.parametrize("changes", [{"status": 14}, {"warnings": ("infoROM is corrupted",)}])
+def test_a_driver_with_a_complaint_is_not_replaced(changes: dict[str, object]):
+    """Another branch does not mend a card."""
+    card = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
+    gpu = replace(BARE, cards=(card,), module="580.95.05", status=0)
+    found = {"nvidia-driver-580-open": THERE}
+    assert action("590-open", gpu, found) == "replace"
+    assert action("590-open", replace(gpu, **changes), found) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("packages", [(), ("nvidia-utils-535",), ("nvidia-driver-580-open",)])
+def test_a_card_that_is_kept_for_virtual_machines_gets_no_driver(packages: tuple[str, ...]):
+    """Nor is one that is there completed or loaded for it."""
+    gpu = replace(BARE, bound=("vfio-pci",))
+    found = dict.fromkeys(packages, THERE)
+    for one in (gpu, replace(gpu, installed="580.95.05")):
+        assert action("580-open", one, found) == ""
