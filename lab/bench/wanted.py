@@ -46,6 +46,7 @@ LEFT_OUT = (
     "compose.network_exists",
     "disks.mounted",
     "firewall.containers_reach",
+    "gpu_users.kept",
     "invokeai.models_registered",
     "nvidia.devices",
     "nvidia.driver",
