@@ -217,6 +217,7 @@ class Recorder:
         sha256: str | None,
         models: str,
         units: tuple[UnitFile, UnitFile],
+        gpu: bool,
     ) -> None:
         target = self._host.get_fact(Ollama, releases=RELEASES, models=models).target
         self.wanted.links.append(
