@@ -138,7 +138,8 @@ class Workstation:
         process = self.start(
             *arguments, environment=environment, folder=folder, inventory=inventory
         )
-        output, errors = process.communicate(timeout=1500)
+        # A first run beside another machine, on two busy cores, takes half an hour.
+        output, errors = process.communicate(timeout=3600)
         if not machine_readable:
             sys.stdout.write(output)
             return Run(process.returncode, output)
