@@ -1,4 +1,6 @@
 """The time that a test may take, its fixtures included: one that hangs fails, and the others go on.
+And what it may lack: where ``TEST_PROGRAMS`` is ``required``, as ``./provision test`` sets it, a
+test that is skipped for a program that is not there fails.
 
 ``timeout`` in pyproject.toml is the limit of all that is not named here. A test's own
 ``@pytest.mark.timeout(seconds)`` comes before both.
@@ -6,6 +8,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -35,3 +40,22 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     seconds = limit(item.path, item.get_closest_marker("long") is not None)
     if seconds and item.get_closest_marker("timeout") is None:
         item.add_marker(pytest.mark.timeout(seconds))
+
+
+MAY_BE_SKIPPED = re.compile(r"root|file system|systemd is at work|firewalld")
+"""Reasons that no package removes: who runs the tests, and on what. firewalld's package would
+switch on a firewall where they run."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a failure of a test that is skipped for a program."""
+    report = yield
+    if os.environ.get("TEST_PROGRAMS") == "required" and report.skipped:
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not hasattr(report, "wasxfail") and not MAY_BE_SKIPPED.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"{reason}; TEST_PACKAGES in provision lacks it"
+    return report

@@ -40,8 +40,14 @@ class Control:
         self.systemd.mkdir()
         text = (ROOT / "provision").read_text()
         assert "/run/systemd/system" in text
+        assert "/etc/ufw/ufw.conf" in text
+        self.ufw = tmp_path / "ufw.conf"
         script = self.folder / "provision"
-        script.write_text(text.replace("/run/systemd/system", str(self.systemd)))
+        script.write_text(
+            text.replace("/run/systemd/system", str(self.systemd)).replace(
+                "/etc/ufw/ufw.conf", str(self.ufw)
+            )
+        )
         script.chmod(0o755)
         for name in ("requirements.lock", "requirements-dev.lock"):
             (self.folder / name).write_text(f"# {name}\n")
@@ -135,6 +141,21 @@ def test_samba_of_the_lab_is_never_started_as_a_service(control: Control):
         f"systemctl --quiet --runtime unmask {services}",
     ]
     assert control.called("python") == ["-m lab up"]
+
+
+@pytest.mark.parametrize("left", ["ENABLED=yes\n", 'LOGLEVEL=low\nENABLED="yes"\n'])
+def test_no_firewall_is_switched_on_by_the_tests(control: Control, left: str):
+    """ufw comes switched off, except where one that was on has been removed; firewalld's package
+    starts it."""
+    control.ufw.write_text(left)
+    done = control.run("test")
+    assert done.returncode != 0
+    assert "which the tests need, would be on at once" in done.stderr
+    assert control.called("apt-get") == []
+    control.ufw.write_text("# ENABLED=yes\nENABLED=no\n")
+    control.run("test")
+    (install,) = [line for line in control.called("apt-get") if " ufw " in f"{line} "]
+    assert "firewalld" not in install
 
 
 def test_no_package_brings_others_that_nobody_asked_for(control: Control):

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,12 @@ SYSTEMD = Path("/lib/systemd/systemd")
 FOLDERS = ("control", "etc", "run", "local", "usr")
 """In systemd's order of precedence."""
 
-needs_systemd = pytest.mark.skipif(
-    not SYSTEMD.exists() or os.getuid() != 0 or Path("/run/systemd/system").exists(),
-    reason="needs systemd, root, and a machine on which it is not at work",
-)
+
+def needs_systemd(test: Any) -> Any:
+    work = os.getuid() != 0 or Path("/run/systemd/system").exists()
+    marked = pytest.mark.skipif(work, reason="not root, or systemd is at work here")(test)
+    return pytest.mark.skipif(not SYSTEMD.exists(), reason="needs the package systemd")(marked)
+
 
 UNIT = "[Service]\nExecStart=/usr/local/bin/ollama serve\nUser=ollama\nGroup=ollama\n"
 
