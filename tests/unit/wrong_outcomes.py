@@ -11,9 +11,11 @@ import yaml
 
 from tests.unit.test_templates import ROOT, data
 from tests.unit.wrong_inputs import SECRET, values
-from workstation import pins, quoting, settings
+from workstation import cifs, pins, quoting, settings
+from workstation.credentials import credentials_file
 from workstation.errors import UserError
 from workstation.mirror import Mirror
+from workstation.operations import smb
 from workstation.render import RenderedStack, StackRenderer, template
 from workstation.settings import Settings
 from workstation.yaml_file import ComposeLoader
@@ -86,6 +88,32 @@ def units(given: Settings) -> dict[str, Any]:
         },
     }
     return {name: [list(line) for line in unit(text)] for name, text in made.items()}
+
+
+def share(given: Settings) -> dict[str, Any]:
+    """The share's entry in fstab and its credentials, as mount(8) and mount.cifs(8) read them."""
+    path = smb.credentials_path(given)
+    line = smb.fstab_entry(given, path).line()
+    # getmntent(3): fields behind blanks and tabs, in which four characters are octal.
+    fields = [
+        re.sub(r"\\(040|011|012|134)", lambda found: chr(int(found[1], 8)), field)
+        for field in re.split(r"[ \t]+", line)
+    ]
+    assert len(fields) == 6, line
+    assert not re.search(r"[\r\n\0]|^#", line), line
+    source, target, kind, options, *numbers = fields
+    content = credentials_file(
+        given.smb_user, given.smb_password.get_secret_value(), given.smb_domain
+    )
+    known = [line.partition("=")[::2] for line in content.decode().splitlines()]
+    assert len({name for name, _ in known}) == len(known)
+    # The mark at the end is a digest of the rest.
+    listed = [one for one in options.split(",") if not one.startswith(cifs.MARK)]
+    return {
+        "fstab": [source, target, kind, listed, *numbers],
+        "credentials": {"domain": "", **dict(known)},
+        "path": path,
+    }
 
 
 def outcome(ask: Callable[[], Any]) -> Any:
