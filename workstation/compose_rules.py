@@ -1,4 +1,5 @@
-"""Rules for a stack's Compose file besides its form, checked before anything is made of it.
+"""Rules for a stack's Compose file besides its form (``compose_schema``), checked before anything
+is made of it.
 
 Compose itself would find most of it too, but only on the host, in the middle of a run.
 """
@@ -6,79 +7,17 @@ Compose itself would find most of it too, but only on the host, in the middle of
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from workstation.compose_keys import entries, mapping
+from workstation import compose_together
+from workstation.compose_forms import is_true
 from workstation.errors import named, nearest, shown
 from workstation.preflight.ports import Port, published
 from workstation.stack import Service, Stack, StackError
-
-# All those of Compose 2.40 (github.com/compose-spec/compose-go, schema/compose-spec.json).
-_TOP_KEYS = frozenset(
-    {
-        *("name", "version", "services", "networks", "volumes", "secrets", "configs", "include"),
-        *("models", "x-workstation"),
-    }
-)
-_SERVICE_KEYS = frozenset(
-    re.findall(
-        r"\S+",
-        """
-    annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs
-    container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime
-    cpu_shares cpus cpuset credential_spec depends_on deploy develop device_cgroup_rules devices dns
-    dns_opt dns_search domainname entrypoint env_file environment expose extends
-    external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation labels
-    label_file links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit
-    models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports
-    post_start pre_stop privileged profiles provider pull_policy pull_refresh_after read_only
-    restart runtime scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal
-    storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts volumes volumes_from
-    working_dir x-workstation
-    """,
-    )
-)
-_FURTHER_KEYS = {
-    "a mount": frozenset(
-        {"type", "source", "target", "read_only", "bind", "volume", "tmpfs", "image", "consistency"}
-    ),
-    "`deploy`": frozenset(
-        {
-            *("mode", "replicas", "endpoint_mode", "labels", "resources", "placement"),
-            *("restart_policy", "rollback_config", "update_config"),
-        }
-    ),
-    "networks": frozenset(
-        {
-            *("name", "driver", "driver_opts", "attachable", "enable_ipv4", "enable_ipv6"),
-            *("external", "ipam", "internal", "labels"),
-        }
-    ),
-    "volumes": frozenset({"name", "driver", "driver_opts", "external", "labels"}),
-    "secrets": frozenset(
-        {
-            *("file", "environment", "external", "name", "labels", "driver", "driver_opts"),
-            *("template_driver", "x-workstation"),
-        }
-    ),
-}
-_LISTS = (
-    *(
-        "cap_add",
-        "cap_drop",
-        "configs",
-        "device_cgroup_rules",
-        "devices",
-        "expose",
-        "external_links",
-    ),
-    *("group_add", "links", "ports", "profiles", "secrets", "security_opt", "volumes"),
-    "volumes_from",
-)
-_DURATIONS = ("interval", "timeout", "start_period", "start_interval")
 
 # github.com/distribution/reference. A first part without dot and port is no registry but a name on
 # Docker Hub.
@@ -90,96 +29,95 @@ _IMAGE = re.compile(
 _OWNER = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}(:[a-z0-9_][a-z0-9_-]{0,31})?( [0-7]{3,4})?")
 
 
-def check(stack: Stack, place: str) -> None:
+def check(stack: Stack, place: str, files: Iterable[str] | None = None) -> None:
     """Raise StackError for the first rule that the stack's Compose file breaks.
 
     + place: of its template
+    + files: those of the stack, below its folder on the host; None: they are not known
     """
-    for problem in _problems(stack):
+    for problem in _problems(stack, None if files is None else set(files)):
         raise StackError(f"{place}: {problem}.")
 
 
-def _problems(stack: Stack) -> Iterator[str]:
+def _problems(stack: Stack, files: set[str] | None) -> Iterator[str]:
     """Yield what is wrong, each with what to do."""
-    try:
-        yield from _unknown("the file", stack.keys, _TOP_KEYS)
-        if not stack.services:
-            yield "`services` is empty: describe one at least"
-        if "include" in stack.keys:
-            yield "`include` hides services from this project: write them into this file"
-        found = {
-            kind: mapping(stack.keys.get(kind), kind)
-            for kind in ("networks", "volumes", "secrets", "configs")
-        }
-        names = {kind: set(entry) for kind, entry in found.items()}
-        for kind in ("networks", "volumes", "secrets"):
-            for name, keys in found[kind].items():
-                what = f"{kind}.{named(name)}"
-                yield from _unknown(what, mapping(keys, what), _FURTHER_KEYS[kind])
-        for service in stack.services:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", service.name):
-                yield (
-                    f"a service is called {shown(service.name)}: use letters, digits, dots, dashes "
-                    "and underscores"
-                )
-            for problem in _service(service, stack, names):
-                yield f"service {service.name}: {problem}"
-        yield from _same_ports(stack)
-        for disk in stack.disks:
-            if not disk.startswith("/"):
-                yield f"x-workstation.disks has {shown(disk)}: expected an absolute path"
-        for secret in stack.secrets:
-            if not _OWNER.fullmatch(secret.owner):
-                yield f"the owner of secret {secret.setting} is {shown(secret.owner)}: {_OWNERS}"
-    except ValueError as error:
-        yield str(error)
+    if not stack.services:
+        yield "`services` is empty: describe one at least"
+    if "include" in stack.keys:
+        yield "`include` hides services from this project: write them into this file"
+    names = {
+        kind: set(stack.keys.get(kind) or {})
+        for kind in ("networks", "volumes", "secrets", "configs", "models")
+    }
+    for service in stack.services:
+        for problem in _service(service, stack, names, files):
+            yield f"service {service.name}: {problem}"
+    yield from _definitions(stack)
+    yield from _same_ports(stack)
+    yield from compose_together.problems(stack)
+    for disk in stack.disks:
+        if not disk.startswith("/"):
+            yield f"x-workstation.disks has {shown(disk)}: expected an absolute path"
+    for secret in stack.secrets:
+        if not _OWNER.fullmatch(secret.owner):
+            yield f"the owner of secret {secret.setting} is {shown(secret.owner)}: {_OWNERS}"
+
+
+def _definitions(stack: Stack) -> Iterator[str]:
+    """Yield what contradicts itself in configs and volumes (compose-go, validation)."""
+    for name, keys in (stack.keys.get("configs") or {}).items():
+        given = [one for one in ("file", "environment", "content", "external") if one in keys]
+        if len(given) != 1:
+            yield f"configs.{named(name)} needs one of file, environment and content, and one alone"
+    for name, keys in (stack.keys.get("volumes") or {}).items():
+        if keys and is_true(keys.get("external")) and (more := set(keys) - {"external", "name"}):
+            yield f"volumes.{named(name)} is external, but has {named(min(more))}: remove it"
 
 
 _OWNERS = "expected user:group, such as 999:1000"
 
 
-def _unknown(what: str, keys: Iterable[str], known: frozenset[str]) -> Iterator[str]:
-    """Yield keys that Compose does not have, and extensions (``x-``) that are nearly ours."""
-    for key in keys:
-        if key in known:
-            continue
-        own = key.startswith("x-")
-        hint = nearest(key, {"x-workstation"} if own else known, 0.8 if own else 0.6)
-        if hint or not own:
-            yield f"{what} has the key {named(key)}, which Compose does not know{hint}"
-
-
-def _service(service: Service, stack: Stack, names: Mapping[str, set[str]]) -> Iterator[str]:
+def _service(
+    service: Service, stack: Stack, names: Mapping[str, set[str]], files: set[str] | None
+) -> Iterator[str]:
     keys = service.keys
-    yield from _unknown("it", keys, _SERVICE_KEYS)
-    for key in _LISTS:
-        entries(keys.get(key), f"`{key}`")
     yield from _image(service)
     build = keys.get("build")
     for key in build if isinstance(build, dict) else ():
         if key != "context":
             yield f"`build` has {named(key)}, which is not done here: say it in the Dockerfile"
-    for port in entries(keys.get("ports"), "`ports`"):
+    if "extends" in keys:
+        yield "`extends` hides keys from this project: write them here, or use an anchor of YAML"
+    for port in keys.get("ports") or ():
         if problem := port_problem(port):
             yield f"the port {shown(port)} cannot be used: {problem}"
     yield from _mounts(service, names["volumes"])
-    deploy = mapping(keys.get("deploy"), "`deploy`")
-    yield from _unknown("`deploy`", deploy, _FURTHER_KEYS["`deploy`"])
     for key, known in (
         ("networks", names["networks"] | {"default"}),
         ("secrets", names["secrets"]),
         ("configs", names["configs"]),
+        ("models", names["models"]),
         ("depends_on", {one.name for one in stack.services}),
     ):
-        for name in _named(keys.get(key), key):
+        for name in _named(keys.get(key)):
             if name not in known:
                 yield f"`{key}` has {named(name)}, which is not in this file{nearest(name, known)}"
-    yield from _health(keys)
-    if str(keys.get("restart", "no")).partition(":")[0] not in (
-        *("no", "always", "on-failure", "unless-stopped", "False"),
-    ):
-        yield f"`restart` is {shown(keys['restart'])}: expected unless-stopped, always or no"
+    if files is not None:
+        yield from _files(keys, files)
     yield from _own(service)
+
+
+def _files(keys: Mapping[str, Any], files: set[str]) -> Iterator[str]:
+    """Yield files of the stack that Compose itself reads, and that are not among them."""
+    for key in ("env_file", "label_file"):
+        given = keys.get(key) or ()
+        for entry in [given] if isinstance(given, str) else given:
+            path = entry if isinstance(entry, str) else entry["path"]
+            if isinstance(entry, dict) and not is_true(entry.get("required", True)):
+                continue
+            name = posixpath.normpath(path)
+            if not path.startswith(("/", "~")) and name not in files:
+                yield f"`{key}` has {named(path)}, which is not in the stack{nearest(name, files)}"
 
 
 def _image(service: Service) -> Iterator[str]:
@@ -202,17 +140,6 @@ _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 def port_problem(entry: Any) -> str:
     """Return what is wrong with an entry of ``ports:``, in either syntax; empty if nothing is."""
     if isinstance(entry, dict):
-        for key in entry:
-            if key not in (
-                "target",
-                "published",
-                "host_ip",
-                "protocol",
-                "mode",
-                "name",
-                "app_protocol",
-            ):
-                return f"it has {named(key)}, which Compose does not know"
         address, host = entry.get("host_ip"), entry.get("published")
         container, protocol = entry.get("target"), entry.get("protocol")
     else:
@@ -259,15 +186,9 @@ def _same_ports(stack: Stack) -> Iterator[str]:
 
 
 def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for entry in entries(service.keys.get("volumes"), "`volumes`"):
-        if isinstance(entry, dict):
-            yield from _unknown("a mount", mapping(entry, "a mount"), _FURTHER_KEYS["a mount"])
-            if entry.get("type") == "bind" and not entry.get("source"):
-                yield "a mount of the type bind has no `source`: name a folder of the host"
+    tmpfs = service.keys.get("tmpfs") or ()
+    seen = {one.partition(":")[0] for one in ([tmpfs] if isinstance(tmpfs, str) else tmpfs)}
     for mount in service.mounts:
-        if mount.kind not in ("bind", "volume", "tmpfs", "npipe", "cluster", "image"):
-            yield f"a mount has the type {shown(mount.kind)}: expected bind, volume or tmpfs"
         if not mount.target.startswith("/"):
             yield f"a mount has the target {shown(mount.target)}: expected an absolute path"
         if mount.target in seen:
@@ -282,27 +203,10 @@ def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
             )
 
 
-def _named(value: Any, what: str) -> Iterator[str]:
+def _named(value: Any) -> Iterator[str]:
     """Yield the names in a list, of mappings with a ``source`` perhaps, or of a mapping."""
-    if isinstance(value, dict):
-        yield from map(str, value)
-        return
-    for entry in entries(value, f"`{what}`"):
-        yield str(entry.get("source") if isinstance(entry, dict) else entry)
-
-
-def _health(keys: Mapping[str, Any]) -> Iterator[str]:
-    check = mapping(keys.get("healthcheck"), "`healthcheck`")
-    yield from _unknown(
-        "healthcheck", check, frozenset({*_DURATIONS, "test", "retries", "disable"})
-    )
-    durations = {f"healthcheck.{key}": check.get(key) for key in _DURATIONS}
-    durations["stop_grace_period"] = keys.get("stop_grace_period")
-    for key, value in durations.items():
-        if value is not None and not re.fullmatch(
-            r"0|([0-9]{1,9}(\.[0-9]{1,9})?(us|ms|s|m|h))+", str(value)
-        ):
-            yield f"`{key}` is {shown(value)}: expected a duration such as 1m30s"
+    for entry in value or ():
+        yield entry["source"] if isinstance(entry, dict) else entry
 
 
 def _own(service: Service) -> Iterator[str]:

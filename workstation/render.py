@@ -216,7 +216,9 @@ class StackRenderer:
                 f"templates/stacks/{self._name} has {name}, which Compose merges into the stack "
                 f"and no plan knows: write what is in it into {place}."
             )
-        model = parse(compose.decode(), self._folder, place, _variables(rendered.get(".env", b"")))
+        written = given_file.read(self._root / "compose.yaml.j2", _LARGEST).decode()
+        variables = _variables(rendered.get(".env", b""))
+        model = parse(compose.decode(), self._folder, place, variables, written)
         if model.name != self._name:
             raise StackError(
                 f"{place} has the name {named(model.name)}: write `name: {{{{ project }}}}`, which "
@@ -224,7 +226,7 @@ class StackRenderer:
             )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
         made = RenderedStack(model, self._folder, rendered, used, secrets, self._elsewhere)
-        compose_rules.check(model, place)
+        compose_rules.check(model, place, rendered)
         for service in model.built:
             made.dockerfile(service)
         return made

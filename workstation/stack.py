@@ -29,25 +29,16 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workstation import yaml_file
-from workstation.compose_keys import (
-    OWN_KEYS,
-    absolute,
-    entries,
-    has_gpu,
-    mapping,
-    own_keys,
-    routed_host,
-    text_mapping,
-    text_of,
-    texts,
-)
+from workstation import compose_schema, yaml_file
+from workstation.compose_forms import is_true
+from workstation.compose_keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
+from workstation.traefik_labels import routed_host
 from workstation.yaml_file import ComposeLoader, YamlFileError
 
 
@@ -213,7 +204,7 @@ def is_below(path: str, parent: str) -> bool:
     return path == parent or path.startswith(parent.rstrip("/") + "/")
 
 
-_UNITS = {"h": 3600, "m": 60, "s": 1, "ms": 0.001, "us": 0.000001}
+_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 def seconds(duration: str | int) -> int:
@@ -221,12 +212,16 @@ def seconds(duration: str | int) -> int:
 
     Source: docs.docker.com/reference/compose-file/extension, "Specifying durations".
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|h|m|s)", str(duration))
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|ms|[smhdw])", str(duration))
     return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 def parse(
-    text: str, folder: str = "", place: str = "", variables: Mapping[str, str] | None = None
+    text: str,
+    folder: str = "",
+    place: str = "",
+    variables: Mapping[str, str] | None = None,
+    template: str = "",
 ) -> Stack:
     """Return the stack that a rendered Compose file describes.
 
@@ -234,74 +229,74 @@ def parse(
     + folder: where it lies on the host; relative bind mounts start there
     + place: of its template, for errors
     + variables: what the stack's own ``.env`` sets, which Compose puts in; None: it is not known
+    + template: what was rendered, for the lines of errors
 
-    Raises StackError if it is not YAML, has a key twice or a variable that is not set, or lacks
-    ``name``, ``services`` or a service's ``image``, and for what has another form than Compose's.
+    Raises StackError if it is not YAML, has a key twice or a variable that is not set, lacks
+    ``name``, ``services`` or a service's ``image``, or has anything that is not in
+    ``compose_schema``.
     """
     place = place or f"{folder}/compose.yaml"
+    template = template or text
     try:
-        content, _ = yaml_file.load(text, place, ComposeLoader)
+        written = place if template == text else f"{place}, as rendered,"
+        content, root = yaml_file.load(text, written, ComposeLoader)
     except YamlFileError as error:
         raise StackError(str(error)) from None
     if not isinstance(content, dict) or not isinstance(content.get("services"), dict):
         raise StackError(f"{place} has no services.")
     if not isinstance(content.get("name"), str):
         raise StackError(f"{place} has no `name:` for the project.")
-    services = tuple(
-        _checked_service(name, keys, folder, place, variables)
-        for name, keys in content["services"].items()
+    seen: dict[str, Any] = {
+        key: {
+            name: _seen(keys, variables, f"Service {named(name)} in {place}")
+            for name, keys in entry.items()
+        }
+        if key == "services"
+        else _seen(entry, variables, place)
+        for key, entry in content.items()
+    }
+    for path, problem in compose_schema.problems(seen):
+        line = yaml_file.line_in(template, text, yaml_file.line_of(root, path))
+        where = f"{place} line {line}" if line else place
+        raise StackError(f"{where}: {_dotted(path)} {problem}.")
+    return Stack(
+        name=seen["name"],
+        services=tuple(
+            _service(name, keys, folder, place) for name, keys in seen["services"].items()
+        ),
+        external_networks=tuple(
+            (keys or {}).get("name", name)
+            for name, keys in (seen.get("networks") or {}).items()
+            if is_true((keys or {}).get("external"))
+        ),
+        secrets=tuple(
+            _secret(name, keys, folder, place) for name, keys in (seen.get("secrets") or {}).items()
+        ),
+        disks=tuple(_own(seen).get("disks") or ()),
+        keys=seen,
     )
+
+
+def _own(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``x-workstation`` says."""
+    return keys.get("x-workstation") or {}
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    """Return the keys that lead somewhere in a file as text: ``services.web.ports[0]``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{named(part)}" for part in path)
+    return "".join(parts).removeprefix(".") or "it"
+
+
+def _seen(value: Any, variables: Mapping[str, str] | None, what: str) -> Any:
+    """Return what Compose sees of a value. Raises StackError, which begins with ``what``."""
     try:
-        content = {
-            key: entry if key == "services" else _seen(entry, variables)
-            for key, entry in content.items()
-        }
-        networks = {
-            name: mapping(keys, f"the network {named(name)}")
-            for name, keys in mapping(content.get("networks"), "networks").items()
-        }
-        secrets = {
-            name: mapping(keys, f"the secret {named(name)}")
-            for name, keys in mapping(content.get("secrets"), "secrets").items()
-        }
-        own = own_keys(content.get("x-workstation"), {"disks"})
-        return Stack(
-            name=content["name"],
-            services=services,
-            external_networks=tuple(
-                text_of(keys.get("name", name), f"the name of the network {name}")
-                for name, keys in networks.items()
-                if keys.get("external")
-            ),
-            secrets=tuple(_secret(name, keys, folder, place) for name, keys in secrets.items()),
-            disks=texts(own.get("disks"), "x-workstation.disks"),
-            keys=content,
-        )
+        return interpolated(value, variables or {}, strict=variables is not None)
     except ValueError as error:
         raise StackError(
-            f"{place} cannot be read ({_one_line(error)}): compare it with "
+            f"{what} cannot be read ({_one_line(error)}): compare it with "
             "docs.docker.com/reference/compose-file."
         ) from None
-
-
-def _checked_service(
-    name: Any, keys: Any, folder: str, place: str, variables: Mapping[str, str] | None
-) -> Service:
-    try:
-        if not isinstance(name, str):
-            raise ValueError("a service's name is text: put it in quotes")
-        keys = _seen(mapping(keys, "its entry"), variables)
-        return _service(name, keys, folder, place)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StackError(
-            f"Service {named(name)} in {place} cannot be read ({_one_line(error)}): "
-            "compare it with docs.docker.com/reference/compose-file/services."
-        ) from error
-
-
-def _seen(value: Any, variables: Mapping[str, str] | None) -> Any:
-    """What Compose sees of a value."""
-    return interpolated(value, variables or {}, strict=variables is not None)
 
 
 def _one_line(error: Exception) -> str:
@@ -309,46 +304,46 @@ def _one_line(error: Exception) -> str:
 
 
 def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Service:
-    if not isinstance(keys.get("image"), str):
+    if "image" not in keys:
         raise StackError(f"Service {name} in {place} has no `image:`.")
     build = keys.get("build")
     if isinstance(build, dict):
         build = build.get("context", ".")
-    own = own_keys(keys.get("x-workstation"), OWN_KEYS)
-    mounts = tuple(_mount(entry, folder) for entry in entries(keys.get("volumes"), "volumes"))
-    registers = text_of(own.get("registers", ""), "x-workstation.registers")
+    own = _own(keys)
+    mounts = tuple(_mount(entry, folder) for entry in keys.get("volumes") or ())
+    registers = own.get("registers", "")
     if registers and registers not in [mount.target for mount in mounts]:
         raise StackError(
             f"Service {name} in {place} registers {named(registers)}, where it mounts "
             "nothing: name the target of its mount of the model store."
         )
-    log = mapping(own.get("log"), "x-workstation.log")
-    check = mapping(keys.get("healthcheck"), "healthcheck")
+    log = own.get("log") or {}
+    check = keys.get("healthcheck") or {}
     return Service(
         name=name,
         image=keys["image"],
-        build=absolute(text_of(build, "build"), folder) if build else None,
-        profiles=texts(keys.get("profiles"), "profiles"),
+        build=absolute(build, folder) if build else None,
+        profiles=tuple(keys.get("profiles") or ()),
         mounts=mounts,
         gpu=has_gpu(keys),
         host=routed_host(keys.get("labels") or {}),
-        health=not check.get("disable", False)
-        and ("healthcheck" in keys or bool(own.get("image_healthcheck"))),
-        ports=tuple(str(port) for port in entries(keys.get("ports"), "ports")),
-        probe=text_of(own.get("probe", "/"), "x-workstation.probe"),
-        websocket=text_of(own.get("websocket", ""), "x-workstation.websocket"),
+        health=not is_true(check.get("disable"))
+        and ("healthcheck" in keys or is_true(own.get("image_healthcheck"))),
+        ports=tuple(str(port) for port in keys.get("ports") or ()),
+        probe=own.get("probe", "/"),
+        websocket=own.get("websocket", ""),
         registers=registers,
-        model=_model(name, mapping(own.get("model"), "x-workstation.model"), mounts, place),
-        needs_gpu=text_of(own.get("needs_gpu", ""), "x-workstation.needs_gpu"),
+        model=_model(name, own.get("model") or {}, mounts, place),
+        needs_gpu=own.get("needs_gpu", ""),
         secrets=tuple(
-            text_of(secret["source"] if isinstance(secret, dict) else secret, "a secret")
-            for secret in entries(keys.get("secrets"), "secrets")
+            secret["source"] if isinstance(secret, dict) else secret
+            for secret in keys.get("secrets") or ()
         ),
-        owners=text_mapping(own.get("owners"), "x-workstation.owners"),
-        first_start=text_of(own.get("first_start", ""), "x-workstation.first_start"),
-        says=text_of(log.get("says", ""), "x-workstation.log.says"),
-        troubles=text_mapping(log.get("troubles"), "x-workstation.log.troubles"),
-        holds=text_mapping(own.get("holds"), "x-workstation.holds"),
+        owners=own.get("owners") or {},
+        first_start=own.get("first_start", ""),
+        says=log.get("says", ""),
+        troubles=log.get("troubles") or {},
+        holds=own.get("holds") or {},
         keys=keys,
     )
 
@@ -361,19 +356,14 @@ def _secret(name: str, keys: dict[str, Any], folder: str, place: str) -> Secret:
             f"The secret {named(name)} in {place} has no `file: ./secrets/{named(name)}`, where a "
             "run lays down what the setting of that name holds."
         )
-    own = own_keys(keys.get("x-workstation"), {"owner"})
-    return Secret(name, path, text_of(own.get("owner", "root:root"), f"the owner of {name}"))
+    return Secret(name, path, _own(keys).get("owner", "root:root"))
 
 
 def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str) -> Model | None:
     """Return what a service loads, its path on the host by the mount in which it lies."""
     if not keys:
         return None
-    inside, setting = (
-        text_of(keys[key], f"x-workstation.model.{key}") for key in ("path", "setting")
-    )
-    if keys["format"] not in ("gguf", "safetensors"):
-        raise ValueError("x-workstation.model.format is neither gguf nor safetensors")
+    inside, setting = keys["path"], keys["setting"]
     for mount in mounts:
         if mount.kind == "bind" and is_below(inside, mount.target):
             path = posixpath.normpath(mount.source + inside.removeprefix(mount.target))
@@ -388,7 +378,7 @@ def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
     """Read a volume in short or long syntax (docs.docker.com/reference/compose-file/services)."""
     if isinstance(entry, dict):
         kind, source = entry.get("type", "volume"), str(entry.get("source") or "")
-        target, read_only = str(entry["target"]), bool(entry.get("read_only", False))
+        target, read_only = str(entry["target"]), is_true(entry.get("read_only"))
     else:
         source, _, rest = entry.partition(":")
         target, _, options = rest.partition(":")

@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workstation import given_file, yaml_file
+from workstation import compose_forms, given_file, yaml_file
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.stack import data_key
 from workstation.values import (
@@ -53,13 +53,9 @@ class StackDataError(UserError):
 
 
 def _size(value: object) -> object:
-    """Memory as go-units reads it (RAMInBytes); a number alone is bytes, and 8 would be eight."""
-    number = type(value) is int and (value == 0 or 2**20 <= value < 2**63)
-    text = isinstance(value, str) and re.fullmatch(
-        r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgt]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE | re.ASCII
-    )
-    if not (number or text):
-        raise ValueError("expected memory with its unit, such as 8gb")
+    """Memory as Compose takes it."""
+    if expected := compose_forms.size(value):
+        raise ValueError(f"expected {expected}")
     return value
 
 

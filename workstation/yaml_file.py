@@ -57,13 +57,28 @@ class YamlFile:
 
     def place(self, keys: Sequence[str | int]) -> str:
         """Gives ``FILE line N`` for the deepest of the nested ``keys`` that the file has."""
-        node, line = self._root, 1
-        for key in keys:
-            entry = _entry(node, key)
-            if entry is None:
-                break
-            line, node = entry
-        return f"{self.path} line {line}"
+        return f"{self.path} line {line_of(self._root, keys)}"
+
+
+def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int:
+    """Gives the line (from 1) of the deepest of the nested ``keys`` that are below a node."""
+    line = 1
+    for key in keys:
+        entry = _entry(node, key)
+        if entry is None:
+            break
+        line, node = entry
+    return line
+
+
+def line_in(template: str, rendered: str, line: int) -> int:
+    """Gives the line of a template from which a line of its text comes as it is, 0 for none."""
+    lines = [one.strip() for one in rendered.splitlines()]
+    wanted = lines[line - 1] if 0 < line <= len(lines) else ""
+    found = [number for number, one in enumerate(template.splitlines(), 1) if one.strip() == wanted]
+    if len(found) != lines.count(wanted):
+        return 0
+    return found[lines[: line - 1].count(wanted)]
 
 
 def read(path: Path) -> YamlFile:
@@ -129,6 +144,11 @@ def _entry(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | No
         for name, value in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value == str(key):
                 return name.start_mark.line + 1, value
+        merged = [value for name, value in node.value if name.value == "<<"]
+        for one in merged:
+            for source in one.value if isinstance(one, yaml.SequenceNode) else [one]:
+                if isinstance(source, yaml.MappingNode) and (found := _entry(source, key)):
+                    return found
     if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         item = node.value[key]
         return item.start_mark.line + 1, item

@@ -8,8 +8,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.lab.conftest import Workstation
+from tests.unit import compose_corpus
 from tests.unit.test_templates import data, render
+from tests.unit.wrong_outcomes import dump
 from workstation import lock
 
 
@@ -26,6 +30,28 @@ def test_a_missing_password(bare: Workstation) -> None:
     run = bare.pyinfra("deploy.py", "-y", environment=bare.environment_without("SMB_PASSWORD"))
     assert run.status != 0
     assert "SMB_PASSWORD is not set: add it to .env" in run.error
+    assert bare.files() == before
+
+
+def test_what_is_misspelt_deep_in_a_compose_file(
+    bare: Workstation, checkout: Callable[[], Path]
+) -> None:
+    """It is refused with its line and the nearest name before Docker is installed."""
+    before = bare.files()
+    folder = checkout()
+    file = folder / "templates/stacks/dhoch3/compose.yaml.j2"
+    for right, wrong in (
+        ("nofile: {soft:", "nofile: {sfot:"),
+        ("restart: unless-stopped", "restart: unless-stoped"),
+    ):
+        text = file.read_text()
+        file.write_text(text.replace(right, wrong, 1))
+        run = bare.pyinfra("deploy.py", "-y", folder=folder)
+        file.write_text(text)
+        assert run.status != 0
+        line = text[: text.index(right)].count("\n") + 1
+        assert f"templates/stacks/dhoch3/compose.yaml.j2 line {line}: services." in run.error
+        assert "(did you mean " in run.error
     assert bare.files() == before
 
 
@@ -276,3 +302,17 @@ def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
     assert read["dhoch3"]["fooocus"]["command"][-len(words) :] == words
     for services in read.values():
         assert not any("privileged" in keys for keys in services.values())
+
+
+def test_compose_says_what_was_recorded_of_it(converged: Workstation) -> None:
+    """Of every three-hundredth case; the record is of 2.40."""
+    if not converged.run("docker compose version --short").startswith("2.40"):
+        pytest.skip("another Compose")
+    verdicts = {name: iter(letters) for name, letters in compose_corpus.record().items()}
+    asked = [(case, next(verdicts[case[0]])) for case in compose_corpus.cases()][::300]
+    for (name, path, value, key), verdict in asked:
+        made = base64.b64encode(dump(compose_corpus.changed(path, value, key)).encode()).decode()
+        taken = converged.succeeds(
+            f"echo {made} | base64 -d | docker compose -f - --project-directory /tmp config -q"
+        )
+        assert (name, value, key, taken) == (name, value, key, verdict == "y")

@@ -27,7 +27,7 @@ def test_what_a_service_uses_is_read_from_its_compose_entry():
     found = {one.name: uses(one, sample.SITE) for one in sample.dhoch3().running}
     assert found["forge"] == ("GPU", "models", "share", "Ollama")
     assert found["dockge"] == ("Ollama", "Docker")
-    bare = sample.made_up(["web"], volumes=["web:/data"], extra_hosts=[], gpus="")
+    bare = sample.made_up(["web"], volumes=["web:/data"], extra_hosts=[], gpus=[])
     assert uses(bare.services[0], sample.SITE) == ()
 
 
@@ -139,7 +139,7 @@ def test_a_wire_leads_to_each_service_with_a_route_and_from_each_that_uses_somet
         assert any(path.endswith(f"V{boxes[name].y - 1:g}") for path in arrows)
     assert len(arrows) == 1 + 7
     hidden = draw(
-        topology(sample.made_up(["web"], labels={}, extra_hosts=[], gpus="", volumes=[])), 980, 4
+        topology(sample.made_up(["web"], labels={}, extra_hosts=[], gpus=[], volumes=[])), 980, 4
     )
     assert len(hidden.wires) == 1
 
