@@ -151,7 +151,7 @@ CASES = {
         lambda folder: (folder / "templates/stacks/dhoch3/forge/requirements.lock").unlink(),
     ),
     "networks as a list": Case(
-        "not a mapping",
+        "networks.other is 'text': expected a mapping",
         replace(COMPOSE, "    external: true\n", "    external: true\n  other: text\n"),
     ),
     "an image of tomorrow": Case(
