@@ -58,6 +58,13 @@ def test_the_last_one_passed_holds_a_path(path: str, source: str):
     assert mounts.passed(ALL, path)[-1].source == source
 
 
+def test_of_two_roots_the_upper_one_counts():
+    """As below a root that was exchanged; the lower one is hidden."""
+    lower = "2 1 0:2 / / rw - ext4 lower rw\n3 2 0:3 / /mnt rw - tmpfs hidden rw\n"
+    both = mounts.parse(f"{lower}4 1 0:4 / / rw - ext4 upper rw\n")
+    assert [one.source for one in mounts.passed(both, "/mnt/x")] == ["upper"]
+
+
 def test_a_bind_mount_shows_which_folder_it_is_of():
     """As findmnt does."""
     assert mounts.layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"

@@ -96,6 +96,15 @@ def test_mount_options_that_other_settings_give_are_refused(option: str):
     assert "smb_options" in message
 
 
+@pytest.mark.parametrize(
+    "option", ["guest", "bind", "rbind", "remount", "ro", "noauto", "unc=//x/y", "target=x"]
+)
+def test_mount_options_with_which_it_would_not_be_the_share_are_refused(option: str):
+    """Of anybody, of something else, or not there when Docker starts."""
+    said = refusal(smb_options=[option])
+    assert f"expected no {option.partition('=')[0]}, since" in said
+
+
 @pytest.mark.parametrize("option", ["vers=3.0,uid=0", "a b", "a\nb", 'x="y"', "x=a\\b", "-o", "=x"])
 def test_a_mount_option_is_one_option(option: str):
     """A comma in it would begin another, a blank another field of fstab."""

@@ -52,7 +52,10 @@ def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
     ("changes", "expected"),
     [
         ({"worker_repository": "https://me:geheim@github.com/a/b"}, "holds a password"),
+        ({"worker_repository": "https://ghp_geheim@github.com/a/b"}, "holds a password"),
         ({"worker_repository": "--upload-pack=x"}, "expected an address"),
+        ({"worker_repository": "ext::sh"}, "expected an address"),
+        ({"worker_repository": "https://github.com/a/b\u200b"}, "expected an address"),
         ({"worker_commit": "main"}, "worker_commit is 'main': expected all 40"),
         ({"worker_commit": ""}, "expected all 40"),
         ({"worker_folder": "../other"}, "worker_folder is '../other'"),
