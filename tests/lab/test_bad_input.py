@@ -185,6 +185,7 @@ def test_a_tampered_package(bare: Workstation) -> None:
 _GONE = "deb http://192.168.0.5/gone noble main"
 
 
+@pytest.mark.long
 def test_an_apt_source_of_somebody_else_that_is_broken(bare: Workstation) -> None:
     """It is named with its file and apt's words, and what the run needs is installed."""
     bare.run(f"echo '{_GONE}' > /etc/apt/sources.list.d/theirs.list")
@@ -208,6 +209,7 @@ def test_a_file_that_apt_cannot_read_stops_the_run_before_it_begins(bare: Workst
     assert bare.files() == before
 
 
+@pytest.mark.long
 def test_nvidias_repository_as_somebody_has_configured_it_is_used(bare: Workstation) -> None:
     """In a file and with a keyring of his own, but the same key: apt would refuse a second."""
     toolkit = "http://192.168.0.5/nvidia.github.io/libnvidia-container"
@@ -304,6 +306,7 @@ def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
         assert not any("privileged" in keys for keys in services.values())
 
 
+@pytest.mark.long
 def test_compose_says_what_was_recorded_of_it(converged: Workstation) -> None:
     """Of every three-hundredth case; the record is of 2.40."""
     if not converged.run("docker compose version --short").startswith("2.40"):

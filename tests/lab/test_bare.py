@@ -57,11 +57,12 @@ def test_smb_alone(bare: Workstation) -> None:
     assert not bare.succeeds("touch /mnt/ki_Daten/lost")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "disk",
     [
         pytest.param("true", id="models on the same disk"),
-        pytest.param("mount -t tmpfs tmpfs", id="models on another disk", marks=pytest.mark.long),
+        pytest.param("mount -t tmpfs tmpfs", id="models on another disk"),
     ],
 )
 def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation, disk: str) -> None:

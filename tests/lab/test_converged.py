@@ -180,6 +180,7 @@ def test_acceptance_notices_a_service_that_is_gone(converged: Workstation) -> No
     assert all("forge" in line for line in failed)
 
 
+@pytest.mark.long
 def test_a_service_is_added_and_removed_by_its_template_alone(
     converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
