@@ -120,8 +120,8 @@ def _unpackaged(gpu: GpuState, packages: Packages) -> str:
     of the machine's image. Installing over it would mix the two."""
     if foreign(packages):
         return ""
-    if gpu.library and not of_version(gpu.library, packages):
-        return f"the library libnvidia-ml.so.{gpu.library}"
+    if gpu.nvml and not of_version(gpu.nvml, packages):
+        return f"the library libnvidia-ml.so.{gpu.nvml}"
     return f"a module for {gpu.kernels[-1]}" if gpu.kernels and not parts(packages) else ""
 
 
@@ -217,10 +217,10 @@ def _with_module(gpu: GpuState, packages: Packages) -> Trouble:
     version = gpu.module.strip("?")
     module = version or "of unknown version"
     shown = f"the driver {module} is loaded, and nvidia-smi says: {gpu.error}"
-    if _MISMATCH in said or (gpu.status and gpu.library and version not in ("", gpu.library)):
+    if _MISMATCH in said or (gpu.status and gpu.nvml and version not in ("", gpu.nvml)):
         return Trouble(
             f"{version or 'another version'} is loaded, nvidia-smi and its library are of "
-            f"{gpu.library or 'another'}" + (f" ({gpu.error})" if gpu.error else ""),
+            f"{gpu.nvml or 'another'}" + (f" ({gpu.error})" if gpu.error else ""),
             _one_version(gpu),
             mismatch=True,
         )
@@ -256,11 +256,11 @@ def _with_module(gpu: GpuState, packages: Packages) -> Trouble:
 def _one_version(gpu: GpuState) -> str:
     """Return the way out where module and libraries differ: a reboot, if that loads another one."""
     kernel, loads = gpu.boot_kernel, gpu.boot_module
-    if not gpu.library or loads in ("", gpu.library):
+    if not gpu.nvml or loads in ("", gpu.nvml):
         return "reboot the host: its driver was upgraded under the running kernel"
     return (
         f"a reboot alone does not help, {kernel} would load {loads}: install the module of "
-        f"{gpu.library} for it (`apt-cache policy linux-modules-nvidia-BRANCH-{kernel}`, "
+        f"{gpu.nvml} for it (`apt-cache policy linux-modules-nvidia-BRANCH-{kernel}`, "
         f"`dkms status`), or the libraries of {loads} (`apt-mark showhold`), then reboot"
     )
 

@@ -22,7 +22,7 @@ WORKS = GpuState(
     cards=(CARD, CARD),
     status=0,
     module="580.95.05",
-    library="580.95.05",
+    nvml="580.95.05",
     running="6.8.0-85-generic",
     installed="580.95.05",
     boot_kernel="6.8.0-85-generic",
@@ -49,7 +49,7 @@ def test_a_driver_that_is_in_order():
     [
         (GpuState(status=124, error="nvidia-smi does not answer within 60 s"), "hangs"),
         (
-            replace(WORKS, cards=(), status=18, library="580.105.08", error="version mismatch"),
+            replace(WORKS, cards=(), status=18, nvml="580.105.08", error="version mismatch"),
             "580.95.05 is loaded, nvidia-smi and its library are of 580.105.08",
         ),
         (replace(WORKS, cards=(), status=255, error="Unable to determine"), "Unable to determine"),
@@ -68,14 +68,14 @@ def test_a_driver_that_broke_meanwhile_fails(gpu: GpuState, detail: str):
     ("changes", "detail"),
     [
         ({"warnings": ("WARNING: infoROM is corrupted",), "status": 14}, "WARNING: infoROM"),
-        ({"library": "535.1"}, "580.95.05 is loaded, its libraries are of 535.1"),
+        ({"nvml": "535.1"}, "580.95.05 is loaded, its libraries are of 535.1"),
         ({"next_kernel": "6.8.0-90-generic"}, "6.8.0-90-generic has no module of it"),
         (
             {"boot_module": "580.105.08"},
             "6.8.0-85-generic will load 580.105.08, and 580.95.05 works now",
         ),
         (
-            {"boot_module": "580.105.08", "library": "", "module": "?"},
+            {"boot_module": "580.105.08", "nvml": "", "module": "?"},
             "will load 580.105.08, and 580.95.05 works now",
         ),
         (

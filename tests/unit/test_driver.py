@@ -75,7 +75,7 @@ def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], 
     ("gpu", "seen"),
     [
         (
-            replace(BARE, library="570.133.07", status=9, error="NVIDIA-SMI has failed"),
+            replace(BARE, nvml="570.133.07", status=9, error="NVIDIA-SMI has failed"),
             "(the library libnvidia-ml.so.570.133.07), and has no module for the running kernel",
         ),
         (replace(BARE, kernels=("6.8.0-59-generic",)), "(a module for 6.8.0-59-generic)"),
@@ -255,7 +255,7 @@ def test_a_reboot_is_advised_where_it_loads_another_module(loads: str, fix: str)
     gpu = replace(
         BARE,
         module="580.95.05",
-        library="580.105.08",
+        nvml="580.105.08",
         status=18,
         error="Driver/library version mismatch",
         boot_kernel=BARE.running,

@@ -96,7 +96,7 @@ def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
     module: str, library: str, error: str
 ):
     """By the versions, or by what nvidia-smi says; another driver would not help."""
-    gpu = GpuState(module=module, library=library, error=error, status=18)
+    gpu = GpuState(module=module, nvml=library, error=error, status=18)
     finding = failed(module_findings(configured(), gpu))[0]
     assert module.strip("?") in finding.detail
     assert library in finding.detail
@@ -110,10 +110,10 @@ def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
 @pytest.mark.parametrize(
     "gpu",
     [
-        GpuState(module="580.95.05", library="580.95.05"),
+        GpuState(module="580.95.05", nvml="580.95.05"),
         # Another library lies about, and nvidia-smi works with its own.
-        GpuState(module="580.95.05", library="535.1", cards=(CARD,), status=0),
-        GpuState(library="580.95.05"),
+        GpuState(module="580.95.05", nvml="535.1", cards=(CARD,), status=0),
+        GpuState(nvml="580.95.05"),
         GpuState(module="580.95.05"),
     ],
 )

@@ -34,11 +34,11 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
     for words in gpu.warnings:
         fix = drivers.warning_fix(words)
         yield Finding("nvidia-smi has no complaint", False, words, fix, seen, HOST, note=True)
-    if gpu.module.strip("?") and gpu.library:
+    if gpu.module.strip("?") and gpu.nvml:
         yield Finding(
             "the NVIDIA driver that is loaded is the one that is installed",
-            gpu.module == gpu.library,
-            f"{gpu.module} is loaded, its libraries are of {gpu.library}",
+            gpu.module == gpu.nvml,
+            f"{gpu.module} is loaded, its libraries are of {gpu.nvml}",
             "reboot the host; where another library lies about beside the driver's own, remove it "
             "(`ldconfig -p | grep libnvidia-ml`)",
             evidence("cat /sys/module/nvidia/version; ldconfig -p", gpu.module, 0),
@@ -82,7 +82,7 @@ def _next_boot(gpu: GpuState) -> Iterator[Finding]:
         return
     yield Finding(
         "the next boot loads the NVIDIA driver that works now",
-        loads in (loaded, gpu.library),
+        loads in (loaded, gpu.nvml),
         f"{gpu.boot_kernel} will load {loads}, and {loaded} works now",
         "before the next boot, bring module and libraries to one version: `apt-mark showhold` and "
         "`apt-cache policy` show what keeps the driver's packages apart, `dkms status` what was "

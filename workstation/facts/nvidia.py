@@ -210,7 +210,7 @@ class GpuState:
     it is not installed. ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not;
     ``bound``: the kernel driver of each, or empty.
 
-    ``module``: version of the loaded kernel module, ``?`` if it does not say; ``library``: version
+    ``module``: version of the loaded kernel module, ``?`` if it does not say; ``nvml``: version
     of the library that ``nvidia-smi`` uses; ``installed``: version of the module on the disk for
     the running kernel; ``boot_kernel``, ``boot_module``: the kernel that boots next, and the
     version that it will load; ``next_kernel``: the same kernel, if it has no module where the
@@ -229,7 +229,7 @@ class GpuState:
     pci: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     module: str = ""
-    library: str = ""
+    nvml: str = ""
     installed: str = ""
     kernels: tuple[str, ...] = ()
     running: str = ""
@@ -308,7 +308,7 @@ class Gpu(Fact[GpuState]):
             pci=tuple(text.split()[0] for text in of("pci")),
             bound=tuple("".join(text.split()[1:2]) for text in of("pci")),
             module=first("module"),
-            library=first("library"),
+            nvml=first("library"),
             installed=installed,
             kernels=tuple(of("kernel")),
             running=running,

@@ -36,7 +36,7 @@ def module_findings(
     """
     problem = drivers.trouble(gpu, packages)
     refused = problem is not None and problem.mismatch
-    if settings.gpu == "none" or not (refused or (gpu.module and gpu.library)):
+    if settings.gpu == "none" or not (refused or (gpu.module and gpu.nvml)):
         return
     yield Finding(
         "NVIDIA kernel module",
