@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 # docs.docker.com/reference/cli/dockerd, "Configuration reload behavior", of what we ever set; tried
 # with 26.1 and 28.5. `features` is among them, but what CDI is about is read at the start alone.
-_RELOADED = {"live-restore", "insecure-registries", "runtimes", "features"}
+RELOADED = frozenset({"live-restore", "insecure-registries", "runtimes", "features"})
 
 # Since then a reload loses the address of `host-gateway`, also one that the file gives: until it is
 # restarted, the Engine starts no container that has it ("could not parse extra host IP"; seen with
@@ -141,15 +141,15 @@ class Loading:
     ``step``: nothing; reload; restart; start of an Engine that does not run; ``later``: with its
     next start, since a restart would do harm and what waits is no must; ``by-hand``: the same, of
     what is a must. ``keys``: those that a reload does not load. ``live``: containers run through a
-    restart, once the file is reloaded. ``harm``: what a restart would do. ``reloads``: whether a
-    reload loads something.
+    restart, once the file is reloaded. ``harm``: what a restart would do. ``reloads``: keys that a
+    reload loads.
     """
 
     step: Step = ""
     keys: tuple[str, ...] = ()
     live: bool = False
     harm: tuple[str, ...] = ()
-    reloads: bool = False
+    reloads: tuple[str, ...] = ()
 
 
 def loading(
@@ -167,16 +167,17 @@ def loading(
     if not daemon.pid:
         return Loading("start") if old != new and daemon.loaded == "loaded" else Loading()
     changed = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-    reloaded = frozenset() if forgets(daemon) else _RELOADED
-    due = {*daemon.unloaded} | (changed - reloaded)
+    pending = changed | {*daemon.unloaded}
+    reloaded = frozenset() if forgets(daemon) else RELOADED
+    due, reloads = pending - reloaded, tuple(sorted(pending & reloaded))
     if _features(new).get("cdi") and not daemon.cdi and daemon.answers:
         due.add("features")
     if not daemon.client:
         why = "its client `docker` is not there to see to it"
-        return Loading("later", tuple(sorted(due | changed)), harm=(why,))
+        return Loading("later", tuple(sorted(due | pending)), harm=(why,))
     live = _runs_on(daemon, new)
     if not due:
-        return Loading("reload", live=live) if changed else Loading()
+        return Loading("reload", live=live, reloads=reloads) if pending else Loading()
     harm = [*next_start(daemon, new), *_ended(stake)]
     # Our own services ask for no runtime.
     needed = bool(due & ({*must} - {"runtimes"}))
@@ -185,7 +186,7 @@ def loading(
     step: Step = "restart"
     if harm:
         step = "by-hand" if needed else "later"
-    return Loading(step, tuple(sorted(due)), live, tuple(harm), bool(changed & reloaded))
+    return Loading(step, tuple(sorted(due)), live, tuple(harm), reloads)
 
 
 def forgets(daemon: DaemonState) -> bool:

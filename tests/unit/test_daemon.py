@@ -158,10 +158,20 @@ def test_an_engine_that_a_reload_leaves_worse_is_restarted():
     assert load(daemon(DEFAULTS, version="27.5.1"), new=new).step == "reload"
     for version in ("28.0.0", "29.1.0", "104.0.0"):
         waits = load(daemon(DEFAULTS, version=version, kill_mode="mixed"), new=new)
-        assert (waits.step, waits.reloads) == ("later", False)
+        assert (waits.step, waits.reloads) == ("later", ())
     must = {"runtimes": {"nvidia": {"path": "x"}}}
     waits = load(daemon(DEFAULTS, version="28.0.0", kill_mode="mixed"), wanted=must)
     assert waits.step == "later"
+
+
+def test_a_reload_that_was_cut_off_is_done_by_the_next_run():
+    """The file is right already; what waits for a restart too is not forgotten over it."""
+    found = load(daemon(DEFAULTS, unloaded=("runtimes",)))
+    assert (found.step, found.keys, found.reloads) == ("reload", (), ("runtimes",))
+    both = load(daemon(DEFAULTS, unloaded=("log-opts", "runtimes"), kill_mode="mixed"))
+    assert (both.step, both.keys, both.reloads) == ("later", ("log-opts",), ("runtimes",))
+    newer = load(daemon(DEFAULTS, unloaded=("runtimes",), version="28.0.0"))
+    assert (newer.step, newer.keys) == ("restart", ("runtimes",))
 
 
 def test_a_restart_comes_behind_live_restore():

@@ -93,7 +93,9 @@ class Sources(Fact[SourcesState]):
             apt-config dump 2>/dev/null \
               | sed -n 's/^Acquire::[a-z:]*::[Pp]roxy\(::.*\)* "\([^"]*:.*\)";$/\2/p' | sort -u \
               | while IFS= read -r address; do
-                file=$(grep -lsF -e "$address" -- "$etc"apt.conf "$etc"apt.conf.d/* | head -n 1)
+                # Not as an argument, which everybody may read: it may hold a password.
+                file=$(grep -lsF -f <(printf '%s\n' "$address") -- \
+                  "$etc"apt.conf "$etc"apt.conf.d/* | head -n 1)
                 echo "proxy $address $file"
               done
             """

@@ -9,7 +9,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api.command import PyinfraCommand
 
-from workstation.daemon import Loading, content_of, counted, fitted, forgets, loading
+from workstation.daemon import RELOADED, Loading, content_of, counted, fitted, forgets, loading
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
@@ -23,8 +23,8 @@ BEFORE = "/run/ai-workstation.docker-before"
 """The file as the Engine has read it, until it runs with the new one; with ``.live`` the same and
 live-restore: an Engine that starts without that ends what ran on while it was down."""
 
-# What a reload does not load is written down before the file is changed, with the start of the
-# Engine (systemd's invocation) that has not read it: the next run finishes one that was cut off.
+# What is to be loaded is written down before the file is changed, with the start of the Engine
+# (systemd's invocation) that has not read it: the next run finishes one that was cut off.
 _REMEMBER = """
 set -e
 umask 077
@@ -41,7 +41,7 @@ fi
 # What has been begun is ended, even if the connection goes: between a file and a restart there is
 # nobody else to put the old one back. Docker starts containers by their policy before it answers;
 # `docker start` is for the others, twice, since one may share another's network.
-_LOAD = """
+_LOAD = f"reloaded='{'|'.join(sorted(RELOADED))}'" + """
 trap '' HUP PIPE
 step=$1 file=$2 notes=$3 before=$4 live=$5 forgets=$6; shift 6
 answers() {
@@ -59,7 +59,7 @@ begin() {
   timeout 600 systemctl restart docker.service 2>/dev/null && answers
 }
 put() {
-  cat "$1" >"$file.old" && chmod --reference="$file" "$file.old" \\
+  (umask 077; cat "$1" >"$file.old") && chmod --reference="$file" "$file.old" \\
     && chown --reference="$file" "$file.old" && sync "$file.old" && mv -f "$file.old" "$file"
 }
 put_back() { if [ -f "$before" ]; then put "$before"; else rm -f "$file"; fi; }
@@ -82,7 +82,16 @@ if [ "$step" = reload ] || [ "$live" = yes ]; then
     echo "Docker did not take $file when it was to load it again (live-restore), and was not" \\
       "restarted: see \\`journalctl -u docker\\`, then run again." >&2; exit 1; }
 fi
-[ "$step" != reload ] || exit 0
+if [ "$step" = reload ]; then
+  # What waits for a restart is still noted.
+  rest=$(grep -vxE "$reloaded" "$notes" 2>/dev/null)
+  case $rest in
+    *"
+"*) printf '%s\\n' "$rest" >"$notes.new" && mv "$notes.new" "$notes" ;;
+    *) rm -f "$notes" "$before" "$before.live" ;;
+  esac
+  exit
+fi
 began=$(date +%s)
 if begin; then
   rm -f "$notes" "$before" "$before.live"
@@ -211,10 +220,12 @@ def _written(found: DaemonState, content: bytes, load: Loading) -> Iterator[Pyin
     if found.content is None:
         entries.insert(0, files.Directory(found.path.rpartition("/")[0]))
     writing = list(files.present._inner(entries=entries))
-    if load.step in ("restart", "start", "later"):
+    if load.step:
         old = merge(found.content, {"live-restore": True}) if load.live else b""
         yield script(
-            *(_REMEMBER, found.path, UNLOADED, BEFORE, found.invocation, *load.keys),
+            *(_REMEMBER, found.path, UNLOADED, BEFORE, found.invocation),
+            *load.keys,
+            *(load.reloads if load.step != "restart" else ()),
             stdin=base64.b64encode(old).decode() + "\n",
         )
     yield from writing

@@ -17,8 +17,14 @@ from workstation.findings import Finding
 from workstation.plan import Change, Sign, Step
 from workstation.report import Report
 
-# Somebody's own line in a file that we merge into may hold a password.
-_PASSWORD = re.compile(r"(pass(?:word)?2?\s*=\s*)[^,\s]+", re.IGNORECASE)
+# Somebody's own line in a file that we merge into may hold a secret: an option of mount(8), a name
+# and password in an address, a key of JSON.
+_SECRET = re.compile(
+    r"""(?P<kept>pass(?:word)?2?\s*=\s*)[^,\s]+|(?P<user>\buser(?:name)?=[^,\s%]*%)[^,\s]+"""
+    r"""|(?P<address>://)[^\s"'/@]+(?=@)"""
+    r"""|(?P<key>"[^"]*(?:pass|secret|token)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*\"""",
+    re.IGNORECASE,
+)
 
 FINDINGS: dict[str, list[Finding]] = {}
 """What preflight found, by the host's name."""
@@ -48,6 +54,10 @@ def tell(sign: Sign, subject: str, cause: str = "", diff: tuple[str, ...] = ()) 
     told.append(Change(sign, subject, cause, diff))
 
 
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[found.lastgroup or 0]}*MASKED*"
+
+
 def difference(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
     """Return the lines of the unified diff of a file's content if the run was asked for diffs.
     Bytes that are no UTF-8, as in an old comment, are shown as ``\\xfc``."""
@@ -57,7 +67,7 @@ def difference(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
         return (f"{path}: binary content differs",)
     before, after = (text.decode(errors="backslashreplace").splitlines() for text in (old, new))
     lines = difflib.unified_diff(before, after, path, path, lineterm="", n=2)
-    return tuple(_PASSWORD.sub(r"\1*MASKED*", line) for line in lines)
+    return tuple(_SECRET.sub(_masked, line) for line in lines)
 
 
 def live(command: StringCommand) -> FunctionCommand:
