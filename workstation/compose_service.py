@@ -39,6 +39,7 @@ from workstation.compose_values import (
     EXPOSED,
     HEALTH,
     IDENTIFIER,
+    JOINED_TO,
     LINES,
     LOG_DRIVERS,
     MAC,
@@ -54,7 +55,6 @@ from workstation.compose_values import (
     ULIMITS,
     VARIABLES,
     extra_host,
-    joined_to,
     reached,
 )
 from workstation.compose_volumes import (
@@ -279,7 +279,7 @@ SERVICE = keys(
             *("none", "host", "bridge", "default"),
             expected="none, host, bridge, service:NAME or container:NAME; a network stands in "
             "`networks`",
-            also=joined_to("service|container"),
+            also=JOINED_TO,
         ),
         "networks": either(TEXTS, named_by(IDENTIFIER, _JOINED)),
         "ports": listed(_PORT),
@@ -342,9 +342,9 @@ SERVICE = keys(
         "ipc": one_of(
             *("none", "private", "shareable", "host"),
             expected="none, private, shareable, host or service:NAME",
-            also=joined_to("service|container"),
+            also=JOINED_TO,
         ),
-        "pid": one_of("host", expected="host or service:NAME", also=joined_to("service|container")),
+        "pid": one_of("host", expected="host or service:NAME", also=JOINED_TO),
         # What it may take
         "blkio_config": _BLOCKS,
         "cpu_count": whole(0),

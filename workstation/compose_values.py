@@ -110,10 +110,8 @@ def extra_host(value: Any) -> str:
     return "" if known else "a name and an address, such as nas:192.168.0.6"
 
 
-def joined_to(prefixes: str) -> str:
-    """A regular expression for the names of other services or containers."""
-    return rf"(?:{prefixes}):[A-Za-z0-9][A-Za-z0-9_.-]*"
-
+JOINED_TO = r"(?:service|container):[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""A regular expression for the names of other services or containers."""
 
 ADDRESS = checked(_address)
 PRIVILEGE = scalar(

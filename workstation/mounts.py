@@ -3,10 +3,10 @@ mount(8) remembers of its own (``/run/mount/utab``)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from workstation.fstab import unescape
 from workstation.stack import is_below
 
 SYSTEMD = "systemd-1"
@@ -31,11 +31,6 @@ class Mount:
         """Source and type, for a person."""
         part = "" if self.root == "/" else f"[{self.root}]"
         return f"{self.source}{part} ({self.kind})"
-
-
-def unescape(text: str) -> str:
-    """Return a field as it is meant: blanks and the like are written in octal, by bytes."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def parse(text: str) -> list[Mount]:

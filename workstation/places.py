@@ -62,8 +62,8 @@ def is_below_any(path: str, folders: Iterable[str]) -> bool:
     return any(is_below(path, folder) for folder in folders)
 
 
-def refusal(path: str, found: Place) -> str:
-    """Return why root must not change anything at ``path``, and what to do, or nothing."""
+def refusal(found: Place) -> str:
+    """Return why root must not change anything at a path, and what to do, or nothing."""
     if found.system:
         return f"leads to {found.real}, a folder of the system: remove that link, then run again"
     if found.planted:

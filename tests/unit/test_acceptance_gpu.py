@@ -117,17 +117,16 @@ WARNING = "WARNING: infoROM is corrupted at gpu 0000:01:00.0"
 @pytest.mark.parametrize(
     ("output", "status", "seen"),
     [
-        (HEADER + "NVIDIA L4, 23034 MiB, 8.9\n", 0, "NVIDIA L4"),
+        (HEADER + ROW, 0, "NVIDIA L4"),
         (
             HEADER + "A, B, 23034 MiB, 8.9\nNVIDIA GB10, [N/A], 12.1\n",
             0,
             "2 GPUs: A, B, NVIDIA GB10",
         ),
         (
-            HEADER
-            + "NVIDIA L4, 23034 MiB, 8.9\nWARNING: infoROM is corrupted at gpu 0000:01:00.0\n",
+            HEADER + ROW + f"{WARNING}\n",
             14,
-            "NVIDIA L4 (WARNING: infoROM is corrupted at gpu 0000:01:00.0)",
+            f"NVIDIA L4 ({WARNING})",
         ),
         (HEADER, 0, None),
         ("No devices were found\n", 0, None),

@@ -13,7 +13,7 @@ from workstation.facts.daemon import DaemonState, Running, StakeState
 from workstation.operations.nvidia import DAEMON_JSON
 
 BARE = StakeState()
-BUSY = StakeState((Running("c1", "plain"), Running("c2", "edge", "always")))
+BUSY = StakeState((Running("c1", "plain"), Running("c2", "edge")))
 
 
 def daemon(content: Any = None, **changes: Any) -> DaemonState:

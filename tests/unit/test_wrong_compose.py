@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit import wrong_inputs
+from tests.unit.compose_corpus import places
 from tests.unit.wrong_inputs import misses
 from tests.unit.wrong_outcomes import (
     DEFAULTS,
@@ -64,14 +64,6 @@ MINIMAL = {
     "secrets": {"redis_password": {"file": "./secrets/redis_password"}},
     "x-workstation": {"disks": ["/srv"]},
 }
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to every value inside of a value."""
-    yield path
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*path, key))
 
 
 def changed(path: tuple[Any, ...], value: Any) -> Any:

@@ -70,7 +70,7 @@ configuration=${configuration:-/etc/docker/daemon.json}
 # Go's names of the fields (docker info -f '{{json .}}'). Without an Engine the client fills in
 # nothings and says that all is well. CDI's folders are a field that older clients do not have.
 _INFO = (
-    "{{if .ServerVersion}}info [{{json .LiveRestoreEnabled}},{{json .Swarm.LocalNodeState}},"
+    "{{if .ServerVersion}}info [{{json .Swarm.LocalNodeState}},"
     "{{json .SecurityOptions}},{{json .DockerRootDir}},{{json .Driver}},{{json .DriverStatus}},"
     "{{json .OperatingSystem}},{{json .ServerVersion}}]{{end}}"
 )
@@ -132,7 +132,6 @@ class DaemonState:
     unloaded: tuple[str, ...] = ()
     client: bool = False
     answers: bool = False
-    live_restore: bool = False
     swarm: bool = False
     security: tuple[str, ...] = ()
     data_root: str = ""
@@ -291,10 +290,9 @@ def _info(words: dict[str, str]) -> dict[str, Any]:
     """Return what the Engine says of itself, if it does."""
     if "info" not in words:
         return {}
-    live, swarm, security, root, driver, status, system, version = json.loads(words["info"])
+    swarm, security, root, driver, status, system, version = json.loads(words["info"])
     return {
         "answers": True,
-        "live_restore": bool(live),
         # Whatever it is at that is not inactive: active, pending, locked, error.
         "swarm": swarm not in ("inactive", ""),
         "security": tuple(security or ()),
@@ -324,12 +322,11 @@ def _seconds(text: str) -> int:
 
 @dataclass(frozen=True)
 class Running:
-    """A container that runs. ``restart``: its policy, such as ``no`` or ``always``; ``removed``:
-    Docker removes it when it ends (``--rm``); ``task``: Swarm's, which replaces it by another."""
+    """A container that runs. ``removed``: Docker removes it when it ends (``--rm``); ``task``:
+    Swarm's, which replaces it by another."""
 
     id: str
     name: str
-    restart: str = "no"
     removed: bool = False
     task: bool = False
 
@@ -337,7 +334,7 @@ class Running:
 _VALUES = re.compile(r":? ?\(from flag: .*?, from file: .*?\)")
 
 _RUNNING = (
-    "container [{{json .Id}},{{json .Name}},{{json .HostConfig.RestartPolicy.Name}},"
+    "container [{{json .Id}},{{json .Name}},"
     "{{json .HostConfig.AutoRemove}},{{json .Config.Labels}}]"
 )
 
@@ -401,11 +398,10 @@ class Stake(Fact[StakeState]):
 
 
 def _container(line: str) -> Running:
-    identity, name, restart, removed, labels = json.loads(line)
+    identity, name, removed, labels = json.loads(line)
     return Running(
         id=identity,
         name=name.removeprefix("/"),
-        restart=restart or "no",
         removed=bool(removed),
         task="com.docker.swarm.task.id" in (labels or {}),
     )

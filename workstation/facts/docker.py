@@ -30,13 +30,6 @@ _NETWORK = (
     "{{json .IPAM.Config}},{{json .Labels}}]"
 )
 
-POOLS = (
-    *("172.17.0.0/16", "172.18.0.0/16", "172.19.0.0/16"),
-    *("172.20.0.0/14", "172.24.0.0/14", "172.28.0.0/14", "192.168.0.0/16"),
-)
-"""Where Docker takes networks from, in this order, where nothing else is configured (moby:
-libnetwork/ipamutils, localScopeDefaultNetworks)."""
-
 
 @dataclass(frozen=True)
 class EngineState:
@@ -173,14 +166,13 @@ class Networks(Fact[list[str]]):
 class Bridge:
     """A network of Docker's with a bridge on the host. ``interface``: the bridge's name, which its
     owner may have chosen; ``subnets`` and ``gateways``, IPv4 and IPv6 each by itself, as Docker has
-    configured them; ``internal``: its containers reach nothing outside; ``project``: of Compose,
+    configured them; ``project``: of Compose,
     or empty; ``ways``: what Docker lets in from outside beside published ports."""
 
     name: str
     interface: str
     subnets: tuple[str, ...] = ()
     gateways: tuple[str, ...] = ()
-    internal: bool = False
     project: str = ""
     ways: tuple[ways_in.Way, ...] = ()
 
@@ -199,13 +191,11 @@ class Link:
 
 @dataclass(frozen=True)
 class BridgesState:
-    """``bridges`` that there are; ``pools``: from which Docker takes the next networks;
-    ``host_gateways``: the addresses that containers know the host by (``host-gateway``), none where
-    the default bridge is switched off; ``links``: the host's interfaces; ``admitted``: those that
-    the guard's table lets through to all containers."""
+    """``bridges`` that there are; ``host_gateways``: the addresses that containers know the host by
+    (``host-gateway``), none where the default bridge is switched off; ``links``: the host's
+    interfaces; ``admitted``: those that the guard's table lets through to all containers."""
 
     bridges: tuple[Bridge, ...] = ()
-    pools: tuple[str, ...] = POOLS
     host_gateways: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
     admitted: tuple[str, ...] = ()
@@ -246,13 +236,12 @@ class Bridges(Fact[BridgesState]):
             nft list chain inet ai_workstation_forward forward 2>/dev/null \
               | sed -n 's/^[[:space:]]*iifname "\([^"]*\)" accept$/admitted \1/p'
             command -v docker >/dev/null || exit 0
-            engine info -f 'pools {{json .DefaultAddressPools}}' >"$answers/pools" 2>/dev/null &
             networks=$(engine network ls -q --no-trunc --filter driver=bridge 2>/dev/null)
             [ -z "$networks" ] || engine network inspect -f "$1" $networks 2>/dev/null
             ip -o addr show scope global 2>/dev/null \
               | awk '{split($4, part, "/"); print "address", $2, part[1]}'
-            wait
-            cat "$answers"/*
+            cat "$answers/wedged" 2>/dev/null
+            true
             """,
             _NETWORK,
         )
@@ -274,7 +263,6 @@ class Bridges(Fact[BridgesState]):
         default = next((one for one in bridges if one.name == "bridge"), None)
         return BridgesState(
             bridges=tuple(sorted(bridges, key=lambda one: one.name)),
-            pools=_pools(words.get("pools", ""), configured, arguments),
             host_gateways=_chosen(configured, arguments)
             or (_of_interface(default, held) if default else ()),
             links=_links(words.get("links", ""), uplinks),
@@ -291,7 +279,6 @@ def _bridge(network: list[Any], daemon: ways_in.Daemon) -> Bridge:
         interface=interface,
         subnets=subnets,
         gateways=_addresses(config, "Gateway"),
-        internal=bool(internal),
         project=(labels or {}).get("com.docker.compose.project", ""),
         ways=() if internal else tuple(ways_in.ways(options or {}, subnets, daemon)),
     )
@@ -346,15 +333,3 @@ def _of_interface(bridge: Bridge, held: Iterable[list[str]]) -> tuple[str, ...]:
         if interface == bridge.interface and any(ip_address(address) in one for one in networks):
             found.append(address)
     return tuple(sorted(dict.fromkeys(found), key=lambda one: ip_address(one).version))
-
-
-def _pools(told: str, configured: Mapping[str, Any], arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the address pools as the Engine tells them, else as it will be configured."""
-    pools = json.loads(told or "null") or configured.get("default-address-pools") or ()
-    found = [
-        str(pool.get("Base") or pool.get("base") or "") for pool in pools if isinstance(pool, dict)
-    ]
-    if not found:
-        given = values(arguments, "default-address-pools")
-        found = re.findall(r"base=([^,\s]+)", " ".join(given))
-    return tuple(found) or POOLS

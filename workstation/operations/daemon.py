@@ -41,7 +41,9 @@ fi
 # What has been begun is ended, even if the connection goes: between a file and a restart there is
 # nobody else to put the old one back. Docker starts containers by their policy before it answers;
 # `docker start` is for the others, twice, since one may share another's network.
-_LOAD = f"reloaded='{'|'.join(sorted(RELOADED))}'" + """
+_LOAD = (
+    f"reloaded='{'|'.join(sorted(RELOADED))}'"
+    + """
 trap '' HUP PIPE
 step=$1 file=$2 notes=$3 before=$4 live=$5 forgets=$6; shift 6
 answers() {
@@ -125,6 +127,7 @@ else
 fi
 exit 1
 """
+)
 
 
 def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Commands:

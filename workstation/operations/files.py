@@ -274,7 +274,7 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
     for path, found in places.items():
         # By somebody's own link nothing is changed, but what is right there may be used.
         if found.system or (found.planted and path in [entry.path for entry in wrong]):
-            raise HostError(f"{path} on {host.name} {refusal(path, found)}.")
+            raise HostError(f"{path} on {host.name} {refusal(found)}.")
     if not wrong:
         host.noop(f"{len(entries)} paths are as they should be")
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workstation.bridges import DOCKERS
 from workstation.findings import Finding
 from workstation.gpu import version
+from workstation.preflight.system import some
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import BridgesState, EngineState
@@ -57,16 +58,10 @@ def guard_findings(
         yield Finding(
             "ways to containers",
             False,
-            f"from {', '.join(names)} only published ports of {_named(theirs)} are reached once "
+            f"from {', '.join(names)} only published ports of {some(theirs)} are reached once "
             "ai-workstation-guard.service runs",
             "publish what is needed, or let all of it in by a drop-in: "
             "`systemctl edit ai-workstation-guard.service`, [Service], "
             f"`ExecStartPost=/usr/sbin/nft '{rule}'`",
             note=True,
         )
-
-
-def _named(names: Sequence[str], most: int = 5) -> str:
-    """Return names for a sentence, the first of many."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.packages import SourcesState
 
 # Docker, the toolkit and Ollama's release are tried there; packages of other systems differ.
+# Names in a sentence.
+_SHOWN = 5
 _SYSTEMS = {"ubuntu": ("24.04",), "debian": ("13",)}
 _ARCHITECTURES = ("x86_64",)
 
@@ -88,7 +90,7 @@ def package_findings(machine: MachineState, installs: bool) -> Iterator[Finding]
     yield Finding(
         "dpkg",
         not broken,
-        f"it was interrupted over {_some(broken)}" if broken else "nothing is half installed",
+        f"it was interrupted over {some(broken)}" if broken else "nothing is half installed",
         "let this run do it, where it installs packages; else finish it on the host with "
         "`dpkg --configure -a`, then `apt-get -f install`",
         note=True,
@@ -199,6 +201,7 @@ def clock_findings(ahead: int | None, synchronised: str) -> Iterator[Finding]:
     )
 
 
-def _some(names: tuple[str, ...], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def some(names: Sequence[str]) -> str:
+    """Return names for a sentence, the first of many."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
