@@ -23,6 +23,17 @@ if machine.needs.ollama:
         name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
     )
 
+    # Before our units are there: theirs say where their models are.
+    ollama.release(
+        name=f"Ollama {pin.version}",
+        version=pin.version,
+        url=mirror.url(pin.url),
+        sha256=pin.sha256,
+        models=settings.ollama_models,
+        units=(unit, drop_in),
+        gpu=machine.gpu,
+    )
+
     files.present(
         name="Units of Ollama",
         entries=[
@@ -35,16 +46,6 @@ if machine.needs.ollama:
                 template("ollama/ollama-docker.service.j2", port=port).encode(),
             ),
         ],
-    )
-
-    ollama.release(
-        name=f"Ollama {pin.version}",
-        version=pin.version,
-        url=mirror.url(pin.url),
-        sha256=pin.sha256,
-        models=settings.ollama_models,
-        units=(unit, drop_in),
-        gpu=machine.gpu,
     )
 
     ollama.bridge_socket(

@@ -230,6 +230,18 @@ def test_ollama_is_verified_by_its_pin_and_guarded_before_it_listens(
     assert (store.user, store.group, store.mode) == ("ollama", "ollama", "755")
 
 
+def test_models_are_taken_over_before_a_unit_of_ours_hides_where_they_were(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """systemd knows the former store until it reads the drop-in, and a run may end in between. They
+    belong to a user who must be there first."""
+    run("ollama", monkeypatch, "dhoch3")
+    names = [name for name, _ in called]
+    assert names.index("accounts.system_user") < names.index("ollama.release")
+    assert names.index("ollama.release") < names.index("files.present")
+    assert names.index("files.present") < names.index("units.running")
+
+
 def test_the_toolkit_is_the_pinned_one_and_a_gpu_that_is_required_must_be_there(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):

@@ -64,20 +64,16 @@ def driver(branch: str, required: bool) -> Commands:
     found = host.get_fact(Gpu)
     versions = host.get_fact(Packages)
     action = drivers.action(branch, found, versions, required)
+    kept = [name for name, one in driver_packages.branches(versions).items() if one == branch]
+    unheld = [name for name in kept if not versions[name].held]
+    hold = unheld
     if not action:
         _refuse(found, versions, required)
-        kept = [name for name, one in driver_packages.branches(versions).items() if one == branch]
-        unheld = [name for name in kept if not versions[name].held]
-        for name in unheld:
-            tell("~", f"package {name} held", "its updates are the person's to choose")
-        if unheld:
-            yield script('apt-mark hold -- "$@" >/dev/null', *unheld)
-        elif found.cards:
+        if not unheld and found.cards:
             host.noop(f"driver {found.cards[0].driver} works")
-        else:
+        elif not unheld:
             host.noop(f"no GPU is used: {drivers.trouble(found, versions)}")
-        return
-    if action == "utilities":
+    elif action == "utilities":
         yield from list(packages.installed._inner(packages=[driver_packages.utilities(versions)]))
     elif action == "load":
         tell("~", f"kernel module nvidia {found.installed}", "loaded")
@@ -86,8 +82,16 @@ def driver(branch: str, required: bool) -> Commands:
         gone = [f"-{name}" for name in _tell_packages(branch, wanted, found, versions)]
         install = script(nvidia_scripts.INSTALL, apt_scripts.INSTALL, branch, *gone, *wanted)
         yield packages.through_apt(install, wanted)
-        yield script('apt-mark hold -- "$@" >/dev/null', *wanted)
-    yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
+        # dpkg forgets the hold of what is replaced.
+        kept = [name for name in kept if name not in wanted and f"-{name}" not in gone]
+        unheld = [name for name in unheld if name in kept]
+        hold = [*wanted, *kept]
+    for name in unheld:
+        tell("~", f"package {name} held", "its updates are the person's to choose")
+    if hold:
+        yield script('apt-mark hold -- "$@" >/dev/null', *hold)
+    if action:
+        yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
 
 
 def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: bool) -> None:
