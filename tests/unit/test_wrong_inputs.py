@@ -244,7 +244,7 @@ LINES = [
 
 
 def test_a_line_of_env_is_refused_or_read(tmp_path: Path):
-    """Whatever the line, it takes no time, and nothing of a password is said."""
+    """Whatever the line, and nothing of a password is said."""
 
     def check(line: bytes) -> None:
         (tmp_path / ".env").write_bytes(b"WORKSTATION_HOST=gpu1\n" + line + b"\n")
