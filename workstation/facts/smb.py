@@ -126,13 +126,14 @@ class ShareFiles(Fact[dict[str, str]]):
 class UnitFile:
     """A unit of systemd for a mountpoint, such as ``mnt-ki_Daten.mount``, as it is loaded: the file
     that makes it, which one made from ``/etc/fstab`` is not; drop-ins that change what is mounted.
-    """
+    ``needs_reload``: what makes it, ``/etc/fstab`` too, is newer than what systemd has read."""
 
     name: str = ""
     active: bool = False
     masked: bool = False
     file: str = ""
     overrides: tuple[str, ...] = ()
+    needs_reload: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class MountState:
     ``workstation.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
     Unix times; ``folder``: whether the folder under all mounts exists, ``guarded``: is immutable
     (``chattr +i``), ``guardable``: could be; ``hidden``: how many files lie in it; ``stopped``:
-    names of containers that a run had stopped and did not start again.
+    names of containers that a run left without the share: stopped, or started while it was away.
     """
 
     fstab: bytes = b""
@@ -172,7 +173,7 @@ class MountState:
 
 
 STOPPED = "/var/lib/ai-workstation/stopped-for-the-share"
-"""Names of containers that are stopped while the share is mounted anew."""
+"""Names of containers that are stopped or restarted when the share is mounted anew."""
 
 # Looking under the mounts happens in a mount namespace of its own, beside them: a bind mount of the
 # folder above, for reading, shows what lies there without anything that is mounted on it. A mount
@@ -219,7 +220,8 @@ echo "mounts $(sed 's/ - overlay \([^ ]*\) .*/ - overlay \1 rw/' /proc/self/moun
 [ ! -f "$stopped" ] || sed 's/^/stopped /' "$stopped"
 unit=$(systemd-escape -p --suffix=mount -- "$target")
 shown=$(limited 30 systemctl show --timestamp=unix -p Id,LoadState,ActiveState,FragmentPath \
-  -p DropInPaths,ActiveEnterTimestamp -- "$unit" "${unit%.mount}.automount" 2>/dev/null)
+  -p DropInPaths,ActiveEnterTimestamp,NeedDaemonReload \
+  -- "$unit" "${unit%.mount}.automount" 2>/dev/null)
 [ $? != 124 ] || silent systemd
 printf '%s\n' "$shown" | sed 's/^/unit /'
 for file in $(printf '%s\n' "$shown" | sed -n 's/^DropInPaths=//p'); do
@@ -275,7 +277,7 @@ class Mount(Fact[MountState]):
             guarded="guarded" in words,
             guardable="unguardable" not in words,
             hidden=int(words.get("hidden") or 0),
-            stopped=tuple(rest for word, rest in pairs if word == "stopped"),
+            stopped=tuple(dict.fromkeys(rest for word, rest in pairs if word == "stopped")),
         )
 
 
@@ -303,6 +305,7 @@ def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
         masked=shown.get("LoadState") == "masked",
         file="" if file.startswith("/run/systemd/generator") else file,
         overrides=overrides,
+        needs_reload=shown.get("NeedDaemonReload") == "yes",
     )
 
 

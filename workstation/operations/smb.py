@@ -58,12 +58,12 @@ mounted() {
   AT=$target awk '$5 == ENVIRON["AT"] {found = 1} END {exit !found}' /proc/self/mountinfo
 }
 trap '' HUP INT TERM PIPE
-if [ -n "$stopped" ]; then
+if [ -n "$stopped$fleeting" ]; then
   mkdir -p "$(dirname "$kept")"
-  printf '%s\\n' $stopped >>"$kept"
+  printf '%s\\n' $stopped $fleeting >>"$kept"
   sync "$kept"
-  docker stop $stopped >/dev/null
 fi
+[ -z "$stopped" ] || docker stop $stopped >/dev/null
 [ -z "$automount" ] || systemctl stop "$automount"
 keep_gpus
 systemctl daemon-reload
@@ -73,21 +73,25 @@ while mounted && [ "$tries" -gt 0 ]; do
   tries=$((tries - 1))
 done
 mount -- "$target"; status=$?
-# Twice: one may need the network of another.
-if [ -n "$stopped" ]; then
-  docker start $stopped >/dev/null 2>&1 || docker start $stopped >/dev/null && rm -f "$kept" \
-    || [ "$status" != 0 ] || status=1
-fi
-[ -z "$fleeting" ] || docker restart $fleeting >/dev/null || [ "$status" != 0 ] || status=1
-exit $status
 """
 
-_START = """
-kept=$1; shift
-there=
-for name; do ! docker inspect --type container "$name" >/dev/null 2>&1 || there="$there $name"; done
-[ -z "$there" ] || docker start $there >/dev/null 2>&1 || docker start $there >/dev/null || exit 1
-rm -f "$kept"
+# $status is the mount's. A container that was started while nothing was mounted would keep the bare
+# folder, so all stay on record until the share is mounted. None is gone unless Docker says so.
+_RESTART = """
+gone() { ! docker inspect --type container "$1" >/dev/null 2>&1 && docker ps -q >/dev/null 2>&1; }
+left=
+for name in $([ ! -f "$kept" ] || awk '!seen[$0]++' "$kept"); do
+  gone "$name" || left="$left $name"
+done
+# Twice: one may need the network of another.
+for how in restart start; do
+  names=$left left=
+  for name in $names; do docker "$how" "$name" >/dev/null || left="$left $name"; done
+done
+[ "$status" = 0 ] || exit "$status"
+[ -n "$left" ] || { rm -f "$kept"; exit; }
+printf '%s\\n' $left >"$kept.new" && mv "$kept.new" "$kept"
+exit 1
 """
 
 # Beside what is mounted on the folder, it is reached in a mount namespace of its own. A file system
@@ -184,7 +188,8 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     stale = _stale(found, entry, old) or ("credentials" if new_credentials else "")
     missing = [name for name in folders if not mounted or f"{target}/{name}" not in states]
     unguarded = not found.guarded and found.guardable
-    other = content != found.fstab or not found.share or found.stopped
+    unread = found.mount.needs_reload
+    other = content != found.fstab or not found.share or found.stopped or unread
     if not (other or stale or missing or unguarded):
         host.noop(f"{unc} is mounted on {target}")
         return
@@ -192,7 +197,7 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     if refusal:
         raise HostError(refusal)
 
-    remount = bool(stale and found.share) or found.automount.active
+    remount = bool(found.stopped if not found.share else stale) or found.automount.active
     users = host.get_fact(ShareUsers, target=target) if remount else []
     tools = list(packages.installed._inner(packages=["cifs-utils"]))
     if new_credentials:
@@ -210,6 +215,8 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         tell("+", f"{unc} mounted on {target}")
     elif stale:
         tell("~", f"{unc} mounted on {target}", f"anew: {stale}")
+    elif unread and not new_fstab:
+        tell("~", found.mount.name, "systemd reads /etc/fstab again")
     _tell_users(users, found.stopped)
     for name in missing:
         tell("+", f"{target}/{name} on the share")
@@ -228,15 +235,16 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
         fleeting = [user.name for user in users if user.fleeting and not user.swarm]
         gpu_users.tell_lost()
-        yield script(KEEP + _REMOUNT, target, automount, STOPPED, *stopped, "--", *fleeting)
+        again = KEEP + _REMOUNT + _RESTART
+        yield script(again, target, automount, STOPPED, *stopped, "--", *fleeting)
     elif not found.share:
         gpu_users.tell_lost()
         yield script(f'{gpu_users.RELOAD} && mount -- "$1"', target)
-    elif new_fstab:
+    elif new_fstab or unread:
         gpu_users.tell_lost()
         yield script(gpu_users.RELOAD)
-    if found.stopped:
-        yield script(_START, STOPPED, *found.stopped)
+    if found.stopped and not remount:
+        yield script(f"kept=$1 status=0{_RESTART}", STOPPED)
     for name in missing:
         yield script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
 
@@ -250,7 +258,9 @@ def _tell_users(users: Sequence[ShareUser], stopped: Sequence[str]) -> None:
         else:
             tell("~", f"container {user.name}", "stopped while the share is mounted anew")
     for name in stopped:
-        tell("~", f"container {name}", "started: a run that was cut off had stopped it")
+        if name not in (user.name for user in users):
+            cause = "restarted: a run that did not end well left it without the share"
+            tell("~", f"container {name}", cause)
 
 
 def same_share(found: MountState, entry: Entry) -> bool:
