@@ -43,15 +43,15 @@ _SOURCE_FIXES = (
     (r"is expired", "see whether the host's clock is right, or use another mirror of it"),
     (r"not valid yet", "see whether the host's clock is right"),
     (
-        r"does not have a Release file|no longer has a Release file|404",
+        r"does not have a Release file|no longer has a Release file|\b404\b",
         "correct its address or suite: nothing is there for this one (any more)",
     ),
     (r"changed its", "accept that once with `apt-get update --allow-releaseinfo-change`"),
     (r"Hash Sum mismatch|unexpected size|[Mm]irror sync", "wait until its mirror is whole again"),
     (r"Could not resolve|Temporary failure", "see whether the host's name server knows that name"),
     (r"[Cc]ertificate|handshake|TLS|SSL", "see whether the host trusts that server's certificate"),
-    (r"40[137]", "see whether it asks for a login (`/etc/apt/auth.conf.d`)"),
-    (r"onnect|timed out|imeout|unreachable|5\d\d", "see whether the host reaches that server"),
+    (r"\b40[137]\b", "see whether it asks for a login (`/etc/apt/auth.conf.d`)"),
+    (r"onnect|timed out|imeout|unreachable|\b5\d\d\b", "see whether the host reaches that server"),
     (r"method", "use an address that apt can fetch from, such as https"),
 )
 
@@ -174,7 +174,8 @@ def _best(words: Sequence[str]) -> str:
 
 
 def _fix(words: Sequence[str]) -> str:
-    text = "\n".join(words)
+    # An address and its port are numbers, too: "Connection failed [IP: 192.0.2.1 40117]".
+    text = re.sub(r"\[IP: [^\]]*\]", "", "\n".join(words))
     found = (fix for pattern, fix in _SOURCE_FIXES if re.search(pattern, text))
     return next(found, "see what its maintainers say")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.repositories import MISSING, Root, root
+from workstation.apt import broken_sources
 from workstation.apt_sources import Entry, parse, same_repository, same_suite, shown
 
 needs_apt = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing")
@@ -204,3 +205,20 @@ def test_what_apt_cannot_read_is_no_entry(text: str):
 
 def test_a_password_in_an_address_is_not_shown():
     assert shown("E: https://anna:secret@x.example/a noble") == "E: https://x.example/a noble"
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        ("Connection failed [IP: 127.0.0.8 40117]", "reaches that server"),
+        ("Connection failed [IP: 192.0.2.1 404]", "reaches that server"),
+        ("401  Unauthorized [IP: 192.0.2.1 50380]", "asks for a login"),
+        ("503  Service Unavailable [IP: 192.0.2.1 40117]", "reaches that server"),
+        ("File has unexpected size (40371 != 5021). Mirror sync in progress?", "mirror is whole"),
+    ],
+)
+def test_a_port_is_no_status(said: str, helps: str):
+    """Nor is any other number in apt's words."""
+    failed = f"E: Failed to fetch http://mirror.example/ubuntu/dists/noble/InRelease  {said}"
+    (one,) = broken_sources([failed], [])
+    assert helps in one.fix
