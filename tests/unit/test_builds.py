@@ -32,6 +32,7 @@ def test_a_base_built_in_the_same_run_is_a_target_of_it():
                 "contexts": {"s/base:1-bbb": "target:base"},
                 "secret": ["id=ca,src=/etc/ca.crt"],
                 "labels": {},
+                "output": ["type=image,compression=zstd"],
             },
             "base": {
                 "context": "/opt/stacks/s/base",
@@ -39,6 +40,7 @@ def test_a_base_built_in_the_same_run_is_a_target_of_it():
                 "contexts": {},
                 "secret": ["id=ca,src=/etc/ca.crt"],
                 "labels": {},
+                "output": ["type=image,compression=zstd"],
             },
         },
     }
