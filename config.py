@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyinfra import config
 
-from workstation import guards
+from workstation import hooks
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 
-guards.install()
+hooks.install()

@@ -9,10 +9,10 @@ import getpass
 import os
 from pathlib import Path
 
-from workstation import environment, guards
+from workstation import environment, hooks, ssh
 
 # Also where config.py was not read: from another folder, or with another --config.
-guards.install()
+hooks.install()
 
 _folder = Path(__file__).resolve().parent
 _environment = environment.read(
@@ -30,10 +30,13 @@ else:
     # person at a terminal would confirm. Put the key into known_hosts beforehand and say
     # --data ssh_strict_host_key_checking=yes where that is not enough.
     _data["ssh_strict_host_key_checking"] = "accept-new"
-    guards.ensure_known_hosts(_data.get("ssh_known_hosts_file"))
-    guards.check_ssh_files(_data.get("ssh_key"))
+    ssh.ensure_known_hosts(_data.get("ssh_known_hosts_file"))
+    ssh.check_ssh_files(_data.get("ssh_key"))
+    _data["ssh_paramiko_connect_kwargs"] = ssh.connect_options()
 
 # Everything this project does needs root. Sudo is not always there when root logs in directly.
 _data["_sudo"] = not _is_root
+
+hooks.check_limits([_environment.host], _environment.stacks)
 
 globals().update({_stack: [(_environment.host, _data)] for _stack in _environment.stacks})

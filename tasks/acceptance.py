@@ -2,7 +2,8 @@
 
 from pyinfra import host
 
-from workstation import context, run
+from workstation import context
 from workstation.operations import acceptance
+from workstation.run import current
 
-acceptance.verify(name="Acceptance", machine=context.load(host), phases=run.PHASES)
+acceptance.verify(name="Acceptance", machine=context.load(host), phases=current().seconds)

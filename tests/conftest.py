@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from workstation import run
+
 LIMITS = {"page": 300, "lab": 3 * 3600, "upstream": 6 * 3600}
 """Seconds of a test, by its folder below ``tests/``: the first one of a session pays for what all
 share, such as a machine that is booted and provisioned, on an emulated processor too."""
@@ -45,6 +47,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 MAY_BE_SKIPPED = re.compile(r"root|file system|systemd is at work|firewalld")
 """Reasons that no package removes: who runs the tests, and on what. firewalld's package would
 switch on a firewall where they run."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_run() -> None:
+    """Each test is a run of its own."""
+    run.fresh()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -3,11 +3,13 @@ what is not there, and shows a traceback for what it cannot take apart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from workstation import given_file
+from workstation import given_file, group_data
 from workstation.errors import UserError, named
 
 
@@ -26,6 +28,9 @@ def check(options: Mapping[str, Any]) -> None:
             raise CommandLineError(
                 f"--group-data names {named(folder)}, which is not there: correct it."
             )
+        for file in sorted(Path(folder).glob("*.py")) or [Path(folder)]:
+            if file.suffix == ".py":
+                group_data.check_file(file)
     config = options.get("config_filename") or "config.py"
     if not given_file.is_file(Path(config)):
         raise CommandLineError(
@@ -34,6 +39,10 @@ def check(options: Mapping[str, Any]) -> None:
         )
     tasks = _tasks(options)
     inventory = str(options.get("inventory") or "")
+    if tasks and not _is_inventory(inventory):
+        raise CommandLineError(
+            "The inventory has no hosts: name a file that exists, such as inventory.py."
+        )
     for name, what, instead in (
         (inventory, "inventory", "inventory.py"),
         *((name, "file of tasks", "deploy.py or one of tasks/") for name in tasks),
@@ -44,6 +53,14 @@ def check(options: Mapping[str, Any]) -> None:
         )
         if wrong or (what == "inventory" and name in (*tasks, "deploy.py")):
             raise CommandLineError(f"{named(name)} is no {what}: name {instead}.")
+
+
+def matching(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether one of the patterns of ``--limit`` or ``--exclude`` names one of a host's names.
+
+    + names: the host's own and those of its groups
+    """
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
 def _check_data(entries: Sequence[str]) -> None:
@@ -60,6 +77,17 @@ def _check_data(entries: Sequence[str]) -> None:
         if key in seen:
             raise CommandLineError(f"--data sets {named(key)} twice: keep one of the two.")
         seen.add(key)
+
+
+def _is_inventory(name: str) -> bool:
+    """Whether pyinfra makes hosts of it: it does nothing, and exits with 0, where it cannot."""
+    if given_file.is_there(Path(name)) or "@" in name or "," in name:
+        return True
+    try:
+        socket.getaddrinfo(name, None)
+    except (OSError, UnicodeError):
+        return False
+    return True
 
 
 def _tasks(options: Mapping[str, Any]) -> list[str]:

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from workstation import given_file, stack_kinds
+from workstation import given_file, hooks, stack_kinds
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
 from workstation import worker as workers
 from workstation.errors import UserError
+from workstation.facts.asking import ask
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
 from workstation.needs import Needs, needs
 from workstation.pins import Pins
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
+from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import data_key
 from workstation.worker import Worker
@@ -43,13 +45,13 @@ class Context:
     def gpu(self) -> bool:
         """Whether containers may reserve a GPU; ``optional`` asks the host's driver."""
         if self.settings.gpu == "optional":
-            return bool(self.host.get_fact(Gpu).cards)
+            return bool(ask(self.host, Gpu).cards)
         return self.settings.gpu == "required"
 
     @cached_property
     def system(self) -> MachineState:
         """What kind of machine the host is, asked once."""
-        state: MachineState = self.host.get_fact(Machine)
+        state: MachineState = ask(self.host, Machine)
         return state
 
     def data(self, name: str) -> dict[str, Any]:
@@ -124,9 +126,6 @@ class Context:
         return content
 
 
-_contexts: dict[str, Context] = {}
-
-
 @cache
 def _upstreams(mirror: str) -> tuple[Mirror, Pins]:
     """Return the mirror that a file describes, and the pins with its differences; the same for
@@ -142,7 +141,9 @@ def load(host: Any) -> Context:
 
     Raises UserError, one sentence for the person who can fix it, before anything is changed.
     """
-    if host.name not in _contexts:
+    hooks.enter(host)
+    contexts: dict[str, Context] = current().contexts
+    if host.name not in contexts:
         available = {path.parent.name for path in TEMPLATES.glob("stacks/*/compose.yaml.j2")}
         data = host.data.dict()
         settings = host_settings.load(data, stacks=available)
@@ -153,16 +154,16 @@ def load(host: Any) -> Context:
                 f"The inventory gives {host.name} no stack, and .env is not read: name inventory.py"
                 " before the file of tasks."
             )
-        _contexts[host.name] = Context(
+        contexts[host.name] = Context(
             host=host,
             settings=settings,
             pins=pins,
             mirror=mirror,
             stack_names=names,
         )
-    return _contexts[host.name]
+    return contexts[host.name]
 
 
 def is_loaded(host: Any) -> bool:
     """Whether :func:`load` was called for a host."""
-    return host.name in _contexts
+    return host.name in current().contexts

@@ -1,7 +1,6 @@
 """Errors that the person at the keyboard can fix, and how they are worded.
 
 Every error of the pure modules is one sentence that says what is wrong, where, and how to fix it.
-``workstation.guards`` makes pyinfra print that sentence alone, without a traceback.
 """
 
 from __future__ import annotations
@@ -11,11 +10,25 @@ import reprlib
 import unicodedata
 from collections.abc import Iterable
 
+import click
 from pydantic_core import ErrorDetails
+from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra_cli.exceptions import CliError
+from typing_extensions import override
 
 
-class UserError(Exception):
-    """One sentence for the person who can fix what it names."""
+class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli has no types
+    """One sentence for the person who can fix what it names.
+
+    pyinfra lets a ``PyinfraError`` pass through the files that it runs, and its command line ends
+    with status 1 after showing a ``CliError``: the sentence, without a traceback.
+    """
+
+    @override
+    def show(self, file: object = None) -> None:
+        """Print the sentence."""
+        logger.error(f"--> {click.style('error', 'red', bold=True)}: {self}")
 
 
 class HostError(UserError):

@@ -34,12 +34,18 @@ def check(folder: Path, stacks: Iterable[str]) -> None:
                 f"{path} belongs to no stack{nearest(path.stem, known)}, so no host gets it: name "
                 "it as a folder of templates/stacks, or with another ending than .py."
             )
-        tree = _parsed(path)
-        _refuse_duplicates(tree, path)
-        _run(tree, path)
-        for name, line in _assigned(tree):
-            if problem := foreign_problem(name):
-                raise GroupDataError(f"{path} line {line}: {problem}: correct or remove it.")
+        check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise GroupDataError for a file that is not Python, and for a name in it that would be
+    pyinfra's."""
+    tree = _parsed(path)
+    _refuse_duplicates(tree, path)
+    _run(tree, path)
+    for name, line in _assigned(tree):
+        if problem := foreign_problem(name):
+            raise GroupDataError(f"{path} line {line}: {problem}: correct or remove it.")
 
 
 def stack_data(root: Path, stack: str) -> dict[str, object]:

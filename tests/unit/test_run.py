@@ -137,7 +137,7 @@ def test_at_a_terminal_the_plan_is_asked_about_once(deploy: Path, answer: str, m
     for end in (ours, theirs):
         os.close(end)
     assert run.returncode == 0
-    assert shown.count("Nothing has been changed yet.") == 1
+    assert shown.count("Press enter to execute") == 1
     assert (deploy.parent / "folder" / "file").exists() == made
 
 

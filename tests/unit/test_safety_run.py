@@ -19,7 +19,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from pyinfra import __version__
 
-from workstation import guards, lock, remembered, run
+from workstation import lock, run, ssh
+from workstation.facts.asking import ask
 from workstation.facts.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ class Asked:
         os.close(theirs)
         assert self._run.stderr is not None
         self.shown = b""
-        while b"Nothing has been changed yet." not in self.shown:
+        while b"Press enter to execute" not in self.shown:
             read = self._run.stderr.read(1)
             assert read, self.shown.decode()
             self.shown += read
@@ -211,59 +212,13 @@ def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
 # One by one
 
 
-@pytest.fixture
-def receipts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """How runs ended, by what their receipts are told."""
-    told: list[Any] = []
-    monkeypatch.setattr(run, "_locks", [object()])
-    monkeypatch.setattr(run, "_leave_receipts", lambda state, started, ending: told.append(ending))
-    return told
-
-
-@pytest.mark.parametrize(
-    ("raised", "ending"),
-    [(None, None), (ValueError, "failed"), (KeyboardInterrupt, "interrupted")],
-)
-def test_a_receipt_is_left_however_a_run_ends(receipts: list[Any], raised: Any, ending: Any):
-    """One that was interrupted is none that is done."""
-
-    def original(state: Any) -> str:
-        if raised:
-            raise raised
-        return "done"
-
-    inventory = SimpleNamespace(iter_activated_hosts=list)
-    state = SimpleNamespace(add_callback_handler=lambda handler: None, inventory=inventory)
-    if raised is None:
-        assert run.operate(original, state) == "done"
-    else:
-        with pytest.raises(raised):
-            run.operate(original, state)
-    assert receipts == [ending]
-
-
-def test_the_lock_and_what_still_waits_go_with_the_connection(monkeypatch: pytest.MonkeyPatch):
-    """In this order: a command of an interrupted run would be waited for."""
-    order: list[str] = []
-    one = SimpleNamespace(close=lambda: order.append("lock"))
-    monkeypatch.setattr(run, "_locks", [one])
-    state = SimpleNamespace(pool=SimpleNamespace(kill=lambda: order.append("pool")))
-    run.disconnect(lambda _: order.append("connection"), state)
-    assert order == ["pool", "lock", "connection"]
-
-
 def test_a_question_has_an_end_even_where_the_connection_is_dead():
     """pyinfra itself waits for ever; whoever asks may say how long."""
     given: list[dict[str, Any]] = []
-
-    def original(host: Any, fact: Any, **kwargs: Any) -> None:
-        given.append(kwargs)
-
-    remembered.forget()
-    host = SimpleNamespace(name="gpu1")
-    remembered.fact(original, host, Machine)
-    remembered.fact(original, host, Machine, _timeout=5)
-    remembered.forget()
+    host = SimpleNamespace(name="gpu1", get_fact=lambda _, **arguments: given.append(arguments))
+    ask(host, Machine)
+    run.fresh()
+    ask(host, Machine, _timeout=5)
     assert 300 < given[0]["_timeout"] <= 7200
     assert given[1]["_timeout"] == 5
 
@@ -272,7 +227,7 @@ def test_known_hosts_are_their_owners_alone(tmp_path: Path):
     """Whoever can write there says which machines are the right ones; whatever the umask."""
     before = os.umask(0)
     try:
-        guards.ensure_known_hosts(tmp_path / "ssh/known_hosts")
+        ssh.ensure_known_hosts(tmp_path / "ssh/known_hosts")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "ssh").stat().st_mode) == 0o700

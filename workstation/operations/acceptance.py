@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import records, remembered
+from workstation import records
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings, table_probe
 from workstation.acceptance.gpu import driver_findings
@@ -30,6 +30,7 @@ from workstation.context import PROXY, ROOT, Context
 from workstation.criteria import commit_finding, judge, unchanged_finding
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
+from workstation.facts.asking import ask
 from workstation.facts.nvidia import Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
@@ -37,13 +38,13 @@ from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
 from workstation.operations.compose import project_state
-from workstation.operations.plan import ACCEPTED, FINDINGS
 from workstation.operations.smb import login_options
 from workstation.operations.worker import UNIT as WORKER
 from workstation.origin import origin
 from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.report import Origin, Phase, Report, plain
+from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import Stack
 from workstation.topology import Site
@@ -77,7 +78,7 @@ def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Comma
         return
     begun = datetime.now().astimezone()
     report = reported(machine, collect(machine), begun, phases or {})
-    ACCEPTED[host.name] = report
+    current().accepted[host.name] = report
     show(report)
     record(report)
     problems = failed(report.findings)
@@ -96,7 +97,7 @@ class Proof:
 
 def collect(machine: Context) -> Proof:
     """Return every finding about the host; an unreachable part fails its own check alone."""
-    remembered.forget(host)
+    current().forget(host.name)
     settings = machine.settings
     token = secrets.token_hex(4)
     stacks = machine.stacks()
@@ -119,7 +120,7 @@ def collect(machine: Context) -> Proof:
     ]
     answers = _answers(probes)
     gpu = _gpu(machine, models)
-    installed: dict[str, PackageState] = host.get_fact(Packages, **_PATIENT) if gpu else {}
+    installed: dict[str, PackageState] = ask(host, Packages, **_PATIENT) if gpu else {}
     findings = [
         *(
             finding
@@ -138,7 +139,7 @@ def collect(machine: Context) -> Proof:
 def _gpu(machine: Context, stacks: Sequence[Stack]) -> GpuState | None:
     """Return what the run has left of the GPU; None where no service uses it."""
     used = any(service.gpu for stack in stacks for service in stack.running)
-    return host.get_fact(Gpu, **_PATIENT) if machine.gpu and used else None
+    return ask(host, Gpu, **_PATIENT) if machine.gpu and used else None
 
 
 def _units(machine: Context) -> dict[str, str]:
@@ -148,8 +149,8 @@ def _units(machine: Context) -> dict[str, str]:
 
 def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:
     """Return the answers, each of them a failure if the machine gave none."""
-    answers: list[Answer] = host.get_fact(
-        Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
+    answers: list[Answer] = ask(
+        host, Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
     )
     if len(answers) != len(probes):
         return [Answer(False, "the machine did not answer")] * len(probes)
@@ -168,7 +169,7 @@ def _settled(stack: RenderedStack, seconds: int = 1200, unwell: int = 150) -> Pr
     long; its next check, which comes within ``unwell`` seconds, may find it well."""
     begun = time.monotonic()
     while True:
-        remembered.forget(host)
+        current().forget(host.name)
         found = project_state(stack, _timeout=PATIENCE, _ignore_errors=True)
         passed = time.monotonic() - begun
         awaited = ["starting"] * (passed <= seconds) + ["unhealthy"] * (passed <= unwell)
@@ -185,7 +186,8 @@ def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> 
     if not written:
         return
     name = f".acceptance-{token}"
-    seen = host.get_fact(
+    seen = ask(
+        host,
         ShareFiles,
         server=settings.smb_server,
         share=settings.smb_share,
@@ -248,7 +250,7 @@ def reported(
 
 def _of_the_run(name: str, who: Origin) -> Iterator[Finding]:
     """Yield what this run itself proves, and what its preflight found out about the hardware."""
-    for finding in FINDINGS.get(name, ()):
+    for finding in current().findings.get(name, ()):
         if finding.name.startswith("pins.yml sources."):
             yield replace(finding, subject="preflight")
     if who.commit and not who.changed:

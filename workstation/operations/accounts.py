@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.machine import Accounts
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
@@ -20,7 +21,7 @@ def system_user(user: str, home: str, groups: list[str]) -> Commands:
     + home: its home folder, created with it
     + groups: further groups, joined where they exist
     """
-    found = host.get_fact(Accounts, users=[user], groups=[user, *groups], uid=0, gid=0)
+    found = ask(host, Accounts, users=[user], groups=[user, *groups], uid=0, gid=0)
     if f"user:{user}" in found:
         host.noop(f"user {user} exists")
         return
@@ -49,7 +50,7 @@ def shared_identity(user: str, uid: int, group: str, gid: int) -> Commands:
 
     Raises HostError if a name or a number is taken by another.
     """
-    found = host.get_fact(Accounts, users=[user], groups=[group], uid=uid, gid=gid)
+    found = ask(host, Accounts, users=[user], groups=[group], uid=uid, gid=gid)
     holders = (
         ("gid", "group", group, gid, "SERVICE_GID", found.get(f"group:{group}")),
         ("uid", "user", user, uid, "SERVICE_UID", found.get(f"user:{user}", "").split(":")[0]),

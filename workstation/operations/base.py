@@ -12,8 +12,9 @@ from pyinfra.api import operation as pyinfra_operation
 from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 
+from workstation import hooks
 from workstation.errors import UserError
-from workstation.operations.plan import REASONS, step_of
+from workstation.run import current
 
 P = ParamSpec("P")
 Commands = Generator[PyinfraCommand, None, None]
@@ -29,9 +30,15 @@ def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
 
     @wraps(func)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
-        step_of(host.name, host.current_op_hash or "")
+        hooks.enter(host)
+        current().step(host.name, host.current_op_hash or "")
         try:
-            yield from func(*args, **kwargs)
+            for command in func(*args, **kwargs):
+                yield command
+                # It has run, and may have changed what the host would answer.
+                current().forget(host.name)
+                if not isinstance(command, FunctionCommand):
+                    current().count(host.name)
         except UserError as error:
             if not state.is_executing:
                 raise
@@ -45,5 +52,5 @@ def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
 
 def _fail(state: Any, host: Any, message: str) -> bool:
     host.log_styled(message, fg="red")
-    REASONS[host.name] = message
+    current().reasons[host.name] = message
     return False

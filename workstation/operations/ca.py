@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.shell import script
 from workstation.operations import files
@@ -45,7 +46,7 @@ def trusted(bundle: bytes | None) -> Commands:
         files.Directory("/usr/local/share/ca-certificates"),
         files.File(_ANCHOR, bundle),
     ]
-    states = host.get_fact(Paths, paths=[*(entry.path for entry in entries), _STORE])
+    states = ask(host, Paths, paths=[*(entry.path for entry in entries), _STORE])
     commands = list(files.settle(entries, states))
     yield from commands
     hashed = states.get(_STORE)

@@ -11,9 +11,10 @@ from typing import Any
 
 from pyinfra import host, state
 
-from workstation import context, remembered
+from workstation import context
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
+from workstation.facts.asking import Question, ask, ask_together
 from workstation.facts.compose import APPLIED, BUILDING, PULLING, Project
 from workstation.facts.docker import Networks
 from workstation.facts.files import Paths
@@ -163,7 +164,7 @@ def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
     """
     if not how:
         _ask_ahead()
-    found: ProjectState = host.get_fact(Project, **_question(stack), **how)
+    found: ProjectState = ask(host, Project, **_question(stack), **how)
     return found
 
 
@@ -172,7 +173,7 @@ def _ask_ahead() -> None:
     Not in a run, which changes what has been answered."""
     if state.is_executing or not context.is_loaded(host):
         return
-    questions: list[remembered.Question] = []
+    questions: list[Question] = []
     for stack in context.load(host).rendered:
         project = stack.model.name
         questions.append((Project, _question(stack)))
@@ -184,7 +185,7 @@ def _ask_ahead() -> None:
         paths = files.question([*_files(stack), *_folders(stack)])
         if not (stack.model.secrets or paths["key"]):
             questions.append((Paths, paths))
-    remembered.ask_together(host, questions)
+    ask_together(host, questions)
 
 
 def _question(stack: RenderedStack) -> dict[str, Any]:
@@ -255,7 +256,7 @@ def network_exists(network: str) -> Commands:
 
     + network: its name
     """
-    known = host.get_fact(Networks)
+    known = ask(host, Networks)
     if known and network not in known:
         raise HostError(
             f"Docker on {host.name} has no network {network}, which the existing proxy should "

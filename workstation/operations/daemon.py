@@ -12,6 +12,7 @@ from pyinfra.api.command import PyinfraCommand
 from workstation.daemon import RELOADED, Loading, content_of, counted, fitted, forgets, loading
 from workstation.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
 from workstation.facts.docker import Engine
 from workstation.facts.shell import HiddenText, script
@@ -132,7 +133,7 @@ exit 1
 
 def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Commands:
     """Yield what merges the configuration and loads it; see ``operations.docker.daemon_config``."""
-    found = host.get_fact(Daemon)
+    found = ask(host, Daemon)
     try:
         fit = fitted(found, wanted, defaults)
         content = content_of(found, fit)
@@ -143,11 +144,11 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
         ) from error
     stake = StakeState()
     load = loading(found, content, fit.wanted, None)
-    if load.step == "start" and not host.get_fact(Engine).complete:
+    if load.step == "start" and not ask(host, Engine).complete:
         # Its packages are completed first, and it is started with them.
         load = Loading()
     if load.step in ("restart", "later", "by-hand"):
-        stake = host.get_fact(Stake)
+        stake = ask(host, Stake)
         load = loading(found, content, fit.wanted, stake)
     _refuse(found, load, stake)
     written: list[PyinfraCommand] = []
@@ -209,7 +210,7 @@ def _refuse(found: DaemonState, load: Loading, stake: StakeState) -> None:
 def _validate(found: DaemonState, content: bytes) -> None:
     given = HiddenText(base64.b64encode(content).decode() + "\n")
     arguments = list(found.next_arguments or found.arguments)
-    why = host.get_fact(Refusal, program=found.program, arguments=arguments, _stdin=given)
+    why = ask(host, Refusal, program=found.program, arguments=arguments, _stdin=given)
     if why:
         raise HostError(
             f"{found.path} on {host.name} was left untouched, because Docker would not start with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.mounts import Mounted
 from workstation.findings import failed
 from workstation.operations.base import Commands, operation
@@ -20,7 +21,7 @@ def mounted(folders: list[str]) -> Commands:
 
     + folders: from ``x-workstation`` of the stacks
     """
-    found = host.get_fact(Mounted, folders=folders)
+    found = ask(host, Mounted, folders=folders)
     for finding in failed(mount_findings(folders, found)):
         raise HostError(f"{host.name}: {line(finding)}")
     host.noop(f"mounted: {', '.join(folders)}")

@@ -19,6 +19,7 @@ from workstation.docker_packages import (
 )
 from workstation.errors import HostError
 from workstation.facts.apt_plan import Simulated, SimulatedState
+from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState, version
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.packages import Packages
@@ -68,7 +69,7 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     + source: ``auto``, ``docker`` or ``distribution``, see ``source_of``
     + pin, mirror: of Docker's own repository, and where everything comes from
     """
-    found = host.get_fact(Engine)
+    found = ask(host, Engine)
     refuse_others(found)
     if found.complete:
         host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
@@ -78,7 +79,7 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
         yield from packages.installed._inner(packages=list(found.unfinished))
         return
     # Only here: a machine that has its Docker need not be asked what it is.
-    system = host.get_fact(Machine)
+    system = ask(host, Machine)
     if found.client or found.package:
         yield from _completed(found, system, pin, mirror)
         return
@@ -87,7 +88,7 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
     # Lists, so that the whole plan is told before the first command.
     prepare = []
     if family == "docker":
-        installed = host.get_fact(Packages)
+        installed = ask(host, Packages)
         _refuse_replacing(list(installed))
         arguments = repository(pin, mirror, system.os_release)
         prepare = list(packages.repository._inner(**arguments))
@@ -109,8 +110,8 @@ def _completed(
         )
     names = [name for part in parts for name in FAMILIES[family][part]]
     names = list(dict.fromkeys([*names, *found.unfinished]))
-    plan = host.get_fact(Simulated, packages=names)
-    installed = host.get_fact(Packages)
+    plan = ask(host, Simulated, packages=names)
+    installed = ask(host, Packages)
     (compose,) = FAMILIES[family]["compose"]
     if "compose" in parts and compose in installed and compose not in found.unfinished:
         names[names.index(compose)] = f"{compose}={_newer_compose(found, compose, plan)}"
@@ -196,7 +197,7 @@ def boot_units(
     + own: whether it is ours; one of somebody else's is guarded where Docker would let a neighbor
       reach every port of it
     """
-    bridges = host.get_fact(Bridges)
+    bridges = ask(host, Bridges)
     ways = {
         one.name: [
             way.match

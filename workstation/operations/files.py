@@ -19,6 +19,7 @@ from pyinfra import host, state
 from pyinfra.api import HiddenValue, StringCommand
 
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.files import Contents, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
@@ -228,7 +229,7 @@ def present(entries: list[Entry]) -> Commands:
 
         files.present(name="Units of Ollama", entries=[files.File(path, content)])
     """
-    yield from settle(entries, host.get_fact(Paths, **question(entries)))
+    yield from settle(entries, ask(host, Paths, **question(entries)))
 
 
 def question(entries: list[Entry]) -> dict[str, Any]:
@@ -248,7 +249,7 @@ def other_content(entries: list[Entry]) -> set[str]:
     """Return the paths of those files that the host does not have with this content."""
     if not entries:
         return set()
-    states = host.get_fact(Paths, **question(entries))
+    states = ask(host, Paths, **question(entries))
     return {
         entry.path
         for entry in entries
@@ -313,7 +314,7 @@ def _tell_changes(
     old: dict[str, bytes] = {}
     if state.config.DIFF:
         existing = [entry.path for entry in plain if entry.path in states]
-        old = host.get_fact(Contents, paths=existing) if existing else {}
+        old = ask(host, Contents, paths=existing) if existing else {}
     for entry in changed:
         found = states.get(entry.path)
         if isinstance(entry, Absent):
@@ -337,7 +338,7 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Command
     + group: the group
     + settled: entries whose group and mode are another operation's
     """
-    found = host.get_fact(WrongEntries, path=path, group=group)
+    found = ask(host, WrongEntries, path=path, group=group)
     wrong = [entry for entry in found if entry not in settled]
     if not wrong:
         host.noop(f"all below {path} is shared with {group}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges
 from workstation.facts.firewall import Firewall
 from workstation.facts.shell import script
@@ -28,11 +29,11 @@ def containers_reach(port: int) -> Commands:
 
     A rule that keeps them from it stays, and comes behind ours, which is for these bridges alone.
     """
-    found = host.get_fact(Firewall, port=port)
+    found = ask(host, Firewall, port=port)
     if not found.ufw:
         host.noop("ufw is not active")
         return
-    interfaces = (*BRIDGES, *host.get_fact(Bridges).interfaces)
+    interfaces = (*BRIDGES, *ask(host, Bridges).interfaces)
     missing = list(shut(found.rules, interfaces, port))
     if not missing:
         host.noop(f"ufw lets containers reach port {port}")

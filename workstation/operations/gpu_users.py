@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation.facts.asking import ask
 from workstation.facts.gpu_users import KEEP, GpuUsers
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
@@ -20,7 +21,7 @@ def kept() -> Commands:
     them: otherwise it takes them away at each ``systemctl daemon-reload``, and packages bring such
     with them. It holds until the container ends; nothing is restarted.
     """
-    found = [one for one in host.get_fact(GpuUsers) if one.kept]
+    found = [one for one in ask(host, GpuUsers) if one.kept]
     if not found:
         host.noop("no container would lose the GPU that a run could keep")
         return
@@ -32,7 +33,7 @@ def kept() -> Commands:
 
 def tell_lost() -> None:
     """Put into the plan which containers lose the GPU when systemd reads its units again."""
-    for one in host.get_fact(GpuUsers):
+    for one in ask(host, GpuUsers):
         if not one.kept:
             restart = f"`docker restart {one.name}`" if one.docker else "a restart"
             cause = f"may lose the GPU by `systemctl daemon-reload`; {restart} brings it back"

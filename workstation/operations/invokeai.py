@@ -8,6 +8,7 @@ import posixpath
 from pyinfra import host, state
 
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.invokeai import CONTAINER, PROGRAM, Models
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
@@ -39,7 +40,7 @@ def models_registered(project: str, service: str, path: str, limit: int = 1800) 
     that have gone stay. While the service does not run there is nothing to ask, and nothing is
     planned: it is asked again when the operation runs.
     """
-    found = host.get_fact(Models, project=project, service=service, path=path)
+    found = ask(host, Models, project=project, service=service, path=path)
     if found.login:
         host.noop(f"{service} asks for a login: register models in its model manager")
         return

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from workstation.context import Context
+from workstation.facts.asking import ask
 from workstation.facts.held import Held, Holding
 from workstation.operations import worker
 from workstation.stack import is_below
@@ -38,7 +39,7 @@ def held(machine: Context) -> dict[str, str]:
 def show(host: Any, machine: Context) -> None:
     """Print what would be lost, the place that changed last first."""
     places = held(machine)
-    found: dict[str, Holding] = host.get_fact(Held, places=sorted(places))
+    found: dict[str, Holding] = ask(host, Held, places=sorted(places))
     click.echo(
         f"{host.name} alone holds, and a machine that is made anew would not have:", err=True
     )

@@ -13,6 +13,7 @@ from pyinfra.api import FunctionCommand, StringCommand
 from workstation import cdi, driver_packages
 from workstation import driver as drivers
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.compose import PULLING
 from workstation.facts.docker import Engine
 from workstation.facts.driver import DriverSource
@@ -61,8 +62,8 @@ def driver(branch: str, required: bool) -> Commands:
     Raises HostError with what is wrong and the way out, before anything is changed. A driver that
     was installed and cannot be loaded fails the run, with modprobe's words and the way out.
     """
-    found = host.get_fact(Gpu)
-    versions = host.get_fact(Packages)
+    found = ask(host, Gpu)
+    versions = ask(host, Packages)
     action = drivers.action(branch, found, versions, required)
     kept = [name for name, one in driver_packages.branches(versions).items() if one == branch]
     unheld = [name for name in kept if not versions[name].held]
@@ -105,7 +106,7 @@ def _tell_packages(
     branch: str, wanted: list[str], found: GpuState, versions: Mapping[str, PackageState]
 ) -> list[str]:
     """Tell what an installation of the driver changes; return the packages that may go for it."""
-    source = host.get_fact(DriverSource, branch=branch)
+    source = ask(host, DriverSource, branch=branch)
     plan = source.plan
     driver, utilities = wanted
     causes = ["held"]
@@ -155,7 +156,7 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
     + repository: arguments of ``packages.repository``
     + version: of all four packages
     """
-    found = host.get_fact(Repository, **packages.asked_of(repository))
+    found = ask(host, Repository, **packages.asked_of(repository))
     for path in found.trusted:
         tell("-", f"key {repository['fingerprint']} in {path}")
     steps = [
@@ -183,9 +184,9 @@ def devices(image: str) -> Commands:
 
     Raises HostError where two files of others describe the same device.
     """
-    found = host.get_fact(Gpu)
-    versions = host.get_fact(Packages)
-    engine = host.get_fact(Engine)
+    found = ask(host, Gpu)
+    versions = ask(host, Packages)
+    engine = ask(host, Engine)
     installed = [name for name in sorted(TOOLKIT_PACKAGES) if name in versions]
     parts = [
         *(f"{card.uuid} {card.driver}" for card in found.cards),

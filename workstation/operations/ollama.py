@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra import host
 
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges
 from workstation.facts.ollama import Ollama, OllamaState
 from workstation.facts.shell import script
@@ -127,7 +128,7 @@ def release(
     its binary gives way to the link, its libraries with it, its models are moved to the store.
     Libraries beside a link of somebody's own are none of install.sh's, and stay.
     """
-    found = host.get_fact(Ollama, releases=RELEASES, models=models)
+    found = ask(host, Ollama, releases=RELEASES, models=models)
     if units:
         _refuse_overridden(found, *units, gpu)
     folder = f"{RELEASES}/{version}" + (f"-{sha256[:12]}" if sha256 else "")
@@ -177,7 +178,7 @@ def bridge_socket(socket: str, guard: str) -> Commands:
     The addresses are read from the Engine when the operation runs: an earlier operation may just
     have installed it.
     """
-    bridges = host.get_fact(Bridges)
+    bridges = ask(host, Bridges)
     units = {
         "/etc/systemd/system/ollama-docker.socket": socket,
         "/etc/systemd/system/ollama-docker-guard.service": guard,

@@ -18,6 +18,7 @@ from workstation.apt import broken_sources, failure, last_update
 from workstation.apt_sources import same_suite, shown
 from workstation.errors import HostError
 from workstation.facts.apt_plan import Simulated
+from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.packages import Configured, Packages, Repository, Sources
 from workstation.facts.shell import script
@@ -26,8 +27,9 @@ from workstation.mirror import Mirror
 from workstation.operations import files
 from workstation.operations.apt_scripts import FETCH_KEY, INSTALL
 from workstation.operations.base import Commands, operation
-from workstation.operations.plan import FINDINGS, REASONS, command_output, tell
+from workstation.operations.plan import command_output, tell
 from workstation.pins import AptRepository
+from workstation.run import current
 
 _ASIDE = "before-ai-workstation"
 
@@ -45,7 +47,7 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     Where apt would remove another one nothing is installed.
     """
     wanted = {package.partition("=")[0]: package.partition("=")[2] for package in packages}
-    found = host.get_fact(Packages)
+    found = ask(host, Packages)
     missing = [
         f"{name}={version}" if version else name
         for name, version in wanted.items()
@@ -62,7 +64,7 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     gone = [name for name in removes if name in found]
     beside: dict[str, tuple[str, str]] = {}
     if missing and found:
-        simulated = host.get_fact(Simulated, packages=missing)
+        simulated = ask(host, Simulated, packages=missing)
         gone = list(dict.fromkeys([*gone, *simulated.removed]))
         beside = {
             name: versions
@@ -101,17 +103,18 @@ def _install(state: Any, host: Any, command: StringCommand, packages: list[str])
     update = last_update(lines)
     broken = broken_sources(update, ())
     if broken:
-        known = host.get_fact(Sources)
+        known = ask(host, Sources)
         broken = broken_sources(update, known.entries, known.proxies)
     if not status:
         told = f"apt on {host.name} {failure(packages, lines, broken)}"
         host.log_styled(told, fg="red")
-        REASONS[host.name] = told
+        current().reasons[host.name] = told
         return False
+    found = current().findings
     for one in broken:
         note = Finding(f"apt source {one.source}", False, one.said, one.fix, note=True)
-        others = [other for other in FINDINGS.get(host.name, []) if other.name != note.name]
-        FINDINGS[host.name] = [*others, note]
+        others = [other for other in found.get(host.name, []) if other.name != note.name]
+        found[host.name] = [*others, note]
         told = f"note: the apt source {one}. What this run needs comes from others."
         host.log_styled(f"{told} To fix it: {one.fix}.", fg="yellow")
     return True
@@ -142,7 +145,7 @@ def repository(
     """
     question = asked_of({"name": name, "uri": uri, "fingerprint": fingerprint})
     keyring, path = question["keyring"], question["sources"]
-    found = host.get_fact(Repository, **question)
+    found = ask(host, Repository, **question)
     others = [
         one
         for one in found.configured
@@ -156,7 +159,7 @@ def repository(
     signed_by = elsewhere.entry.signed_by if elsewhere else keyring
     content = _content(uri, suite, components, signed_by).encode()
     entry = files.Absent(path) if used else files.File(path, content, backup=True)
-    states = host.get_fact(Paths, **files.question([entry, *map(files.Absent, gone)]))
+    states = ask(host, Paths, **files.question([entry, *map(files.Absent, gone)]))
     aside = _giving_way(others, trusted, "" if used else path)
     aside += [file for file in gone if file in states and file not in aside]
     aside = [file for file in aside if file not in {one.entry.file for one in trusted}]

@@ -13,9 +13,8 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand, StringCommand
 
-from workstation.findings import Finding
-from workstation.plan import Change, Sign, Step
-from workstation.report import Report
+from workstation.plan import Change, Sign
+from workstation.run import current
 
 # Somebody's own line in a file that we merge into may hold a secret: an option of mount(8), a name
 # and password in an address, a key of JSON.
@@ -26,30 +25,13 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 
-FINDINGS: dict[str, list[Finding]] = {}
-"""What preflight found, by the host's name."""
-
-ACCEPTED: dict[str, Report] = {}
-"""The report of acceptance, by the host's name."""
-
-REASONS: dict[str, str] = {}
-"""Why a host's run has ended, by the host's name: the last words of a run that fails."""
-
-STEPS: dict[tuple[str, str], Step] = {}
-"""What was told in this run, by the host's name and pyinfra's hash of the operation."""
-
-
-def step_of(host_name: str, operation: str, name: str = "") -> Step:
-    """Return what is told by an operation of this run; the same object for the same arguments."""
-    return STEPS.setdefault((host_name, operation), Step(name))
-
 
 def tell(sign: Sign, subject: str, cause: str = "", diff: tuple[str, ...] = ()) -> None:
     """Put one line into the plan, or among what is done if operations run already.
 
     + sign, subject, cause, diff: see ``workstation.plan.Change``
     """
-    step = step_of(host.name, host.current_op_hash or "")
+    step = current().step(host.name, host.current_op_hash or "")
     told = step.done if state.is_executing else step.planned
     told.append(Change(sign, subject, cause, diff))
 
@@ -90,6 +72,7 @@ def command_output(host: Any, command: StringCommand) -> tuple[bool, Any]:
         in ("_sudo", "_sudo_user", "_use_sudo_login", "_use_sudo_password", "_shell_executable")
     }
     connector_arguments.update(command.connector_arguments)
+    current().count(host.name)
     result: tuple[bool, Any] = host.run_shell_command(
         command, print_output=True, print_input=host.state.print_input, **connector_arguments
     )

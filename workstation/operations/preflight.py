@@ -10,10 +10,11 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import fstab, ollama_unit, preflight, remembered
+from workstation import fstab, ollama_unit, preflight
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
+from workstation.facts.asking import ask, ask_together
 from workstation.facts.daemon import Daemon, DaemonState
 from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
 from workstation.facts.driver import DriverSource, DriverSourceState
@@ -32,7 +33,6 @@ from workstation.ollama_unit import RELEASES
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
-from workstation.operations.plan import FINDINGS
 from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
 from workstation.preflight.stacks import (
@@ -45,6 +45,7 @@ from workstation.preflight.stacks import (
 from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
 from workstation.project import ProjectState
 from workstation.render import RenderedStack
+from workstation.run import current
 from workstation.stack import Service
 
 
@@ -62,7 +63,7 @@ def check(host: Any, machine: Context) -> list[Finding]:
         # What follows renders the stacks, which asks the driver.
         _first_answer(host, machine)
     machine.require()
-    findings = FINDINGS[host.name] = list(_findings(_look(host, machine)))
+    findings = current().findings[host.name] = list(_findings(_look(host, machine)))
     for note in noted(findings):
         told = f"    [{host.name}] note: {preflight.line(note)}"
         click.echo(click.style(told, fg="yellow"), err=True)
@@ -116,8 +117,8 @@ def _look(host: Any, machine: Context) -> _Seen:
     stacks = machine.stacks()
     if machine.needs.proxy and settings.proxy == "own":
         stacks = [machine.stack(PROXY), *stacks]
-    engine: EngineState = host.get_fact(Engine)
-    daemon: DaemonState = host.get_fact(Daemon)
+    engine: EngineState = ask(host, Engine)
+    daemon: DaemonState = ask(host, Daemon)
     if engine.wedged or daemon.wedged:
         # Whatever else would be asked would wait as long, and take Docker for absent.
         raise _not_ready(host, [docker.unanswered(daemon)])
@@ -129,8 +130,8 @@ def _look(host: Any, machine: Context) -> _Seen:
     folders = [*_image_folders(daemon, engine), settings.models_path, *disks]
     if machine.needs.ollama:
         folders += [settings.ollama_models, RELEASES]
-    found: GpuState = host.get_fact(Gpu)
-    packages: dict[str, PackageState] = host.get_fact(Packages)
+    found: GpuState = ask(host, Gpu)
+    packages: dict[str, PackageState] = ask(host, Packages)
     branch = settings.nvidia_driver
     # Of an Engine that is there and cannot be asked, nobody knows what it lacks.
     known_images = bool(engine.server) or not engine.client
@@ -140,18 +141,19 @@ def _look(host: Any, machine: Context) -> _Seen:
     return _Seen(
         machine=machine,
         system=known,
-        sources=host.get_fact(Sources),
+        sources=ask(host, Sources),
         engine=engine,
         daemon=daemon,
         # The operation that writes the guard asks the same, and is answered from memory.
-        bridges=host.get_fact(Bridges) if neighbors.lets_neighbors_in(engine) else BridgesState(),
+        bridges=ask(host, Bridges) if neighbors.lets_neighbors_in(engine) else BridgesState(),
         gpu=found,
-        gpu_users=host.get_fact(GpuUsers),
+        gpu_users=ask(host, GpuUsers),
         packages=packages,
-        driver_source=host.get_fact(DriverSource, branch=branch)
+        driver_source=ask(host, DriverSource, branch=branch)
         if found.signed_only and action(branch, found, packages)
         else DriverSourceState(),
-        around=host.get_fact(
+        around=ask(
+            host,
             Surroundings,
             folders=folders,
             store=settings.models_path,
@@ -159,18 +161,18 @@ def _look(host: Any, machine: Context) -> _Seen:
             now=round(time.time()),
             **trusted,
         ),
-        mounted=host.get_fact(Mounted, folders=disks) if disks else {},
+        mounted=ask(host, Mounted, folders=disks) if disks else {},
         servers=servers,
         stacks=stacks,
         projects=projects,
         missing=[
             (stack, _missing(stack, found) if known_images else []) for stack, found in projects
         ],
-        models=host.get_fact(ModelFiles, paths=loaded) if loaded else {},
-        ollama=host.get_fact(Ollama, releases=RELEASES, models=settings.ollama_models)
+        models=ask(host, ModelFiles, paths=loaded) if loaded else {},
+        ollama=ask(host, Ollama, releases=RELEASES, models=settings.ollama_models)
         if machine.needs.ollama
         else OllamaState(),
-        firewall=host.get_fact(Firewall, port=settings.ollama_port)
+        firewall=ask(host, Firewall, port=settings.ollama_port)
         if machine.needs.ollama
         else FirewallState(),
     )
@@ -184,7 +186,7 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
     """
     try:
         facts = (Machine, Engine, Daemon, Gpu, Packages, Sources, GpuUsers)
-        remembered.ask_together(host, [(fact, {}) for fact in facts])
+        ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
         raise PreflightError(

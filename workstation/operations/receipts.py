@@ -14,15 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import receipt, records, remembered
-from workstation.context import ROOT
+from workstation import receipt, records
 from workstation.errors import UserError
+from workstation.facts.asking import ask
 from workstation.facts.receipts import FOLDER, Receipts
 from workstation.facts.shell import script
-from workstation.operations.plan import ACCEPTED
 from workstation.origin import origin
 from workstation.plan import Step
 from workstation.receipt import Accepted, Outcome, Receipt
+from workstation.render import TEMPLATES
+from workstation.run import current
 
 KEPT = 100
 """Receipts of a host that are kept."""
@@ -60,8 +61,8 @@ def of_run(
     + seconds: part of the run -> how long it took
     """
     plan, done = receipt.lines_of(steps)
-    who = origin(ROOT)
-    report = ACCEPTED.get(host.name)
+    who = origin(TEMPLATES.parent)
+    report = current().accepted.get(host.name)
     return Receipt(
         host=host.name,
         who=who.who,
@@ -75,7 +76,7 @@ def of_run(
         plan=plan,
         done=done,
         seconds={name: round(value, 1) for name, value in seconds.items()},
-        remote_commands=remembered.commands.get(host.name, 0),
+        remote_commands=current().commands.get(host.name, 0),
         acceptance=Accepted.of(report) if report else None,
     )
 
@@ -121,7 +122,7 @@ def show(host: Any, numbers: Sequence[int]) -> None:
 
     Raises UserError for a number that no run has, HostError for a file that is no receipt.
     """
-    texts = host.get_fact(Receipts, folder=FOLDER)
+    texts = ask(host, Receipts, folder=FOLDER)
     runs = [receipt.read(text, file) for file, text in texts.items()][::-1]
     console = Console(file=sys.stderr, highlight=False)
     if wrong := [number for number in numbers if number > len(runs)]:

@@ -8,6 +8,7 @@ from pyinfra import host
 
 from workstation import cifs, fstab
 from workstation.errors import HostError
+from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.gpu_users import KEEP
 from workstation.facts.shell import HiddenText, script
@@ -112,7 +113,8 @@ exit $status
 def login_answer(settings: Settings) -> ShareAnswer:
     """Return what the server says to the credentials of ``settings``, asked from the host with the
     mount's own options."""
-    answer: ShareAnswer = host.get_fact(
+    answer: ShareAnswer = ask(
+        host,
         ShareLogin,
         server=settings.smb_server,
         share=settings.smb_share,
@@ -136,8 +138,8 @@ def credentials_path(settings: Settings) -> str:
 
 def mount_state(settings: Settings) -> MountState:
     """Return what is on the share's mountpoint."""
-    state: MountState = host.get_fact(
-        Mount, target=settings.smb_mount, credentials=credentials_path(settings)
+    state: MountState = ask(
+        host, Mount, target=settings.smb_mount, credentials=credentials_path(settings)
     )
     return state
 
@@ -178,7 +180,8 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     except FstabError as error:
         raise HostError(f"{error}.") from error
     mounted = same_share(found, entry)
-    states = host.get_fact(
+    states = ask(
+        host,
         Paths,
         paths=[credentials.path, *(f"{target}/{folder}" for folder in folders if mounted)],
         secret=[credentials.path],
@@ -198,7 +201,7 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
         raise HostError(refusal)
 
     remount = bool(found.stopped if not found.share else stale) or found.automount.active
-    users = host.get_fact(ShareUsers, target=target) if remount else []
+    users = ask(host, ShareUsers, target=target) if remount else []
     tools = list(packages.installed._inner(packages=["cifs-utils"]))
     if new_credentials:
         tell("~" if credentials.path in states else "+", credentials.path, "600, hidden")

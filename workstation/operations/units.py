@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pyinfra import host
 
+from workstation.facts.asking import ask
 from workstation.facts.shell import script
 from workstation.facts.units import Units, UnitState
 from workstation.operations import gpu_users
@@ -37,7 +38,8 @@ def running(units: list[Unit]) -> Commands:
 
     + units: in the order in which they are started
     """
-    states = host.get_fact(
+    states = ask(
+        host,
         Units,
         units=[unit.name for unit in units],
         configuration={unit.name: unit.configuration for unit in units if unit.configuration},

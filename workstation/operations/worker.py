@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pyinfra import host
 
+from workstation.facts.asking import ask
 from workstation.facts.gpu_users import KEEP
 from workstation.facts.shell import script
 from workstation.facts.worker import WorkerReleases
@@ -79,7 +80,7 @@ def release(worker: Worker, index: str) -> Commands:
     + worker: what to install
     + index: address of a Python package index; empty: pip's own
     """
-    found = host.get_fact(WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
+    found = ask(host, WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
     name = worker.release
     install, switch = name not in found.releases, name != found.current
     if not (install or switch):
@@ -106,7 +107,7 @@ def absent() -> Commands:
     """
     Have no worker: neither its unit nor its code. What it wrote to its state directory stays.
     """
-    found = host.get_fact(WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
+    found = ask(host, WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
     if not found.present:
         host.noop("there is no worker")
         return

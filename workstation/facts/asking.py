@@ -3,51 +3,50 @@
 pyinfra asks every fact again whenever an operation wants it: the same Engine for five operations,
 and all of them twice, once for the plan and once for the run. Between two commands that change
 something a host's answers stay true, as far as this run goes; its lock keeps other runs away.
-``commands`` counts what went to each host, which is what a run with nothing to do costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from pyinfra.api import FactBase, StringCommand
 
+from workstation import run
 from workstation.facts.shell import Fact, UnansweredError, question
 
-_answers: dict[str, dict[Any, Any]] = {}
+T = TypeVar("T")
 
 _PATIENCE = 1800
-"""Seconds for several questions at once; after twice that the connection itself counts as dead."""
+"""Seconds for several questions at once."""
 
-commands: dict[str, int] = {}
-"""Commands, files and locks that went to each host in this run, by its name."""
-
-
-def fact(original: Callable[..., Any], host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``Host.get_fact``: return the remembered answer, or ask and remember.
-
-    + fact: one of this package has a limit, and no answer is an error that says so
-
-    An exception is not remembered, nor is a fact of pyinfra's own: its operations may change the
-    answer in place.
-    """
-    if not fact.__module__.startswith("workstation."):
-        return original(host, fact, *args, **kwargs)
-    answers = _answers.setdefault(host.name, {})
-    key = (fact, _frozen(args), _frozen(kwargs))
-    if key not in answers:
-        try:
-            answers[key] = original(host, fact, *args, **{"_timeout": 2 * _PATIENCE, **kwargs})
-        except UnansweredError as error:
-            if kwargs.get("_ignore_errors"):
-                return fact.default()
-            raise _unanswered(host, error) from None
-    return answers[key]
-
+NO_LIMIT_OF_ITS_OWN = 2 * _PATIENCE
+"""Seconds after which the connection itself counts as dead."""
 
 Question = tuple[type[FactBase[Any]], Mapping[str, Any]]
-"""A fact of this package and its arguments, as ``get_fact`` takes them."""
+"""A fact of this package and its arguments, as ``ask`` takes them."""
+
+
+def ask(host: Any, fact: type[FactBase[T]], **arguments: Any) -> T:
+    """Return what a host answers, or has answered already.
+
+    + fact: one of this package
+    + arguments: its own, and pyinfra's, such as ``_stdin``
+
+    Raises UnansweredError, which is not remembered; with ``_ignore_errors`` it is the default.
+    """
+    answers = run.current().answers.setdefault(host.name, {})
+    key = _key((fact, arguments))
+    if key not in answers:
+        run.current().count(host.name)
+        try:
+            answers[key] = host.get_fact(fact, **{"_timeout": NO_LIMIT_OF_ITS_OWN, **arguments})
+        except UnansweredError as error:
+            if arguments.get("_ignore_errors"):
+                return fact.default()
+            raise _unanswered(host, error) from None
+    answer: T = answers[key]
+    return answer
 
 
 def ask_together(host: Any, questions: Sequence[Question]) -> None:
@@ -55,7 +54,7 @@ def ask_together(host: Any, questions: Sequence[Question]) -> None:
 
     + questions: ``_stdin`` may be among the arguments, and is no secret here
     """
-    known = _answers.setdefault(host.name, {})
+    known = run.current().answers.setdefault(host.name, {})
     missing = [one for one in questions if _key(one) not in known]
     if not missing:
         return
@@ -65,13 +64,8 @@ def ask_together(host: Any, questions: Sequence[Question]) -> None:
         (fact, {name: value for name, value in arguments.items() if name != "_stdin"})
         for fact, arguments in missing
     ]
-    answers = host.get_fact(Together, questions=asked, given=bool(stdin), **stdin)
-    for one, lines in zip(missing, answers, strict=True):
-        fact, _ = one
-        try:
-            known[_key(one)] = fact().process(lines)
-        except UnansweredError as error:
-            raise _unanswered(host, error) from None
+    answers = ask(host, Together, questions=asked, given=bool(stdin), **stdin)
+    known.update(zip(map(_key, missing), answers, strict=True))
 
 
 def _unanswered(host: Any, error: UnansweredError) -> UnansweredError:
@@ -88,12 +82,12 @@ def _marked(text: str) -> str:
 
 def _key(question: Question) -> Any:
     fact, arguments = question
-    return (fact, _frozen(()), _frozen(dict(arguments)))
+    return (fact, _frozen(dict(arguments)))
 
 
-class Together(Fact[list[list[str]]]):
+class Together(Fact[list[Any]]):
     """
-    Returns the lines that the command of each fact prints, with their marks.
+    Returns the answer of each fact.
 
     + questions: facts with their arguments
     + given: whether they have standard inputs: these are given as one, with the mark between them
@@ -102,10 +96,11 @@ class Together(Fact[list[list[str]]]):
     MARK = "-- workstation: the next fact --"
 
     @staticmethod
-    def default() -> list[list[str]]:
+    def default() -> list[Any]:
         return []
 
     def command(self, questions: Sequence[Question], given: bool = False) -> StringCommand:
+        self._facts = [fact for fact, _ in questions]
         commands = [
             StringCommand(fact().command(**arguments)).get_raw_value()
             for fact, arguments in questions
@@ -132,41 +127,14 @@ class Together(Fact[list[list[str]]]):
             limit=_PATIENCE,  # each of them has a limit of its own
         )
 
-    def read(self, lines: list[str]) -> list[list[str]]:
+    def read(self, lines: list[str]) -> list[Any]:
         answers: list[list[str]] = []
         for line in lines:
             if line == self.MARK:
                 answers.append([])
             else:
                 answers[-1].append(line)
-        return answers
-
-
-def forget(host: Any = None) -> None:
-    """Forget the answers of a host, or of all."""
-    if host is None:
-        _answers.clear()
-    else:
-        _answers.pop(host.name, None)
-
-
-def command(
-    original: Callable[..., Any], self: Any, state: Any, host: Any, *args: Any, **kwargs: Any
-) -> Any:
-    """In place of ``execute`` of an operation's commands, which may change the host."""
-    forget(host)
-    return original(self, state, host, *args, **kwargs)
-
-
-def counted(original: Callable[..., Any], host: Any, *args: Any, **kwargs: Any) -> Any:
-    """In place of ``Host.run_shell_command`` and ``Host.put_file``."""
-    count(host)
-    return original(host, *args, **kwargs)
-
-
-def count(host: Any) -> None:
-    """Count one command to a host."""
-    commands[host.name] = commands.get(host.name, 0) + 1
+        return [fact().process(own) for fact, own in zip(self._facts, answers, strict=True)]
 
 
 def _frozen(value: Any) -> Any:

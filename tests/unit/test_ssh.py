@@ -1,15 +1,16 @@
-"""The guards that change paramiko and pyinfra, by themselves."""
+"""How hosts are reached by SSH, and what they say."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
-from types import SimpleNamespace
 from typing import Any
 
 import paramiko
@@ -17,7 +18,7 @@ import pytest
 from pyinfra.api import StringCommand
 from pyinfra.connectors import util
 
-from workstation import guards
+from workstation import hooks, ssh
 from workstation.errors import UserError
 
 
@@ -65,15 +66,17 @@ def connected(port: int) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
     client.connect(
-        "127.0.0.1", port, "root", "any", look_for_keys=False, allow_agent=False, timeout=20
+        *("127.0.0.1", port, "root", "any"),
+        look_for_keys=False,
+        allow_agent=False,
+        timeout=20,
+        **ssh.connect_options(),
     )
     return client
 
 
 def test_an_ssh_connection_sends_at_once(port: int):
     """TCP_NODELAY is set on the socket below paramiko's transport."""
-    guards.install()
-    guards.install()
     client = connected(port)
     transport = client.get_transport()
     assert transport is not None
@@ -86,10 +89,10 @@ def test_an_ssh_connection_sends_at_once(port: int):
 def test_a_known_hosts_file_is_made_private_and_kept(tmp_path: Path):
     """Its folder too; what it holds stays."""
     file = tmp_path / ".ssh/known_hosts"
-    guards.ensure_known_hosts(file)
+    ssh.ensure_known_hosts(file)
     assert file.parent.stat().st_mode & 0o777 == 0o700
     file.write_text("gpu1 ssh-ed25519 AAAA\n")
-    guards.ensure_known_hosts(file)
+    ssh.ensure_known_hosts(file)
     assert file.read_text() == "gpu1 ssh-ed25519 AAAA\n"
 
 
@@ -97,14 +100,14 @@ def test_a_known_hosts_file_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     """It names the key that chooses another."""
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="name another in SSH_KNOWN_HOSTS"):
-        guards.ensure_known_hosts(tmp_path / "file/known_hosts")
+        ssh.ensure_known_hosts(tmp_path / "file/known_hosts")
 
 
 @pytest.mark.parametrize("lines", [[b"ok\n", b"L\xf6we\n", "end\n"], [b"\xff\xfe"]])
 def test_bytes_that_are_no_text_are_shown_and_read_past(lines: list[Any]):
     """As in a package's maintainer script of 2005, or in a file's name."""
     queue: Queue[Any] = Queue()
-    guards._read_buffer(util.read_buffer, "stdout", lines, queue)
+    hooks._read_buffer(util.read_buffer, "stdout", lines, queue)
     expected = ["ok", "L\\xf6we", "end"] if len(lines) == 3 else ["\\xff\\xfe"]
     assert [one.line for one in queue.queue] == expected
 
@@ -114,17 +117,59 @@ def test_bytes_that_are_no_text_come_through_ssh_too(port: int):
     client = connected(port)
     _, output, _ = client.exec_command("true")
     queue: Queue[Any] = Queue()
-    guards._read_buffer(util.read_buffer, "stdout", output, queue)
+    hooks._read_buffer(util.read_buffer, "stdout", output, queue)
     client.close()
     found = [one.line for one in queue.queue]
     assert (found[0], len(found[1]), found[2]) == ("L\\xf6we", 200_000, "end")
 
 
-def test_sudo_speaks_english_whatever_the_hosts_language_is():
+class Noisy(AcceptAll):
+    """A machine whose login script speaks before and after what it is asked to run."""
+
+    before = after = ""
+
+    @classmethod
+    def _run(cls, channel: paramiko.Channel, command: bytes) -> None:
+        script = f"{cls.before}\nsh -c {shlex.quote(command.decode())}\n{cls.after}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+        channel.sendall(done.stdout)
+        channel.sendall_stderr(done.stderr)
+        channel.send_exit_status(done.returncode)
+        channel.close()
+
+    def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        return True
+
+
+def said(port: int, command: str) -> list[str]:
+    """Return the lines of standard output as pyinfra reads them."""
+    client = connected(port)
+    _, output, errors = client.exec_command(command)
+    queue: Queue[Any] = Queue()
+    hooks._read_buffer(util.read_buffer, "stdout", output, queue)
+    hooks._read_buffer(util.read_buffer, "stderr", errors, Queue())
+    client.close()
+    return [one.line for one in queue.queue]
+
+
+@pytest.fixture
+def noisy(monkeypatch: pytest.MonkeyPatch) -> type[Noisy]:
+    monkeypatch.setattr(sys.modules[__name__], "AcceptAll", Noisy)
+    return Noisy
+
+
+def test_sudo_speaks_english_whatever_the_hosts_language_is(noisy: Any, port: int):
     """pyinfra knows by sudo's own words that it wants a password."""
-    guards.install()
-    command = util.make_unix_command(StringCommand("true"), _sudo=True).get_raw_value()
-    assert command == "env LC_ALL=C.UTF-8 LANGUAGE= sudo -H -n sh -c true"
+    assert said(port, "sh -c 'echo $LC_ALL $LANGUAGE.'") == ["C.UTF-8 ."]
+
+
+def test_sudo_speaks_english_on_this_machine_too(monkeypatch: pytest.MonkeyPatch):
+    """Programs here get the environment of pyinfra."""
+    for name in ("LC_ALL", "LANGUAGE"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    hooks.install()
+    assert util.run_local_process("echo $LC_ALL $LANGUAGE.")[1].output == "C.UTF-8 ."
 
 
 @pytest.mark.parametrize(
@@ -138,39 +183,26 @@ def test_sudo_speaks_english_whatever_the_hosts_language_is():
     ],
 )
 def test_what_a_login_script_says_is_not_the_path_of_the_program_that_answers_sudo(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+    noisy: Any,
+    port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    after: str,
 ):
     """pyinfra takes the first line for it. Some scripts end no line, some speak at the end."""
-    host = SimpleNamespace(name="gpu1")
-
-    def run(_: Any, command: str) -> Any:
-        noisy = f"{before}\nsh -c {shlex.quote(command)}\n{after}"
-        status, output = util.run_local_process(noisy)
-        return status == 0, output
-
     monkeypatch.delenv("TMPDIR", raising=False)
-    command = util.ASKPASS_COMMAND.format(tmp_path, "PASSWORD")
-    (path,) = guards._run_shell_command(run, host, command)[1].stdout_lines
+    monkeypatch.setattr(noisy, "before", before)
+    monkeypatch.setattr(noisy, "after", after)
+    script = util.ASKPASS_COMMAND.format(tmp_path, "PASSWORD")
+    command = util.make_unix_command(StringCommand(script)).get_raw_value()
+    path = said(port, command)[0]
     assert Path(path).parent == tmp_path
     assert os.access(path, os.X_OK)
 
 
-def test_why_the_program_that_answers_sudo_cannot_be_made_is_shown():
-    """In the words of the host: all of them."""
-    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stderr", "no space left")]
-    command = util.ASKPASS_COMMAND.format("/tmp", "PASSWORD")
-    _, output = guards._run_shell_command(
-        lambda *_: (False, util.CommandOutput(list(lines))), SimpleNamespace(name="gpu1"), command
-    )
-    assert output.output == "Welcome\nno space left"
-
-
-def test_what_other_commands_say_is_left_as_it_is():
-    lines = [util.OutputLine("stdout", "Welcome"), util.OutputLine("stderr", "b")]
-
-    def run(_: Any, command: Any) -> Any:
-        assert command == "echo"
-        return True, util.CommandOutput(list(lines))
-
-    _, output = guards._run_shell_command(run, SimpleNamespace(name="gpu1"), "echo")
-    assert output.combined_lines == lines
+def test_what_other_commands_say_is_left_as_it_is(
+    noisy: Any, port: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(noisy, "before", "echo Welcome")
+    assert said(port, "echo one") == ["Welcome", "one"]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pyinfra.api import FactBase, HiddenValue, StringCommand
-from pyinfra.facts.server import Hostname
+from pyinfra.api import HiddenValue, StringCommand
 
-from workstation import remembered
+from workstation import run as runs
+from workstation.facts.asking import Question, Together, ask, ask_together
 from workstation.facts.machine import Accounts, Machine
 from workstation.facts.packages import Packages
-from workstation.facts.shell import MARK, Fact, HiddenText, UnansweredError, question
+from workstation.facts.shell import Fact, HiddenText, UnansweredError, question
 
 
 class Host:
@@ -24,30 +24,26 @@ class Host:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    def get_fact(self, fact: type[FactBase[Any]], *args: Any, **kwargs: Any) -> Any:
-        return remembered.fact(self._ask, self, fact, *args, **kwargs)
-
-    def _ask(self, host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
+    def get_fact(self, fact: Any, **kwargs: Any) -> Any:
         self.asked.append(fact)
-        if fact is remembered.Together:
-            answers = [[MARK, "os ID=debian", "", f"{MARK} 0"], [MARK, "", f"{MARK} 0"]]
-            return answers[: len(kwargs["questions"])]
+        if fact is Together:
+            return [f"{one.__name__}'s answer" for one, _ in kwargs["questions"]]
         return len(self.asked)
 
 
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A host of which nothing is known."""
-    remembered.forget()
+    runs.fresh()
     yield Host()
-    remembered.forget()
+    runs.fresh()
 
 
 def test_the_same_question_is_asked_once(host: Host):
     """Lists and dictionaries among its arguments too; another question is another."""
     question = {"users": ["a"], "groups": [], "uid": 1, "gid": 2}
-    assert host.get_fact(Accounts, **question) == host.get_fact(Accounts, **question)
-    host.get_fact(Accounts, **{**question, "users": ["b"]})
+    assert ask(host, Accounts, **question) == ask(host, Accounts, **question)
+    ask(host, Accounts, **{**question, "users": ["b"]})
     assert len(host.asked) == 2
 
 
@@ -55,7 +51,7 @@ def test_secrets_are_told_apart_without_being_shown(host: Host):
     """By what they hold on standard input, by the object where they are arguments."""
     key = HiddenValue("k")  # type: ignore[no-untyped-call]
     for text in ("one\n", "two\n", "one\n"):
-        host.get_fact(Machine, key=key, _stdin=HiddenText(text))
+        ask(host, Machine, key=key, _stdin=HiddenText(text))
     assert len(host.asked) == 2
 
 
@@ -64,27 +60,20 @@ def test_an_answer_holds_until_a_command_runs_there(host: Host):
     other = Host()
     other.name = "gpu2"
     for one in (host, other):
-        one.get_fact(Machine)
-    assert remembered.command(lambda *_: "status", None, None, host, {}) == "status"
+        ask(one, Machine)
+    runs.current().forget(host.name)
     for one in (host, other):
-        one.get_fact(Machine)
+        ask(one, Machine)
     assert (len(host.asked), len(other.asked)) == (2, 1)
-
-
-def test_facts_of_pyinfra_itself_are_not_remembered(host: Host):
-    """Its operations change answers in place."""
-    host.get_fact(Hostname)
-    host.get_fact(Hostname)
-    assert len(host.asked) == 2
 
 
 def test_facts_asked_together_are_known_each(host: Host):
     """In one command, and only those that are not known yet."""
-    remembered.ask_together(host, [(Machine, {}), (Packages, {})])
-    assert host.get_fact(Machine).distribution == "debian"
-    assert host.get_fact(Packages) == {}
-    remembered.ask_together(host, [(Packages, {})])
-    assert host.asked == [remembered.Together]
+    ask_together(host, [(Machine, {}), (Packages, {})])
+    assert ask(host, Machine) == "Machine's answer"
+    assert ask(host, Packages) == "Packages's answer"
+    ask_together(host, [(Packages, {})])
+    assert host.asked == [Together]
 
 
 class Echo(Fact[list[str]]):
@@ -115,45 +104,46 @@ class Fails(Echo):
 class Here(Host):
     """Runs what it is asked on this machine."""
 
-    def _ask(self, host: Any, fact: Any, *args: Any, **kwargs: Any) -> Any:
+    def get_fact(self, fact: Any, **kwargs: Any) -> Any:
         self.asked.append(fact)
         given = kwargs.pop("_stdin", "")
         kwargs = {name: value for name, value in kwargs.items() if not name.startswith("_")}
-        command = fact().command(**kwargs).get_raw_value()
+        one = fact()
+        command = one.command(**kwargs).get_raw_value()
         done = subprocess.run(
             ["sh", "-c", command], input=given, capture_output=True, text=True, check=True
         )
-        return fact().process(done.stdout.splitlines())
+        return one.process(done.stdout.splitlines())
 
 
 def test_each_fact_gets_its_own_input_and_gives_its_own_answer():
     """Words that mean something to a shell, several lines, nothing at all: as if asked alone."""
-    remembered.forget()
+    runs.fresh()
     here = Here()
-    questions: list[remembered.Question] = [
+    questions: list[Question] = [
         (Echo, {"word": "a 'b' $(c)", "_stdin": "services: {}\n# two\n"}),
         (Echo, {"word": ""}),
         (Echo, {"word": "d"}),
     ]
-    remembered.ask_together(here, questions)
-    answers = [here.get_fact(fact, **arguments) for fact, arguments in questions]
+    ask_together(here, questions)
+    answers = [ask(here, fact, **arguments) for fact, arguments in questions]
     assert answers == [["a 'b' $(c)", "services: {}", "# two"], [], ["d"]]
-    assert here.asked == [remembered.Together]
-    remembered.forget()
+    assert here.asked == [Together]
+    runs.fresh()
 
 
 def test_a_fact_that_fails_among_others_is_no_empty_answer():
     """A machine that cannot be asked is not taken for a bare one."""
-    remembered.forget()
+    runs.fresh()
     with pytest.raises(UnansweredError, match=r"^gpu1: .*Fails failed: no such thing\. To fix it"):
-        remembered.ask_together(Here(), [(Echo, {"word": "a"}), (Fails, {})])
+        ask_together(Here(), [(Echo, {"word": "a"}), (Fails, {})])
     with pytest.raises(UnansweredError, match=r"^gpu1: .*Fails failed: no such thing\. To fix it"):
-        Here().get_fact(Fails)
-    remembered.forget()
+        ask(Here(), Fails)
+    runs.fresh()
 
 
 def test_a_fact_that_may_fail_gives_its_default_then():
     """Where whoever asks says so: acceptance judges what is missing itself."""
-    remembered.forget()
+    runs.fresh()
     here = Here()
-    assert here.get_fact(Fails, _ignore_errors=True) == []
+    assert ask(here, Fails, _ignore_errors=True) == []

@@ -1,0 +1,374 @@
+"""Where this project takes part in a run of pyinfra: the plan, the question, the lock, the receipt.
+
+pyinfra's own ways carry most of it. ``config.py`` and ``inventory.py`` call ``install``; the first
+task or operation on a host calls ``enter``, which registers callbacks on pyinfra's state. The
+callbacks let nothing begin that was not planned, shown and locked: where pyinfra does not do its
+part, the run is refused.
+
+Three public functions of pyinfra are replaced, for which it has no way of its own:
+
+1. ``print_meta``: our plan is shown in place of its table of operations.
+2. ``print_run_json``: the same for programs, each operation with its changes.
+3. ``read_buffer``: a byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra
+   stops reading there, with a traceback, and the command waits for ever for a reader.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+import click
+import gevent
+import pyinfra
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.state import BaseStateCallback, State
+from pyinfra.connectors import util
+from pyinfra.context import ctx_state
+from pyinfra_cli import cli, prints
+from typing_extensions import override
+
+from workstation import command_line, lock
+from workstation.errors import UserError
+from workstation.operations import receipts
+from workstation.plan import Change, Step, render
+from workstation.receipt import Outcome
+from workstation.run import current
+
+_COLORS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
+_WIDEST = 120
+
+
+class HooksError(UserError):
+    """pyinfra does not do its part of a run."""
+
+
+def install() -> None:
+    """Replace what must be, and check the command line if there is one; may be called again.
+
+    Raises HooksError where pyinfra lacks something, CommandLineError.
+    """
+    _replace(cli, "print_meta", _show_plan)
+    _replace(cli, "print_run_json", _show_json)
+    _replace(util, "read_buffer", _read_buffer)
+    if ctx_state.isset():  # type: ignore[no-untyped-call]
+        pyinfra.state.check_for_changes = True  # for the plan, with -y too
+    signal.signal(signal.SIGINT, _interrupted)
+    # What a connection raises is shown at the end; gevent prints its traceback besides.
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*dict.fromkeys((*hub.NOT_ERROR, PyinfraError)),)
+    # sudo on this machine speaks English: pyinfra knows by its words that it wants a password.
+    os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
+    # Greenlets, in which hosts are prepared, have no context of click's.
+    if arguments := click.get_current_context(silent=True):
+        current().options = arguments.params
+        command_line.check(arguments.params)
+
+
+def _replace(owner: ModuleType, name: str, ours: Callable[..., Any]) -> None:
+    original = getattr(owner, name, None)
+    if original is None:
+        raise HooksError(
+            f"pyinfra {pyinfra.__version__} has no {owner.__name__}.{name}, which this project "
+            "needs: install the version that requirements.lock names."
+        )
+    if not hasattr(original, "_ours"):
+        replacement = functools.wraps(original)(functools.partial(ours, original))
+        setattr(replacement, "_ours", True)  # noqa: B010 (mypy knows no such attribute)
+        setattr(owner, name, replacement)
+
+
+def enter(host: Any) -> None:
+    """Make this project's part of the run begin for a host; may be called again.
+
+    With ``-y`` nobody is asked between plan and run, so the host is locked before the plan is made,
+    and what was read for it stays true.
+
+    Raises LockedError.
+    """
+    state, run = host.state, current()
+    if not any(isinstance(one, Hooks) for one in state.callback_handlers):
+        state.check_for_changes = True
+        state.add_callback_handler(Hooks())
+        run.prepared = time.monotonic()
+    if run.is_asked_for:
+        _lock(host)
+
+
+def _lock(host: Any) -> None:
+    run = current()
+    if host.name not in run.locks:
+        run.count(host.name)
+        stack = run.locks[host.name] = ExitStack()
+        stack.enter_context(lock.held([host], lock.identity(Path(__file__).parent.parent)))
+
+
+class Hooks(BaseStateCallback):
+    """What is called by pyinfra while it runs operations, and when it leaves a host."""
+
+    operation_began = 0.0
+
+    @staticmethod
+    @override
+    def operation_start(state: State, op_hash: str) -> None:
+        _begin(state)
+        Hooks.operation_began = time.monotonic()
+
+    @staticmethod
+    @override
+    def operation_host_start(state: State, host: Any, op_hash: str) -> None:
+        # With --serial and --no-wait nothing else is called before a host is changed.
+        _begin(state)
+
+    @staticmethod
+    @override
+    def operation_end(state: State, op_hash: str) -> None:
+        file, _, _ = prints.pretty_op_name(state.op_meta[op_hash]).rpartition(" | ")
+        task, seconds = Path(file).stem or "operations", current().seconds
+        seconds[task] = seconds.get(task, 0.0) + time.monotonic() - Hooks.operation_began
+
+    @staticmethod
+    @override
+    def host_disconnect(state: State, host: Any) -> None:
+        run = current()
+        if run.began:
+            _end(state, host, run.began)
+        elif run.only_looks and not run.is_for_programs and not run.shown:
+            _show(state)  # --dry with -y
+        if held := run.locks.pop(host.name, None):
+            held.close()
+
+
+def _begin(state: State) -> None:
+    """Let a run begin to change its hosts, or refuse it."""
+    run = current()
+    if run.began:
+        return
+    if pyinfra.is_cli:
+        if not run.options:
+            raise _unknown("its command line is not click's")
+        if not run.is_asked_for and not run.shown:
+            raise _unknown("it did not show the plan")
+        if run.is_for_programs:
+            _complete_plan(state)
+        elif not run.shown:
+            _show(state)
+        if not run.is_asked_for:
+            # Somebody has read the plan meanwhile, and the hosts may have changed.
+            run.forget()
+        for host in state.active_hosts:
+            _lock(host)
+    run.began = datetime.now().astimezone()
+
+
+def _unknown(what: str) -> HooksError:
+    return HooksError(
+        f"pyinfra {pyinfra.__version__} works in a way that this project does not know: {what}. "
+        "Nothing has been changed: install the version that requirements.lock names."
+    )
+
+
+def _end(state: State, host: Any, began: datetime) -> None:
+    """Show what the plan did not name and what it took; leave a receipt."""
+    run, steps = current(), [step for _, step in _steps(state, host)]
+    failed, complete = _failed(state, host), _complete(state, host)
+    if complete and not run.is_for_programs:
+        for step in steps:
+            for change in step.unforeseen:
+                host.log_styled(f"not in the plan: {step.name}: {change}", fg="yellow")
+        click.echo(f"    {host.name}: {run.commands.get(host.name, 0)} remote commands", err=True)
+        times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items())
+        click.echo(f"    seconds: {times}", err=True)
+    if failed:
+        stands_above = f"{failed} failed on {host.name}, for the reason that stands above."
+        # Behind pyinfra's last words, which are that no host remains.
+        atexit.register(UserError(run.reasons.get(host.name, stands_above)).show)
+    if steps and host.name in run.contexts:
+        ending: Outcome | None = None
+        if run.interrupted:
+            ending = "interrupted"
+        elif not complete:
+            ending = "failed"
+        receipts.leave(
+            state, host, receipts.of_run(host, steps, failed, ending, began, run.seconds)
+        )
+
+
+def _failed(state: State, host: Any) -> str:
+    """Return the name of the host's step that failed, or nothing."""
+    for owner, operation, name in _operations(state):
+        meta = state.ops[owner][operation].operation_meta
+        if owner is host and meta.is_complete() and not meta.did_succeed():
+            return name
+    return ""
+
+
+def _complete(state: State, host: Any) -> bool:
+    return all(one.operation_meta.is_complete() for one in state.ops[host].values())
+
+
+def _interrupted(number: int, _: FrameType | None) -> None:
+    """In place of pyinfra's handler of SIGINT, with which a run exits with 0, as if all had been
+    done. The exit is raised where the run waits, not inside of whatever greenlet happens to be at
+    work, which might take it for its own; what still waits for a command of the run is ended, since
+    pyinfra would wait for it before it disconnects."""
+    click.echo("Interrupted: the next run finishes what this one has begun.", err=True)
+    current().interrupted = True
+    if ctx_state.isset() and pyinfra.state.initialised:  # type: ignore[no-untyped-call]
+        pyinfra.state.pool.kill(block=False)
+    gevent.kill(gevent.get_hub().parent, SystemExit(128 + number))
+
+
+def check_limits(hosts: Iterable[str], groups: Iterable[str]) -> None:
+    """Raise HooksError where ``--limit`` and ``--exclude`` leave none of the inventory's hosts:
+    pyinfra would do nothing, and exit with 0."""
+    options, names = current().options, [*hosts, *groups]
+    limit, exclude = options.get("limit") or names, options.get("exclude") or ()
+    left = command_line.matching(limit, names) and not command_line.matching(exclude, names)
+    if not left:
+        choose = ", ".join(dict.fromkeys(names))
+        raise HooksError(f"--limit or --exclude leaves no host: choose from {choose}.")
+
+
+# The plan
+
+
+def _show_plan(original: Callable[[State], None], state: State) -> None:
+    """In place of ``print_meta``, behind which pyinfra asks whether to go on."""
+    _show(state)
+    if not current().only_looks and not sys.stdin.isatty():
+        raise UserError(
+            "There is no terminal to answer at: run again with -y, or with --dry to see the plan."
+        )
+
+
+def _show(state: State) -> None:
+    _complete_plan(state)
+    width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stderr.isatty() else 80
+    for host in state.inventory.iter_activated_hosts():
+        click.echo(err=True)
+        steps = [step for _, step in _steps(state, host)]
+        for sign, line in render(host.name, steps, width):
+            styled = click.style(line, fg=_COLORS.get(sign), bold=sign == "#") if sign else line
+            click.echo(styled, err=True)
+    click.echo(err=True)
+
+
+def _complete_plan(state: State) -> None:
+    """Name the steps, and add what pyinfra's own operations would do."""
+    run = current()
+    if run.shown:
+        return
+    run.shown = True
+    if run.prepared:
+        run.seconds["plan"] = time.monotonic() - run.prepared
+    for host, operation, name in _operations(state):
+        foreign = (host.name, operation) not in run.steps
+        step = run.step(host.name, operation)
+        step.name = name
+        if foreign and state.ops[host][operation].operation_meta.will_change:
+            # Else it would run without having been asked about.
+            step.planned.append(Change("~", name, "by pyinfra itself, which tells no more"))
+
+
+def _operations(state: State) -> Iterator[tuple[Any, str, str]]:
+    """Yield host, hash and name of every operation, in the order in which they run."""
+    for operation in state.get_op_order():  # type: ignore[no-untyped-call]
+        name = prints.pretty_op_name(state.op_meta[operation])
+        for host in state.inventory.iter_activated_hosts():
+            if operation in state.ops[host]:
+                yield host, operation, name
+
+
+def _steps(state: State, host: Any) -> list[tuple[str, Step]]:
+    return [
+        (operation, current().step(host.name, operation, name))
+        for owner, operation, name in _operations(state)
+        if owner is host
+    ]
+
+
+# For programs
+
+
+def _show_json(original: Callable[..., None], state: State, dry: bool) -> None:
+    """In place of ``print_run_json``: pyinfra's plan and results, each operation with its changes.
+
+    ``plan[].changes`` and ``results.operations[].changes`` map a host to its list of ``change``
+    (create, change, remove, keep, depends), ``subject``, ``cause`` and ``diff``; ``preflight`` to
+    what it found; ``remote_commands`` maps it to the number of commands that went to it;
+    ``seconds`` maps the plan and each task to how long it took.
+    """
+    _complete_plan(state)
+    run = current()
+    payload: dict[str, Any] = {"plan": prints.build_plan_json(state), "results": None}
+    for entry in payload["plan"]:
+        entry["changes"] = _changes(state, entry["op_hash"], lambda step: step.planned)
+    if not dry:
+        payload["results"] = prints.build_results_json(state)
+        for entry in payload["results"]["operations"]:
+            entry["changes"] = _changes(state, entry["op_hash"], lambda step: step.done)
+    payload["preflight"] = {
+        name: [asdict(one) for one in found] for name, found in run.findings.items()
+    }
+    payload["remote_commands"] = run.commands
+    payload["seconds"] = {name: round(seconds, 3) for name, seconds in run.seconds.items()}
+    prints.print_json(payload)
+
+
+def _changes(state: State, operation: str, told: Callable[[Step], Any]) -> dict[str, Any]:
+    return {
+        host.name: [change.as_json() for change in told(current().step(host.name, operation, name))]
+        for host, other, name in _operations(state)
+        if other == operation
+    }
+
+
+# What hosts say
+
+
+def _read_buffer(
+    original: Callable[..., None], name: str, io: Iterable[Any], *args: Any, **kwargs: Any
+) -> None:
+    """In place of ``read_buffer``, which reads a program's output for both connectors."""
+    lines = _decoded(io)
+    noise_ends = getattr(getattr(io, "channel", None), "noise_ends", "")
+    if noise_ends and name == "stdout":
+        lines = _after(noise_ends, lines)
+    original(name, lines, *args, **kwargs)
+
+
+def _decoded(lines: Iterable[Any]) -> Iterator[str]:
+    """Yield lines as text. paramiko decodes them itself; its error holds the line."""
+    iterator = iter(lines)
+    while True:
+        try:
+            line = next(iterator)
+        except StopIteration:
+            return
+        except UnicodeDecodeError as error:
+            line = error.object
+        yield line if isinstance(line, str) else line.decode(errors="backslashreplace")
+
+
+def _after(mark: str, lines: Iterator[str]) -> Iterator[str]:
+    """Yield the lines behind a mark, or all where it is not there."""
+    before = []
+    for line in lines:
+        if line.rstrip("\n") == mark:
+            yield from lines
+            return
+        before.append(line)
+    yield from before
