@@ -96,13 +96,15 @@ def enter(host: Any) -> None:
     With ``-y`` nobody is asked between plan and run, so the host is locked before the plan is made,
     and what was read for it stays true.
 
-    Raises LockedError.
+    Raises LockedError, HooksError where pyinfra has begun without a word to our callbacks.
     """
     state, run = host.state, current()
     if not any(isinstance(one, Hooks) for one in state.callback_handlers):
         state.check_for_changes = True
         state.add_callback_handler(Hooks())
         run.prepared = time.monotonic()
+    if state.is_executing and pyinfra.is_cli and not run.began:
+        raise _unknown("it does not call what is registered with it")
     if run.is_asked_for:
         _lock(host)
 

@@ -30,9 +30,9 @@ def operation(func: Callable[P, Commands]) -> PyinfraOperation[P]:
 
     @wraps(func)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
-        hooks.enter(host)
-        current().step(host.name, host.current_op_hash or "")
         try:
+            hooks.enter(host)
+            current().step(host.name, host.current_op_hash or "")
             for command in func(*args, **kwargs):
                 yield command
                 # It has run, and may have changed what the host would answer.
