@@ -12,7 +12,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pyinfra
 import pyinfra_cli
@@ -22,6 +26,7 @@ from pyinfra.connectors import util
 from pyinfra_cli import cli, prints
 
 from workstation import hooks
+from workstation.run import fresh
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,3 +222,39 @@ def test_what_is_registered_with_pyinfra_is_what_it_calls():
         assert list(inspect.signature(theirs).parameters) == expected
         assert list(inspect.signature(ours).parameters) == expected
     assert isinstance(State(check_for_changes=False).check_for_changes, bool)
+
+
+@pytest.mark.parametrize(
+    ("complete", "succeeded", "interrupted", "ending"),
+    [
+        (True, True, False, None),
+        (False, False, False, "failed"),
+        (False, False, True, "interrupted"),
+    ],
+)
+def test_a_receipt_is_left_however_a_run_ends(
+    monkeypatch: pytest.MonkeyPatch,
+    complete: bool,
+    succeeded: bool,
+    interrupted: bool,
+    ending: str | None,
+):
+    """One that was interrupted is none that is done."""
+    left: list[Any] = []
+    monkeypatch.setattr(hooks.receipts, "of_run", lambda *given: given)
+    monkeypatch.setattr(hooks.receipts, "leave", lambda state, host, given: left.append(given))
+    host = Mock(log_styled=print)
+    host.name = "gpu1"
+    meta = SimpleNamespace(is_complete=lambda: complete, did_succeed=lambda: succeeded)
+    state: Any = SimpleNamespace(
+        get_op_order=lambda: ["one"],
+        op_meta={"one": SimpleNamespace(names={"One"}, args=[])},
+        ops={host: {"one": SimpleNamespace(operation_meta=meta)}},
+        inventory=SimpleNamespace(iter_activated_hosts=lambda: [host]),
+    )
+    run = fresh()
+    run.contexts["gpu1"] = "loaded"
+    run.interrupted = interrupted
+    hooks._end(state, host, datetime.now().astimezone())
+    ((_, steps, failed, told, *_),) = left
+    assert ([step.name for step in steps], failed, told) == (["One"], "", ending)
