@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from workstation.compose_forms import FLAG, NAME, TEXT, keys, listed, named_by, one_of, optional
+from workstation.compose_forms import (
+    FLAG,
+    NAME,
+    TEXT,
+    keys,
+    listed,
+    named_by,
+    one_of,
+    optional,
+    real,
+)
 
 _OF = "x-workstation"
 _TEXTS = optional(named_by(NAME, TEXT, "a mapping to texts"))
@@ -23,6 +33,14 @@ OWN_SERVICE = optional(
             ),
             "log": optional(keys({"says": TEXT, "troubles": _TEXTS}, of="x-workstation.log")),
             "image_healthcheck": FLAG,
+            "image_gb": real("a number of gigabytes"),
+            "on_blackwell": optional(
+                keys(
+                    {"flag": NAME, "never": NAME, "why": NAME},
+                    required=("flag", "never", "why"),
+                    of="x-workstation.on_blackwell",
+                )
+            ),
         },
         of=_OF,
     )

@@ -1,22 +1,24 @@
-"""What the stack dhoch3 was asked to achieve, and which checks of a run prove it.
+"""What a stack was asked to achieve (``templates/stacks/<stack>/_criteria.yml``), and which checks
+of a run prove it.
 
-The ten criteria are those of its requirement, in our words. A check belongs to a criterion by what
-its name says behind its subject. A service of which a criterion asks something, and of which that
-was not checked, leaves the criterion open.
+A check belongs to a criterion by what its name says behind its subject. A service of which a
+criterion asks something, and of which that was not checked, leaves the criterion open.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workstation import given_file, yaml_file
+from workstation.errors import UserError, expectation, shown
 from workstation.findings import Finding, State, state_of, subject_of
+from workstation.render import TEMPLATES
 from workstation.stack import Service, Stack
 from workstation.topology import Site, reaches_host, reads_models, writes_outputs
-
-STACK = "dhoch3"
-"""The stack of whose requirement they are."""
 
 
 @dataclass(frozen=True)
@@ -38,80 +40,57 @@ class Criterion:
         return "not checked" if state == "ok" and self.remark else state
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """``claims``: how names of checks that prove it go on behind their subject. ``asks``: of which
-    services it must be checked; None where it is no matter of single services. ``otherwise``: the
-    remark if there is nothing to ask, or nothing was."""
+class _Rule(BaseModel):
+    """One criterion of a stack's file of criteria, which says what its keys mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str
-    claims: str
-    asks: Callable[[Service, Site], bool] | None
+    proved_by: tuple[str, ...]
+    asked_of: str = ""
     otherwise: str
 
+    def asks(self, service: Service, site: Site) -> bool:
+        """Whether it must be checked of a service."""
+        if asks := _ASKS.get(self.asked_of):
+            return asks(service, site)
+        return service.name == self.asked_of
 
-_RULES = (
-    _Rule(
-        "Every service answers under a name of its own",
-        "answers on |takes websockets|name resolves",
-        lambda service, site: bool(service.host),
-        "no service has a route",
-    ),
-    _Rule(
-        "All services read the same model store",
-        "reads models|the model store ",
-        reads_models,
-        "no service reads the model store",
-    ),
-    _Rule(
-        "Each service has a folder of the share and writes its outputs there",
-        "writes outputs|output is on the server|the share is mounted",
-        writes_outputs,
-        "no service writes to the share",
-    ),
-    _Rule(
-        "Every AI service can use the GPU",
-        "sees the GPU",
-        lambda service, site: service.gpu,
-        "no service is given a GPU",
-    ),
-    _Rule(
-        "Containers reach Ollama",
-        "reaches Ollama|Ollama answers on the host",
-        lambda service, site: reaches_host(service),
-        "no service knows the host by name",
-    ),
-    _Rule(
-        "Containers are easy to manage, in Dockge",
-        "is healthy|answers on |takes websockets",
-        lambda service, site: service.name == "dockge",
-        "no stack runs Dockge",
-    ),
-    _Rule(
-        "The configuration is in version control",
-        "the configuration is a commit",
-        None,
-        "what ran is no commit: it was changed since, or is not in Git",
-    ),
-    _Rule(
-        "Scripts can repeat the setup",
-        "a second run changes nothing",
-        None,
-        "./provision lab shows it: the second run on a machine that was wiped changes nothing",
-    ),
-    _Rule(
-        "The images that are made here build, and their services start",
-        "is healthy|runs the pinned image",
-        lambda service, site: service.build is not None,
-        "no service has an image of its own",
-    ),
-    _Rule(
-        "Images that are made here suit the hardware",
-        r"pins\.yml sources\.",
-        None,
-        "preflight compares each build with the card and its driver; its findings are not here",
-    ),
-)
+
+_ASKS: dict[str, Callable[[Service, Site], bool]] = {
+    "route": lambda service, site: bool(service.host),
+    "models": reads_models,
+    "share": writes_outputs,
+    "gpu": lambda service, site: service.gpu,
+    "host": lambda service, site: reaches_host(service),
+    "built": lambda service, site: service.build is not None,
+}
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    criteria: list[_Rule]
+
+
+class CriteriaError(UserError):
+    """A stack's file of criteria that cannot be used."""
+
+
+def _rules(folder: Path) -> list[_Rule]:
+    """Return the criteria of a stack; none where its folder has no file of them."""
+    file = folder / "_criteria.yml"
+    if not given_file.is_there(file):
+        return []
+    content = yaml_file.read(file).content
+    try:
+        return _File.model_validate(content).criteria
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CriteriaError(
+            f"{file}: {where} is {shown(first['input'])}, {expectation(first)}: correct it."
+        ) from None
 
 
 def commit_finding(commit: str) -> Finding:
@@ -138,21 +117,25 @@ def unchanged_finding(operations: int) -> Finding:
 
 
 def judge(
-    findings: Iterable[Finding], stacks: Sequence[Stack], site: Site
+    findings: Iterable[Finding],
+    stacks: Sequence[Stack],
+    site: Site,
+    templates: Path = TEMPLATES / "stacks",
 ) -> tuple[Criterion, ...]:
-    """Return the ten criteria in their order, each with the checks that prove it; none where the
-    stack does not run of whose requirement they are.
+    """Return the criteria of all stacks in their order, each with the checks that prove it.
 
     + findings: of the run, and :func:`commit_finding` if it was one
+    + templates: folder that has one of each stack
+
+    Raises CriteriaError.
     """
-    if all(stack.name != STACK for stack in stacks):
-        return ()
+    rules = [rule for stack in stacks for rule in _rules(templates / stack.name)]
     services = {
         f"{stack.name}/{service.name}": service for stack in stacks for service in stack.running
     }
     subjects = [(finding, subject_of(finding, services)) for finding in findings]
     return tuple(
-        _judged(number, rule, subjects, services, site) for number, rule in enumerate(_RULES, 1)
+        _judged(number, rule, subjects, services, site) for number, rule in enumerate(rules, 1)
     )
 
 
@@ -163,18 +146,18 @@ def _judged(
     services: dict[str, Service],
     site: Site,
 ) -> Criterion:
-    asked = {name for name, service in services.items() if rule.asks and rule.asks(service, site)}
+    asked = {name for name, service in services.items() if rule.asks(service, site)}
     proof = [
         (finding, subject)
         for finding, subject in findings
-        if re.match(rule.claims, claim(finding, subject))
+        if claim(finding, subject).startswith(rule.proved_by)
         and (subject in asked or "/" not in subject)  # of the machine, or of the run
     ]
     missing = sorted(asked - {subject for _, subject in proof})
     remark = ""
     if missing:
         remark = f"not checked: {', '.join(missing)}"
-    elif not (asked if rule.asks else proof):
+    elif not (asked if rule.asked_of else proof):
         remark = rule.otherwise
     return Criterion(number, rule.text, tuple(finding for finding, _ in proof), remark)
 

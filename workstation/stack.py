@@ -19,6 +19,9 @@ Of a service:
 - ``first_start``: how long its first start takes, in words, where that is long
 - ``log``: ``says``, a text that its log must have once it runs, and ``troubles``, texts that it
   must not have -> what to do then
+- ``image_gb``: what its image adds at least to what others of the stack have, uncompressed
+- ``on_blackwell``: what it must be started with on cards of that family: ``flag``, and ``never``,
+  one that must not be there; ``why``
 - ``holds``: a writable mount's source -> what is in it, and how that comes back if it is lost
 
 A secret of the file's top level is ``./secrets/<setting>``; its ``x-workstation`` may have an
@@ -100,6 +103,8 @@ class Service:
     says: str = ""
     troubles: dict[str, str] = field(default_factory=dict)
     holds: dict[str, str] = field(default_factory=dict)
+    image_gb: float = 0.0
+    on_blackwell: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -344,6 +349,8 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         says=log.get("says", ""),
         troubles=log.get("troubles") or {},
         holds=own.get("holds") or {},
+        image_gb=float(own.get("image_gb") or 0),
+        on_blackwell=own.get("on_blackwell") or {},
         keys=keys,
     )
 

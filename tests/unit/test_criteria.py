@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.page import sample
-from workstation.criteria import Criterion, commit_finding, judge, unchanged_finding
+from workstation.criteria import CriteriaError, Criterion, commit_finding, judge, unchanged_finding
 from workstation.findings import Finding, subject_of
 from workstation.stack import Stack
 
@@ -153,3 +154,23 @@ def test_a_service_of_a_stack_that_is_not_asked_proves_nothing():
 )
 def test_the_subject_is_said_or_stands_at_the_beginning_of_the_name(finding: Finding, subject: str):
     assert subject_of(finding, ["s/ai", "s/ai-toolkit"]) == subject
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("criteria: [{text: A, proved_by: [b], otherwise: c, asked_for: gpu}]", "asked_for"),
+        ("criteria: [{text: A, proved_by: b, otherwise: c}]", "proved_by is 'b', expected"),
+        ("criteria: 1", "criteria is 1, expected"),
+        ("criterias: []", "criteria"),
+    ],
+)
+def test_a_file_of_criteria_that_says_something_else_is_refused(
+    tmp_path: Path, text: str, message: str
+):
+    """They are a stack's own, and written by hand."""
+    (tmp_path / "dhoch3").mkdir()
+    (tmp_path / "dhoch3/_criteria.yml").write_text(text)
+    with pytest.raises(CriteriaError, match=r"_criteria\.yml: ") as caught:
+        judge([], [sample.dhoch3()], sample.SITE, tmp_path)
+    assert message in str(caught.value)

@@ -18,12 +18,12 @@ from workstation.mirror import Mirror
 from workstation.preflight import summary
 from workstation.preflight.gpu import (
     card_findings,
+    flag_findings,
     gpu_findings,
     module_findings,
     pin_findings,
     signing_findings,
     source_findings,
-    xformers_findings,
 )
 from workstation.render import StackRenderer
 from workstation.settings import Settings
@@ -368,8 +368,9 @@ def test_blackwell_needs_the_open_kernel_modules(gpu: GpuState):
 COMPOSE = """\
 name: s
 services:
-  comfyui: {image: a, environment: {CLI_ARGS: "--listen %s"}}
-  forge: {image: b, command: --listen %s}
+  comfyui: {image: a, environment: {CLI_ARGS: "--listen %s"}, x-workstation: &own {on_blackwell: {
+    flag: --disable-xformers, never: --xformers, why: xFormers fails on Blackwell cards}}}
+  forge: {image: b, command: --listen %s, x-workstation: *own}
   other: {image: c, command: [--port, "80"%s]}
 """
 OFF = " --disable-xformers"
@@ -381,15 +382,15 @@ OFF = " --disable-xformers"
         ((OFF, OFF, ""), []),
         (("", OFF, ""), ["comfyui"]),
         ((OFF, "", ', "--disable-xformers"'), ["forge"]),
-        ((OFF, OFF, ', "--xformers"'), ["other"]),
+        ((OFF, OFF, ', "--xformers"'), []),
         ((OFF, f"{OFF} --xformers", ""), ["forge"]),
     ],
 )
 def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: list[str]):
-    """Programs that use it by themselves must be told so; no other is to switch it on."""
+    """Programs that use it by themselves must be told so: those whose stack says that of them."""
     stack = parse(COMPOSE % flags)
     for gpu in (GpuState(cards=(CARD,)), BARE_BLACKWELL):
-        findings = list(xformers_findings(configured(nvidia_driver="580-open"), gpu, stack))
+        findings = list(flag_findings(configured(nvidia_driver="580-open"), gpu, stack))
         assert list(problems(*findings)) == [f"flags of {name}" for name in refused]
         assert all("group_data/s.py" in finding.fix for finding in findings)
 
@@ -400,7 +401,7 @@ def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: 
 def test_elsewhere_xformers_may_be_used(gpu: GpuState, changes: dict[str, Any]):
     """It works before Blackwell, and does nothing on the CPU."""
     stack = parse(COMPOSE % ("", "--xformers", ""))
-    assert list(xformers_findings(configured(**changes), gpu, stack)) == []
+    assert list(flag_findings(configured(**changes), gpu, stack)) == []
 
 
 @pytest.mark.parametrize("gpu", [GpuState(cards=(ADA,)), GpuState(cards=(CARD,))])
@@ -412,7 +413,7 @@ def test_the_stack_of_the_repository_fits_ada_and_blackwell(gpu: GpuState):
     findings = [
         *card_findings(configured(), gpu),
         *pin_findings(configured(), gpu, shipped, stack.pins_used),
-        *xformers_findings(configured(), gpu, stack.model),
+        *flag_findings(configured(), gpu, stack.model),
     ]
     assert problems(*findings) == {}
     named = {finding.name.rpartition(".")[2].replace("_", "-") for finding in findings}

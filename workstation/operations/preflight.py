@@ -270,7 +270,7 @@ def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
     yield from gpu.card_findings(settings, found, packages)
     yield from gpu.pin_findings(settings, found, seen.machine.pins, used, packages)
     for stack in stacks:
-        yield from gpu.xformers_findings(settings, found, stack.model, packages)
+        yield from gpu.flag_findings(settings, found, stack.model, packages)
 
 
 def _of_stacks(seen: _Seen) -> Iterator[Finding]:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 NONE: Packages = {}
 """Where nothing is known of packages."""
 
-# They use xFormers wherever it is installed, unless told otherwise.
-_FOND_OF_XFORMERS = ("comfyui", "fooocus", "forge")
-
 
 def module_findings(
     settings: Settings, gpu: GpuState, packages: Packages = NONE
@@ -194,27 +191,23 @@ def pin_findings(
             )
 
 
-def xformers_findings(
+def flag_findings(
     settings: Settings, gpu: GpuState, stack: Stack, packages: Packages = NONE
 ) -> Iterator[Finding]:
-    """Yield the services that would use xFormers, which fails on Blackwell.
-
-    Source: README of yanwk/comfyui-boot, whose image has xFormers; ours are built without.
-    """
+    """Yield the services that are not started as a Blackwell card needs it (``on_blackwell``)."""
     card = next((card for card in _used_cards(settings, gpu, packages) if card.blackwell), None)
-    if card is None:
-        return
-    for service in stack.running:
+    for service in stack.running if card else ():
+        if not (rule := service.on_blackwell):
+            continue
         started_with = f"{service.keys.get('command')} {service.keys.get('environment')}"
         flags = re.findall(r"--[\w-]+", started_with)
-        missing = service.name in _FOND_OF_XFORMERS and "--disable-xformers" not in flags
-        if missing or "--xformers" in flags:
+        if rule["flag"] not in flags or rule["never"] in flags:
             yield Finding(
                 f"flags of {service.name}",
                 False,
-                f"xFormers is not switched off, and fails on {card}",
-                f"in group_data/{stack.name}.py give {service.name} the flag --disable-xformers, "
-                "and not --xformers",
+                f"{rule['why']}, and this is {card}",
+                f"in group_data/{stack.name}.py give {service.name} the flag {rule['flag']}, and "
+                f"not {rule['never']}",
             )
 
 

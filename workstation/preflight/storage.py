@@ -18,18 +18,6 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 
 _GB = 10**9
 
-# What each image adds at least, in GB, uncompressed: docs/images.md, "Tried with the true sources"
-# (size less the base's). The two that are pulled hold the same PyTorch and CUDA as the base, and
-# more. What is not here is small, or not known.
-_SIZES = {
-    "base": 7.94,
-    "fooocus": 1.24,
-    "forge": 2.16,
-    "fluxgym": 1.32,
-    "ai-toolkit": 5.96,
-    "yanwk/comfyui-boot": 7.9,
-    "invoke-ai/invokeai": 7.9,
-}
 _COMFORTABLE = 20 * _GB
 
 # Their files have the owner and mode that mount options say, and chown is refused or ignored.
@@ -51,15 +39,10 @@ def data_folders(daemon_json: bytes | None) -> list[str]:
     return [root, "/var/lib/containerd"]
 
 
-def size(images: Iterable[str]) -> int:
-    """Return how many bytes these images take at least, those of unknown size left out."""
-    total = 0.0
-    for image in set(images):
-        path = image.partition("@")[0]
-        head, slash, last = path.rpartition("/")
-        name = f"{head}{slash}{last.partition(':')[0]}"
-        total += next((gb for key, gb in _SIZES.items() if f"/{name}".endswith(f"/{key}")), 0)
-    return round(total * _GB)
+def size(services: Iterable[Service]) -> int:
+    """Return how many bytes the images of these services take at least, those of unknown size left
+    out."""
+    return round(sum({one.image: one.image_gb for one in services}.values()) * _GB)
 
 
 def disk_findings(
@@ -76,7 +59,7 @@ def disk_findings(
     + stand_ins: whether images are not the real ones, whose sizes are known
     """
     roomiest = max((disks[one] for one in images if one in disks), key=_free, default=None)
-    need = 0 if stand_ins else size(service.image for service in missing)
+    need = 0 if stand_ins else size(missing)
     for mountpoint in sorted({disk.mountpoint for disk in disks.values()}):
         folders = [folder for folder, disk in disks.items() if disk.mountpoint == mountpoint]
         free = disks[folders[0]].free
