@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from workstation import given_file, yaml_file
 from workstation.errors import UserError, expectation, shown
 from workstation.findings import Finding, State, state_of, subject_of
-from workstation.render import TEMPLATES
 from workstation.stack import Service, Stack
+from workstation.stack_kinds import STACKS
 from workstation.topology import Site, reaches_host, reads_models, writes_outputs
 
 
@@ -120,7 +120,7 @@ def judge(
     findings: Iterable[Finding],
     stacks: Sequence[Stack],
     site: Site,
-    templates: Path = TEMPLATES / "stacks",
+    templates: Path = STACKS,
 ) -> tuple[Criterion, ...]:
     """Return the criteria of all stacks in their order, each with the checks that prove it.
 

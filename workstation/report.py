@@ -88,8 +88,8 @@ class Origin:
     @property
     def shown_arguments(self) -> list[str]:
         """The command line without the secrets that somebody gave in it."""
-        named = rf"(?:{'|'.join(SECRETS)}|[\w-]*password)"
-        secret = re.compile(rf"((?:^|.*\W){named}=).*", re.IGNORECASE | re.DOTALL)
+        named = "|".join((*SECRETS, r"[\w-]*(?:password|secret|token)"))
+        secret = re.compile(rf"((?:^|.*\W)(?:{named})=).*", re.IGNORECASE | re.DOTALL)
         return [
             "***" if before in _SECRET_OPTIONS else secret.sub(r"\1***", argument)
             for before, argument in zip(("", *self.arguments), self.arguments, strict=False)

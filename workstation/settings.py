@@ -11,7 +11,7 @@ import runpy
 from collections.abc import Iterable, Mapping
 from itertools import permutations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,12 +21,13 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    create_model,
     field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
-from workstation import cifs
+from workstation import cifs, stack_kinds
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
 from workstation.stack import data_key, is_below
@@ -51,7 +52,8 @@ from workstation.values import (
     written,
 )
 
-SECRETS = frozenset({"smb_password", "redis_password"})
+_STACK_SECRETS = stack_kinds.secrets()
+SECRETS = frozenset({"smb_password", *_STACK_SECRETS})
 """Settings that come from ``.env`` or the environment alone and are never shown."""
 
 
@@ -140,8 +142,12 @@ Duration = Annotated[
 ]
 
 
-class Settings(BaseModel):
-    """All settings of one host, checked. Frozen; made by :func:`load`."""
+SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text)]
+
+
+class _Settings(BaseModel):
+    """All settings of one host, checked. Frozen; made by :func:`load`. ``Settings`` has the secrets
+    of stacks besides."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
@@ -183,7 +189,7 @@ class Settings(BaseModel):
     smb_server: Server = Field(description="Name or address of the file server.")
     smb_share: ShareName = Field(description="Name of the share for outputs.")
     smb_user: ShareUser = Field(description="User of the share.")
-    smb_password: Annotated[SecretStr, BeforeValidator(secret_text)] = Field(
+    smb_password: SecretSetting = Field(
         default=SecretStr(""), description="Password of the share. From .env or the environment."
     )
     smb_domain: ShareUser = Field(description="Windows domain of the user, or empty.")
@@ -191,10 +197,6 @@ class Settings(BaseModel):
     smb_options: Annotated[
         list[MountOption], BeforeValidator(words), AfterValidator(_different_options)
     ] = Field(description="Mount options besides those that other settings give.")
-
-    redis_password: Annotated[SecretStr, BeforeValidator(secret_text)] = Field(
-        default=SecretStr(""), description="Password of Redis. From .env or the environment."
-    )
 
     ollama_models: Folder = Field(description="Where Ollama keeps its models.")
     ollama_port: Port = Field(description="Port on loopback and on Docker's bridge.")
@@ -232,7 +234,7 @@ class Settings(BaseModel):
         return written(value)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Settings:
+    def _consistent(self) -> _Settings:
         if self.proxy == "own" and self.proxy_http_port == self.ollama_port:
             raise ValueError("ollama_port and proxy_http_port are the same port")
         for name in ("models_path", "ollama_models", "stacks_dir"):
@@ -292,6 +294,25 @@ class Settings(BaseModel):
         """The share as mount.cifs(8) names it: ``//server/share``, unescaped."""
         self.require("smb_server", "smb_share")
         return f"//{self.smb_server}/{self.smb_share}"
+
+
+if TYPE_CHECKING:
+    Settings = _Settings
+else:
+    Settings = create_model(
+        "Settings",
+        __base__=_Settings,
+        **{
+            name: (
+                SecretSetting,
+                Field(
+                    default=SecretStr(""),
+                    description=f"Of the stack {stack}. From .env or the environment.",
+                ),
+            )
+            for name, stack in _STACK_SECRETS.items()
+        },
+    )
 
 
 def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:

@@ -4,6 +4,9 @@
 That file has a kind for each entry, or a mapping of kinds for one that is a mapping. ``limits`` and
 ``flags`` are for the services that ask for them in the stack's templates, so a new service needs no
 line there; a stack without the file has these two checked alone.
+
+An entry of the kind ``secret`` does not stand in ``group_data/``: it is a setting of the host,
+which comes from ``.env`` or the environment alone.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ from workstation.values import (
 )
 
 KINDS_FILE = "_data.yml"
+STACKS = Path(__file__).parent.parent / "templates/stacks"
+SECRET = "secret"
 
 
 class StackDataError(UserError):
@@ -163,6 +168,13 @@ def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
         )
     kinds, used = _kinds(templates / stack)
     result = dict(data)
+    for name, kind in kinds.items():
+        if kind == SECRET and name in data:
+            raise StackDataError(
+                f"{name} in {where} is a secret: remove it there, and set {name.upper()} in .env "
+                "or in the environment."
+            )
+    kinds = {name: kind for name, kind in kinds.items() if kind != SECRET}
     if kinds:
         known = {*kinds, *used["stack"]}
         for name in data:
@@ -178,6 +190,19 @@ def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
             raise StackDataError(f"{where} has no {name}, which the stack's templates use: add it.")
         result[name] = _value(stack, name, data[name], kind, used)
     return result
+
+
+def secrets(templates: Path = STACKS) -> dict[str, str]:
+    """Return the secrets that stacks declare, each with the stack whose it is.
+
+    + templates: folder that has one of each stack
+    """
+    return {
+        name: file.parent.name
+        for file in sorted(templates.glob(f"*/{KINDS_FILE}"))
+        for name, kind in _kinds(file.parent)[0].items()
+        if kind == SECRET
+    }
 
 
 def _value(stack: str, name: str, value: Any, kind: Any, used: Mapping[str, set[str]]) -> Any:
@@ -259,10 +284,10 @@ def _kinds_in(
         kinds = read.content
         for name, kind in kinds.items():
             for one in kind.values() if isinstance(kind, dict) else [kind]:
-                if not isinstance(one, str) or one not in _KINDS:
+                if not isinstance(one, str) or one not in {*_KINDS, SECRET}:
                     raise StackDataError(
                         f"{read.place([name])}: {named(one)} is no kind"
-                        f"{nearest(str(one), _KINDS)}: choose from {', '.join(_KINDS)}."
+                        f"{nearest(str(one), _KINDS)}: choose from {', '.join((*_KINDS, SECRET))}."
                     )
     text = "\n".join(_text(file) for file, *_ in files if file.suffix == ".j2")
     used = {"stack": set(re.findall(r"\bstack\.([A-Za-z_]\w*)", text))}

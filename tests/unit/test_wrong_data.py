@@ -286,5 +286,16 @@ def test_group_data_of_this_repository_is_what_its_kinds_say():
     """Each entry has a kind, and each kind an entry."""
     for stack in STACKS[:3]:
         kinds, _ = stack_kinds._kinds(ROOT / "templates/stacks" / stack)
-        assert list(kinds) == list(data(stack))
+        entries = [name for name, kind in kinds.items() if kind != stack_kinds.SECRET]
+        assert entries == list(data(stack))
         assert data_key(stack) in group_data(stack)
+
+
+def test_a_secret_of_a_stack_stands_in_env_alone():
+    """group_data/ is in version control."""
+    assert stack_kinds.secrets()["redis_password"] == "knowledge-center"
+    given = {**data("knowledge-center"), "redis_password": "geheim"}
+    with pytest.raises(UserError, match="redis_password in group_data/knowledge-center") as caught:
+        stack_kinds.checked("knowledge-center", given, ROOT / "templates/stacks")
+    assert "set REDIS_PASSWORD in .env" in str(caught.value)
+    assert "geheim" not in str(caught.value)
