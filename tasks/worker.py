@@ -1,48 +1,45 @@
-"""The worker of the stack knowledge-center: the user's own code on the host, if it is asked for."""
+"""The workers of the stacks: the user's own code on the host, where it is asked for."""
 
 from pyinfra import host
 
 from workstation import context
-from workstation import worker as workers
 from workstation.operations import files, packages, units, worker
 from workstation.render import template
 
 machine = context.load(host)
-wanted = machine.worker
 
-if wanted:
+for wanted in machine.workers:
+    if not wanted.repository:
+        worker.absent(name=f"No worker of {wanted.stack}", worker=wanted)
+        continue
     packages.installed(
         name="Tools that the worker's installation uses",
         packages=["ca-certificates", "git", "python3-venv"],
     )
-    worker.release(name=f"Worker at {wanted.commit[:12]}", worker=wanted, index=machine.mirror.pypi)
+    worker.release(
+        name=f"Worker of {wanted.stack} at {wanted.commit[:12]}",
+        worker=wanted,
+        index=machine.mirror.pypi,
+    )
     files.present(
-        name="Unit of the worker",
+        name=f"Unit of the worker of {wanted.stack}",
         entries=[
             files.Directory("/etc/ai-workstation"),
             files.File(
-                worker.ENVIRONMENT,
-                workers.environment(
-                    machine.data(workers.STACK), machine.settings.secret("redis_password")
-                ),
+                wanted.environment_file,
+                wanted.told(machine.settings.secret),
                 mode="600",
                 secret=True,
             ),
             files.File(
-                worker.UNIT_FILE,
-                template(
-                    "worker/knowledge-center-worker.service.j2",
-                    worker=wanted,
-                    current=worker.CURRENT,
-                    environment_file=worker.ENVIRONMENT,
-                ).encode(),
+                wanted.unit_file, template("worker/worker.service.j2", worker=wanted).encode()
             ),
         ],
     )
     units.running(
-        name="Worker runs",
+        name=f"Worker of {wanted.stack} runs",
         # Another release is another link, and makes a restart due.
-        units=[units.Unit(worker.UNIT, configuration=[worker.ENVIRONMENT, worker.CURRENT])],
+        units=[
+            units.Unit(wanted.unit, configuration=[wanted.environment_file, wanted.current]),
+        ],
     )
-elif workers.STACK in machine.stack_names:
-    worker.absent(name="No worker")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workstation.compose_forms import (
     FLAG,
     NAME,
+    PLAIN,
     TEXT,
     keys,
     listed,
@@ -12,12 +13,28 @@ from workstation.compose_forms import (
     one_of,
     optional,
     real,
+    whole,
 )
 
 _OF = "x-workstation"
 _TEXTS = optional(named_by(NAME, TEXT, "a mapping to texts"))
 
-OWN_FILE = optional(keys({"disks": optional(listed(TEXT, "a list of folders"))}, of=_OF))
+_WORKER = keys(
+    {
+        **dict.fromkeys(("repository", "commit"), TEXT),
+        **dict.fromkeys(("folder", "app"), NAME),
+        "timeout": whole(1),
+        "environment": named_by(NAME, PLAIN, "a mapping to texts and numbers"),
+    },
+    required=("repository", "commit", "folder", "app", "timeout", "environment"),
+    of="x-workstation.worker",
+)
+
+OWN_FILE = optional(
+    keys(
+        {"disks": optional(listed(TEXT, "a list of folders")), "worker": optional(_WORKER)}, of=_OF
+    )
+)
 OWN_SECRET = optional(keys({"owner": TEXT}, of=_OF))
 OWN_SERVICE = optional(
     keys(

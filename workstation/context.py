@@ -10,7 +10,6 @@ from workstation import given_file, hooks, stack_kinds
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
-from workstation import worker as workers
 from workstation.errors import UserError
 from workstation.facts.asking import ask
 from workstation.facts.machine import Machine, MachineState
@@ -82,12 +81,10 @@ class Context:
         """What the host must have for its stacks: proxy, share, Ollama, disks."""
         return needs(self.settings, [stack.model for stack in self.stacks()])
 
-    @cached_property
-    def worker(self) -> Worker | None:
-        """The worker that the host's stack knowledge-center is asked for. Raises SettingsError."""
-        if workers.STACK not in self.stack_names:
-            return None
-        return workers.load(self.data(workers.STACK))
+    @property
+    def workers(self) -> list[Worker]:
+        """The workers of the host's stacks, those that are not asked for among them."""
+        return [stack.model.worker for stack in self.stacks() if stack.model.worker]
 
     def require(self) -> None:
         """Raise SettingsError for a setting that the host's stacks need and that is empty."""

@@ -4,6 +4,9 @@ Everything else that a run makes or checks (folders, images to build, routes, GP
 derived here. What Compose cannot say stands in ``x-workstation``. Of the whole file:
 
 - ``disks``: folders on which a disk of their own must be mounted
+- ``worker``: the user's own code, which Celery runs on the host: ``repository`` (an address for
+  git; empty for none), ``commit``, ``folder`` in it with ``requirements.txt``, ``app``, ``timeout``
+  of a task in seconds, ``environment``, where ``{redis_password}`` is the secret of that name
 
 Of a service:
 
@@ -42,6 +45,7 @@ from workstation.compose_keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
 from workstation.traefik_labels import routed_host
+from workstation.worker import Worker
 from workstation.yaml_file import ComposeLoader, YamlFileError
 
 
@@ -127,6 +131,7 @@ class Stack:
     external_networks: tuple[str, ...]
     secrets: tuple[Secret, ...] = ()
     disks: tuple[str, ...] = ()
+    worker: Worker | None = None
     keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -278,6 +283,7 @@ def parse(
             _secret(name, keys, folder, place) for name, keys in (seen.get("secrets") or {}).items()
         ),
         disks=tuple(_own(seen).get("disks") or ()),
+        worker=_worker(seen["name"], _own(seen).get("worker") or {}, place),
         keys=seen,
     )
 
@@ -306,6 +312,18 @@ def _seen(value: Any, variables: Mapping[str, str] | None, what: str) -> Any:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _worker(stack: str, keys: dict[str, Any], place: str) -> Worker | None:
+    if not keys:
+        return None
+    if keys["repository"] and not keys["commit"]:
+        raise StackError(
+            f"{place} has a worker with a repository and without a commit: give the one that is to "
+            "run, with all 40 digits of its id."
+        )
+    environment = {name: str(value) for name, value in keys["environment"].items()}
+    return Worker(stack, **{**keys, "timeout": int(keys["timeout"]), "environment": environment})
 
 
 def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Service:

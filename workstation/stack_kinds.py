@@ -47,6 +47,7 @@ from workstation.values import (
     is_number,
     written,
 )
+from workstation.worker import App, Commit, Inside, Repository, SecretInAddressError
 
 KINDS_FILE = "_data.yml"
 STACKS = Path(__file__).parent.parent / "templates/stacks"
@@ -139,6 +140,10 @@ _KINDS: dict[str, Any] = {
         Annotated[Written, form(r"[A-Za-z_][A-Za-z0-9_]{0,254}", "names of variables")],
         VariableValue,
     ],
+    "repository": Repository,
+    "commit": Commit,
+    "folder in a repository": Inside,
+    "Celery app": App,
     "count": Count,
     "count or 0": Annotated[Whole, Field(ge=0, le=2**31 - 1)],
     "count or -1": Annotated[Whole, Field(ge=-1, le=2**31 - 1)],
@@ -255,6 +260,8 @@ def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
             f"{path} in group_data/{stack}.py is no limit that Compose has"
             f"{nearest(last, Limits.model_fields)}: correct or remove it."
         )
+    if isinstance(error.get("ctx", {}).get("error"), SecretInAddressError):
+        return f"{path} in group_data/{stack}.py cannot be used: {expectation(error)}."
     return f"{path} is {shown(error['input'])}, {expectation(error)}: {where}."
 
 

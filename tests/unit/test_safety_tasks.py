@@ -124,15 +124,18 @@ def test_the_shares_password_is_roots_and_never_shown(
     assert "Geheim" not in f"{file} {file!r} {called!r}"
 
 
+WORKER_ENVIRONMENT = "/etc/ai-workstation/knowledge-center-worker.env"
+
+
 def test_the_password_of_the_queue_is_roots_and_never_shown(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
     """systemd reads it for the worker, which is another user each time."""
     run("worker", monkeypatch, KNOWLEDGE, data=ASKED, redis_password=PASSWORD)
-    file = entries(called)[worker.ENVIRONMENT]
+    file = entries(called)[WORKER_ENVIRONMENT]
     assert isinstance(file, File)
     assert (file.mode, file.user, file.group, file.secret) == ("600", "root", "root", True)
-    others = [one for path, one in entries(called).items() if path != worker.ENVIRONMENT]
+    others = [one for path, one in entries(called).items() if path != WORKER_ENVIRONMENT]
     assert others
     assert "Geheim" not in f"{others} {file!r}"
     # The unit is shown to everybody by `systemctl cat`.

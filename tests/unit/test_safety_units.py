@@ -14,7 +14,9 @@ from tests.unit.unit_files import Unit, commands, unit
 from workstation.render import template
 from workstation.worker import Worker
 
-WORKER = Worker("https://a.invalid/b.git", "ab" * 20, "worker", "celery_app.celery", 120)
+WORKER = Worker(
+    "knowledge-center", "https://a.invalid/b.git", "ab" * 20, "worker", "celery_app.celery", 120
+)
 PORT = 11500
 MODELS = "/vol/models"
 ENVIRONMENT = {"OLLAMA_KEEP_ALIVE": "30m"}
@@ -37,12 +39,7 @@ UNITS = {
     "ai-workstation-containers.service": template(
         "docker/ai-workstation-containers.service.j2", projects=["proxy", "s"], share="/mnt/a%b"
     ),
-    "knowledge-center-worker.service": template(
-        "worker/knowledge-center-worker.service.j2",
-        worker=WORKER,
-        current="/opt/w/current",
-        environment_file="/etc/w.env",
-    ),
+    WORKER.unit: template("worker/worker.service.j2", worker=WORKER),
 }
 
 needs_systemd = pytest.mark.skipif(
@@ -112,7 +109,7 @@ def test_the_worker_has_its_password_and_a_place_to_write_and_ends_in_peace():
     """The file of its password is root's; an update waits for tasks at work."""
     found = unit(UNITS["knowledge-center-worker.service"])
     assert found.yes("Service", "DynamicUser")
-    assert found.all("Service", "EnvironmentFile") == ["/etc/w.env"]
+    assert found.all("Service", "EnvironmentFile") == [WORKER.environment_file]
     assert found.one("Service", "StateDirectory") == "knowledge-center-worker"
     assert found.one("Service", "KillMode") == "mixed"
     assert int(found.one("Service", "TimeoutStopSec")) > WORKER.timeout

@@ -29,7 +29,7 @@ from pyinfra import host
 from workstation import context
 machine = context.load(host)
 machine.require()
-machine.stacks(), machine.stack("proxy"), machine.worker, machine.ca_bundle()
+machine.stacks(), machine.stack("proxy"), machine.workers, machine.ca_bundle()
 print("RENDERED")
 """
 ENV = f"""\

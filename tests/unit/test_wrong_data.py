@@ -27,7 +27,6 @@ from tests.unit.wrong_outcomes import (
     the_one_in,
 )
 from workstation import compose_rules, environment, quoting, settings, stack_kinds
-from workstation import worker as workers
 from workstation.errors import UserError
 from workstation.stack import data_key
 
@@ -62,10 +61,8 @@ def test_an_entry_of_a_stacks_data_is_refused_or_arrives_as_it_is(stack: str, na
     backend = {"llm_backend": "vllm"} if name in VLLM else {}
 
     def everything(value: Any) -> Any:
-        if name.startswith(("worker_", "llm_timeout")):
-            whole = {**data(stack), "worker_commit": "0" * 40, name: value}
-            return workers.load(stack_kinds.checked(stack, whole, ROOT / "templates/stacks"))
-        return files_of(render(stack, given, {**backend, name: value}))
+        commit = {"worker_commit": "0" * 40} if name == "worker_repository" else {}
+        return files_of(render(stack, given, {**backend, **commit, name: value}))
 
     made = everything(harmless) if harmless is not None else None
 

@@ -1,4 +1,4 @@
-"""Releases of the knowledge-center's worker on the host."""
+"""Releases of a stack's worker on the host."""
 
 from __future__ import annotations
 

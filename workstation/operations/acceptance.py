@@ -39,7 +39,6 @@ from workstation.findings import HOST, Finding, failed, state_of
 from workstation.operations.base import Commands, operation
 from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options
-from workstation.operations.worker import UNIT as WORKER
 from workstation.origin import origin
 from workstation.project import ProjectState
 from workstation.render import RenderedStack
@@ -144,7 +143,7 @@ def _gpu(machine: Context, stacks: Sequence[Stack]) -> GpuState | None:
 
 def _units(machine: Context) -> dict[str, str]:
     """Return the units that this host alone must run -> the task that makes each."""
-    return {WORKER: "worker"} if machine.worker else {}
+    return {worker.unit: "worker" for worker in machine.workers if worker.repository}
 
 
 def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:

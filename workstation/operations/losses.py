@@ -10,7 +10,6 @@ import click
 from workstation.context import Context
 from workstation.facts.asking import ask
 from workstation.facts.held import Held, Holding
-from workstation.operations import worker
 from workstation.stack import is_below
 
 _NOT_SAID = "not said: `holds` in the service's x-workstation"
@@ -29,8 +28,9 @@ def held(machine: Context) -> dict[str, str]:
         if not any(is_below(source, folder) for folder in elsewhere)
     }
     places[settings.models_path] = "the model store: what was put there; download it again"
-    if machine.worker:
-        places[worker.STATE] = "what the worker of knowledge-center wrote for itself"
+    for worker in machine.workers:
+        if worker.repository:
+            places[worker.state] = f"what the worker of {worker.stack} wrote for itself"
     if machine.needs.ollama:
         places[settings.ollama_models] = "Ollama's models; `ollama pull` fetches them again"
     return places

@@ -1,4 +1,4 @@
-"""The knowledge-center's worker: a commit installed beside the one that runs, then switched to."""
+"""The worker of a stack: a commit installed beside the one that runs, then switched to."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ from workstation.operations import gpu_users
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.worker import Worker
-
-FOLDER = "/opt/knowledge-center-worker"
-CURRENT = f"{FOLDER}/current"
-UNIT = "knowledge-center-worker.service"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-# systemd.exec(5), DynamicUser=: what its user wrote is there, behind a link in /var/lib.
-STATE = "/var/lib/private/knowledge-center-worker"
-ENVIRONMENT = "/etc/ai-workstation/knowledge-center-worker.env"
 
 # In its final place, since a virtual environment knows its own path; whole once it is marked so.
 # A server that gives out no commit by its id has its branches fetched. pip's own certificates are
@@ -80,7 +72,7 @@ def release(worker: Worker, index: str) -> Commands:
     + worker: what to install
     + index: address of a Python package index; empty: pip's own
     """
-    found = ask(host, WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
+    found = ask(host, WorkerReleases, folder=worker.home, unit=worker.unit_file)
     name = worker.release
     install, switch = name not in found.releases, name != found.current
     if not (install or switch):
@@ -90,29 +82,31 @@ def release(worker: Worker, index: str) -> Commands:
         tell("+", f"worker at {worker.commit[:12]} from {worker.repository}")
     if switch:
         cause = f"was {found.current[:12]}" if found.current else ""
-        tell("~" if found.current else "+", f"{CURRENT} -> {name}", cause)
+        tell("~" if found.current else "+", f"{worker.current} -> {name}", cause)
     if install:
         parts = urlsplit(index)
         # pip takes nothing from an index without TLS but by its name (pip install --trusted-host).
         trusted = parts.netloc if parts.scheme == "http" else ""
-        path = f"{FOLDER}/{name}"
+        path = f"{worker.home}/{name}"
         asked = (worker.repository, worker.commit, worker.folder, index, trusted)
         yield live(script(_INSTALL, path, *asked))
     if switch:
-        yield script(_SWITCH, FOLDER, name, found.current)
+        yield script(_SWITCH, worker.home, name, found.current)
 
 
 @operation
-def absent() -> Commands:
+def absent(worker: Worker) -> Commands:
     """
-    Have no worker: neither its unit nor its code. What it wrote to its state directory stays.
+    Have no worker of a stack: neither its unit nor its code. What it wrote to its state directory
+    stays.
     """
-    found = ask(host, WorkerReleases, folder=FOLDER, unit=UNIT_FILE)
+    found = ask(host, WorkerReleases, folder=worker.home, unit=worker.unit_file)
     if not found.present:
         host.noop("there is no worker")
         return
-    for path in (UNIT_FILE, FOLDER, ENVIRONMENT):
+    for path in (worker.unit_file, worker.home, worker.environment_file):
         tell("-", path)
     # The unit's file goes last: as long as it is there, the next run finds that something is left.
     gpu_users.tell_lost()
-    yield script(KEEP + _REMOVE, UNIT, ENVIRONMENT, FOLDER, UNIT_FILE)
+    paths = (worker.environment_file, worker.home, worker.unit_file)
+    yield script(KEEP + _REMOVE, worker.unit, *paths)
