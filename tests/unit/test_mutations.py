@@ -44,7 +44,7 @@ def test_every_area_has_some():
     for place in (
         *("workstation/operations/", "workstation/facts/", "workstation/preflight/"),
         *("workstation/acceptance/", "tasks/", "templates/docker/", "templates/ollama/"),
-        *("templates/worker/", "templates/stacks/", "templates/report/", "provision"),
+        *("templates/worker/", "templates/stacks/", "templates/report/", "provision", "files/"),
         *("config.py", "inventory.py", "deploy.py"),
     ):
         assert place in files

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pyinfra.api import FactBase, StringCommand
 
-from workstation import run
+from workstation import run, scripts
 from workstation.facts.shell import Fact, UnansweredError, question
 
 T = TypeVar("T")
@@ -106,21 +106,7 @@ class Together(Fact[list[Any]]):
             for fact, arguments in questions
         ]
         return question(
-            """
-            mark=$1 given=$2; shift 2
-            [ -z "$given" ] || awk -v mark="$mark" -v to="$answers/in" \
-              'BEGIN {n = 1} $0 == mark {n++; next} {print > (to n)}'
-            number=0
-            for command; do
-              number=$((number + 1)); : >>"$answers/in$number"
-              sh -c "$command" <"$answers/in$number" >"$answers/out$number" &
-            done
-            wait
-            number=0
-            for command; do
-              number=$((number + 1)); echo "$mark"; cat "$answers/out$number"
-            done
-            """,
+            scripts.text("asking/together.sh"),
             self.MARK,
             "yes" if given else "",
             *commands,

@@ -1,8 +1,8 @@
 """One way to write a fact's or an operation's shell script, and to read what a fact's script says.
 
-A script is passed to its shell as one argument and its values as positional parameters, so no
-value is ever pasted into shell text. Whatever the host's language is, scripts run in C.UTF-8: here,
-and nowhere else, that is decided.
+A script (:mod:`workstation.scripts`) is passed to its shell as one argument and its values as
+positional parameters, so no value is ever pasted into shell text. Whatever the host's language is,
+scripts run in C.UTF-8: here, and nowhere else, that is decided.
 
 A fact asks by :func:`question`. Its answer stands between two marks, so that what a login script or
 a shell prints beside it is not taken for the answer, and it has a limit, so that a program that
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pyinfra.api import FactBase, HiddenValue, QuoteString, StringCommand
 from typing_extensions import override
 
-from workstation import run
+from workstation import run, scripts
 from workstation.errors import HostError
 
 T = TypeVar("T")
@@ -43,51 +43,6 @@ _ENVIRONMENT = (
     *("env", *(word for name in _UNSET for word in ("-u", name))),
     *("DOCKER_CONTEXT=default", *ENGLISH[1:]),
 )
-
-# The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
-# that is gone) holds no pipe of ours, and is left behind when the time is up. timeout(1) alone
-# would wait for it. A login script may have left its line open, as one that sets a title does.
-_FRAME = r"""
-mark=$1 limit=$2; shift 2
-PATH=$PATH:/usr/sbin:/sbin; export PATH
-answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 1
-trap "rm -rf $answers" EXIT
-export answers
-exec 3<&0
-IFS= read -r -t $((limit + 10)) status < <(
-  exec 2>"$answers/.err"
-  timeout -k 5 "$limit" bash -c "$@" <&3 3<&- >"$answers/.out"; echo $?
-) || status=124
-printf "\n%s\n" "$mark"
-cat "$answers/.out"
-if [ -s "$answers/.hung" ]; then
-  printf "\n%s hung\n" "$mark"; head -n 1 "$answers/.hung"; exit 0
-fi
-printf "\n%s %s\n" "$mark" "$status"
-[ "$status" = 0 ] || tail -n 3 "$answers/.err"
-"""
-
-# limited SECONDS COMMAND...: runs a program that may hang; status 124 when its time is up.
-# answered COMMAND...: the same for one without which there is no answer: the question fails and
-# names it. What else it runs by `answered` is not waited for then.
-_LIMITED = r"""
-limited() {
-  local limit=$1 out status; shift
-  out=$(mktemp "$answers/.XXXXXX") || return 1
-  IFS= read -r -t $((limit + 7)) status < <(
-    timeout -k 5 "$limit" "$@" </dev/null >"$out"; echo $?
-  ) || status=124
-  cat "$out"; rm -f "$out"
-  [ "$status" != 137 ] || status=124
-  return "$status"
-}
-answered() {
-  [ ! -s "$answers/.hung" ] || return 124
-  limited 60 "$@"; local status=$?
-  [ "$status" != 124 ] || echo "${1##*/} $2" >>"$answers/.hung"
-  return "$status"
-}
-"""
 
 MARK = "-- ai-workstation --"
 
@@ -132,16 +87,21 @@ def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None
 def question(text: str, *values: str | int | HiddenValue, limit: int = LIMIT) -> StringCommand:
     """Return the command of a fact that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
 
-    + text: Bash script. ``$answers`` is a folder for commands that run side by side, in memory and
-      gone afterwards; ``limited SECONDS COMMAND...`` runs a program that may hang and returns 124
-      when its time is up; ``answered COMMAND...`` gives it 60 s, and the question fails without
-      its answer; ``/usr/sbin`` and ``/sbin`` are in its PATH
+    + text: Bash script, with ``/usr/sbin`` and ``/sbin`` in its PATH. One that includes
+      ``files/shell/limited.sh`` has ``$answers``, a folder for commands that run side by side, in
+      memory and gone afterwards; ``limited SECONDS COMMAND...``, which runs a program that may hang
+      and returns 124 when its time is up; ``answered COMMAND...``, which gives it 60 s, and the
+      question fails without its answer
     + values: positional parameters, see :func:`script`
     + limit: seconds that all of it may take
     """
     return StringCommand(
-        *(*_ENVIRONMENT, "bash", "-c", QuoteString(_FRAME.strip()), "question"),
-        *(QuoteString(MARK), str(limit), QuoteString(f"{_LIMITED.strip()}\n{text.strip()}")),
+        *(*_ENVIRONMENT, "bash", "-c", QuoteString(scripts.text("shell/question.sh")), "question"),
+        *(
+            QuoteString(MARK),
+            str(limit),
+            QuoteString(f"{scripts.text('shell/limited.sh')}\n{text.strip()}"),
+        ),
         *("bash", *_quoted(values)),
     )
 

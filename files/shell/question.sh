@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The frame of every question: MARK LIMIT SCRIPT NAME VALUES... The answer stands between two marks.
+#
+# The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
+# that is gone) holds no pipe of ours, and is left behind when the time is up. timeout(1) alone
+# would wait for it. A login script may have left its line open, as one that sets a title does.
+
+mark=$1 limit=$2; shift 2
+PATH=$PATH:/usr/sbin:/sbin; export PATH
+answers=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d) || exit 1
+trap 'rm -rf "$answers"' EXIT
+export answers
+exec 3<&0
+IFS= read -r -t $((limit + 10)) status < <(
+  exec 2>"$answers/.err"
+  timeout -k 5 "$limit" bash -c "$@" <&3 3<&- >"$answers/.out"; echo $?
+) || status=124
+printf "\n%s\n" "$mark"
+cat "$answers/.out"
+if [ -s "$answers/.hung" ]; then
+  printf "\n%s hung\n" "$mark"; head -n 1 "$answers/.hung"; exit 0
+fi
+printf "\n%s %s\n" "$mark" "$status"
+[ "$status" = 0 ] || tail -n 3 "$answers/.err"
