@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from workstation.apt_sources import Entry, shown
 
 LISTS = "fetching package lists"
-"""What our scripts print before each ``apt-get update``: only the last one counts."""
+"""What ``files/packages/update.sh`` prints before each ``apt-get update``: only the last counts."""
 
 _DISABLE = "`Enabled: no` in a .sources file, # before the line in a .list file"
 

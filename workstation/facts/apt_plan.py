@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 # Inst docker-buildx [0.13.1-3] (0.29.1-4 Debian:forky [amd64]) []
@@ -35,16 +36,8 @@ class Simulated(Fact[SimulatedState]):
         return SimulatedState()
 
     def command(self, packages: list[str]) -> StringCommand:
-        # Without its caches and logs: a fact leaves no trace.
         return question(
-            """
-            command -v apt-get >/dev/null || exit 0
-            limited 120 apt-get -s -q -o Debug::NoLocking=1 \\
-              -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Dir::Log::Planner= \\
-              install -y --no-install-recommends -- "$@" >"$answers/plan" 2>/dev/null \\
-              && echo known
-            grep -E '^(Inst|Remv|Purg) ' "$answers/plan" || true
-            """,
+            scripts.text("apt_plan/simulated.sh"),
             *packages,
         )
 

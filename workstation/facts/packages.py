@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.apt_sources import Entry, parse, same_repository
 from workstation.facts.shell import Fact, question
 from workstation.openpgp import fingerprints
@@ -29,10 +30,7 @@ class Packages(Fact[dict[str, PackageState]]):
         return {}
 
     def command(self) -> StringCommand:
-        return question(
-            "! command -v dpkg-query >/dev/null || answered dpkg-query -W -f "
-            "'${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\\n'"
-        )
+        return question(scripts.text("packages/packages.sh"))
 
     def read(self, lines: list[str]) -> dict[str, PackageState]:
         packages = {}
@@ -41,24 +39,6 @@ class Packages(Fact[dict[str, PackageState]]):
             if status == "installed":
                 packages[name] = PackageState(version, want == "hold")
         return packages
-
-
-# apt-config knows where they are; of sources.list.d apt reads what has one of two endings and a
-# plain name (apt-pkg/contrib/fileutl.cc, GetListOfFilesInDir).
-_FILES = r"""
-eval "$(apt-config shell list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d \
-  architecture APT::Architecture 2>/dev/null)"
-parts=${parts:-/etc/apt/sources.list.d/}
-echo "architecture ${architecture:-$(dpkg --print-architecture 2>/dev/null)}"
-each_file() {
-  for file in "${list:-/etc/apt/sources.list}" "${parts%/}"/*.list "${parts%/}"/*.sources; do
-    name=${file##*/}
-    case $name in .*|*[!A-Za-z0-9._-]*) continue ;; esac
-    [ ! -f "$file" ] || "$@"
-  done
-}
-encoded() { printf %s "$1" | base64 -w0; }
-"""
 
 
 @dataclass(frozen=True)
@@ -79,27 +59,7 @@ class Sources(Fact[SourcesState]):
         return SourcesState()
 
     def command(self) -> StringCommand:
-        return question(
-            _FILES
-            + r"""
-            command -v apt-get >/dev/null || exit 0
-            told() { echo "file $(encoded "$file") $(base64 -w0 "$file")"; }
-            each_file told
-            limited 60 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-              indextargets --format x 2>&1 >/dev/null \
-              | sed -n 's/^E: */refused /p'
-            eval "$(apt-config shell etc Dir::Etc/d 2>/dev/null)"
-            etc=${etc:-/etc/apt/}
-            apt-config dump 2>/dev/null \
-              | sed -n 's/^Acquire::[a-z:]*::[Pp]roxy\(::.*\)* "\([^"]*:.*\)";$/\2/p' | sort -u \
-              | while IFS= read -r address; do
-                # Not as an argument, which everybody may read: it may hold a password.
-                file=$(grep -lsF -f <(printf '%s\n' "$address") -- \
-                  "$etc"apt.conf "$etc"apt.conf.d/* | head -n 1)
-                echo "proxy $address $file"
-              done
-            """
-        )
+        return question(scripts.text("packages/sources.sh"))
 
     def read(self, lines: list[str]) -> SourcesState:
         pairs = [line.partition(" ")[::2] for line in lines]
@@ -164,46 +124,8 @@ class Repository(Fact[RepositoryState]):
         return RepositoryState()
 
     def command(self, keyring: str, sources: str, uri: str, fingerprint: str) -> StringCommand:
-        # gpg makes its home folder, whatever it is asked: not in root's, a fact leaves no trace.
-        # Of the other sources only those are told that name this server, with their keyrings.
         return question(
-            _FILES
-            + r"""
-            keyring=$1 sources=$2 key=$4
-            server=${3#*://}; server=${server%%/*}
-            if command -v gpg >/dev/null; then
-              export GNUPGHOME=$(mktemp -d); trap 'rm -rf "$GNUPGHOME"' EXIT
-              has_key() { gpg --batch --show-keys --with-colons -- "$@" 2>/dev/null \
-                | grep -q "^fpr:.*:$key:"; }
-              # gpg takes long to start: each file is looked at alone only where one has the key.
-              ! has_key /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/* \
-                || for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
-                  [ ! -f "$file" ] || ! has_key "$file" || echo "trusted $file"
-                done
-            fi
-            ! grep -q ai-workstation -- "$sources" 2>/dev/null || echo ours
-            echo "wanted $(encoded "$3")"
-            echo "own $(encoded "$keyring")"
-            told() {
-              grep -qiF -e "${server:-/}" -- "$file" || return 0
-              echo "file $(encoded "$file") $(base64 -w0 "$file")"
-              awk 'tolower($0) ~ /signed-by/ {on = 1; print; next}
-                on && /^[ \t]/ {print; next} {on = 0}' "$file" \
-                | grep -oE '/[^],[:space:]]+' >>"$answers/keyrings"
-            }
-            eval "$(apt-config shell reader APT::Sandbox::User 2>/dev/null)"
-            reader=${reader:-_apt}
-            echo "$keyring" >"$answers/keyrings"
-            each_file told
-            sort -u "$answers/keyrings" | while IFS= read -r file; do
-              [ -f "$file" ] || continue
-              # apt checks signatures as a user of its own, from whom an umask may hide it.
-              ! answered getent passwd "$reader" >/dev/null \
-                || answered runuser -u "$reader" -- test -r "$file" || continue
-              echo "keyring $(encoded "$file") $(head -c 200000 "$file" | base64 -w0)"
-            done
-            true
-            """,
+            scripts.text("packages/repository.sh"),
             keyring,
             sources,
             uri,

@@ -10,7 +10,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
-from workstation import cdi, driver_packages
+from workstation import cdi, driver_packages, scripts
 from workstation import driver as drivers
 from workstation.errors import HostError
 from workstation.facts.asking import ask
@@ -20,7 +20,7 @@ from workstation.facts.driver import DriverSource
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
-from workstation.operations import apt_scripts, docker_scripts, nvidia_scripts, packages
+from workstation.operations import docker_scripts, nvidia_scripts, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import command_output, live, tell
 
@@ -81,7 +81,9 @@ def driver(branch: str, required: bool) -> Commands:
     else:
         wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
         gone = [f"-{name}" for name in _tell_packages(branch, wanted, found, versions)]
-        install = script(nvidia_scripts.INSTALL, apt_scripts.INSTALL, branch, *gone, *wanted)
+        install = script(
+            nvidia_scripts.INSTALL, scripts.text("packages/install.sh"), branch, *gone, *wanted
+        )
         yield packages.through_apt(install, wanted)
         # dpkg forgets the hold of what is replaced.
         kept = [name for name in kept if name not in wanted and f"-{name}" not in gone]

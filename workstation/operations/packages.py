@@ -14,6 +14,7 @@ from typing import Any
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
+from workstation import scripts
 from workstation.apt import broken_sources, failure, last_update
 from workstation.apt_sources import same_suite, shown
 from workstation.errors import HostError
@@ -25,7 +26,6 @@ from workstation.facts.shell import script
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import files
-from workstation.operations.apt_scripts import FETCH_KEY, INSTALL
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import command_output, tell
 from workstation.pins import AptRepository
@@ -80,7 +80,9 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
     for name in unheld:
         tell("~", f"package {name} held")
     if missing:
-        command = script(INSTALL, *options, *(f"-{name}" for name in gone), *missing)
+        command = script(
+            scripts.text("packages/install.sh"), *options, *(f"-{name}" for name in gone), *missing
+        )
         yield through_apt(command, missing)
     # dpkg forgets the hold of what is replaced.
     if lost := [*unheld, *(name for name in replaced if name in found and found[name].held)]:
@@ -91,7 +93,7 @@ def through_apt(command: StringCommand, packages: list[str]) -> FunctionCommand:
     """Return a command that installs, shows its output as it comes, and then says in a sentence why
     it failed, or which sources of apt are broken.
 
-    + command: that runs ``apt_scripts.INSTALL``
+    + command: that runs ``files/packages/install.sh``
     + packages: what it installs
     """
     return FunctionCommand(_install, (command, packages), {})
@@ -175,7 +177,7 @@ def repository(
         tell("-", file, f"kept as {file}.{_ASIDE}")
     laid_down = list(files.settle([entry], states)) if settles else []
     if fetch:
-        yield script(FETCH_KEY, key_url, fingerprint, keyring, name)
+        yield script(scripts.text("packages/fetch_key.sh"), key_url, fingerprint, keyring, name)
     for file in aside:
         yield script('mv --backup=numbered -T -- "$1" "$1.$2"', file, _ASIDE)
     yield from laid_down
