@@ -1,5 +1,6 @@
 #!/bin/sh
-# update: fetches the package lists. Who includes this decides by $stamp's time whether they will do.
+# update: fetches the package lists. Who includes this decides by $stamp's time whether they will
+# do.
 #
 # Lists that were there before this boot may have been cut off by a power cut. apt does not see
 # that: it compares the old Release file with the new one, and where there is none asks the server

@@ -9,8 +9,9 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.builds import INPUTS
-from workstation.facts.daemon import ENGINE, refuse_wedged
+from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 from workstation.project import Container, ProjectState, familiar
 
@@ -26,11 +27,14 @@ an image in each line."""
 
 _LABEL = "com.docker.compose."
 
-# Templates of `docker inspect`; the dollar is Go's, escaped for the double quotes around it.
-_INSPECT = "{{json .Id}} {{json .State}} {{json .Config.Labels}} {{json .Image}} {{json .Created}}"
+# Templates of `docker inspect` and `docker image inspect`.
+_INSPECT = (
+    "container {{json .Id}} {{json .State}} {{json .Config.Labels}} {{json .Image}} "
+    "{{json .Created}}"
+)
 _IMAGE = (
-    r"{{range .RepoTags}}{{\$.Id}} {{.}}{{println}}{{end}}"
-    r"{{range .RepoDigests}}{{\$.Id}} {{.}}{{println}}{{end}}"
+    "{{range .RepoTags}}{{$.Id}} {{.}}{{println}}{{end}}"
+    "{{range .RepoDigests}}{{$.Id}} {{.}}{{println}}{{end}}"
 )
 
 
@@ -50,40 +54,9 @@ class Project(Fact[ProjectState]):
         return ProjectState()
 
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
-        # A program that may hang gets no standard input of ours, so that Compose's is a file.
         return question(
-            ENGINE
-            + """
-            command -v docker >/dev/null || exit 0
-            cat >"$answers/.compose.yaml"
-            project=$1 folder=$2; shift 2
-            limited 60 sh -c 'exec docker compose "$@" 2>&1 <"$0"' "$answers/.compose.yaml" \
-              -p "$project" --project-directory "$folder" -f - config --hash '*' \
-              | sed 's/^/hash /' >"$answers/hashes" &
-            engine image inspect -f "$image" -- "$@" 2>/dev/null \
-              | sed -n '/./s/^/image /p' >"$answers/images" &
-            found=$(engine ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
-              2>/dev/null) || { wait; cat "$answers/wedged" 2>/dev/null; exit 0; }
-            echo docker
-            [ -z "$found" ] || engine inspect -f "container $inspect" $found
-            wait
-            cat "$answers"/*
-            stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
-            file=$applied/$project.yaml
-            [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-            if [ -f $building ]; then
-              sed '1d; s/^/unsettled /' $building
-              read -r boot began <$building
-              [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || echo "cut-off $began"
-            fi
-            [ ! -f $pulling ] || sed 's/^[^ ]*/unsettled/' $pulling
-            """.replace("$building", BUILDING)
-            .replace("$pulling", PULLING)
-            .replace("$inspect", _INSPECT)
-            .replace("$image", _IMAGE)
-            .replace("$applied", APPLIED),
-            project,
-            folder,
+            scripts.text("compose/project.sh"),
+            *(project, folder, APPLIED, BUILDING, PULLING, _INSPECT, _IMAGE),
             *images,
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.daemon import WEDGED
 from workstation.daemon_flags import started_by, values
 from workstation.daemon_json import read_or_nothing
@@ -20,52 +21,6 @@ DAEMON_JSON = "/etc/docker/daemon.json"
 UNLOADED = "/run/ai-workstation.docker-unloaded"
 """Keys that a run of ours wrote and the Engine reads at its next start, behind the invocation
 (systemd's word for one start of a unit) that has not read them. /run: a boot makes it pointless."""
-
-# engine COMMAND...: asks Docker. Where it takes too long the word `wedged` is among the answers.
-ENGINE = """
-engine() {
-  limited 60 docker "$@"; local status=$?
-  [ "$status" != 124 ] || echo "wedged docker $1" >"$answers/wedged"
-  return "$status"
-}
-"""
-
-# $pid: the Engine's process, and $inside: the unit that it runs in; both empty where none runs.
-# $arguments: its command line, base64. $configuration: the file that it reads. An Engine inside of
-# a container, or a user's own (rootless), is another.
-PROCESS = r"""
-pid= inside= arguments= rootless=
-for file in $(grep -lxs dockerd /proc/[0-9]*/comm); do
-  process=${file%/comm}
-  [ "$(readlink "$process/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
-  group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "$process/cgroup" 2>/dev/null)
-  case $group in */docker-*.scope*|*/docker/*|*kubepods*|*/lxc*) continue ;; esac
-  if [ "$(awk '/^Uid:/ {print $2}' "$process/status" 2>/dev/null)" != 0 ]; then
-    rootless=$(answered stat -c %U "$process" 2>/dev/null); continue
-  fi
-  unit=$(printf '%s\n' "$group" | grep -oE '[^/]+\.(service|scope)' | head -n 1)
-  if [ -z "$pid" ] || [ "$unit" = docker.service ]; then
-    pid=${process#/proc/} inside=$unit
-  fi
-done
-[ -z "$pid" ] || arguments=$(base64 -w0 "/proc/$pid/cmdline" 2>/dev/null)
-started=$(answered systemctl show -P ExecStart docker.service 2>/dev/null \
-  | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
-reload=$(answered systemctl show -P NeedDaemonReload docker.service 2>/dev/null)
-if [ "$reload" = yes ]; then
-  # systemd has not read what stands on the disk, but will.
-  disk=$(systemd-analyze cat-config systemd/system/docker.service 2>/dev/null \
-    | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
-  started=${disk:-$started}
-fi
-words=$started
-if [ "$inside" = docker.service ] || [ -z "$started" ]; then
-  words=$(printf %s "$arguments" | base64 -d | tr '\0' ' ')
-fi
-configuration=$(printf '%s\n' "$words" \
-  | sed -n 's/.* --config-file[= ]\([^ ]*\).*/\1/p')
-configuration=${configuration:-/etc/docker/daemon.json}
-"""
 
 # Go's names of the fields (docker info -f '{{json .}}'). Without an Engine the client fills in
 # nothings and says that all is well. CDI's folders are a field that older clients do not have.
@@ -80,17 +35,6 @@ _PROPERTIES = (
     "LoadState,ActiveState,UnitFileState,InvocationID,KillMode,ExecMainStartTimestamp,"
     "Environment,EnvironmentFiles"
 )
-
-
-# What a node of a Swarm keeps below the Engine's data root; with userns-remap that is a folder
-# further down, named by two numbers (moby: daemon/daemon_unix.go, setupDaemonRoot).
-_SWARMS = """
-for root; do
-  for folder in "${root%/}" "${root%/}"/[0-9]*.[0-9]*; do
-    [ ! -e "$folder/swarm/docker-state.json" ] || echo "swarm $folder"
-  done
-done
-"""
 
 
 @dataclass(frozen=True)
@@ -153,67 +97,13 @@ class Daemon(Fact[DaemonState]):
         return DaemonState()
 
     def command(self) -> StringCommand:
-        # Variables of the unit's command come from its files, which win, and from the unit itself,
-        # which quotes values that hold blanks, as xargs reads them.
         return question(
-            ENGINE
-            + PROCESS
-            + r"""
-            info=$1 cdi=$2 properties=$3 unloaded=$4 swarms=$5 values=
-            if command -v docker >/dev/null; then
-              echo client
-              engine info -f "$info" 2>/dev/null >"$answers/info" &
-              engine info -f "$cdi" 2>/dev/null >"$answers/cdi" &
-            fi
-            [ -z "$pid" ] || echo "process $pid $inside"
-            [ -z "$arguments" ] || echo "arguments $arguments"
-            [ -z "$rootless" ] || echo "rootless $rootless"
-            echo "next $started"
-            shown=$(answered systemctl show --timestamp=unix -p "$properties" docker.service \
-              2>/dev/null)
-            printf '%s\n' "$shown" | sed -n '/^Environment/!s/^/unit /p'
-            for name in $(printf %s "$started" | grep -oE '\$\{?\w+' | tr -d '${' | sort -u); do
-              value=$(printf '%s\n' "$shown" | sed -n 's/^Environment=//p' \
-                | xargs -n 1 printf '%s\n' 2>/dev/null | sed -n "s/^$name=//p" | tail -n 1)
-              for file in $(printf '%s\n' "$shown" | sed -n 's/^EnvironmentFiles=\(.*\) (.*/\1/p')
-              do
-                last=$(sed -n "s/^[[:space:]]*$name=//p" "$file" 2>/dev/null | tail -n 1)
-                [ -z "$last" ] || value=$last
-              done
-              echo "variable $name $(printf %s "$value" | base64 -w0)"
-              values="$values$value"$'\n'
-            done
-            file=$(readlink -f -- "$configuration" || echo "$configuration")
-            echo "file $file"
-            if [ -f "$file" ]; then
-              echo "changed $(stat -c %Y -- "$file")"
-              echo "content $(base64 -w0 -- "$file")"
-            fi
-            [ ! -f "$unloaded" ] || echo "unloaded $(paste -sd ' ' "$unloaded")"
-            mapfile -t roots < <(
-              printf '%s\n' "$started" "$words" "$values" | tr -d "\"'" \
-                | grep -oE -- '(^|--data-root|--graph|-g)[= ]*/[^[:space:]]*' | sed 's/^[^/]*//'
-              [ ! -f "$file" ] || tr -d '\0' <"$file" | tr '\n' ' ' \
-                | grep -aoE '"data-root"[[:space:]]*:[[:space:]]*"/[^"]*"' | sed 's/.*"\(.*\)"/\1/'
-              echo /var/lib/docker
-            )
-            limited 20 bash -c "$swarms" bash "${roots[@]}"
-            [ $? != 124 ] || { echo "the folder of Docker's data does not answer" >&2; exit 1; }
-            [ "$(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" != 1 ] || echo forwarding
-            if { cat "$file"; printf '%s' "$arguments" | base64 -d; } 2>/dev/null \
-              | grep -aqE 'ip-?(tables|-masq)'; then
-              { iptables-save -t nat; nft list ruleset; } 2>/dev/null \
-                | grep -qi masquerade && echo masquerading
-            fi
-            wait
-            cat "$answers"/* 2>/dev/null
-            true
-            """,
+            scripts.text("daemon/daemon.sh"),
             _INFO,
             _CDI,
             _PROPERTIES,
             UNLOADED,
-            _SWARMS,
+            scripts.text("daemon/swarms.sh"),
         )
 
     def read(self, lines: list[str]) -> DaemonState:
@@ -358,31 +248,8 @@ class Stake(Fact[StakeState]):
         return StakeState()
 
     def command(self) -> StringCommand:
-        # A unit that requires docker.service, is bound to it or part of it is restarted with it
-        # (systemd.unit(5)). Of a command line only the verb is told: the rest may hold a password.
         return question(
-            ENGINE
-            + r"""
-            command -v docker >/dev/null || exit 0
-            for file in $(grep -lxsE 'docker|docker-compose|docker-buildx|com\.docker\.cli' \
-                /proc/[0-9]*/comm); do
-              process=${file%/comm}
-              verb=$(tr '\0' '\n' <"$process/cmdline" 2>/dev/null | sed 1d \
-                | grep -xE -m 1 'run|attach|exec|start|up|build|bake|pull|push|cp|save|load')
-              [ -n "$verb" ] || continue
-              unit=$(grep -oE '[^/]+\.service$' "$process/cgroup" 2>/dev/null | head -n 1)
-              echo "client docker $verb (process ${process#/proc/}${unit:+ of $unit})"
-            done
-            for unit in $(answered systemctl show -P RequiredBy -P BoundBy -P ConsistsOf \
-                docker.service 2>/dev/null | tr ' ' '\n' | sort -u); do
-              case $unit in ai-workstation-*) continue ;; esac
-              ! answered systemctl -q is-active "$unit" || echo "unit $unit"
-            done
-            running=$(engine ps -q --no-trunc 2>/dev/null)
-            [ -z "$running" ] || engine inspect -f "$1" $running 2>/dev/null
-            cat "$answers/wedged" 2>/dev/null
-            true
-            """,
+            scripts.text("daemon/stake.sh"),
             _RUNNING,
         )
 
@@ -430,13 +297,7 @@ class Refusal(Fact[str]):
 
     def command(self, program: str, arguments: list[str]) -> StringCommand:
         return question(
-            r"""
-            program=$1; shift
-            command -v "$program" >/dev/null || exit 0
-            base64 -d >"$answers/daemon.json"
-            limited 60 sh -c '"$@" 2>&1; echo "status $?"' sh "$program" "$@" \
-              --validate --config-file "$answers/daemon.json"
-            """,
+            scripts.text("daemon/refusal.sh"),
             program,
             *arguments,
         )

@@ -13,9 +13,10 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import bridges as ways_in
+from workstation import scripts
 from workstation.daemon_flags import values
 from workstation.daemon_json import read_or_nothing
-from workstation.facts.daemon import ENGINE, PROCESS, command_line, refuse_wedged
+from workstation.facts.daemon import command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
 
 # The client's is told also where no Engine answers.
@@ -87,34 +88,8 @@ class Engine(Fact[EngineState]):
         return EngineState()
 
     def command(self) -> StringCommand:
-        # Each of Docker's programs takes a while to start: side by side.
         return question(
-            ENGINE
-            + PROCESS
-            + r"""
-            [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
-            answered dpkg-query -W -f '${db:Status-Status}\n' docker-desktop 2>/dev/null \
-              | sed -n 's/^installed$/desktop/p'
-            client=$(command -v docker)
-            dockerd=$(command -v dockerd)
-            [ -n "$client$dockerd" ] || exit 0
-            answered dpkg-query -S "$(readlink -f "${dockerd:-$client}")" 2>/dev/null \
-              | sed -n 's/^\([a-z0-9][a-z0-9.+-]*\)\(:[a-z0-9]*\)\?[:,] .*/package \1/p' \
-              >"$answers/package" &
-            [ -n "$client" ] || { wait; cat "$answers/package"; exit 0; }
-            [ -n "$dockerd" ] || echo without_daemon
-            case $(readlink -f "$client") in *snap*) echo snap ;; esac
-            case $(limited 60 docker --version 2>/dev/null) in *[Pp]odman*) echo podman ;; esac
-            echo "unfinished $(answered dpkg-query -W -f '${db:Status-Status} ${Package}\n' \
-              'docker*' 'containerd*' runc 2>/dev/null \
-              | awk '$1 ~ /^(unpacked|half-configured|half-installed)$/ { printf "%s ", $2 }')"
-            engine version -f "$1" >"$answers/versions" 2>/dev/null &
-            echo "compose $(engine compose version --short 2>/dev/null)" >"$answers/compose" &
-            echo "buildx $(engine buildx version 2>/dev/null | cut -d' ' -f2)" >"$answers/buildx" &
-            engine network inspect bridge -f "$2" >"$answers/bridge" 2>/dev/null &
-            wait
-            cat "$answers"/*
-            """,
+            scripts.text("docker/engine.sh"),
             _VERSIONS,
             "bridge {{json .IPAM.Config}}",
         )
@@ -148,14 +123,7 @@ class Networks(Fact[list[str]]):
         return []
 
     def command(self) -> StringCommand:
-        return question(
-            ENGINE
-            + """
-            engine network ls --format 'name {{.Name}}' 2>/dev/null
-            cat "$answers/wedged" 2>/dev/null
-            true
-            """
-        )
+        return question(scripts.text("docker/networks.sh"))
 
     def read(self, lines: list[str]) -> list[str]:
         refuse_wedged(lines)
@@ -223,26 +191,7 @@ class Bridges(Fact[BridgesState]):
 
     def command(self) -> StringCommand:
         return question(
-            ENGINE
-            + PROCESS
-            + r"""
-            [ ! -f "$configuration" ] || echo "daemon $(base64 -w0 "$configuration")"
-            [ -z "$arguments" ] || echo "arguments $arguments"
-            [ -z "$pid" ] || tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null \
-              | sed -n 's/^DOCKER_INSECURE_NO_IPTABLES_RAW=1$/direct/p'
-            echo "links $(ip -j -d link show 2>/dev/null)"
-            ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/uplink \1/p'
-            ip -6 -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/uplink \1/p'
-            nft list chain inet ai_workstation_forward forward 2>/dev/null \
-              | sed -n 's/^[[:space:]]*iifname "\([^"]*\)" accept$/admitted \1/p'
-            command -v docker >/dev/null || exit 0
-            networks=$(engine network ls -q --no-trunc --filter driver=bridge 2>/dev/null)
-            [ -z "$networks" ] || engine network inspect -f "$1" $networks 2>/dev/null
-            ip -o addr show scope global 2>/dev/null \
-              | awk '{split($4, part, "/"); print "address", $2, part[1]}'
-            cat "$answers/wedged" 2>/dev/null
-            true
-            """,
+            scripts.text("docker/bridges.sh"),
             _NETWORK,
         )
 

@@ -20,38 +20,8 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
-from workstation.facts.daemon import ENGINE
+from workstation import scripts
 from workstation.facts.shell import Fact, question
-
-# gpu_mounts: prints scope of systemd and device of what the hook has mounted into containers. What
-# a specification names is made there by mknod. A container cannot name anything but NVIDIA's.
-_MOUNTS = r"""
-gpu_mounts() {
-  for file in $(grep -lsE ' /dev/nvidia' /proc/[0-9]*/mountinfo); do
-    scope=$(grep -oE '[^/]+\.scope' "${file%mountinfo}cgroup" 2>/dev/null | head -n 1)
-    [ -z "$scope" ] || awk -v scope="$scope" '
-      $5 ~ "^/dev/nvidia(ctl|-uvm|-uvm-tools|-modeset|[0-9]+|-caps/nvidia-cap[0-9]+)$" {
-        print scope, $5
-      }' "$file" 2>/dev/null
-  done | sort -u
-}
-"""
-
-KEEP = (
-    _MOUNTS
-    + r"""
-keep_gpus() {
-  gpu_mounts | while read -r scope device; do
-    case $scope in docker-*) ;; *) continue ;; esac
-    # With another policy everything is allowed until something is named.
-    [ "$(systemctl show -P DevicePolicy -- "$scope" </dev/null)" = strict ] || continue
-    systemctl set-property --runtime -- "$scope" "DeviceAllow=$device rw" </dev/null || true
-  done
-}
-"""
-)
-"""``keep_gpus``: lets systemd know the devices of Docker's containers until they end. It widens
-nothing: they had access, and the filter of runc and the hook is asked beside it (cgroup v2)."""
 
 _CONTAINER = (
     "container [{{json .Id}},{{json .Name}},{{json .HostConfig.Runtime}},"
@@ -90,27 +60,7 @@ class GpuUsers(Fact[list[GpuUser]]):
 
     def command(self) -> StringCommand:
         return question(
-            ENGINE
-            + _MOUNTS
-            + r"""
-            scopes=
-            if command -v docker >/dev/null; then
-              running=$(engine ps -q --no-trunc 2>/dev/null)
-              [ -z "$running" ] || engine inspect -f "$1" $running 2>/dev/null
-              scopes=$(printf '%s\n' $running | sed 's/.*/docker-&.scope/')
-            fi
-            mounts=$(gpu_mounts)
-            printf '%s\n' "$mounts" | sed -n '/./s/^/mount /p'
-            for device in $(printf '%s\n' "$mounts" | cut -d' ' -f2 | sort -u); do
-              numbers=$(stat -c '%t %T' "$device" 2>/dev/null) || continue
-              echo "number $device $((0x${numbers% *})):$((0x${numbers#* }))"
-            done
-            for scope in $(printf '%s\n' $scopes "$mounts" | cut -d' ' -f1 | sort -u); do
-              limited 60 systemctl show -p DevicePolicy,DeviceAllow -- "$scope" 2>/dev/null \
-                | sed "s/^/unit $scope /"
-            done
-            true
-            """,
+            scripts.text("gpu_users/gpu_users.sh"),
             _CONTAINER,
         )
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
-from workstation.facts.daemon import ENGINE, refuse_wedged
+from workstation import scripts
+from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 
 
@@ -18,16 +19,6 @@ class Holding:
     size: int
     files: int
     newest: int
-
-
-_COUNT = r"""
-[ -d "$1" ] || exit 0
-folder=$(readlink -f -- "$1")
-size=$(du -skx -- "$folder" | cut -f 1)
-find "$folder" -xdev -type f -printf '%T@\n' | awk -v "size=$size" '
-  $1 > newest {newest = $1}
-  END {printf "%d %d %d", size, NR, newest}'
-"""
 
 
 class Held(Fact[dict[str, Holding]]):
@@ -43,24 +34,8 @@ class Held(Fact[dict[str, Holding]]):
 
     def command(self, places: list[str]) -> StringCommand:
         return question(
-            ENGINE
-            + """
-            count=$1; shift
-            for place; do
-              folder=$place
-              case $place in
-                /*) ;;
-                *) folder=$(engine volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null)
-                  [ ! -e "$answers/wedged" ] || break ;;
-              esac
-              held=$(limited 900 sh -c "$count" sh "$folder")
-              [ $? != 124 ] || held="-1 -1 -1"
-              [ -z "$held" ] || echo "$held $place"
-            done
-            cat "$answers/wedged" 2>/dev/null
-            true
-            """,
-            _COUNT,
+            scripts.text("held/held.sh"),
+            scripts.text("held/count.sh"),
             *places,
             limit=1800,  # folders of terabytes, on slow disks
         )

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
-from workstation import cifs, mounts
-from workstation.facts.daemon import ENGINE, refuse_wedged
+from workstation import cifs, mounts, scripts
+from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-from workstation.facts.smb_probe import PATIENCE, PROBE
 from workstation.fstab import decode
 from workstation.mounts import Mount as Layer
 from workstation.stack import is_below
+
+PATIENCE = 60
+"""Seconds that a server may take to answer, once it has taken the connection."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ShareLogin(Fact[ShareAnswer]):
     ) -> StringCommand:
         return question(
             'code=$1; shift; exec python3 -B -c "$code" "$@"',
-            PROBE,
+            scripts.text("smb/probe.py"),
             *(server, share, user, domain, seconds, PATIENCE, ",".join(options)),
         )
 
@@ -98,14 +100,8 @@ class ShareFiles(Fact[dict[str, str]]):
         options: Sequence[str] = (),
     ) -> StringCommand:
         return question(
-            """
-            code=$1 mount=$2; shift 2
-            python3 -B -c "$code" "$@"
-            name=$8; shift 8
-            mountpoint -q -- "$mount" || exit 0
-            for folder; do rm -f -- "$mount/$folder/$name"; done
-            """,
-            PROBE,
+            scripts.text("smb/share_files.sh"),
+            scripts.text("smb/probe.py"),
             mount,
             *(server, share, user, domain, 5, PATIENCE, ",".join(options)),
             file_name,
@@ -175,63 +171,6 @@ class MountState:
 STOPPED = "/var/lib/ai-workstation/stopped-for-the-share"
 """Names of containers that are stopped or restarted when the share is mounted anew."""
 
-# Looking under the mounts happens in a mount namespace of its own, beside them: a bind mount of the
-# folder above, for reading, shows what lies there without anything that is mounted on it. A mount
-# that does not answer (server gone, automounter dead) must not hang the fact: nothing here looks
-# into the share.
-_BENEATH = r"""
-above=${1%/*} name=${1##*/}
-mount -o bind,ro -- "${above:-/}" "$2" || exit 0
-if [ -L "$2/$name" ]; then echo "real $(readlink -m -- "$1")"; exit; fi
-cd -- "$2/$name" 2>/dev/null || exit 0
-echo folder
-echo "hidden $(ls -A | wc -l)"
-flags=$(lsattr -d . 2>/dev/null) || { echo unguardable; exit; }
-case ${flags%% *} in *i*) echo guarded ;; esac
-"""
-
-_MOUNT = r"""
-target=$1 credentials=$2 stopped=$3 beneath=$4 above=${1%/*}
-silent() { echo "$1 does not answer" >&2; exit 1; }
-echo "target $target"
-real=$(limited 20 realpath -m -- "${above:-/}") || silent "$above"
-[ "${real%/}" = "$above" ] || echo "real ${real%/}/${target##*/}"
-mounted() { AT=$1 awk '$5 == ENVIRON["AT"] {found = 1} END {exit !found}' /proc/self/mountinfo; }
-if [ -f /etc/fstab ]; then
-  echo "fstab $(base64 -w0 /etc/fstab)"
-  number=0
-  while IFS= read -r line || [ -n "$line" ]; do
-    number=$((number + 1))
-    [[ ! $line =~ ^[[:blank:]]*(#|$) ]] || continue
-    read -r _ place _ <<<"$line"
-    printf -v place %b "${place//\\/\\0}"
-    place=${place%/}
-    case $place in "$target") continue ;; /*) ;; *) continue ;; esac
-    # A folder on which something is mounted is no link, and may not answer.
-    mounted "$place" || [ "$(limited 5 realpath -m -- "$place")" != "$target" ] \
-      || echo "linked $number"
-  done </etc/fstab
-fi
-echo "mounts $(sed 's/ - overlay \([^ ]*\) .*/ - overlay \1 rw/' /proc/self/mountinfo \
-  | TARGET=$target awk '{at = $5 == "/" ? "/" : $5 "/"} index(ENVIRON["TARGET"] "/", at) == 1' \
-  | base64 -w0)"
-[ ! -f /run/mount/utab ] || echo "utab $(base64 -w0 /run/mount/utab)"
-[ ! -f "$credentials" ] || echo "credentials $(stat -c %Y -- "$credentials")"
-[ ! -f "$stopped" ] || sed 's/^/stopped /' "$stopped"
-unit=$(systemd-escape -p --suffix=mount -- "$target")
-shown=$(limited 30 systemctl show --timestamp=unix -p Id,LoadState,ActiveState,FragmentPath \
-  -p DropInPaths,ActiveEnterTimestamp,NeedDaemonReload \
-  -- "$unit" "${unit%.mount}.automount" 2>/dev/null)
-[ $? != 124 ] || silent systemd
-printf '%s\n' "$shown" | sed 's/^/unit /'
-for file in $(printf '%s\n' "$shown" | sed -n 's/^DropInPaths=//p'); do
-  ! grep -Eq '^[[:space:]]*(What|Where|Type|Options)[[:space:]]*=' "$file" || echo "override $file"
-done
-mkdir "$answers/beside"
-limited 20 unshare -m sh -c "$beneath" sh "$target" "$answers/beside"
-[ $? != 124 ] || silent "$above"
-"""
-
 
 class Mount(Fact[MountState]):
     """
@@ -246,7 +185,13 @@ class Mount(Fact[MountState]):
         return MountState()
 
     def command(self, target: str, credentials: str) -> StringCommand:
-        return question(_MOUNT, target, credentials, STOPPED, _BENEATH)
+        return question(
+            scripts.text("smb/mount.sh"),
+            target,
+            credentials,
+            STOPPED,
+            scripts.text("smb/beneath.sh"),
+        )
 
     def read(self, lines: list[str]) -> MountState:
         pairs = [line.partition(" ")[::2] for line in lines]
@@ -344,27 +289,8 @@ class ShareUsers(Fact[list[ShareUser]]):
         return []
 
     def command(self, target: str) -> StringCommand:
-        # What a container has, its kernel's list of mounts tells: by a link or a volume that stands
-        # for a folder of the share, too.
         return question(
-            ENGINE
-            + """
-            echo "target $1"
-            command -v docker >/dev/null || exit 0
-            running=$(engine ps -q --no-trunc 2>/dev/null)
-            if [ -n "$running" ]; then
-              engine inspect --type container -f "$2" $running
-              device=$(AT=$1 awk '$5 == ENVIRON["AT"] {found = $3} END {print found}' \
-                /proc/self/mountinfo)
-              [ -z "$device" ] || engine inspect --type container -f "$3" $running \
-                | while read -r pid name; do
-                awk -v "device=$device" '$3 == device {found = 1} END {exit !found}' \
-                  "/proc/$pid/mountinfo" 2>/dev/null && echo "has $name"
-              done
-            fi
-            cat "$answers/wedged" 2>/dev/null
-            true
-            """,
+            scripts.text("smb/share_users.sh"),
             target,
             _CONTAINER,
             "{{.State.Pid}} {{.Name}}",

@@ -8,96 +8,9 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
-from workstation.facts.daemon import ENGINE, refuse_wedged
+from workstation import scripts
+from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-
-# Asks every address side by side, since most of it is waiting. What has not answered in time is
-# left behind with the program: a name server that is silent holds its thread for half a minute.
-# Certificates on standard input are trusted too: the run may be about to install them. Python 3.13
-# is stricter with them than curl, apt and Docker are (ssl.create_default_context). On a machine
-# whose processors are busy an answer waits for one of them, however soon it came.
-_ASK = r"""
-import os, re, socket, ssl, sys, threading, time, urllib.error, urllib.parse, urllib.request
-seconds, addresses = float(sys.argv[1]), sys.argv[2:]
-if os.getloadavg()[0] > (os.cpu_count() or 1):
-    seconds *= 4
-context = ssl.create_default_context()
-context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-given = sys.stdin.buffer.read().decode(errors="replace")
-certificates = re.findall("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", given, re.S)
-if certificates:
-    context.load_verify_locations(cadata="\n".join(certificates))
-
-
-class Stay(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
-
-
-opener = urllib.request.build_opener(Stay(), urllib.request.HTTPSHandler(context=context))
-proxied = urllib.request.getproxies()
-answers = {address: "name no answer" for address in addresses}
-
-
-def ask(address):
-    try:
-        if not proxied:
-            socket.getaddrinfo(urllib.parse.urlsplit(address).hostname, None)
-        answers[address] = "connect no answer"
-        request = urllib.request.Request(address, method="HEAD")
-        return f"http {opener.open(request, timeout=seconds).status}"
-    except urllib.error.HTTPError as error:
-        return f"http {error.code}"
-    except Exception as error:
-        reason = getattr(error, "reason", error)
-        reason = reason if isinstance(reason, Exception) else error
-        step = "connect"
-        if isinstance(reason, socket.gaierror):
-            step = "name"
-        elif isinstance(reason, ssl.SSLError):
-            step = "tls"
-        words = getattr(reason, "verify_message", "") or getattr(reason, "strerror", "")
-        return f"{step} {words or reason or type(reason).__name__}"
-
-
-def note(address):
-    answers[address] = ask(address)
-
-
-threads = [threading.Thread(target=note, args=[each], daemon=True) for each in addresses]
-for thread in threads:
-    thread.start()
-end = time.monotonic() + seconds
-for thread in threads:
-    thread.join(max(0, end - time.monotonic()))
-for address in addresses:
-    print("answer", address, " ".join(answers[address].split()))
-sys.stdout.flush()
-os._exit(0)
-"""
-
-# Blanks may be in the names of what is mounted and of where.
-_DISK = r"""
-place=$1
-until [ -d "$place" ]; do place=$(dirname -- "$place"); done
-tell() { df -k --output="$1" -- "$place" 2>/dev/null | sed 1d; }
-free=$(tell avail) || exit 0
-printf 'disk %s\t%s\t%s\t%s\n' "${free##* }" "$(tell fstype)" "$(tell target)" "$1"
-"""
-
-# Links that are absolute, or whose dots lead out of the store. People make them for folders and for
-# single files of a folder.
-_LINKS = r"""
-root=$(realpath -e -- "$1" 2>/dev/null) || exit 0
-echo "store $root"
-find "$root" -xdev -maxdepth 4 -type l -printf '%P\t%l\n' 2>/dev/null | awk -F '\t' '
-  NF != 2 {next}
-  {leads = substr($2, 1, 1) == "/"; depth = split($1, part, "/") - 1; count = split($2, part, "/")}
-  {for (i = 1; i <= count; i++)
-    if (part[i] == "..") {if (--depth < 0) leads = 1}
-    else if (part[i] != "" && part[i] != ".") depth++}
-  leads {print "link " $0}' | head -n 200
-"""
 
 # Go's names of the fields (docker info -f '{{json .}}'), one JSON list a container.
 _CONTAINER = (
@@ -190,45 +103,13 @@ class Surroundings(Fact[SurroundingsState]):
         self, folders: list[str], addresses: list[str], now: int, seconds: int = 6, store: str = ""
     ) -> StringCommand:
         return question(
-            ENGINE
-            + r"""
-            exec 3<&0
-            ask=$1 container=$2 now=$3 seconds=$4 disk=$5 links=$6 store=$7 count=$8; shift 8
-            echo "clock $(($(date +%s) - now))"
-            while [ "$count" -gt 0 ]; do
-              limited 20 sh -c "$disk" sh "$1"
-              [ $? != 124 ] || echo "silent $1"
-              shift; count=$((count - 1))
-            done
-            [ -z "$store" ] || limited 30 sh -c "$links" sh "$store" >"$answers/links" &
-
-            if command -v python3 >/dev/null && [ $# != 0 ]; then
-              python3 -B -c "$ask" "$seconds" "$@" <&3 >"$answers/network" 2>/dev/null &
-            fi
-            timeout "$seconds" timedatectl show -p NTPSynchronized --value 2>/dev/null \
-              | sed 's/^/synchronised /' >"$answers/time" &
-            if command -v docker >/dev/null; then
-              if running=$(engine ps -q --no-trunc 2>/dev/null); then
-                echo listed
-                [ -z "$running" ] || engine inspect -f "$container" $running 2>/dev/null
-              fi >"$answers/containers" &
-              engine info -f '{{if or .HTTPProxy .HTTPSProxy}}engine-proxied{{end}}' \
-                >"$answers/engine" 2>/dev/null &
-              engine version -f 'minimum-api {{.Server.MinAPIVersion}}' \
-                >"$answers/api" 2>/dev/null &
-            fi
-            echo "toolkit $(answered dpkg-query -W -f '${Version}' nvidia-container-toolkit \
-              2>/dev/null)"
-            [ ! -e /usr/local/bin/ollama ] || echo "ollama $(readlink -f /usr/local/bin/ollama)"
-            wait
-            cat "$answers"/*
-            """,
-            _ASK,
+            scripts.text("surroundings/surroundings.sh"),
+            scripts.text("surroundings/ask.py"),
             _CONTAINER,
             now,
             seconds,
-            _DISK,
-            _LINKS,
+            scripts.text("surroundings/disk.sh"),
+            scripts.text("surroundings/links.sh"),
             store,
             len(folders),
             *folders,

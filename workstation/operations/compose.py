@@ -11,7 +11,7 @@ from typing import Any
 
 from pyinfra import host, state
 
-from workstation import context
+from workstation import context, scripts
 from workstation.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.asking import Question, ask, ask_together
@@ -20,7 +20,7 @@ from workstation.facts.docker import Networks
 from workstation.facts.files import Paths
 from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
-from workstation.operations import docker_scripts, files
+from workstation.operations import files
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
 from workstation.pins import Source
@@ -144,9 +144,11 @@ def up(
 
     yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
     if stale := _with_old_secrets(model, found):
-        yield script(docker_scripts.GIVE_UP, stack.folder, *stale)
+        yield script(scripts.text("docker/give_up.sh"), stack.folder, *stale)
     yield live(
-        script(docker_scripts.UP, model.name, limit, stack.folder, kept, stdin=stack.compose)
+        script(
+            scripts.text("docker/up.sh"), model.name, limit, stack.folder, kept, stdin=stack.compose
+        )
     )
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
@@ -154,7 +156,7 @@ def up(
         for service in model.built
         if before.get(service.name, "") not in ("", found.image_id(service.image))
     ]:
-        yield live(script(docker_scripts.PRUNE, " ".join(before.values()), *renewed))
+        yield live(script(scripts.text("docker/prune.sh"), " ".join(before.values()), *renewed))
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
@@ -227,7 +229,7 @@ def _image_commands(
     missing = [built[action.subject] for action in planned if action.verb == "build"]
     pulled = [action.subject for action in planned if action.verb == "pull"]
     if pulled:
-        yield live(script(docker_scripts.PULL, PULLING, *pulled))
+        yield live(script(scripts.text("docker/pull.sh"), PULLING, *pulled))
     if missing:
         images = " ".join(image for image, name in built.items() if name in missing)
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
@@ -239,7 +241,7 @@ def _image_commands(
         bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
         yield live(
             script(
-                docker_scripts.BAKE,
+                scripts.text("docker/bake.sh"),
                 BUILDING,
                 ", ".join(missing),
                 images,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation import scripts
 from workstation.facts.asking import ask
-from workstation.facts.gpu_users import KEEP, GpuUsers
+from workstation.facts.gpu_users import GpuUsers
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import tell
-
-RELOAD = f"{KEEP.strip()}\nkeep_gpus\nsystemctl daemon-reload"
-"""Lets systemd read its units again, with the GPU left to who has it."""
 
 
 @operation
@@ -28,7 +26,7 @@ def kept() -> Commands:
     for one in found:
         cause = "systemd is told of its GPU, which it would take away at `systemctl daemon-reload`"
         tell("~", f"container {one.name}", cause)
-    yield script(f"{KEEP.strip()}\nkeep_gpus")
+    yield script(scripts.text("gpu_users/kept.sh"))
 
 
 def tell_lost() -> None:

@@ -20,7 +20,7 @@ from workstation.facts.driver import DriverSource
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
-from workstation.operations import docker_scripts, nvidia_scripts, packages
+from workstation.operations import nvidia_scripts, packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import command_output, live, tell
 
@@ -212,7 +212,7 @@ def devices(image: str) -> Commands:
     tell("~", "GPU described to Docker", reason or "driver, cards, toolkit or Engine are new")
     tell("~", f"GPU proven by a container of {image}")
     yield live(script(nvidia_scripts.DESCRIBE, PATIENCE, *aside))
-    yield live(script(docker_scripts.PULL, PULLING, image))
+    yield live(script(scripts.text("docker/pull.sh"), PULLING, image))
     yield _advised(script(nvidia_scripts.PROVE, _PROOF_SECONDS, image, proof), cdi.proof_advice)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from pyinfra import host
 
-from workstation import cifs, fstab
+from workstation import cifs, fstab, scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
-from workstation.facts.gpu_users import KEEP
 from workstation.facts.shell import HiddenText, script
 from workstation.facts.smb import (
     STOPPED,
@@ -45,69 +44,6 @@ _ADVICE = {
     "absent": "the running kernel lacks a CIFS client or a part of it ({detail}): install the "
     "kernel's extra modules (linux-modules-extra-$(uname -r)) or reboot into the installed kernel",
 }
-
-# Containers hold the mount that was there when they started: they are stopped around it, whatever
-# becomes of the mount or of this run's connection. One that is gone once it is stopped is started
-# anew instead; Docker keeps it through that (moby, daemon/restart.go).
-_REMOUNT = """
-target=$1 automount=$2 kept=$3; shift 3
-stopped=
-while [ "$1" != -- ]; do stopped="$1 $stopped"; shift; done
-shift
-fleeting=$*
-mounted() {
-  AT=$target awk '$5 == ENVIRON["AT"] {found = 1} END {exit !found}' /proc/self/mountinfo
-}
-trap '' HUP INT TERM PIPE
-if [ -n "$stopped$fleeting" ]; then
-  mkdir -p "$(dirname "$kept")"
-  printf '%s\\n' $stopped $fleeting >>"$kept"
-  sync "$kept"
-fi
-[ -z "$stopped" ] || docker stop $stopped >/dev/null
-[ -z "$automount" ] || systemctl stop "$automount"
-keep_gpus
-systemctl daemon-reload
-tries=9
-while mounted && [ "$tries" -gt 0 ]; do
-  umount "$target" || umount -l "$target" || break
-  tries=$((tries - 1))
-done
-mount -- "$target"; status=$?
-"""
-
-# $status is the mount's. A container that was started while nothing was mounted would keep the bare
-# folder, so all stay on record until the share is mounted. None is gone unless Docker says so.
-_RESTART = """
-gone() { ! docker inspect --type container "$1" >/dev/null 2>&1 && docker ps -q >/dev/null 2>&1; }
-left=
-for name in $([ ! -f "$kept" ] || awk '!seen[$0]++' "$kept"); do
-  gone "$name" || left="$left $name"
-done
-# Twice: one may need the network of another.
-for how in restart start; do
-  names=$left left=
-  for name in $names; do docker "$how" "$name" >/dev/null || left="$left $name"; done
-done
-[ "$status" = 0 ] || exit "$status"
-[ -n "$left" ] || { rm -f "$kept"; exit; }
-printf '%s\\n' $left >"$kept.new" && mv "$kept.new" "$kept"
-exit 1
-"""
-
-# Beside what is mounted on the folder, it is reached in a mount namespace of its own. A file system
-# that knows no such flag has none to set.
-_GUARD = """
-beside=$(mktemp -d) || exit 1
-unshare -m sh -c '
-  above=${1%/*}
-  mount --bind -- "${above:-/}" "$2" || exit 1
-  cd -- "$2/${1##*/}" || exit 1
-  lsattr -d . >/dev/null 2>&1 || exit 0
-  chattr +i .' sh "$1" "$beside"; status=$?
-rmdir "$beside"
-exit $status
-"""
 
 
 def login_answer(settings: Settings) -> ShareAnswer:
@@ -231,23 +167,23 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     if not found.folder:
         yield script('mkdir -p -- "$1"', target)
     if unguarded:
-        yield script(_GUARD, target)
+        yield script(scripts.text("smb/guard.sh"), target)
     yield from new_fstab
     if remount:
         automount = found.automount.name if found.automount.active else ""
         stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
         fleeting = [user.name for user in users if user.fleeting and not user.swarm]
         gpu_users.tell_lost()
-        again = KEEP + _REMOUNT + _RESTART
+        again = scripts.text("smb/remount.sh")
         yield script(again, target, automount, STOPPED, *stopped, "--", *fleeting)
     elif not found.share:
         gpu_users.tell_lost()
-        yield script(f'{gpu_users.RELOAD} && mount -- "$1"', target)
+        yield script(scripts.text("smb/mount_share.sh"), target)
     elif new_fstab or unread:
         gpu_users.tell_lost()
-        yield script(gpu_users.RELOAD)
+        yield script(scripts.text("gpu_users/reload.sh"))
     if found.stopped and not remount:
-        yield script(f"kept=$1 status=0{_RESTART}", STOPPED)
+        yield script(scripts.text("smb/restart.sh"), STOPPED)
     for name in missing:
         yield script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pyinfra import host
 
+from workstation import scripts
 from workstation.facts.asking import ask
 from workstation.facts.shell import script
 from workstation.facts.units import Units, UnitState
@@ -51,7 +52,7 @@ def running(units: list[Unit]) -> Commands:
     for unit, verbs in steps:
         tell("~", f"unit {unit.name}", ", ".join(verbs))
     gpu_users.tell_lost()
-    yield script(gpu_users.RELOAD)
+    yield script(scripts.text("gpu_users/reload.sh"))
     for unit, verbs in steps:
         for verb in verbs:
             yield script(

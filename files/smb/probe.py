@@ -1,10 +1,7 @@
-"""The program that logs in to a share as its mount would."""
-
-from __future__ import annotations
-
-PATIENCE = 60
-"""Seconds that a server may take to answer, once it has taken the connection."""
-
+#!/usr/bin/env python3
+# SERVER SHARE USER DOMAIN SECONDS PATIENCE OPTIONS [NAME FOLDER...]: logs in to a share as its
+# mount would, and reads a small file in each of these folders.
+#
 # Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
 # the kernel's own client is the judge, nothing on the host changes, nothing is installed. It is
 # given what mount.cifs gives it (workstation/cifs.py), which the host may not have yet.
@@ -12,8 +9,21 @@ PATIENCE = 60
 # The password comes on standard input, since a process list shows arguments. In the kernel's
 # option string a comma is doubled (fs/smb/client/fs_context.c).
 # The login has a process of its own: a mount that hangs takes no signal.
-PROBE = r"""
-import ctypes, errno, grp, os, pwd, re, select, socket, subprocess, sys, tempfile, time
+
+import ctypes
+import errno
+import grp
+import os
+import pwd
+import re
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import NoReturn
+
 server, share, user, domain, seconds, patience, wanted = sys.argv[1:8]
 password = sys.stdin.readline().rstrip("\n")
 options = [one for one in wanted.split(",") if one and one not in ("hard", "nosoft")]
@@ -22,12 +32,12 @@ CLUES = ("cifs", "CIFS", "security option", "vers=")
 DULL = ("Attempting to mount", "implicitly", "cifs_mount failed", "not recommended", "hard vs")
 
 
-def say(*words):
+def say(*words: object) -> NoReturn:
     print(*words, flush=True)
     sys.exit()
 
 
-def numbered(option):
+def numbered(option: str) -> str:
     key, _, value = option.partition("=")
     try:
         if key in ("uid", "cruid", "backupuid") and not value.isdigit():
@@ -39,8 +49,9 @@ def numbered(option):
     return option
 
 
-def address():
-    port, problem = int(given.get("port") or 445), "no address"
+def address() -> str:
+    port = int(given.get("port") or 445)
+    problem: object = "no address"
     try:
         found = socket.getaddrinfo(given.get("ip") or server, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -52,13 +63,13 @@ def address():
                     connection.settimeout(float(seconds))
                     connection.connect(place)
             scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""
-            return place[0].partition("%")[0] + scope
+            return str(place[0]).partition("%")[0] + scope
         except OSError as error:
             problem = error.strerror or error
     say("unreachable", problem)
 
 
-def log():
+def log() -> int | None:
     try:
         opened = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(opened, 0, os.SEEK_END)
@@ -67,7 +78,7 @@ def log():
         return None
 
 
-def said(opened):
+def said(opened: int | None) -> tuple[list[str], list[str]]:
     lines = []
     try:
         while opened is not None:
@@ -75,19 +86,19 @@ def said(opened):
     except OSError:
         pass
     lines = [line.partition(";")[2].strip().replace("\\x5c", "\\") for line in lines]
-    states = [re.search(r"STATUS_\w+", line) for line in lines]
-    states = [state[0] for state in states if state]
+    found = [re.search(r"STATUS_\w+", line) for line in lines]
+    states = [state[0] for state in found if state]
     words = [one for one in lines if any(clue in one for clue in CLUES)]
     words = [one for one in words if not any(dull in one for dull in DULL)]
     prefix = r"^(CIFS: |VFS: |cifs: |\\\\\S+ )+"
     return states[-1:], [re.sub(prefix, "", word) for word in words[-1:]]
 
 
-def login():
+def login() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
-        words = os.strerror(ctypes.get_errno())
-        say("unknown", f"no mount namespace can be made: {words}")
+        why = os.strerror(ctypes.get_errno())
+        say("unknown", f"no mount namespace can be made: {why}")
     subprocess.run("modprobe -q cifs", shell=True, check=False)
     chosen = [f"ip={place}", f"unc=\\\\{server}\\{share}", *map(numbered, options)]
     security = given.get("sec", "")
@@ -98,13 +109,14 @@ def login():
     chosen += [f"domain={domain}"] if domain else []
     chosen += ["nosharesock", "soft"]
     source, opened = f"//{server}/{share}".encode(), log()
-    spot = tempfile.mkdtemp(dir=os.environ.get("answers"))
+    spot = tempfile.mkdtemp(dir=os.environ.get("answers"))  # noqa: SIM112  # of question.sh
     if not libc.mount(source, spot.encode(), b"cifs", 1, ",".join(chosen).encode()):
         print("accepted")
-        name, *folders = (sys.argv[8:] or [""])
+        name, *folders = sys.argv[8:] or [""]
         for folder in folders:
             try:
-                print("file", folder, open(f"{spot}/{folder}/{name}").read())
+                with open(f"{spot}/{folder}/{name}") as file:
+                    print("file", folder, file.read())
             except OSError as error:
                 print("file", folder, error.strerror)
         sys.exit()
@@ -114,7 +126,7 @@ def login():
     told = told.replace(": ", ", ")
     if number == errno.ENOENT and not states:
         say("refused", "that it has no share of that name")
-    if number == errno.ENODEV or "iocharset" in told and "not found" in told:
+    if number == errno.ENODEV or ("iocharset" in told and "not found" in told):
         say("absent", told)
     if number == errno.ENOKEY and not os.path.exists("/usr/sbin/cifs.upcall"):
         say("unknown", "Kerberos cannot be tried before cifs-utils is installed")
@@ -146,4 +158,3 @@ else:
 sys.stdout.buffer.write(heard or b"unknown the login broke off\n")
 sys.stdout.flush()
 os._exit(0)
-"""

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# engine COMMAND...: asks Docker. Where it takes too long the word `wedged` is among the answers.
+
+. files/shell/limited.sh
+
+engine() {
+  limited 60 docker "$@"; local status=$?
+  [ "$status" != 124 ] || echo "wedged docker $1" >"$answers/wedged"
+  return "$status"
+}

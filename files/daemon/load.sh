@@ -1,0 +1,91 @@
+#!/bin/sh
+# STEP FILE NOTES BEFORE LIVE FORGETS RELOADED ID...: reload, restart or start; the configuration;
+# notes and copies of remember.sh; yes if containers live through it; yes if the old file forgets
+# that; what a reload loads, as a pattern; containers that are to run again.
+#
+# What has been begun is ended, even if the connection goes: between a file and a restart there is
+# nobody else to put the old one back. Docker starts containers by their policy before it answers;
+# `docker start` is for the others, twice, since one may share another's network.
+
+trap '' HUP PIPE
+step=$1 file=$2 notes=$3 before=$4 live=$5 forgets=$6 reloaded=$7; shift 7
+answers() {
+  seconds=0
+  until timeout 60 docker version -f '{{.Server.Version}}' >/dev/null 2>&1; do
+    systemctl -q is-active docker.service || return 1
+    # One that did not run before may have been told to listen elsewhere.
+    [ "$seconds" -lt 60 ] || { [ "$step" = start ]; return; }
+    sleep 2; seconds=$((seconds + 2))
+  done
+}
+# A start limit counts restarts of others too, as of packages that were just installed.
+begin() {
+  systemctl reset-failed docker.service 2>/dev/null
+  timeout 600 systemctl restart docker.service 2>/dev/null && answers
+}
+put() {
+  (umask 077; cat "$1" >"$file.old") && chmod --reference="$file" "$file.old" \
+    && chown --reference="$file" "$file.old" && sync "$file.old" && mv -f "$file.old" "$file"
+}
+put_back() { if [ -f "$before" ]; then put "$before"; else rm -f "$file"; fi; }
+loaded() { [ "$(timeout 60 docker info -f '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ]; }
+reload() {
+  if [ "$(systemctl show -P CanReload docker.service)" = yes ]; then
+    systemctl reload docker.service
+  else
+    kill -s HUP "$(systemctl show -P MainPID docker.service)"
+  fi || return 1
+  [ "$live" = yes ] || return 0
+  seconds=0
+  until loaded; do
+    [ "$seconds" -lt 30 ] || return 1
+    sleep 1; seconds=$((seconds + 1))
+  done
+}
+if [ "$step" = reload ] || [ "$live" = yes ]; then
+  reload || {
+    echo "Docker did not take $file when it was to load it again (live-restore), and was not" \
+      "restarted: see \`journalctl -u docker\`, then run again." >&2; exit 1; }
+fi
+if [ "$step" = reload ]; then
+  # What waits for a restart is still noted.
+  rest=$(grep -vxE "$reloaded" "$notes" 2>/dev/null)
+  case $rest in
+    *"
+"*) printf '%s\n' "$rest" >"$notes.new" && mv "$notes.new" "$notes" ;;
+    *) rm -f "$notes" "$before" "$before.live" ;;
+  esac
+  exit
+fi
+began=$(date +%s)
+if begin; then
+  rm -f "$notes" "$before" "$before.live"
+  failed=
+  for _ in 1 2; do
+    failed=
+    for id in "$@"; do docker start "$id" >/dev/null 2>&1 || failed="$failed $id"; done
+    [ -n "$failed" ] || break
+  done
+  for id in $failed; do docker start "$id"; done
+  [ -z "$failed" ] || { echo "These ran before Docker was restarted, see above." >&2; exit 1; }
+  exit 0
+fi
+# Its last words are plain, all before are of its log.
+said=$(journalctl --since "@$began" -o cat --no-pager _SYSTEMD_UNIT=docker.service 2>/dev/null \
+  | grep -vE '^(time=|docker.service: |[[:space:]]*$)' | tail -n 1 | cut -c 1-300)
+said=${said:-see \`journalctl -u docker\`}
+[ -e "$notes" ] || { echo "Docker does not start: $said" >&2; exit 1; }
+if [ "$live" = yes ] && [ -s "$before.live" ]; then put "$before.live"; else put_back; fi
+if begin; then
+  live=
+  put_back && { [ -n "$forgets" ] || reload; }
+  for id in "$@"; do docker start "$id" >/dev/null 2>&1; done
+  rm -f "$notes" "$before" "$before.live"
+  echo "Docker did not start with the new $file ($said): the old one is back, and Docker runs" \
+    "with it." >&2
+else
+  put_back
+  echo "Docker did not start with the new $file ($said), nor does it with the old one, which is" \
+    "back: see \`systemctl status docker\`." >&2
+fi
+exit 1

@@ -1,0 +1,70 @@
+#!/bin/sh
+# MARK WHAT IMAGES [ATTESTATION...]: builds what the Bake file on standard input defines. WHAT:
+# names of the services; IMAGES: the references that are made, in one word; attestations: options of
+# bake.
+#
+# Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
+# containerd's image store (docs.docker.com/build/metadata/attestations). Since 0.19 Buildx refuses
+# to read what does not lie below the working folder (docker/buildx#2796): here all of it does.
+#
+# A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
+# mark stands while a build is at work, with the boot, the time and the images it makes, until all
+# is on the disk. One of another boot means that what BuildKit has cached since is not to be
+# trusted, and neither are these images, unless containers were made of them, as after a build that
+# was merely ended. Nor are those of ours that have lost their name. What others have cached before
+# stays. A record can go only after those that were made from it.
+
+. files/docker/flush.sh
+. files/docker/release.sh
+
+mark=$1 what=$2 images=$3; shift 3
+boot=$(cat /proc/sys/kernel/random/boot_id)
+mkdir -p "${mark%/*}"
+cached_since() {
+  cache=$(curl -fsS --noproxy '*' --unix-socket /var/run/docker.sock \
+    'http://docker/v1.44/system/df?type=build-cache') || return 1
+  printf '%s\n' "$cache" | sed 's/{"ID":/\n&/g' |
+    sed -En 's/^.*"ID":"([^"]*)".*"CreatedAt":"([^"]*)".*"LastUsedAt":"?([^",]*).*/\1 \2 \3/p' |
+    awk -v since="$1" '$2 >= since || ($3 != "null" && $3 >= since) {print $1}'
+}
+forget_cache() {
+  [ -n "$1" ] || { docker buildx prune --builder default -af >/dev/null; return; }
+  before=
+  while left=$(cached_since "$1") || return 1; [ -n "$left" ] && [ "$left" != "$before" ]; do
+    before=$left
+    for record in $left; do
+      docker buildx prune --builder default -af --filter "id=$record" >/dev/null || return 1
+    done
+  done
+}
+old=$boot began=
+[ ! -f "$mark" ] || read -r old began <"$mark"
+if [ "$old" != "$boot" ]; then
+  echo "the machine went down during a build: what was made and cached${began:+ since $began} goes"
+  ! with_containerd || release
+  nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
+  # shellcheck disable=SC2086 # a list, one word each
+  for image in $(sed 1d "$mark") $(docker image ls -aq $nameless); do
+    docker image inspect "$image" >/dev/null 2>&1 || continue
+    [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
+    docker image rm -f "$image" >/dev/null || exit 1
+  done
+  forget_cache "$began" || {
+    echo "what builds have cached cannot be removed, see above, and the power cut may have" \
+      "damaged it: run again, or \`docker buildx prune -af && rm $mark\` if it stays so" >&2
+    exit 1
+  }
+  rm "$mark"
+fi
+[ -f "$mark" ] || echo "$boot $(date -u +%FT%T)" >"$mark"
+# shellcheck disable=SC2086 # a list, one word each
+printf '%s\n' $images >>"$mark"
+sync "$mark" "${mark%/*}"
+with_containerd || set --
+cd /
+docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
+flush && rm "$mark" || exit 1
+[ "$status" = 0 ] || {
+  echo "$what could not be built, see above; what runs was left as it is" >&2
+  exit 1
+}

@@ -1,0 +1,55 @@
+#!/bin/sh
+# up: brings up the stack of $folder.
+#
+# Until Docker itself is started anew it keeps the port of a container that a power cut took away
+# while it started (seen with Engine 26.1; moby/moby#20486), and is without an address that it lost
+# (see workstation/daemon.py).
+
+answered() { timeout -k 5 60 "$@"; }
+# Says why containers would not run on, or fails where they would.
+restart_harm() {
+  . files/daemon/process.sh
+  live=$(docker info -f '{{.LiveRestoreEnabled}}')
+  [ "$live" = true ] || { echo "live-restore is off"; return; }
+  case $(systemctl show -P KillMode docker.service) in
+    process|none) ;;
+    *) echo "its unit's KillMode ends them with it"; return ;;
+  esac
+  begun=$(systemctl show --timestamp=unix -P ExecMainStartTimestamp docker.service)
+  changed=$(stat -c %Y -- "$configuration" 2>/dev/null)
+  if [ "$(systemctl show -P NeedDaemonReload docker.service)" = yes ] \
+    || [ "${changed:-0}" -gt "${begun#@}" ]; then
+    echo "its configuration has been changed since it started"; return
+  fi
+  return 1
+}
+said=$(mktemp); trap 'rm -f "$said" "$said.failed"' EXIT
+# shellcheck disable=SC2154 # $folder is of up.sh
+up_once() {
+  rm -f "$said.failed"
+  {
+    docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never \
+      2>&1 </dev/null || touch "$said.failed"
+  } | tee "$said"
+  [ ! -e "$said.failed" ]
+}
+up() {
+  up_once && return
+  port=$(sed -n 's/.*Bind for .*:\([0-9]*\) failed: port is already allocated.*/\1/p' "$said" \
+    | head -n 1)
+  if [ -n "$port" ]; then
+    [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
+    left="Docker keeps port $port for a container that is gone, as after a power cut"
+  elif grep -q 'could not parse extra host IP' "$said"; then
+    left="Docker has lost the address of host-gateway, as its version 28 does with each reload"
+  else
+    return 1
+  fi
+  if harm=$(restart_harm); then
+    echo "$left; a restart of Docker might stop what runs: $harm." \
+      "\`systemctl restart docker\` when that does no harm, then run again." >&2
+    return 1
+  fi
+  echo "$left: it is started anew; containers run on"
+  systemctl restart docker.service && up_once
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+. files/gpu_users/keep_gpus.sh
+
+keep_gpus

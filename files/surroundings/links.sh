@@ -1,0 +1,15 @@
+#!/bin/sh
+# STORE: where it lies, and what of it leads elsewhere.
+#
+# Links that are absolute, or whose dots lead out of the store. People make them for folders and for
+# single files of a folder.
+
+root=$(realpath -e -- "$1" 2>/dev/null) || exit 0
+echo "store $root"
+find "$root" -xdev -maxdepth 4 -type l -printf '%P\t%l\n' 2>/dev/null | awk -F '\t' '
+  NF != 2 {next}
+  {leads = substr($2, 1, 1) == "/"; depth = split($1, part, "/") - 1; count = split($2, part, "/")}
+  {for (i = 1; i <= count; i++)
+    if (part[i] == "..") {if (--depth < 0) leads = 1}
+    else if (part[i] != "" && part[i] != ".") depth++}
+  leads {print "link " $0}' | head -n 200

@@ -1,0 +1,12 @@
+#!/bin/sh
+# RELEASES NEW OLD: folder, and names in it.
+#
+# A rename replaces the link in one step. The release that ran until now stays, for the way back.
+
+set -e
+cd "$1"
+ln -sfn "$2" .current.new
+mv -fT .current.new current
+for release in *; do
+  case $release in "$2"|"$3"|current) ;; *) rm -rf -- "$release" ;; esac
+done
