@@ -66,7 +66,7 @@ def conflicts(gpu: GpuState) -> tuple[str, ...]:
 def proof_advice(said: str) -> str:
     """Return the way out where a container does not see the GPU.
 
-    + said: what ``operations.nvidia_scripts.PROVE`` printed, with the words of Docker, of its
+    + said: what ``files/nvidia/prove.sh`` printed, with the words of Docker, of its
       runtime and of nvidia-smi
     """
     if "exit status 124" in said:

@@ -140,7 +140,7 @@ def trouble(gpu: GpuState, packages: Packages) -> Trouble | None:
 def load_advice(said: str) -> str:
     """Return the way out where the kernel module cannot be loaded, or does not work.
 
-    + said: what ``operations.nvidia_scripts.LOAD`` printed, with the words of modprobe (kmod's, and
+    + said: what ``files/nvidia/load.sh`` printed, with the words of modprobe (kmod's, and
       those of errno(3)), of nvidia-smi and of the kernel
     """
     if said.startswith("nvidia-smi fails"):

@@ -20,7 +20,7 @@ from workstation.facts.driver import DriverSource
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
-from workstation.operations import nvidia_scripts, packages
+from workstation.operations import packages
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import command_output, live, tell
 
@@ -82,7 +82,11 @@ def driver(branch: str, required: bool) -> Commands:
         wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
         gone = [f"-{name}" for name in _tell_packages(branch, wanted, found, versions)]
         install = script(
-            nvidia_scripts.INSTALL, scripts.text("packages/install.sh"), branch, *gone, *wanted
+            scripts.text("nvidia/install.sh"),
+            scripts.text("packages/install.sh"),
+            branch,
+            *gone,
+            *wanted,
         )
         yield packages.through_apt(install, wanted)
         # dpkg forgets the hold of what is replaced.
@@ -94,7 +98,7 @@ def driver(branch: str, required: bool) -> Commands:
     if hold:
         yield script('apt-mark hold -- "$@" >/dev/null', *hold)
     if action:
-        yield _advised(script(nvidia_scripts.LOAD, PATIENCE), drivers.load_advice)
+        yield _advised(script(scripts.text("nvidia/load.sh"), PATIENCE), drivers.load_advice)
 
 
 def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: bool) -> None:
@@ -163,7 +167,7 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
         tell("-", f"key {repository['fingerprint']} in {path}")
     steps = [
         *(
-            script(nvidia_scripts.FORGET_KEY, path, repository["fingerprint"])
+            script(scripts.text("nvidia/forget_key.sh"), path, repository["fingerprint"])
             for path in found.trusted
         ),
         *packages.repository._inner(**repository, gone=_OLD_FILES),
@@ -211,9 +215,11 @@ def devices(image: str) -> Commands:
         tell("-", path, f"old; kept as {path}.before-ai-workstation")
     tell("~", "GPU described to Docker", reason or "driver, cards, toolkit or Engine are new")
     tell("~", f"GPU proven by a container of {image}")
-    yield live(script(nvidia_scripts.DESCRIBE, PATIENCE, *aside))
+    yield live(script(scripts.text("nvidia/describe.sh"), PATIENCE, *aside))
     yield live(script(scripts.text("docker/pull.sh"), PULLING, image))
-    yield _advised(script(nvidia_scripts.PROVE, _PROOF_SECONDS, image, proof), cdi.proof_advice)
+    yield _advised(
+        script(scripts.text("nvidia/prove.sh"), _PROOF_SECONDS, image, proof), cdi.proof_advice
+    )
 
 
 def _advised(command: StringCommand, advice: Callable[[str], str]) -> FunctionCommand:
