@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.origin import origin
 
@@ -23,22 +24,8 @@ FILE = "/run/lock/ai-workstation"
 SILENCE = 90
 """Seconds without a word after which the host takes the run for dead."""
 
-# The holder's name shows who it is, to a run that is refused and to anyone who asks ps(1). The file
-# is only ever opened for reading, since another user may have made it. A login script that speaks
-# before may have left its line open.
 _NAME = "ai-workstation-lock"
-_HOLD = f"""
-[ -e {FILE} ] || (umask 0; : >{FILE})
-told() {{ printf '\\n%s\\n' "{_NAME} $*"; }}
-exec 9<{FILE} || {{ told unusable; exit; }}
-if ! flock -n 9; then
-  holder=$(pgrep -af '^{_NAME}: ' | sed 's/^[0-9]* {_NAME}: //; s/ -c .*//' | head -n 1)
-  told busy "$holder"
-  exit
-fi
-told held
-exec -a "{_NAME}: $1" bash -c 'while IFS= read -r -t {SILENCE} word; do :; done'
-"""
+"""What the holder on the host is called, and begins its words with."""
 
 
 class LockedError(HostError):
@@ -95,7 +82,7 @@ def _said(answer: Iterable[str | bytes]) -> tuple[str, str, str]:
 
 
 def _command(who: str) -> list[str]:
-    return ["bash", "-c", _HOLD, "bash", who]
+    return ["bash", "-c", scripts.text("lock/hold.sh"), "bash", who, FILE, _NAME, str(SILENCE)]
 
 
 def _open(host: Any, who: str) -> tuple[Any, Iterable[str | bytes], Any] | None:

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# RELEASES UNIT: the folder of the releases, and the unit's file.
+
 for file in "$1"/*/.complete; do
   [ ! -e "$file" ] || { release=${file%/.complete}; echo "release ${release##*/}"; }
 done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,10 +267,10 @@ def test_a_repository_signed_by_somebody_else(
 
 def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
     """It is refused with who is at work, and changes nothing; the lock goes with its holder."""
-    script = lock._HOLD.replace("'", "'\\''")
+    holder = shlex.join(lock._command("anna@desk"))
     bare.run(
         "mkfifo /run/words; sleep 600 </dev/null 2>/dev/null >/run/words & "
-        f"nohup bash -c '{script}' bash 'anna@desk' "
+        f"nohup {holder} "
         "</run/words >/run/answer 2>&1 & until grep -q held /run/answer; do sleep 0.2; done"
     )
     run = bare.pyinfra("tasks/storage.py", "-y")

@@ -36,6 +36,7 @@ def test_a_service_that_has_everything_gets_every_probe():
     found = probes(made_up(painter=PAINTER), container("painter"))
     assert {name: probe.arguments for name, probe in found.items()} == {
         "s/painter answers on painter.example": (
+            "200",
             "http://127.0.0.1:80/api/health",
             "-H",
             "Host: painter.example",
@@ -85,7 +86,7 @@ def test_ports_follow_the_settings():
     )
     assert (
         found["s/painter answers on painter.example"]
-        .arguments[0]
+        .arguments[1]
         .startswith("http://127.0.0.1:8080/")
     )
     assert ":11500/" in found["s/painter reaches Ollama"].arguments[1]
@@ -109,7 +110,7 @@ def test_a_proxy_with_certificates_is_asked_by_https(
 ):
     assert proxy_entrance(configured(**changes)) == wanted
     scheme, port = wanted
-    url, *options = probes(made_up(painter=PAINTER), **changes)[
+    _, url, *options = probes(made_up(painter=PAINTER), **changes)[
         "s/painter answers on painter.example"
     ].arguments
     if scheme == "https":
@@ -140,7 +141,7 @@ def test_a_service_without_a_route_is_asked_at_the_port_that_it_publishes(
     """At the first, since others may speak anything."""
     probe, *_ = probes(made_up(a={"image": "a:1", "ports": ports})).values()
     assert probe.name == f"s/a answers on {shown}"
-    assert probe.arguments == (url or f"http://{shown}/",)
+    assert probe.arguments == ("200", url or f"http://{shown}/")
     assert "proxy" not in probe.fix
 
 

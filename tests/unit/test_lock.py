@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workstation import lock
+from workstation import lock, scripts
 from workstation.errors import HostError
 
 
@@ -21,8 +21,7 @@ class LocalConnector:
 def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """This machine, with a lock file of its own."""
     name = f"test-lock-{tmp_path.name}"
-    for old, new in ((lock.FILE, str(tmp_path / "lock")), (lock._NAME, name)):
-        monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(old, new))
+    monkeypatch.setattr(lock, "FILE", str(tmp_path / "lock"))
     monkeypatch.setattr(lock, "_NAME", name)
     return SimpleNamespace(name="here", connector=LocalConnector())
 
@@ -43,8 +42,7 @@ def test_a_lock_file_that_cannot_be_made_is_not_taken_for_another_run(
     host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
     """Such as where /run/lock is missing."""
-    missing = lock._HOLD.replace(str(tmp_path / "lock"), str(tmp_path / "no" / "lock"))
-    monkeypatch.setattr(lock, "_HOLD", missing)
+    monkeypatch.setattr(lock, "FILE", str(tmp_path / "no" / "lock"))
     with (
         pytest.raises(HostError, match=r"here could not be locked: .* cannot be used"),
         lock.held([host], "anna"),
@@ -68,7 +66,7 @@ def test_a_run_that_dies_lets_go(host: Any):
 
 def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.MonkeyPatch):
     """As when its network is cut: the host hears no end."""
-    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(f"-t {lock.SILENCE}", "-t 0.3"))
+    monkeypatch.setattr(lock, "SILENCE", 0.3)
     with subprocess.Popen(
         lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -83,7 +81,6 @@ def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.Mon
 
 def test_a_run_keeps_the_lock_while_it_lives(host: Any, monkeypatch: pytest.MonkeyPatch):
     """It says a word before the host loses patience."""
-    monkeypatch.setattr(lock, "_HOLD", lock._HOLD.replace(f"-t {lock.SILENCE}", "-t 0.4"))
     monkeypatch.setattr(lock, "SILENCE", 0.4)
     with lock.held([host], "anna"):
         time.sleep(1)
@@ -93,7 +90,7 @@ def test_a_run_keeps_the_lock_while_it_lives(host: Any, monkeypatch: pytest.Monk
 
 def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.MonkeyPatch):
     """Not a run without one."""
-    monkeypatch.setattr(lock, "_HOLD", "echo; exit 1")
+    monkeypatch.setattr(scripts, "text", lambda _: "echo; exit 1")
     with pytest.raises(lock.HostError, match="could not be locked"), lock.held([host], "anna"):
         pass
 
@@ -112,8 +109,8 @@ def test_what_a_login_script_says_is_not_the_holders_word(
     host: Any, monkeypatch: pytest.MonkeyPatch, noise: str
 ):
     """bash reads .bashrc behind sshd, and some print there, or set a title and end no line."""
-    noisy = f"{noise}; {lock._HOLD}"
-    monkeypatch.setattr(lock, "_HOLD", noisy)
+    noisy = f"{noise}\n{scripts.text('lock/hold.sh')}"
+    monkeypatch.setattr(scripts, "text", lambda _: noisy)
     with (
         lock.held([host], "anna@desk"),
         pytest.raises(lock.LockedError, match="anna@desk"),
@@ -131,8 +128,9 @@ def test_bytes_that_are_no_text_are_read_past():
 def test_a_holder_that_cannot_use_the_file_is_heard_behind_an_open_line(
     host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    missing = lock._HOLD.replace(str(tmp_path / "lock"), str(tmp_path / "no" / "lock"))
-    monkeypatch.setattr(lock, "_HOLD", f"printf hi; {missing}")
+    monkeypatch.setattr(lock, "FILE", str(tmp_path / "no" / "lock"))
+    noisy = f"printf hi\n{scripts.text('lock/hold.sh')}"
+    monkeypatch.setattr(scripts, "text", lambda _: noisy)
     with pytest.raises(HostError, match=r"cannot be used \(unusable\)"), lock.held([host], "anna"):
         pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.findings import Finding
 from workstation.project import Container, ProjectState, familiar
@@ -12,20 +13,6 @@ from workstation.stack import Service, Stack
 Projects = Sequence[tuple[Stack, ProjectState]]
 """Stacks, each with its project on the host."""
 
-# Of one that is not well also the last words, its own and those of its health check.
-_STATES = r"""
-format=$1; shift
-[ $# != 0 ] || exit 0
-seen=$(docker inspect -f "$format" "$@" 2>&1)
-printf '%s\n' "$seen"
-printf '%s\n' "$seen" | while read -r word id status health _; do
-  [ "$word" = state ] || continue
-  case $status/$health in running/healthy|running/none) continue ;; esac
-  docker logs --tail 15 "$id" 2>&1 | cut -c 1-200 | sed "s/^/log $id /"
-  docker inspect -f '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$id" \
-    | grep . | tail -n 3 | cut -c 1-200 | sed "s/^/check $id /"
-done
-"""
 _FORMAT = (
     "{{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}none{{end}} "
     "{{.State.StartedAt}} {{.RestartCount}}"
@@ -67,7 +54,7 @@ def container_probe(projects: Projects) -> Probe:
     ids = [container.id for _, _, container in _containers(projects) if container]
     return Probe(
         "containers run",
-        _STATES,
+        scripts.text("acceptance/states.sh"),
         ("state {{.Id}} " + _FORMAT, *ids),
         "see `systemctl status docker`",
         "docker ps -a",

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
-from workstation.acceptance.ports import BRIDGES
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
 from workstation.ollama_unit import BINARY, RELEASES
@@ -36,141 +36,10 @@ _OLLAMA_UNITS = {
 
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
 
-# A path stands for the unit that mounts it. One that is just being started, or waits to be tried
-# again, is not yet a broken promise.
-_SHOW_UNITS = r"""
-properties=$1 units= tries=90; shift
-for unit; do
-  case $unit in /*) unit=$(systemd-escape -p --suffix=mount "$unit") ;; esac
-  units="$units $unit"
-done
-while seen=$(systemctl show -p "$properties" -- $units 2>&1); status=$?
-  printf '%s\n' "$seen" | grep -q '^ActiveState=activating' && [ "$tries" -gt 0 ]
-do
-  sleep 2; tries=$((tries - 1))
-done
-printf '%s\n' "$seen"
-exit $status
-"""
-
-_STORE = """
-seen=$(stat -L -c '%a %G' -- "$1") || exit 1
-echo "$(find -H "$1" -type f | wc -l) files, mode and group $seen"
-ls -l -- "$1/"
-[ "$seen" = "2775 $2" ]
-"""
-
-_SHARE = """
-seen=$(findmnt -n -t cifs,smb3 -o SOURCE -M "$1" | tail -n 1)
-# SMB knows no upper and lower case, and no slash at the end.
-same() { [ "$(printf %s "${1%/}" | tr A-Z a-z)" = "$(printf %s "$2" | tr A-Z a-z)" ]; }
-echo "${seen:-nothing is mounted on $1}"
-findmnt -n -o OPTIONS -M "$1" | tail -n 1
-same "$seen" "$2"
-"""
-
-_MOUNTED = """
-seen=$(findmnt -n -o SOURCE,FSTYPE -M "$1" | tail -n 1)
-# A link to a folder of another disk than the system's will do.
-[ -n "$seen" ] || [ ! -L "$1" ] \
-  || seen=$(findmnt -n -o TARGET,SOURCE,FSTYPE -T "$1" | awk '$1 != "/" {print $2, $3}')
-echo "${seen:-nothing is mounted there}"
-[ -n "$seen" ]
-"""
-
 # The Engine's own folder may have been moved (data-root); one that is not there has no disk.
 _DISKS = """
 df -Pk -- "$@" $(timeout 60 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
 true
-"""
-
-# A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
-NOT_ON_LAN = (
-    BRIDGES
-    + r"""
-open= closed=
-addresses=$(ip -o addr show scope global) || exit 1
-while read -r _ interface _ address _; do
-  address=${address%%/*}
-  [ -n "$address" ] && ! is_bridge "$interface" || continue
-  case $address in *:*) address="[$address]" ;; esac
-  # The kernel takes a connection whatever its program is at; an answer may take long.
-  connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
-    -w '%{time_connect}' "http://$address:$1/")
-  case $connected in
-    *[1-9]*) open="$open $address" ;;
-    *) closed="$closed $address" ;;
-  esac
-done <<EOF
-$addresses
-EOF
-if [ -n "$open" ]; then
-  echo "port $1 answers on$open"
-else
-  echo "port $1 does not answer on${closed:- any address, for there is none}"
-fi
-ss -Hltnp "sport = :$1"
-[ -z "$open" ]
-"""
-)
-
-# Other programs flush all tables when they start (nftables.service does), the unit stays active.
-_GUARD = r"""
-rules=$(nft list table inet "$1" 2>&1)
-if printf '%s\n' "$rules" | grep -q -- "$2"; then
-  echo "what comes from neither Docker's bridges nor this machine is dropped"
-else
-  echo "no rule drops what comes from neighbours"; guarded=false
-fi
-printf '%s\n' "$rules"
-${guarded:-true}
-"""
-
-_NAMES = (
-    BRIDGES
-    + r"""
-ip -o addr show scope global | awk '{split($4, part, "/"); print part[1], $2}' \
-  | while read -r address interface; do
-    is_bridge "$interface" || echo "own $address"
-  done
-for name; do
-  ( echo "name $name" $(timeout 30 getent hosts "$name" | awk '{print $1}' | sort -u) ) &
-done
-wait
-"""
-)
-
-# The kernel knows a script by its interpreter, whose first argument is the script. The group's
-# processes are asked for: what is started may be a shell that starts it.
-_OLLAMA_RUNS = r"""
-binary=$(readlink -f "$1")
-case $binary in
-  "$2"/*) ;;
-  *) echo "$1 leads to ${binary:-nothing}, not to a release"; exit 1 ;;
-esac
-group=$(systemctl show -P ControlGroup ollama.service)
-pids=$(cat "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null) && [ -n "$group" ] \
-  || pids=$(systemctl show -P MainPID ollama.service)
-found=
-for pid in $pids; do
-  program=$(readlink "/proc/$pid/exe") || continue
-  first=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 2p)
-  case $binary in "$program" | "$(readlink -f "$first")")
-    echo "process $pid of $(stat -c %U "/proc/$pid") is $binary"; exit ;;
-  esac
-  found="$found $program"
-done
-echo "it runs${found:- nothing}, not $binary"
-systemctl show -p DropInPaths,FragmentPath ollama.service
-exit 1
-"""
-
-_OLLAMA_ANSWERS = r"""
-answer=$(curl -sSf --noproxy '*' --max-time 60 "$1" 2>&1) || { printf '%s\n' "$answer"; exit 1; }
-version=$(printf '%s\n' "$answer" | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')
-echo "it is version ${version:-unknown}"
-printf '%s\n' "$answer"
-case $2 in "" | "$version") ;; *) echo "pins.yml names version $2"; exit 1 ;; esac
 """
 
 
@@ -195,7 +64,7 @@ def host_probes(
     }
     yield Probe(
         "units",
-        _SHOW_UNITS,
+        scripts.text("acceptance/units.sh"),
         (_PROPERTIES, *units),
         "see `systemctl --failed`",
         shlex.join(["systemctl", "show", "-p", _PROPERTIES, *units]),
@@ -204,7 +73,7 @@ def host_probes(
     if any(stack.uses(settings.models_path) for stack in stacks):
         yield Probe(
             "the model store is there, for one group",
-            _STORE,
+            scripts.text("acceptance/store.sh"),
             (settings.models_path, settings.store_group),
             "run tasks/storage.py",
             shlex.join(["ls", "-ld", settings.models_path]),
@@ -212,7 +81,7 @@ def host_probes(
     if used.share:
         yield Probe(
             "the share is mounted",
-            _SHARE,
+            scripts.text("acceptance/share.sh"),
             (settings.smb_mount, settings.smb_unc),
             f"run tasks/smb.py; see `journalctl -k --grep CIFS` and `findmnt {settings.smb_mount}`",
             shlex.join(["findmnt", settings.smb_mount]),
@@ -222,7 +91,7 @@ def host_probes(
     for disk in used.disks:
         yield Probe(
             f"{disk} is a disk of its own",
-            _MOUNTED,
+            scripts.text("acceptance/mounted.sh"),
             (disk,),
             "mount it, see /etc/fstab and `systemctl --failed`; then run tasks/stacks.py",
             shlex.join(["findmnt", disk]),
@@ -235,7 +104,7 @@ def host_probes(
         yield from _ollama_probes(str(settings.ollama_port), ollama)
     yield Probe(
         "containers are closed to neighbours but for what they publish",
-        _GUARD,
+        scripts.text("acceptance/guard.sh"),
         ("ai_workstation_forward", 'ct state new oifname "br-.*drop'),
         "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
         "nft list table inet ai_workstation_forward",
@@ -302,28 +171,28 @@ def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
     url = f"http://127.0.0.1:{port}/api/version"
     yield Probe(
         "Ollama runs the pinned release",
-        _OLLAMA_RUNS,
+        scripts.text("acceptance/ollama_runs.sh"),
         (BINARY, RELEASES),
         "run tasks/ollama.py; see `systemctl cat ollama.service` for a drop-in with ExecStart",
         f"readlink -f {BINARY} /proc/$(systemctl show -P MainPID ollama.service)/exe",
     )
     yield Probe(
         "Ollama answers on the host",
-        _OLLAMA_ANSWERS,
+        scripts.text("acceptance/ollama_answers.sh"),
         (url, version),
         "run tasks/ollama.py; see `journalctl -u ollama`",
         f"curl {url}",
     )
     yield Probe(
         "Ollama does not answer on the LAN",
-        NOT_ON_LAN,
+        scripts.text("acceptance/not_on_lan.sh"),
         (port,),
         "run tasks/ollama.py; look for an OLLAMA_HOST in drop-ins of ollama.service",
         f"curl http://ADDRESS:{port}/; ss -Hltnp 'sport = :{port}'",
     )
     yield Probe(
         "Ollama's socket for containers is closed to neighbours",
-        _GUARD,
+        scripts.text("acceptance/guard.sh"),
         ("ai_workstation", f"dport {port} .*drop"),
         "run `systemctl restart ollama-docker-guard.service`; another firewall may have flushed it",
         "nft list table inet ai_workstation",
@@ -344,7 +213,7 @@ def name_probe(stacks: Sequence[Stack]) -> Probe | None:
     asked = sorted({name for name in names.values() if not _is_local(name)})
     return Probe(
         "names resolve",
-        _NAMES,
+        scripts.text("acceptance/names.sh"),
         tuple(asked),
         "see `resolvectl status`",
         "getent hosts",

@@ -9,50 +9,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.findings import HOST, Finding
 from workstation.preflight.ports import published
 from workstation.settings import Settings
 from workstation.stack import Service, Stack
 
-BRIDGES = r"""
-is_bridge() {
-  case $1 in
-    docker*|veth*) return 0 ;;
-    br-*[!0-9a-f]*) ;;
-    br-????????????) return 0 ;;
-  esac
-  [ -d "/sys/class/net/$1/bridge" ] || return 1
-  for port in "/sys/class/net/$1/brif"/*; do
-    case ${port##*/} in veth*|"*") ;; *) return 1 ;; esac
-  done
-}
-"""
-"""``is_bridge INTERFACE``: whether there are but containers behind it. A network of Docker's may
-have a name that its owner chose, and a bridge of the LAN one that begins as Docker's do (``br-``
-and twelve hexadecimal digits); one that the LAN is behind has the card, or a machine's tap, in
-it."""
-
-# Docker's own list is asked too: without its helper programs ("userland-proxy": false) nobody
-# listens on a published port, and the kernel passes connections on. What systemd holds until it is
-# used is listed by the units that it belongs to.
-_LISTENERS = (
-    BRIDGES
-    + r"""
-ip -o addr show | awk '{split($4, part, "/"); print part[1], $2}' \
-  | while read -r address interface; do
-    ! is_bridge "$interface" || echo "bridge $interface $address"
-  done
-timeout 20 docker ps --no-trunc --format "$1" 2>/dev/null
-timeout 20 systemctl list-sockets --no-legend --no-pager --full 2>/dev/null | sed 's/^ */socket /'
-sockets=$(ss -Hltnup 2>&1) || { echo "$sockets"; exit 1; }
-printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
-for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
-  group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
-  echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
-done
-"""
-)
 _FORMAT = (
     "container [{{json .ID}},{{json .Names}},{{json .Image}},{{json .Ports}},"
     '{{json (.Label "com.docker.compose.project")}},{{json (.Label "com.docker.compose.service")}}]'
@@ -92,7 +55,7 @@ def port_probe(settings: Settings, stacks: Sequence[Stack], entered: int) -> Pro
     """
     return Probe(
         "ports open to the LAN",
-        _LISTENERS,
+        scripts.text("acceptance/listeners.sh"),
         (_FORMAT,),
         "run tasks/stacks.py and tasks/ollama.py; what the LAN is to reach must be published in "
         "its stack's Compose file",

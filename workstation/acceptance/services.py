@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from workstation import scripts
 from workstation.acceptance import Answer, Probe
-from workstation.acceptance.machine import NOT_ON_LAN
 from workstation.findings import Finding
-from workstation.firewall import DROPPING
 from workstation.preflight.ports import published
 from workstation.project import ProjectState
 from workstation.settings import Settings
@@ -20,41 +19,6 @@ from workstation.stack import Mount, Service, Stack, is_below
 # Seconds that a service may take to answer: it may be loading a model, on a machine that is busy.
 # One that is well answers at once, one that has ended refuses at once.
 PATIENCE = 200
-
-_HTTP = rf"""
-url=$1; shift
-answer=$(curl -sS -i --noproxy '*' --max-time {PATIENCE} "$@" "$url" 2>&1 \
-  | head -c 1500 | tr -d '\000\r')
-code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
-[ -z "$code" ] || echo "HTTP $code"
-printf '%s\n' "$answer"
-case $code in 2??|3??) ;; *) exit 1 ;; esac
-"""
-
-# The handshake of RFC 6455. After a 101 curl waits for frames, which may never come: it is ended
-# when it has the headers.
-_WEBSOCKET = rf"""
-url=$1; shift
-file=$(mktemp) || exit 1
-trap 'rm -f "$file"' EXIT
-curl -sSN -i --noproxy '*' --http1.1 --max-time {PATIENCE} -H 'Connection: Upgrade' \
-  -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
-  -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" >"$file" 2>&1 &
-while kill -0 $! 2>/dev/null; do
-  case $(head -n 1 "$file" | tr -d '\000') in
-    *" 101"*) grep -q "^.$" "$file" && kill $! ;;
-  esac
-  sleep 0.2
-done
-answer=$(head -c 1500 "$file" | LC_ALL=C tr -cd '[:print:]\n')
-code=$(printf '%s\n' "$answer" | sed -n 's/^HTTP[^ ]* \([0-9]*\).*/\1/p' | head -n 1)
-[ -z "$code" ] || echo "HTTP $code"
-if [ "$code" = 101 ]; then
-  printf '%s\n' "$answer" | sed '/^curl: /d; /^$/,$d'
-else
-  printf '%s\n' "$answer"; exit 1
-fi
-"""
 
 _GPU_QUERY = "nvidia-smi --query-gpu=name,memory.total,compute_cap --format=csv"
 # An image's PATH may not lead to where the driver's programs are mounted from.
@@ -66,86 +30,11 @@ _WARNING = 14
 """nvidia-smi(1), "RETURN VALUE": an infoROM is corrupted."""
 _GPU_ROW = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (?:\d+\.\d+|\[[^\]]*\])")
 
-# A redirection that fails ends a shell, hence the inner one.
-_READ_ONLY = r"""
-docker exec "$1" sh -c '
-  [ -d "$1" ] || { echo "$1 is not there"; exit 1; }
-  entries=$(ls -1A "$1") || { echo "$1 cannot be read"; exit 1; }
-  if (: >"$1/.acceptance-$2") 2>/dev/null; then
-    rm -f "$1/.acceptance-$2"
-    echo "$1 is writable"; exit 1
-  fi
-  echo "$1 has $(ls -1A "$1" | wc -l) entries, writing is refused"
-  printf "%s\n" "$entries"' sh "$2" "$3" 2>&1
-"""
-
-# As the user that the service itself runs as, which an entrypoint may have changed to.
-_WRITE = r"""
-user=$(docker top "$1" -eo uid,pid 2>/dev/null | awk 'NR > 1 {print $1}' | sort -n | tail -n 1)
-said=$(docker exec --user "${user:-0}" "$1" sh -c '
-  printf "%s" "$2" > "$1/.acceptance-$2" && ls -ln "$1/.acceptance-$2"' sh "$2" "$3" 2>&1) || {
-  printf '%s\n' "$said"; exit 1; }
-printf 'written by uid %s\n%s\n' "${user:-0}" "$said"
-"""
-
-# curl's 35: the handshake failed, as it does with a server that speaks plain HTTP.
-_NOT_TLS = r"""
-said=$(curl -sS --noproxy '*' -k --max-time 200 -o /dev/null "$1" 2>&1); status=$?
-case $status in
-  35) echo "its address is $2, https:// there fails (${said##*:})" ;;
-  0) echo "it answers $1, and not $2"; false ;;
-  *) echo "$said"; false ;;
-esac
-"""
-
 # The container's mounts below the target hide a part of the folder.
 _OWNER = r"""
 stat -L -c 'owner %u:%g %a %U:%G' -- "$2" 2>&1 || exit 1
 docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1" 2>&1
 """
-
-# Only what this start of the container has written. Docker's older log files are numbered.
-_LOG = r"""
-id=$1 says=$2; shift 2
-since=$(docker inspect -f '{{.State.StartedAt}}' "$id" 2>&1) || { echo "$since"; exit 1; }
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
-docker logs --since "$since" "$id" >"$log" 2>&1 || { tail -n 1 "$log"; exit 1; }
-grep -F -m 1 -e "$says" -- "$log" | sed 's/^/says /'
-for trouble; do grep -F -m 1 -e "$trouble" -- "$log" | sed 's/^/trouble /'; done
-path=$(docker inspect -f '{{.LogPath}}' "$id")
-[ ! -e "$path.1" ] || echo rotated
-tail -n 50 -- "$log" | cut -c 1-200 | sed 's/^/log /'
-"""
-
-# Whatever HTTP client an image happens to have. A packet that a firewall drops is not answered.
-_OLLAMA = (
-    DROPPING
-    + r"""
-said=$(docker exec "$1" sh -c '
-  if command -v curl >/dev/null; then exec curl -sSf --max-time 60 "$1"; fi
-  if command -v wget >/dev/null; then exec wget -qO- -T 60 "$1"; fi
-  if command -v python3 >/dev/null; then
-    exec python3 -c "import sys, urllib.request as request
-print(request.urlopen(sys.argv[1], timeout=60).read().decode())" "$1"
-  fi
-  if command -v node >/dev/null; then
-    exec node -e "fetch(process.argv[1]).then(r => r.text()).then(console.log)" "$1"
-  fi
-  echo "the image has no HTTP client"; exit 3' sh "$2" 2>&1)
-status=$?
-if [ "$status" != 0 ]; then
-  port=${2##*:}; chains=$(dropping "${port%%/*}" | paste -sd, -)
-  [ -z "$chains" ] || echo "$chains, drops what comes from containers"
-  rules=$(
-    nft list ruleset 2>/dev/null | grep -E 'hook input|drop|reject' | head -n 20
-    ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added)
-fi
-printf '%s\n' "$said"
-[ -z "$rules" ] || printf '%s\n' "$rules"
-exit "$status"
-"""
-)
 
 
 @dataclass(frozen=True)
@@ -219,8 +108,8 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
     url = into.base + service.probe
     yield Probe(
         f"{subject} answers on {into.shown}",
-        _HTTP,
-        (url, *into.options),
+        scripts.text("acceptance/http.sh"),
+        (str(PATIENCE), url, *into.options),
         fix,
         shlex.join(["curl", "-i", "--max-time", str(PATIENCE), *into.options, url]),
         subject,
@@ -233,8 +122,8 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
         curl = ["curl", "-i", "-N", "--http1.1", *upgrade, *into.options, url]
         yield Probe(
             f"{subject} takes websockets",
-            _WEBSOCKET,
-            (url, *into.options),
+            scripts.text("acceptance/websocket.sh"),
+            (str(PATIENCE), url, *into.options),
             "look for a middleware of the proxy that buffers or compresses"
             if service.host
             else fix,
@@ -254,7 +143,7 @@ def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterat
         tls = into.base.replace("http:", "https:")
         yield Probe(
             f"{subject} speaks plain HTTP",
-            _NOT_TLS,
+            scripts.text("acceptance/not_tls.sh"),
             (tls, into.base),
             f"open {into.base}, not https:// (`wrong version number`)",
             shlex.join(["curl", "-k", tls]),
@@ -262,7 +151,7 @@ def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterat
         )
     yield Probe(
         f"{subject} does not answer on the LAN",
-        NOT_ON_LAN,
+        scripts.text("acceptance/not_on_lan.sh"),
         (str(port.number),),
         f"publish it as 127.0.0.1:{port.number}; who is elsewhere comes through a tunnel: `ssh -L "
         f"{port.number}:{port.address}:{port.number}` to this machine",
@@ -292,7 +181,7 @@ def _inside_probes(
             asked = f"ls -1A {shlex.quote(mount.target)}; : >{shlex.quote(file)}"
             yield Probe(
                 f"{name} reads models, and only reads",
-                _READ_ONLY,
+                scripts.text("acceptance/read_only.sh"),
                 (container, mount.target, token),
                 "run tasks/storage.py and tasks/stacks.py",
                 shlex.join([*within, service.name, "sh", "-c", asked]),
@@ -302,7 +191,7 @@ def _inside_probes(
             asked = f"printf %s {token} >{shlex.quote(file)}"
             yield Probe(
                 f"{name} writes outputs",
-                _WRITE,
+                scripts.text("acceptance/write.sh"),
                 (container, mount.target, token),
                 "run tasks/smb.py; the share's owner must be the user of the container",
                 shlex.join([*within, "--user", "UID", service.name, "sh", "-c", asked]),
@@ -312,7 +201,7 @@ def _inside_probes(
         url = f"http://host.docker.internal:{settings.ollama_port}/api/version"
         yield Probe(
             f"{name} reaches Ollama",
-            _OLLAMA,
+            scripts.text("acceptance/reaches_ollama.sh"),
             (container, url),
             "run tasks/ollama.py; see `systemctl status ollama-docker.socket`",
             shlex.join([*within, service.name, "curl", url]),
@@ -326,7 +215,7 @@ def _inside_probes(
         logs = shlex.join(["docker", "compose", "-p", stack.name, "logs", service.name])
         yield Probe(
             f"{name}'s log",
-            _LOG,
+            scripts.text("acceptance/log.sh"),
             (container, service.says, *service.troubles),
             f"read it: `{logs}`",
             logs,

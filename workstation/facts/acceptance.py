@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import LIMIT, Fact, question
 
 if TYPE_CHECKING:
@@ -17,36 +18,6 @@ _WORKERS = 4
 
 _MOST = 32768
 """Bytes that a probe may answer."""
-
-# Probes write to files. Whoever is stuck where no signal reaches it, such as a file server that is
-# gone, is left behind when the time is up.
-_BEGIN = """
-seconds=$1 ticks=$(($2 * 2))
-PATH=$PATH:/usr/sbin:/sbin; export PATH
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-probe() {
-  number=$1; shift
-  timeout -k 5 "$seconds" sh -c "$@" >"$folder/$number" 2>&1
-  echo $? >"$folder/$number.status"
-}
-"""
-_END = """
-while [ "$ticks" -gt 0 ]; do
-  number=0
-  while [ -e "$folder/$number.done" ]; do number=$((number + 1)); done
-  [ "$number" -lt "$workers" ] || break
-  sleep 0.5; ticks=$((ticks - 1))
-done
-number=0
-while [ "$number" -lt "$probes" ]; do
-  status=124
-  [ ! -e "$folder/$number.status" ] || read -r status <"$folder/$number.status"
-  answer=$(head -c "$most" "$folder/$number" 2>/dev/null | base64 -w0)
-  echo "$status $answer"
-  number=$((number + 1))
-done
-"""
 
 
 class Answers(Fact[list["Answer"]]):
@@ -66,26 +37,17 @@ class Answers(Fact[list["Answer"]]):
         # Each value is passed once: sshd hands the whole command to a shell as one argument, for
         # which Linux has 128 KiB (MAX_ARG_STRLEN).
         places: dict[str, int] = {}
-
-        def place(value: str) -> str:
-            return f'"${{{places.setdefault(value, len(places) + 3)}}}"'
-
-        calls: list[list[str]] = [[] for _ in range(min(_WORKERS, len(probes)))]
-        for number, probe in enumerate(probes):
-            values = " ".join(place(value) for value in probe.arguments)
-            call = f"probe {number} {place(probe.script)} sh {values}"
-            calls[number % _WORKERS].append(call)
-        workers = [
-            f'( {"; ".join(lines)}; : >"$folder/{worker}.done" ) >/dev/null 2>&1 </dev/null &'
-            for worker, lines in enumerate(calls)
+        plan = [
+            [places.setdefault(value, len(places)) for value in (probe.script, *probe.arguments)]
+            for probe in probes
         ]
-        steps = [
-            _BEGIN.strip(),
-            *workers,
-            f"workers={len(workers)} probes={len(probes)} most={_MOST}",
-            _END.strip(),
-        ]
-        return question("\n".join(steps), seconds, limit, *places, limit=limit + LIMIT)
+        return question(
+            scripts.text("acceptance/answers.sh"),
+            *(seconds, limit, min(_WORKERS, len(probes)), _MOST),
+            "\n".join(" ".join(map(str, numbers)) for numbers in plan),
+            *places,
+            limit=limit + LIMIT,
+        )
 
     def read(self, lines: list[str]) -> list[Answer]:
         return [_answer(line) for line in lines]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pyinfra.api import HiddenValue, StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, UnansweredError, question
 
 Kind = Literal["file", "directory", "link", "other"]
@@ -38,51 +39,6 @@ class PathState:
     leads: PathState | None = None
 
 
-# %f is the raw mode in hexadecimal: type and permissions without words to translate. Names of a
-# directory service hold blanks and backslashes, such as `domain users`: they stand between tabs.
-_LOOK = r"""
-key=$1 count=$2; shift 2
-form=$'%f %u %g %.6Y\t%U\t%G\t%n'
-planted() {
-  local rest=$1 at= name link steps=0
-  while [ -n "$rest" ] && [ "$steps" -lt 40 ]; do
-    name=${rest%%/*}; rest=${rest#"$name"}; rest=${rest#/}
-    case $name in ''|.) continue ;; ..) at=${at%/*}; continue ;; esac
-    at=$at/$name
-    [ -L "$at" ] || continue
-    steps=$((steps + 1))
-    [ "$(stat -c %u -- "$at")" = 0 ] || { stat -c '%U %n' -- "$at"; return; }
-    link=$(readlink -- "$at"); rest=$link/$rest
-    case $link in /*) at= ;; *) at=${at%/*} ;; esac
-  done
-}
-stat -c "path $form" -- "$@" 2>/dev/null
-links=()
-for path; do [ ! -L "$path" ] || links+=("$path"); done
-[ "${#links[@]}" = 0 ] || stat -L -c "leads $form" -- "${links[@]}" 2>/dev/null
-mapfile -t real < <(realpath -m -- "$@")
-number=0
-for path; do
-  if [ "${real[number]}" != "$path" ]; then
-    printf 'real %s	%s
-' "${real[number]}" "$path"
-    planted=$(planted "$path" 2>/dev/null)
-    [ -z "$planted" ] || printf 'planted %s	%s
-' "$planted" "$path"
-  fi
-  number=$((number + 1))
-done
-while [ "$count" -gt 0 ]; do
-  count=$((count - 1))
-  [ ! -f "$1" ] || printf 'digest %s  %s
-'     "$( { printf %s "$key"; cat -- "$1"; } | sha256sum | cut -d' ' -f1)" "$1"
-  shift
-done
-[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null | sed 's/^/digest /'
-true
-"""
-
-
 class Paths(Fact[dict[str, PathState]]):
     """
     Returns the state of every path that exists; absent ones have no entry.
@@ -103,20 +59,8 @@ class Paths(Fact[dict[str, PathState]]):
         key: HiddenValue | None = None,
     ) -> StringCommand:
         return question(
-            """
-            look=$1; shift
-            limited 60 bash -c "$look" bash "$@"
-            [ $? = 124 ] || exit 0
-            shift 2
-            for word in '%i silent' '%U%G nameless'; do
-              for path; do
-                limited 5 stat -L -c "${word% *}" -- "$path" >/dev/null 2>&1
-                [ $? != 124 ] || { echo "${word#* } $path"; exit 0; }
-              done
-            done
-            echo "the paths do not answer" >&2; exit 1
-            """,
-            _LOOK,
+            scripts.text("files/paths.sh"),
+            scripts.text("files/look.sh"),
             key or "",
             len(secret or []),
             *(secret or []),
@@ -180,12 +124,7 @@ class Contents(Fact[dict[str, bytes]]):
 
     def command(self, paths: list[str]) -> StringCommand:
         return question(
-            """
-            for path; do
-              [ -f "$path" ] || continue
-              printf '%s ' "$(base64 -w0 -- "$path")"; printf '%s\\n' "$path"
-            done
-            """,
+            scripts.text("files/contents.sh"),
             *paths,
         )
 
@@ -195,18 +134,6 @@ class Contents(Fact[dict[str, bytes]]):
             encoded, _, path = line.partition(" ")
             contents[path] = base64.b64decode(encoded)
         return contents
-
-
-# The folder itself may be a link, to another disk; no other is followed.
-_WRONG = r"""
-[ -d "$1" ] || exit 0
-if [ -n "$4" ]; then
-  find -H "$1" -xdev \( -type d \( ! -group "$2" -o ! -perm -2070 \) \
-    -o -type f \( ! -group "$2" -o ! -perm -040 \) \) -print 2>/dev/null
-else
-  find -H "$1" -xdev \( -type d -o -type f \) -print 2>/dev/null
-fi | head -n "$3"
-"""
 
 
 class WrongEntries(Fact[list[str]]):
@@ -226,12 +153,8 @@ class WrongEntries(Fact[list[str]]):
 
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
         return question(
-            """
-            known=$(answered getent group "$3")
-            limited 240 sh -c "$1" sh "$2" "$3" "$4" "${known:+yes}"
-            [ $? != 124 ] || echo "silent $2"
-            """,
-            _WRONG,
+            scripts.text("files/wrong_entries.sh"),
+            scripts.text("files/wrong.sh"),
             path,
             group,
             limit,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 _UNIT = re.compile(r"[^/]+\.(?:service|scope)")
@@ -71,47 +72,7 @@ class Machine(Fact[MachineState]):
         return MachineState()
 
     def command(self) -> StringCommand:
-        # A waiter for a lock has "->" in the second column of /proc/locks (proc_locks(5)). In
-        # dpkg-query's abbreviation the second letter is the state, the third an error
-        # (dpkg-query(1)); a file named by a number is a step that dpkg has not finished.
-        return question(
-            r"""
-            sed 's/^/os /' /etc/os-release
-            echo "uname $(uname -m) $(uname -r)"
-            echo "user $(id -u)"
-            awk '/^MemTotal:/ {print "memory", $2}' /proc/meminfo
-            df -Pk / | awk 'NR == 2 {print "disk", $4}'
-            [ ! -e /snap/bin/docker ] || echo snap-docker
-            [ ! -d /run/systemd/system ] || echo systemd
-            if command -v ufw >/dev/null \
-              && answered ufw status 2>/dev/null | grep -q '^Status: active'; then
-              echo ufw-active
-            fi
-
-            sockets=$(answered ss -Hltnp 2>/dev/null)
-            printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
-            for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
-              group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
-              echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
-            done
-
-            for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
-              inode=$(stat -c %i "$file" 2>/dev/null) || continue
-              awk -v inode="$inode" '$2 != "->" && $6 ~ ":" inode "$" {print $5}' /proc/locks
-            done | sort -u | while read -r pid; do
-              echo "busy $(cat "/proc/$pid/comm" 2>/dev/null) ($pid)"
-            done
-            for unit in apt-daily.service apt-daily-upgrade.service; do
-              [ "$(answered systemctl is-active "$unit" 2>/dev/null)" != activating ] \
-                || echo "busy $unit"
-            done
-            answered dpkg-query -W -f '${db:Status-Abbrev}|${binary:Package}\n' 2>/dev/null \
-              | sed -n 's/^.[FHU].|/broken /p; s/^..R|/broken /p'
-            set -- /var/lib/dpkg/updates/[0-9]*
-            [ ! -e "$1" ] || echo "broken ${1%/*}"
-            ! command -v needrestart >/dev/null || echo needrestart
-            """
-        )
+        return question(scripts.text("machine/machine.sh"))
 
     def read(self, lines: list[str]) -> MachineState:
         pairs = [line.partition(" ")[::2] for line in lines]
@@ -174,20 +135,7 @@ class Accounts(Fact[dict[str, str]]):
 
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:
         return question(
-            r"""
-            found() {
-              local kind=$1 asked name number group; shift
-              for asked; do
-                IFS=: read -r name _ number group _ <<<"$(answered getent "$kind" "$asked")"
-                [ "$kind" = group ] || number=$number:$group
-                [ -z "$name" ] || printf '%s\t%s\t%s\t%s\n' "$kind" "$asked" "$name" "$number"
-              done
-            }
-            count=$1; shift
-            found passwd "${@:1:count}"
-            shift "$count"
-            found group "$@"
-            """,
+            scripts.text("machine/accounts.sh"),
             len(users) + 1,
             *users,
             uid,

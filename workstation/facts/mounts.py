@@ -6,7 +6,7 @@ import base64
 
 from pyinfra.api import StringCommand
 
-from workstation import mounts
+from workstation import mounts, scripts
 from workstation.facts.shell import Fact, question
 from workstation.fstab import decode, printable
 
@@ -28,17 +28,8 @@ class Mounted(Fact[dict[str, str]]):
         return {}
 
     def command(self, folders: list[str]) -> StringCommand:
-        # The dot lets an automounter mount first.
         return question(
-            r"""
-            for folder; do
-              real=$(limited 20 realpath -e -- "$folder/." 2>/dev/null); status=$?
-              [ "$status" != 124 ] || echo "silent $folder"
-              [ "$status" != 0 ] || printf 'real %s\t%s\n' "$real" "$folder"
-            done
-            echo "mounts $(grep -v ' - \(overlay\|nsfs\|cgroup2\?\) ' /proc/self/mountinfo \
-              | base64 -w0)"
-            """,
+            scripts.text("mounts/mounted.sh"),
             *folders,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 FOLDER = "/var/lib/ai-workstation/runs"
@@ -22,12 +23,7 @@ class Receipts(Fact[dict[str, str]]):
 
     def command(self, folder: str = FOLDER) -> StringCommand:
         return question(
-            """
-            [ -d "$1" ] || exit 0
-            for file in "$1"/*.json; do
-              [ ! -f "$file" ] || { printf '%s ' "$file"; tr -d '\\n' <"$file"; echo; }
-            done
-            """,
+            scripts.text("receipts/receipts.sh"),
             folder,
         )
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 _PROPERTIES = (
@@ -52,19 +53,7 @@ class Units(Fact[dict[str, UnitState]]):
             f"{unit}={path}" for unit, paths in (configuration or {}).items() for path in paths
         ]
         return question(
-            """
-            count=$1; properties=$2; shift 2
-            units=; while [ "$count" -gt 0 ]; do
-              units="$units $1"; count=$((count - 1)); shift
-            done
-            shown=$(answered systemctl show --timestamp=us+utc -p "$properties" -- $units)
-            printf '%s\\n' "$shown" | sed 's/^$/--/'
-            echo --
-            paths=$(printf '%s\\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')
-            for pair; do echo "reads $pair"; paths="$paths ${pair#*=}"; done
-            stat -c 'file %.6Y %n' -- $paths 2>/dev/null
-            true
-            """,
+            scripts.text("units/units.sh"),
             len(units),
             _PROPERTIES,
             *units,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 
@@ -24,21 +25,6 @@ class Weights:
     link: str = ""
 
 
-_LOOK = r"""
-folder=$1
-[ ! -L "$1" ] || echo "link $(readlink -- "$1")"
-if [ -f "$1" ]; then
-  echo "file $(stat -Lc %s -- "$1") $(head -c 8 -- "$1" | od -An -tx1 | tr -d ' \n')"
-  exit
-elif [ -d "$1" ]; then
-  echo folder
-else
-  folder=${1%/*}
-fi
-ls -1 -- "$folder" 2>/dev/null | head -n 100 | sed 's/^/entry /'
-"""
-
-
 class ModelFiles(Fact[dict[str, Weights]]):
     """
     Returns ``Weights`` for every path.
@@ -52,15 +38,8 @@ class ModelFiles(Fact[dict[str, Weights]]):
 
     def command(self, paths: list[str]) -> StringCommand:
         return question(
-            """
-            look=$1; shift
-            for path; do
-              echo "path $path"
-              limited 30 sh -c "$look" sh "$path"
-              [ $? != 124 ] || echo silent
-            done
-            """,
-            _LOOK,
+            scripts.text("weights/model_files.sh"),
+            scripts.text("weights/look.sh"),
             *paths,
         )
 

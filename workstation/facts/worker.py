@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
+from workstation import scripts
 from workstation.facts.shell import Fact, question
 
 
@@ -33,13 +34,7 @@ class WorkerReleases(Fact[WorkerState]):
 
     def command(self, folder: str, unit: str) -> StringCommand:
         return question(
-            """
-            for file in "$1"/*/.complete; do
-              [ ! -e "$file" ] || { release=${file%/.complete}; echo "release ${release##*/}"; }
-            done
-            [ ! -L "$1/current" ] || echo "current $(readlink "$1/current")"
-            if [ -e "$2" ] || [ -e "$1" ]; then echo present; fi
-            """,
+            scripts.text("worker/worker_releases.sh"),
             folder,
             unit,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
+from workstation import scripts
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.shell import script
@@ -12,19 +13,6 @@ from workstation.operations.base import Commands, operation
 
 # Given to builds as a BuildKit secret: it is in no layer.
 BUILD_BUNDLE = "/etc/ai-workstation/ca-bundle.crt"
-
-# Rebuilding the store takes long, and many networks' certificates are in their images already.
-_UPDATE = """
-store=/etc/ssl/certs/ca-certificates.crt
-if awk '/BEGIN/ {body = ""} {body = body $0}
-    /END/ && NR == FNR {known[body] = 1}
-    /END/ && NR != FNR && !(body in known) {lacking = 1}
-    END {exit lacking}' "$store" "$1"; then
-  touch "$store"
-else
-  update-ca-certificates >/dev/null && sync -f "$store"
-fi
-"""
 
 _STORE = "/etc/ssl/certs/ca-certificates.crt"
 _ANCHOR = "/usr/local/share/ca-certificates/ai-workstation.crt"
@@ -52,4 +40,4 @@ def trusted(bundle: bytes | None) -> Commands:
     hashed = states.get(_STORE)
     anchor = states.get(_ANCHOR)
     if hashed and (commands or anchor is None or hashed.modified < anchor.modified):
-        yield script(_UPDATE, _ANCHOR)
+        yield script(scripts.text("ca/update.sh"), _ANCHOR)

@@ -18,6 +18,7 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import HiddenValue, StringCommand
 
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Contents, Paths, PathState, WrongEntries
@@ -28,66 +29,6 @@ from workstation.places import Place, above, place, refusal
 
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
-
-# Flushed before it gets its name: after a power cut there is the old or the new, whole. So is the
-# copy of somebody else's, which is not to be found anywhere else from then on.
-_WRITE = """
-set -e
-umask 077
-kept=$1.before-ai-workstation
-temporary=$(mktemp "$(dirname "$1")/.$(basename "$1").XXXXXX")
-trap 'rm -f "$temporary" "$temporary.kept"' EXIT
-base64 -d > "$temporary"
-if [ "$4" = backup ] && [ -f "$1" ] && [ ! -e "$kept" ] && ! grep -q ai-workstation "$1"; then
-  cp -a "$1" "$temporary.kept"
-  sync "$temporary.kept"
-  mv -T "$temporary.kept" "$kept"
-fi
-chown "$3" "$temporary"
-chmod "$2" "$temporary"
-sync "$temporary"
-mv -fT "$temporary" "$1"
-trap - EXIT
-sync "$(dirname "$1")"
-"""
-
-
-# Triples of path, mode and owner: one round trip for all folders in a row. The paths are real ones:
-# what is a link by now, or lies behind one, somebody planted since. From inside, a folder cannot be
-# exchanged any more.
-_DIRECTORIES = """
-set -e
-while [ $# != 0 ]; do
-  real=$(realpath -m -- "$1")
-  [ "$real" = "$1" ] || { echo "$1 leads to $real by now" >&2; exit 1; }
-  [ -d "$1" ] || mkdir -p -- "$1"
-  (
-    cd -P -- "$1"
-    [ "$(pwd -P)" = "$1" ] || { echo "$1 leads to $(pwd -P) by now" >&2; exit 1; }
-    chown -- "$3" .; chmod -- "$2" .
-  )
-  shift 3
-done
-"""
-
-# Whoever may write to the folder could put a link in the place of an entry after find has seen it:
-# find itself goes to each folder and looks for links on the way, and the entry is opened without
-# following one. perl-base is a part of every Debian and Ubuntu.
-_SHARED = r"""
-root=$(realpath -e -- "$1") || exit 1
-find "$root" -xdev -ignore_readdir_race \( -type d \( ! -group "$2" -o ! -perm -2070 \) \
-    -o -type f \( ! -group "$2" -o ! -perm -040 \) \) -execdir perl -e '
-  use Fcntl; use Errno;
-  my $group = getgrnam(shift);
-  for my $name (@ARGV) {
-    sysopen(my $entry, $name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-      or $!{ENOENT} || $!{ELOOP} ? next : die "$name: $!\n";
-    my @found = stat $entry;
-    my $bits = -d _ ? 02070 : 0040;
-    $found[5] == $group or chown -1, $group, $entry or die "$name: $!\n";
-    chmod $found[2] & 07777 | $bits, $entry or die "$name: $!\n";
-  }' "$2" {} +
-"""
 
 
 @dataclass(frozen=True)
@@ -181,7 +122,9 @@ def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[Stri
     if found is None or found.digest != _digest(entry):
         content = base64.b64encode(entry.content).decode()
         backup = "backup" if entry.backup else ""
-        yield script(_WRITE, entry.path, entry.mode, owner, backup, stdin=content)
+        yield script(
+            scripts.text("files/write.sh"), entry.path, entry.mode, owner, backup, stdin=content
+        )
     elif found.mode != entry.mode or not _same_owner(found, entry):
         yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
 
@@ -199,7 +142,7 @@ def _changes(
     for is_directory, group in groupby(entries, lambda entry: isinstance(entry, Directory)):
         if is_directory:
             yield script(
-                _DIRECTORIES,
+                scripts.text("files/directories.sh"),
                 *(
                     value
                     for entry in group
@@ -347,4 +290,4 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Command
         tell("~", entry, f"group {group}, group access")
     if len(wrong) > 5:
         tell("~", f"{len(wrong) - 5} or more others below {path}")
-    yield script(_SHARED, path, group)
+    yield script(scripts.text("files/shared.sh"), path, group)

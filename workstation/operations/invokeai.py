@@ -7,9 +7,10 @@ import posixpath
 
 from pyinfra import host, state
 
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
-from workstation.facts.invokeai import CONTAINER, PROGRAM, Models
+from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
 from workstation.operations.base import Commands, operation
 from workstation.operations.plan import live, tell
@@ -17,14 +18,6 @@ from workstation.operations.plan import live, tell
 # Folders of the store of which InvokeAI has no use, whatever lies in them (InvokeAI 6.13.8:
 # invokeai/backend/model_manager/configs). In the others it says itself what it cannot use.
 LEFT_OUT = ("configs", "hypernetworks", "vae_approx")
-
-_REGISTER = (
-    CONTAINER
-    + """
-[ -n "$container" ] || { echo "$2 of $1 does not run." >&2; exit 1; }
-docker exec -i "$container" python3 -c "$5" register "$3" "$4"
-"""
-)
 
 
 @operation
@@ -63,4 +56,5 @@ def models_registered(project: str, service: str, path: str, limit: int = 1800) 
     for model in new:
         tell("+", f"{service}: register {names[model]}")
     # A list may be longer than a command line.
-    yield live(script(_REGISTER, project, service, path, limit, PROGRAM, stdin=json.dumps(new)))
+    asked = (project, service, path, limit, scripts.text("invokeai/models.py"))
+    yield live(script(scripts.text("invokeai/register.sh"), *asked, stdin=json.dumps(new)))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import receipt, records
+from workstation import receipt, records, scripts
 from workstation.errors import UserError
 from workstation.facts.asking import ask
 from workstation.facts.receipts import FOLDER, Receipts
@@ -31,18 +31,6 @@ KEPT = 100
 SHOWN = 10
 
 _PATIENCE = 60
-
-_LEAVE = """
-set -e
-mkdir -p "${1%/*}"
-umask 027
-mkdir -p "$1"
-chmod 750 "$1"
-cat >"$1/.new"
-sync "$1/.new"
-mv "$1/.new" "$1/$2"
-ls -1 "$1" | head -n "-$3" | while read -r old; do rm -f -- "$1/$old"; done
-"""
 
 
 def of_run(
@@ -92,7 +80,7 @@ def leave(state: Any, host: Any, left: Receipt) -> None:
             old.unlink()
     except OSError as error:
         _warn(f"The receipt of this run could not be written here: {error}.")
-    command = script(_LEAVE, FOLDER, left.file_name, KEPT, stdin=text)
+    command = script(scripts.text("receipts/leave.sh"), FOLDER, left.file_name, KEPT, stdin=text)
     try:
         done, output = _run(state, host, command)
         problem = "" if done else output.stderr

@@ -1,12 +1,9 @@
-"""A shell function that downloads a file, shows how far it is, and verifies it."""
-
-from __future__ import annotations
-
+#!/bin/sh
 # download URL FILE SHA256: FILE is a temporary name, and its content is only used behind this.
-DOWNLOAD = """
+
 set -e
 download() {
-  curl -fsSL --retry 3 --retry-delay 2 --connect-timeout 20 --speed-limit 1000 --speed-time 60 \\
+  curl -fsSL --retry 3 --retry-delay 2 --connect-timeout 20 --speed-limit 1000 --speed-time 60 \
     -o "$2" "$1" &
   transfer=$!
   while kill -0 "$transfer" 2>/dev/null; do
@@ -16,8 +13,7 @@ download() {
   wait "$transfer" || { echo "$1 cannot be downloaded." >&2; exit 1; }
   found=$(sha256sum "$2" | cut -d' ' -f1)
   [ "$found" = "$3" ] || {
-    echo "$1 has the sha256 $found, but ${3:-none} is expected:" \\
+    echo "$1 has the sha256 $found, but ${3:-none} is expected:" \
       "the download is damaged or is not what was pinned." >&2
     exit 1; }
 }
-"""

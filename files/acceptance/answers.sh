@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SECONDS LIMIT WORKERS MOST PLAN VALUE...: how long a probe may take, and all of them; how many run
+# side by side; how many bytes of an answer count. PLAN: a line for each probe, with the numbers of
+# its script and its arguments among the values, from 0 on.
+#
+# Probes write to files. Whoever is stuck where no signal reaches it, such as a file server that is
+# gone, is left behind when the time is up.
+
+seconds=$1 ticks=$(($2 * 2)) workers=$3 most=$4 plan=$5; shift 5
+values=("$@")
+mapfile -t probes < <(printf %s "$plan")
+PATH=$PATH:/usr/sbin:/sbin; export PATH
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+probe() {
+  local number=$1; shift
+  timeout -k 5 "$seconds" sh -c "$@" >"$folder/$number" 2>&1
+  echo $? >"$folder/$number.status"
+}
+work() {
+  local number index words
+  for ((number = $1; number < ${#probes[@]}; number += workers)); do
+    words=()
+    for index in ${probes[number]}; do words+=("${values[index]}"); done
+    probe "$number" "${words[0]}" sh "${words[@]:1}"
+  done
+  : >"$folder/$1.done"
+}
+for ((worker = 0; worker < workers; worker++)); do
+  work "$worker" >/dev/null 2>&1 </dev/null &
+done
+while [ "$ticks" -gt 0 ]; do
+  number=0
+  while [ -e "$folder/$number.done" ]; do number=$((number + 1)); done
+  [ "$number" -lt "$workers" ] || break
+  sleep 0.5; ticks=$((ticks - 1))
+done
+number=0
+while [ "$number" -lt "${#probes[@]}" ]; do
+  status=124
+  [ ! -e "$folder/$number.status" ] || read -r status <"$folder/$number.status"
+  answer=$(head -c "$most" "$folder/$number" 2>/dev/null | base64 -w0)
+  echo "$status $answer"
+  number=$((number + 1))
+done

@@ -1,0 +1,31 @@
+#!/bin/sh
+# PORT: whether nobody answers there by the addresses that neighbours have.
+#
+# A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
+
+. files/acceptance/is_bridge.sh
+
+open='' closed=
+addresses=$(ip -o addr show scope global) || exit 1
+while read -r _ interface _ address _; do
+  address=${address%%/*}
+  # shellcheck disable=SC2015 # neither is one to ask
+  [ -n "$address" ] && ! is_bridge "$interface" || continue
+  case $address in *:*) address="[$address]" ;; esac
+  # The kernel takes a connection whatever its program is at; an answer may take long.
+  connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
+    -w '%{time_connect}' "http://$address:$1/")
+  case $connected in
+    *[1-9]*) open="$open $address" ;;
+    *) closed="$closed $address" ;;
+  esac
+done <<EOF
+$addresses
+EOF
+if [ -n "$open" ]; then
+  echo "port $1 answers on$open"
+else
+  echo "port $1 does not answer on${closed:- any address, for there is none}"
+fi
+ss -Hltnp "sport = :$1"
+[ -z "$open" ]

@@ -1,0 +1,26 @@
+#!/bin/sh
+# BINARY RELEASES: whether what runs is the release that the binary's link leads to.
+#
+# The kernel knows a script by its interpreter, whose first argument is the script. The group's
+# processes are asked for: what is started may be a shell that starts it.
+
+binary=$(readlink -f "$1")
+case $binary in
+  "$2"/*) ;;
+  *) echo "$1 leads to ${binary:-nothing}, not to a release"; exit 1 ;;
+esac
+group=$(systemctl show -P ControlGroup ollama.service)
+pids=$(cat "/sys/fs/cgroup$group/cgroup.procs" 2>/dev/null) && [ -n "$group" ] \
+  || pids=$(systemctl show -P MainPID ollama.service)
+found=
+for pid in $pids; do
+  program=$(readlink "/proc/$pid/exe") || continue
+  first=$(tr '\0' '\n' <"/proc/$pid/cmdline" | sed -n 2p)
+  case $binary in "$program" | "$(readlink -f "$first")")
+    echo "process $pid of $(stat -c %U "/proc/$pid") is $binary"; exit ;;
+  esac
+  found="$found $program"
+done
+echo "it runs${found:- nothing}, not $binary"
+systemctl show -p DropInPaths,FragmentPath ollama.service
+exit 1

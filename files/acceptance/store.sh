@@ -1,0 +1,7 @@
+#!/bin/sh
+# STORE GROUP: whether the model store is there, for the group alone.
+
+seen=$(stat -L -c '%a %G' -- "$1") || exit 1
+echo "$(find -H "$1" -type f | wc -l) files, mode and group $seen"
+ls -l -- "$1/"
+[ "$seen" = "2775 $2" ]

@@ -1,0 +1,34 @@
+#!/bin/sh
+# PORT: of Ollama. Which versions there are.
+#
+# What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
+# route that leads to it tells by which address others know this machine. Whoever waits for a wedged
+# card hears no signal, and is left behind.
+
+PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin
+card=$(mktemp -d) || exit 1
+trap 'rm -rf "$card"' EXIT
+(
+  timeout 20 nvidia-smi --query-gpu=name,memory.total,driver_version \
+    --format=csv,noheader >"$card/said" 2>/dev/null
+  : >"$card/done"
+) >/dev/null 2>&1 </dev/null &
+# shellcheck source=/dev/null # the host's
+. /etc/os-release && echo "System: $PRETTY_NAME"
+echo "Kernel: $(uname -r)"
+ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address: \1/p'
+echo "Ollama: $(curl -s --noproxy '*' --max-time 60 "http://127.0.0.1:$1/api/version" \
+  | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')"
+toolkit=$(dpkg-query -W -f '${Version}' nvidia-container-toolkit 2>/dev/null)
+echo "NVIDIA Container Toolkit: $toolkit"
+echo "Docker: $(timeout 60 docker version -f '{{.Server.Version}}' 2>/dev/null)"
+echo "Compose: $(timeout 60 docker compose version --short 2>/dev/null)"
+echo "Buildx: $(timeout 60 docker buildx version 2>/dev/null | cut -d' ' -f2)"
+echo "containerd: $(timeout 60 docker version \
+  -f '{{range .Server.Components}}{{if eq .Name "containerd"}}{{.Version}}{{end}}{{end}}' \
+  2>/dev/null)"
+timeout 60 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
+  2>/dev/null | sed 's/^/image: /'
+ticks=110
+while [ ! -e "$card/done" ] && [ "$ticks" -gt 0 ]; do sleep 0.2; ticks=$((ticks - 1)); done
+[ ! -e "$card/done" ] || sed 's/^/card: /' "$card/said"

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# WHO FILE NAME SILENCE: holds the lock of the file for as long as a word comes on standard input
+# every SILENCE seconds.
+#
+# The holder's name shows who it is, to a run that is refused and to anyone who asks ps(1). The file
+# is only ever opened for reading, since another user may have made it. A login script that speaks
+# before may have left its line open.
+
+who=$1 file=$2 name=$3 silence=$4
+[ -e "$file" ] || (umask 0; : >"$file")
+told() { printf '\n%s\n' "$name $*"; }
+exec 9<"$file" || { told unusable; exit; }
+if ! flock -n 9; then
+  holder=$(pgrep -af "^$name: " | sed "s/^[0-9]* $name: //; s/ -c .*//" | head -n 1)
+  told busy "$holder"
+  exit
+fi
+told held
+# shellcheck disable=SC2016 # for the shell that it becomes
+exec -a "$name: $who" bash -c 'while IFS= read -r -t "$0" word; do :; done' "$silence"

@@ -1,0 +1,15 @@
+#!/bin/sh
+# PATH: what it is, and how it begins or what is in it or beside it.
+
+folder=$1
+[ ! -L "$1" ] || echo "link $(readlink -- "$1")"
+if [ -f "$1" ]; then
+  echo "file $(stat -Lc %s -- "$1") $(head -c 8 -- "$1" | od -An -tx1 | tr -d ' \n')"
+  exit
+elif [ -d "$1" ]; then
+  echo folder
+else
+  folder=${1%/*}
+fi
+# shellcheck disable=SC2012 # names are shown as they are
+ls -1 -- "$folder" 2>/dev/null | head -n 100 | sed 's/^/entry /'
