@@ -1,9 +1,13 @@
-"""The programs that hosts run: files of their own, each of them used."""
+"""The programs that hosts run: files of their own, each of them used, none of them in a string."""
 
 from __future__ import annotations
 
+import ast
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +15,65 @@ from workstation import scripts
 from workstation.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(path for path in scripts.FILES.rglob("*") if path.suffix in (".sh", ".py"))
-NAMES = [path.relative_to(scripts.FILES).as_posix() for path in SCRIPTS]
+MODULES = {path: ast.parse(path.read_text()) for path in (ROOT / "workstation").rglob("*.py")}
+NAMES = sorted(
+    path.relative_to(scripts.FILES).as_posix()
+    for path in scripts.FILES.rglob("*")
+    if path.suffix in (".sh", ".py")
+)
+SHELLS = {"script": "#!/bin/sh", "question": "#!/usr/bin/env bash"}
+"""Function that runs a shell script on a host -> the script's first line."""
+
+
+def read(name: str) -> str:
+    return (scripts.FILES / name).read_text()
+
+
+def included(name: str) -> set[str]:
+    """Return the files that a file includes, and those that these do."""
+    names = set(re.findall(r"^ *\. files/(\S+)$", read(name), re.MULTILINE))
+    return names.union(*map(included, names))
+
+
+def called(function: str) -> set[str]:
+    """Return the files whose text a function of ``workstation.facts.shell`` is called with."""
+    return {
+        call.args[0].args[0].value
+        for tree in MODULES.values()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == function and call.args
+        if isinstance(call.args[0], ast.Call) and isinstance(call.args[0].args[0], ast.Constant)
+    }
+
+
+def texts(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each string, and of strings that are added, without docstrings."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    text = literal(node)
+    if text is None:
+        for child in ast.iter_child_nodes(node):
+            yield from texts(child)
+    else:
+        yield getattr(node, "lineno", 0), text
+
+
+def literal(node: Any) -> str | None:
+    """Return what is known of a string's text before it is used, None for another expression."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(literal(part) or "x" for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = [literal(node.left), literal(node.right)]
+        return None if sides == [None, None] else "\n".join(side or "" for side in sides)
+    return None
+
+
+def is_program(text: str) -> bool:
+    """Whether a text has more than three lines, and more in them than words and sentences have."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return len(lines) > 3 and not all(re.fullmatch(r"[\w\s.,:'/-]+", line) for line in lines)
 
 
 @pytest.fixture
@@ -55,3 +116,83 @@ def test_a_script_that_is_not_there_is_one_sentence(files: Path):
     for name in ("gone.sh", "a.sh"):
         with pytest.raises(UserError, match=r"^\S+/gone\.sh cannot be read \(No such .*`git .*\.$"):
             scripts.text(name)
+
+
+def test_no_program_is_in_a_string():
+    """Where no linter sees it: up to three lines are as well read where they are used."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path, tree in MODULES.items()
+        for line, text in texts(tree)
+        if is_program(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("run('''\nset -e\na=$1\nb=$2\nrm $a\n''')", True),
+        ("A = f'''\nset -e\na={x}\nb=$2\nrm $a\n'''", True),
+        ("A = x + 'a=$1\\nb=1\\n' + y + 'c=$2\\nrm $a\\n'", True),
+        ("A = 'set -e\\na=$1\\nrm $a'", False),
+        ("WORDS = '''\nCHOWN\nSYS_NICE\nNET_RAW x86-64\nKILL\n'''", False),
+        ("def f():\n    '''Like this:\n\n    a=$1\n    b=$2\n    rm $a\n    '''", False),
+        ("A = 1\n'''How:\na=$1\nb=$2\nrm $a\n'''", False),
+    ],
+)
+def test_a_program_is_known_by_what_it_is_written_in(code: str, found: bool):
+    assert any(is_program(text) for _, text in texts(ast.parse(code))) is found
+
+
+def test_every_file_is_used_and_every_one_that_is_used_is_there():
+    """By a module or by a file that is; the tests alone are no use."""
+    words = {
+        node.value
+        for tree in MODULES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        if isinstance(node.value, str) and re.fullmatch(r"[\w/]+\.(sh|py)", node.value)
+    }
+    used = words & {*NAMES}
+    assert used.union(*map(included, used)) == {*NAMES}
+    assert {name for function in SHELLS for name in called(function)} <= used
+    others = {path for path in scripts.FILES.rglob("*") if path.is_file()}
+    others -= {path for path in others if path.suffix in (".sh", ".py", ".pyc")}
+    assert others == {scripts.FILES / "locks.yml"}  # of ./provision lock
+
+
+@pytest.mark.parametrize("function", SHELLS)
+def test_a_script_is_checked_as_what_it_is_run_by(function: str):
+    """shellcheck goes by the first line, and finds the files by it (./provision test)."""
+    names = called(function)
+    assert len(names) > 20
+    for name in names:
+        assert read(name).startswith(f"{SHELLS[function]}\n"), name
+    first = {read(name).partition("\n")[0] for name in NAMES}
+    assert first == {*SHELLS.values(), "#!/usr/bin/env python3"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_host_is_given_is_whole(name: str):
+    """A shell can read it, and an sh what bash alone knows is not in it."""
+    text = scripts.text(name)
+    if name.endswith(".py"):
+        compile(text, name, "exec")
+        return
+    assert ". files/" not in text
+    posix = read(name).startswith(SHELLS["script"])
+    assert not posix or all(read(one).startswith(SHELLS["script"]) for one in included(name))
+    shell = "sh" if posix else "bash"
+    done = subprocess.run([shell, "-n", "-c", text], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", sorted(called("question")))
+def test_a_question_has_the_functions_that_it_calls(name: str):
+    """Without files/shell/limited.sh a program that hangs would not be ended, but not be found."""
+    text = scripts.text(name)
+    for function in ("limited", "answered", "engine"):
+        if re.search(rf"(^|[ ($|;!]){function} ", text, re.MULTILINE):
+            assert f"\n{function}() {{\n" in text
+    assert "$answers" not in text or "limited() {" in text

@@ -198,7 +198,7 @@ def names(folder: Path) -> set[str]:
 
 def run(folder: Path, case: Case) -> Done:
     folder.mkdir()
-    for name in ("workstation", "tasks"):
+    for name in ("files", "workstation", "tasks"):
         (folder / name).symlink_to(ROOT / name)
     for name in ("group_data", "templates"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

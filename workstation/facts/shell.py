@@ -97,11 +97,7 @@ def question(text: str, *values: str | int | HiddenValue, limit: int = LIMIT) ->
     """
     return StringCommand(
         *(*_ENVIRONMENT, "bash", "-c", QuoteString(scripts.text("shell/question.sh")), "question"),
-        *(
-            QuoteString(MARK),
-            str(limit),
-            QuoteString(f"{scripts.text('shell/limited.sh')}\n{text.strip()}"),
-        ),
+        *(QuoteString(MARK), str(limit), QuoteString(text.strip())),
         *("bash", *_quoted(values)),
     )
 
