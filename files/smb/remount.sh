@@ -1,7 +1,7 @@
 #!/bin/sh
 # TARGET AUTOMOUNT KEPT STOPPED... -- FLEETING...: mounts the share anew. AUTOMOUNT: a unit that
-# ends, or nothing; KEPT: the record of containers that are stopped; containers that hold the mount,
-# and those of them that are gone once they are stopped.
+# ends, or nothing; KEPT: the record of containers without the share; containers that are stopped
+# around the mount, and those that would be gone then and are restarted.
 #
 # Containers hold the mount that was there when they started: they are stopped around it, whatever
 # becomes of the mount or of this run's connection. One that is gone once it is stopped is started
