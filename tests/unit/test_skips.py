@@ -47,7 +47,7 @@ def test_a_program_that_is_missing_fails_where_all_are_installed(
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rsf", str(tests)],
         cwd=tmp_path,
-        env={**environment, **given},
+        env={**environment, "PYTHONPATH": str(ROOT), **given},
         capture_output=True,
         text=True,
         timeout=120,
