@@ -65,5 +65,5 @@ def pytest_runtest_makereport(
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
         if not hasattr(report, "wasxfail") and not MAY_BE_SKIPPED.search(reason):
             report.outcome = "failed"
-            report.longrepr = f"{reason}; TEST_PACKAGES in provision lacks it"
+            report.longrepr = f"{reason}; TEST_PACKAGES in tests/run.sh lacks it"
     return report

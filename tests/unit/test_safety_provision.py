@@ -38,17 +38,18 @@ class Control:
         (self.folder / ".lab").mkdir(parents=True)
         self.systemd = tmp_path / "systemd"
         self.systemd.mkdir()
-        text = (ROOT / "provision").read_text()
-        assert "/run/systemd/system" in text
-        assert "/etc/ufw/ufw.conf" in text
         self.ufw = tmp_path / "ufw.conf"
-        script = self.folder / "provision"
-        script.write_text(
-            text.replace("/run/systemd/system", str(self.systemd)).replace(
-                "/etc/ufw/ufw.conf", str(self.ufw)
-            )
-        )
-        script.chmod(0o755)
+        for name, old, new in (
+            ("provision", "", ""),
+            ("lab/packages.sh", "/run/systemd/system", str(self.systemd)),
+            ("tests/run.sh", "/etc/ufw/ufw.conf", str(self.ufw)),
+        ):
+            text = (ROOT / name).read_text()
+            assert old in text
+            script = self.folder / name
+            script.parent.mkdir(exist_ok=True)
+            script.write_text(text.replace(old, new) if old else text)
+            script.chmod(0o755)
         for name in ("requirements.lock", "requirements-dev.lock"):
             (self.folder / name).write_text(f"# {name}\n")
         self.record = tmp_path / "record"
@@ -165,7 +166,7 @@ def test_no_package_brings_others_that_nobody_asked_for(control: Control):
     assert installs
     for line in installs:
         assert "install -y --no-install-recommends " in line
-    assert "DEBIAN_FRONTEND=noninteractive" in (ROOT / "provision").read_text()
+    assert "DEBIAN_FRONTEND=noninteractive" in (ROOT / "lab/packages.sh").read_text()
 
 
 @pytest.mark.parametrize(

@@ -53,12 +53,12 @@ def test_a_program_that_is_missing_fails_where_all_are_installed(
         timeout=120,
     )
     assert done.stdout.splitlines()[-1].startswith(expected)
-    assert ("no gpg here; TEST_PACKAGES in provision lacks it" in done.stdout) is bool(given)
+    assert ("no gpg here; TEST_PACKAGES in tests/run.sh lacks it" in done.stdout) is bool(given)
 
 
 def test_provision_asks_for_it_and_installs_what_tests_are_skipped_for():
     """Each program that a test looks for, by its package of Debian 12 and 13 and Ubuntu 24.04."""
-    text = (ROOT / "provision").read_text()
+    text = (ROOT / "tests/run.sh").read_text()
     assert re.search(r"TEST_PROGRAMS=required .*step pytest -q tests/unit tests/fixtures", text)
     (listed,) = re.findall(r"^TEST_PACKAGES=\((.*?)\)", text, re.MULTILINE | re.DOTALL)
     packages = {
