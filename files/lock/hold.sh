@@ -15,6 +15,8 @@ if ! flock -n 9; then
   told busy "$holder"
   exit
 fi
-told held
+# It says so once it has its name: another run that is refused must find that.
 # shellcheck disable=SC2016 # for the shell that it becomes
-exec -a "$name: $who" bash -c 'while IFS= read -r -t "$0" word; do :; done' "$silence"
+exec -a "$name: $who" bash -c '
+  printf "\n%s held\n" "$1"
+  while IFS= read -r -t "$0" word; do :; done' "$silence" "$name"
