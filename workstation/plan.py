@@ -1,7 +1,8 @@
-"""The plan of a run: what it is going to change, told before anything is changed.
+"""The plan of a run: what it is going to change, shown before anything is changed.
 
-Pure: it is filled by ``workstation.operations.plan`` while pyinfra prepares, and shown or written
-as JSON by ``workstation.run``.
+A change is one thing: the line that names it and the commands that do it. An operation yields
+changes; ``workstation.operations.base`` puts their lines into the plan and runs their commands, and
+``workstation.hooks`` shows the plan or writes it as JSON. Pure: what a command is, is pyinfra's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Sign = Literal["+", "~", "-", "=", "?"]
 
@@ -26,24 +27,35 @@ _VERBS: dict[Sign, str] = {
 _LONG_HASH = re.compile(r"\b(?P<start>[0-9a-f]{12})(?:[0-9a-f]{52}|[0-9a-f]{28})\b")
 
 
+class PlanError(Exception):
+    """An operation of ours does something that it does not say, or says what it does not do."""
+
+
 @dataclass(frozen=True)
 class Change:
-    """One line of the plan.
+    """One line of the plan, and the commands that do what it says.
 
     ``sign``: + is made, ~ is changed, - is removed, = stays as it is, ? is known only when the run
     gets there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
-    diff.
+    diff. ``commands``: in the order in which they run; none for = and ?, and none of its own for a
+    change that is made ``together`` with others.
     """
 
     sign: Sign
     subject: str
     cause: str = ""
     diff: tuple[str, ...] = ()
+    commands: Sequence[Any] = field(default=(), repr=False, compare=False)
 
     @property
     def is_change(self) -> bool:
         """Whether it says that something will be different."""
         return self.sign in ("+", "~", "-")
+
+    @property
+    def lines(self) -> tuple[Change, ...]:
+        """Itself, as a group has several."""
+        return (self,)
 
     def __str__(self) -> str:
         return f"{self.sign} {self.subject}" + (f" ({self.cause})" if self.cause else "")
@@ -58,10 +70,52 @@ class Change:
         }
 
 
+@dataclass(frozen=True)
+class Group:
+    """Several lines of the plan, and the commands that do what they say; see ``together``."""
+
+    lines: tuple[Change, ...]
+    commands: Sequence[Any] = field(repr=False)
+
+
+Changes = Iterable[Change | Group]
+"""What an operation yields, or returns: in the order of the plan, which is that of the commands."""
+
+
+def together(changes: Changes, commands: Iterable[Any] = (), before: Iterable[Any] = ()) -> Group:
+    """Return changes that are made by the same commands, as five packages are by one call of apt.
+
+    + changes: in the order of the plan; what has commands of its own keeps them
+    + commands: run after the changes' own
+    + before: run ahead of the changes' own
+    """
+    parts = list(changes)
+    return Group(
+        lines=tuple(line for part in parts for line in part.lines),
+        commands=(*before, *(command for part in parts for command in part.commands), *commands),
+    )
+
+
+def checked(change: Change | Group) -> Change | Group:
+    """Return a change of an operation if its commands do what its lines say.
+
+    Raises PlanError for a line that says that something will be different and has no commands, for
+    commands of which no line says that, and for anything that is not a change, as a bare command.
+    """
+    if not isinstance(change, Change | Group):
+        raise PlanError(f"a {type(change).__name__} is no change: yield the change that it makes")
+    told = " and ".join(f"`{line}`" for line in change.lines) or "nothing"
+    if any(line.is_change for line in change.lines) and not change.commands:
+        raise PlanError(f"the plan would say {told}, and no command does it")
+    if change.commands and not any(line.is_change for line in change.lines):
+        raise PlanError(f"the plan would say {told}, and commands would change something")
+    return change
+
+
 @dataclass
 class Step:
-    """One operation on one host: what was told while preparing, and what was told by the time
-    that it ran."""
+    """One operation on one host: what it planned while pyinfra prepared, and what it did when it
+    ran."""
 
     name: str
     planned: list[Change] = field(default_factory=list)

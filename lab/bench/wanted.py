@@ -95,7 +95,7 @@ class Recorder:
             for name, value in list(vars(module).items()):
                 if hasattr(value, "_inner"):
                     operation = f"{found.name}.{name}"
-                    self._originals[operation] = value._inner
+                    self._originals[operation] = value.changes
                     setattr(module, name, _Noted(self, operation))
 
     def note(self, operation: str, arguments: dict[str, Any]) -> None:
@@ -263,7 +263,7 @@ class Recorder:
 
 
 class _Noted:
-    """Stands for one operation: called by a task, or by another operation as ``_inner``."""
+    """Stands for one operation: called by a task, or by another operation for its changes."""
 
     def __init__(self, recorder: Recorder, operation: str) -> None:
         self._recorder = recorder
@@ -272,7 +272,7 @@ class _Noted:
     def __call__(self, name: str = "", **arguments: Any) -> None:
         self._recorder.note(self._operation, arguments)
 
-    def _inner(self, **arguments: Any) -> Iterator[Any]:
+    def changes(self, **arguments: Any) -> Iterator[Any]:
         self._recorder.note(self._operation, arguments)
         return iter(())
 

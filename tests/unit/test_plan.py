@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workstation.plan import Change, Step, render
+from workstation.plan import Change, Step, render, together
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -71,3 +71,19 @@ def test_json_names_the_kind_of_change():
         "cause": "old",
         "diff": [],
     }
+
+
+def test_what_is_made_together_keeps_its_order():
+    """Lines as they are given; commands of the whole ahead of the changes' own, and behind them."""
+    reload = together([Change("~", "a", commands=["start a"]), Change("~", "b")], ["start b"])
+    whole = together([Change("+", "file"), reload], ["prove"], before=["write", "reload"])
+    assert [line.subject for line in whole.lines] == ["file", "a", "b"]
+    assert whole.commands == ("write", "reload", "start a", "start b", "prove")
+
+
+def test_a_change_is_compared_and_shown_without_its_commands():
+    """The plan and what is done are told apart by what they say."""
+    change = Change("~", "a", "b", commands=["secret"])
+    assert change == Change("~", "a", "b")
+    for shown in (repr(change), repr(together([change])), str(change), str(change.as_json())):
+        assert "secret" not in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workstation.plan import Change, Step, render
+from workstation.plan import Change, PlanError, Step, checked, render, together
 from workstation.receipt import lines_of
 
 REMOVAL = Change("-", "/etc/apt/sources.list.d/mine.list", "the same repository")
@@ -36,3 +36,29 @@ def test_a_receipt_says_what_was_removed():
 def test_what_stays_is_no_change(sign: str):
     """Nobody is asked about it."""
     assert not Change(sign, "x").is_change  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sign", ["+", "~", "-"])
+def test_no_line_promises_what_no_command_does(sign: str):
+    """Alone or in a group; what stays, and what the run alone knows, needs none."""
+    change = Change(sign, "x")  # type: ignore[arg-type]
+    for wrong in (change, together([change, Change("=", "y")])):
+        with pytest.raises(PlanError, match=r"`. x`.*, and no command does it"):
+            checked(wrong)
+    for right in (Change("=", "x"), Change("?", "x"), together([change], ["command"])):
+        assert checked(right) is right
+
+
+@pytest.mark.parametrize("lines", [[], [Change("=", "x")], [Change("?", "x"), Change("=", "y")]])
+def test_no_command_runs_of_which_the_plan_says_nothing(lines: list[Change]):
+    """A group of nothing, or of what stays as it is."""
+    with pytest.raises(PlanError, match=r"would say (nothing|`.*`), and commands would change"):
+        checked(together(lines, ["command"]))
+    with pytest.raises(PlanError, match="commands would change something"):
+        checked(Change("=", "x", commands=["command"]))
+
+
+def test_a_command_alone_is_no_change():
+    """What it holds is not shown."""
+    with pytest.raises(PlanError, match=r"^a str is no change: yield the change that it makes$"):
+        checked("rm -rf /secret")  # type: ignore[arg-type]

@@ -36,10 +36,11 @@ from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
-from workstation.operations.base import Commands, operation
+from workstation.operations.base import operation
 from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options
 from workstation.origin import origin
+from workstation.plan import Changes
 from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.report import Origin, Phase, Report, plain
@@ -61,7 +62,7 @@ class AcceptanceError(UserError):
 
 
 @operation
-def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Commands:
+def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Changes:
     """
     Check all that the rendered stacks promise, show it as a table, write the report, fail if
     anything is not so.
@@ -74,7 +75,7 @@ def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Comma
     """
     if not state.is_executing:
         host.noop("acceptance looks at the machine when the run has ended")
-        return
+        return ()
     begun = datetime.now().astimezone()
     report = reported(machine, collect(machine), begun, phases or {})
     current().accepted[host.name] = report
@@ -83,7 +84,7 @@ def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Comma
     problems = failed(report.findings)
     if problems:
         raise AcceptanceError(f"{len(problems)} of {len(report.findings)} checks failed.")
-    yield from ()
+    return ()
 
 
 @dataclass(frozen=True)

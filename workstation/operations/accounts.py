@@ -8,12 +8,12 @@ from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.machine import Accounts
 from workstation.facts.shell import script
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell
+from workstation.operations.base import operation
+from workstation.plan import Change, Changes, together
 
 
 @operation
-def system_user(user: str, home: str, groups: list[str]) -> Commands:
+def system_user(user: str, home: str, groups: list[str]) -> Changes:
     """
     Have a system user with a group of its own name.
 
@@ -26,8 +26,7 @@ def system_user(user: str, home: str, groups: list[str]) -> Commands:
         host.noop(f"user {user} exists")
         return
     joined = [group for group in groups if f"group:{group}" in found]
-    tell("+", f"user {user}", f"in {', '.join(joined)}" if joined else "")
-    yield script(
+    made = script(
         """
         getent group "$1" >/dev/null || groupadd --system -- "$1"
         useradd --system --gid "$1" --shell /usr/sbin/nologin --create-home \\
@@ -37,10 +36,12 @@ def system_user(user: str, home: str, groups: list[str]) -> Commands:
         home,
         ",".join(joined),
     )
+    cause = f"in {', '.join(joined)}" if joined else ""
+    yield Change("+", f"user {user}", cause, commands=[made])
 
 
 @operation
-def shared_identity(user: str, uid: int, group: str, gid: int) -> Commands:
+def shared_identity(user: str, uid: int, group: str, gid: int) -> Changes:
     """
     Have the user and group that own outputs and share models, with fixed ids, because
     containers and mount options know numbers alone.
@@ -73,9 +74,8 @@ def shared_identity(user: str, uid: int, group: str, gid: int) -> Commands:
     if not missing:
         host.noop(f"{user}:{group} exist")
         return
-    for kind in missing:
-        tell("+", f"{kind} {group if kind == 'group' else user}")
-    yield script(
+    names = {"group": group, "user": user}
+    made = script(
         """
         getent group "$3" >/dev/null || groupadd --gid "$4" -- "$3"
         getent passwd "$1" >/dev/null || useradd --uid "$2" --gid "$3" --no-create-home \\
@@ -86,3 +86,4 @@ def shared_identity(user: str, uid: int, group: str, gid: int) -> Commands:
         group,
         gid,
     )
+    yield together([Change("+", f"{kind} {names[kind]}") for kind in missing], [made])

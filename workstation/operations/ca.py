@@ -9,7 +9,8 @@ from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.shell import script
 from workstation.operations import files
-from workstation.operations.base import Commands, operation
+from workstation.operations.base import operation
+from workstation.plan import Change, Changes, together
 
 # Given to builds as a BuildKit secret: it is in no layer.
 BUILD_BUNDLE = "/etc/ai-workstation/ca-bundle.crt"
@@ -19,7 +20,7 @@ _ANCHOR = "/usr/local/share/ca-certificates/ai-workstation.crt"
 
 
 @operation
-def trusted(bundle: bytes | None) -> Commands:
+def trusted(bundle: bytes | None) -> Changes:
     """
     Have the certificates of a bundle trusted by the host.
 
@@ -35,9 +36,12 @@ def trusted(bundle: bytes | None) -> Commands:
         files.File(_ANCHOR, bundle),
     ]
     states = ask(host, Paths, paths=[*(entry.path for entry in entries), _STORE])
-    commands = list(files.settle(entries, states))
-    yield from commands
-    hashed = states.get(_STORE)
-    anchor = states.get(_ANCHOR)
-    if hashed and (commands or anchor is None or hashed.modified < anchor.modified):
-        yield script(scripts.text("ca/update.sh"), _ANCHOR)
+    changes = list(files.settle(entries, states))
+    update = script(scripts.text("ca/update.sh"), _ANCHOR)
+    store, anchor = states.get(_STORE), states.get(_ANCHOR)
+    if changes:
+        # Before there is a store, the package that makes it takes the anchor into it.
+        yield together(changes, [update] if store else [])
+    elif store and anchor and store.modified < anchor.modified:
+        # A run ended between the two.
+        yield Change("~", _STORE, "older than the CA bundle", commands=[update])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pyinfra import host, state
+from pyinfra.api.command import PyinfraCommand
 
 from workstation import context, scripts
 from workstation.builds import bake_definition, labels, listing
@@ -21,10 +22,10 @@ from workstation.facts.files import Paths
 from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
 from workstation.operations import files
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import live, tell
+from workstation.operations.base import operation
+from workstation.operations.live import live
 from workstation.pins import Source
-from workstation.plan import Sign
+from workstation.plan import Change, Changes, Sign, together
 from workstation.project import Action, ProjectState, actions, familiar, newer_secrets, strangers
 from workstation.render import RenderedStack
 from workstation.stack import Stack
@@ -36,7 +37,7 @@ _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "
 
 
 @operation
-def laid_down(stack: RenderedStack) -> Commands:
+def laid_down(stack: RenderedStack) -> Changes:
     """
     Have the stack's folder on the host: Compose file, build contexts, configuration, secrets, and
     the host folders that its containers mount.
@@ -44,7 +45,8 @@ def laid_down(stack: RenderedStack) -> Commands:
     + stack: the rendered stack
     """
     _ask_ahead()
-    yield from files.present._inner(entries=[*_files(stack), *_secrets(stack), *_folders(stack)])
+    entries = [*_files(stack), *_secrets(stack), *_folders(stack)]
+    return files.present.changes(entries=entries)
 
 
 def _files(stack: RenderedStack) -> list[files.Entry]:
@@ -99,7 +101,7 @@ def up(
     sources: Mapping[str, Source] | None = None,
     attestations: Sequence[str] = (),
     limit: int = 0,
-) -> Commands:
+) -> Changes:
     """
     Build and pull what is missing, bring the project up, wait until every service is healthy.
     Images built here that neither run nor ran before this are removed then. If one does not become
@@ -131,32 +133,39 @@ def up(
     if not planned and found.applied == stack.compose:
         host.noop(f"{len(model.running)} services of {model.name} run as they should")
         return
-    if not planned:
-        # A run that died between the last healthy service and here, or a change of words alone.
-        tell("~", f"{kept}.yaml", "what runs is kept, to go back to")
-    if found.cut_off is not None and any(action.verb == "build" for action in planned):
-        since = f" since {found.cut_off.replace('T', ' ')} UTC" if found.cut_off else ""
-        tell("-", f"BuildKit's cache{since}", "the machine went down during a build")
-    for action in planned:
-        sign = _SIGNS.get(action.verb, "~")
-        tell(sign, f"{model.name}: {action.verb} {action.subject}", action.cause)
-    tell_unchanged(model, planned)
-
-    yield from _image_commands(stack, planned, secrets, sources or {}, attestations)
+    commands = _images(stack, planned, secrets, sources or {}, attestations)
     if stale := _with_old_secrets(model, found):
-        yield script(scripts.text("docker/give_up.sh"), stack.folder, *stale)
-    yield live(
-        script(
-            scripts.text("docker/up.sh"), model.name, limit, stack.folder, kept, stdin=stack.compose
-        )
-    )
+        commands.append(script(scripts.text("docker/give_up.sh"), stack.folder, *stale))
+    up = scripts.text("docker/up.sh")
+    commands.append(live(script(up, model.name, limit, stack.folder, kept, stdin=stack.compose)))
     before = {name: container.image for name, container in found.by_service().items()}
     if renewed := [
         service.image
         for service in model.built
         if before.get(service.name, "") not in ("", found.image_id(service.image))
     ]:
-        yield live(script(scripts.text("docker/prune.sh"), " ".join(before.values()), *renewed))
+        prune = script(scripts.text("docker/prune.sh"), " ".join(before.values()), *renewed)
+        commands.append(live(prune))
+    yield together(_changes(model, found, planned, kept), commands)
+
+
+def _changes(
+    model: Stack, found: ProjectState, planned: Sequence[Action], kept: str
+) -> Iterator[Change]:
+    """Yield what becomes of a project's images and services."""
+    if not planned:
+        # A run that died between the last healthy service and here, or a change of words alone.
+        yield Change("~", f"{kept}.yaml", "what runs is kept, to go back to")
+    if found.cut_off is not None and any(action.verb == "build" for action in planned):
+        since = f" since {found.cut_off.replace('T', ' ')} UTC" if found.cut_off else ""
+        yield Change("-", f"BuildKit's cache{since}", "the machine went down during a build")
+    for action in planned:
+        sign = _SIGNS.get(action.verb, "~")
+        yield Change(sign, f"{model.name}: {action.verb} {action.subject}", action.cause)
+    touched = {action.subject for action in planned}
+    unchanged = sum(service.name not in touched for service in model.running)
+    if unchanged:
+        yield Change("=", f"{unchanged} services of {model.name} stay as they are")
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
@@ -210,26 +219,20 @@ def _with_old_secrets(model: Stack, found: ProjectState) -> list[str]:
     ]
 
 
-def tell_unchanged(model: Stack, planned: Iterable[Action]) -> None:
-    """Tell how many services stay as they are."""
-    touched = {action.subject for action in planned}
-    unchanged = sum(service.name not in touched for service in model.running)
-    if unchanged:
-        tell("=", f"{unchanged} services of {model.name} stay as they are")
-
-
-def _image_commands(
+def _images(
     stack: RenderedStack,
-    planned: list[Action],
+    planned: Sequence[Action],
     secrets: list[str],
     sources: Mapping[str, Source],
     attestations: Sequence[str],
-) -> Commands:
+) -> list[PyinfraCommand]:
+    """Return the commands that pull and build what is missing."""
     built = {service.image: service.name for service in stack.model.built}
     missing = [built[action.subject] for action in planned if action.verb == "build"]
     pulled = [action.subject for action in planned if action.verb == "pull"]
+    commands: list[PyinfraCommand] = []
     if pulled:
-        yield live(script(scripts.text("docker/pull.sh"), PULLING, *pulled))
+        commands.append(live(script(scripts.text("docker/pull.sh"), PULLING, *pulled)))
     if missing:
         images = " ".join(image for image, name in built.items() if name in missing)
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
@@ -238,21 +241,14 @@ def _image_commands(
             service.name: labels(service, sources, created, listing(stack.context(service)))
             for service in stack.model.built
         }
-        bake = bake_definition(stack.model, dockerfiles, missing, secrets, said)
-        yield live(
-            script(
-                scripts.text("docker/bake.sh"),
-                BUILDING,
-                ", ".join(missing),
-                images,
-                *attestations,
-                stdin=json.dumps(bake),
-            )
-        )
+        bake = json.dumps(bake_definition(stack.model, dockerfiles, missing, secrets, said))
+        arguments = (BUILDING, ", ".join(missing), images, *attestations)
+        commands.append(live(script(scripts.text("docker/bake.sh"), *arguments, stdin=bake)))
+    return commands
 
 
 @operation
-def network_exists(network: str) -> Commands:
+def network_exists(network: str) -> Changes:
     """
     Raise HostError unless the Docker network is there: it belongs to somebody else.
 
@@ -266,4 +262,4 @@ def network_exists(network: str) -> Commands:
             "create it."
         )
     host.noop(f"network {network} is there" if known else "Docker has no networks yet")
-    yield from ()
+    return ()

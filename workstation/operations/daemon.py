@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pyinfra import host
-from pyinfra.api.command import PyinfraCommand
+from pyinfra.api import FunctionCommand
 
 from workstation import scripts
 from workstation.daemon import RELOADED, Loading, content_of, counted, fitted, forgets, loading
@@ -18,16 +18,16 @@ from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Sta
 from workstation.facts.docker import Engine
 from workstation.facts.shell import HiddenText, script
 from workstation.operations import files
-from workstation.operations.base import Commands
-from workstation.operations.plan import live, tell
+from workstation.operations.live import live
+from workstation.plan import Change, Changes, Group, together
 
 BEFORE = "/run/ai-workstation.docker-before"
 """The file as the Engine has read it, until it runs with the new one; with ``.live`` the same and
 live-restore: an Engine that starts without that ends what ran on while it was down."""
 
 
-def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Commands:
-    """Yield what merges the configuration and loads it; see ``operations.docker.daemon_config``."""
+def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Changes:
+    """Return what merges the configuration and loads it: ``operations.docker.daemon_config``."""
     found = ask(host, Daemon)
     try:
         fit = fitted(found, wanted, defaults)
@@ -46,29 +46,23 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
         stake = ask(host, Stake)
         load = loading(found, content, fit.wanted, stake)
     _refuse(found, load, stake)
-    written: list[PyinfraCommand] = []
+    changes: list[Change | Group] = []
     if content != found.content:
         if found.program:
             _validate(found, content)
-        written += _written(found, content, load)
-        for key, reason in fit.left_out:
-            tell("=", f"{key} of {found.path}", f"left out: {reason}")
-    _tell(found, load, stake)
+        changes += _written(found, content, load)
+        changes += [
+            Change("=", f"{key} of {found.path}", f"left out: {reason}")
+            for key, reason in fit.left_out
+        ]
+    changes += _loaded(found, load, stake)
     if not found.program and "features" in fit.wanted:
         # A plan for a machine that has no Engine yet.
-        tell("?", "unit docker.service", "restarted if it does not know CDI by itself")
-    step = "reload" if load.step == "later" and load.reloads else load.step
-    loads = step in ("reload", "restart", "start")
-    if not (written or loads):
+        cause = "restarted if it does not know CDI by itself"
+        changes.append(Change("?", "unit docker.service", cause))
+    if not any(change.commands for change in changes):
         host.noop(f"{found.path} holds what it should")
-        return
-    yield from written
-    if loads:
-        live_restore, lost = ("yes" if one else "" for one in (load.live, forgets(found)))
-        reloaded = "|".join(sorted(RELOADED))
-        arguments = (step, found.path, UNLOADED, BEFORE, live_restore, lost, reloaded)
-        again = [one.id for one in stake.containers if not (load.live or one.task)]
-        yield live(script(scripts.text("daemon/load.sh"), *arguments, *again))
+    return changes
 
 
 def _refuse(found: DaemonState, load: Loading, stake: StakeState) -> None:
@@ -115,39 +109,50 @@ def _validate(found: DaemonState, content: bytes) -> None:
         )
 
 
-def _written(found: DaemonState, content: bytes, load: Loading) -> Iterator[PyinfraCommand]:
+def _written(found: DaemonState, content: bytes, load: Loading) -> Changes:
+    """Return what writes the file, behind a note of what the Engine has read until now."""
     entries: list[files.Entry] = [files.File(found.path, content, mode="", backup=True)]
     if found.content is None:
         entries.insert(0, files.Directory(found.path.rpartition("/")[0]))
-    writing = list(files.present._inner(entries=entries))
-    if load.step:
-        old = merge(found.content, {"live-restore": True}) if load.live else b""
-        yield script(
-            *(scripts.text("daemon/remember.sh"), found.path, UNLOADED, BEFORE, found.invocation),
-            *load.keys,
-            *(load.reloads if load.step != "restart" else ()),
-            stdin=base64.b64encode(old).decode() + "\n",
-        )
-    yield from writing
+    writing = list(files.present.changes(entries=entries))
+    if not (load.step and writing):
+        return writing
+    old = merge(found.content, {"live-restore": True}) if load.live else b""
+    remember = script(
+        *(scripts.text("daemon/remember.sh"), found.path, UNLOADED, BEFORE, found.invocation),
+        *load.keys,
+        *(load.reloads if load.step != "restart" else ()),
+        stdin=base64.b64encode(old).decode() + "\n",
+    )
+    return [together(writing, before=[remember])]
 
 
-def _tell(found: DaemonState, load: Loading, stake: StakeState) -> None:
-    """Put into the plan what becomes of the Engine and of the containers that run."""
+def _loaded(found: DaemonState, load: Loading, stake: StakeState) -> Changes:
+    """Yield what becomes of the Engine and of the containers that run."""
     keys, unit, ran = " and ".join(load.keys), "unit docker.service", stake.containers
     if load.step == "later":
         cause = f"from Docker's next start on, not now: {'; '.join(load.harm)}"
-        tell("=", f"{keys} of {found.path}", cause)
+        yield Change("=", f"{keys} of {found.path}", cause)
         if load.reloads:
-            tell("~", unit, "reload")
+            yield Change("~", unit, "reload", commands=[_load("reload", found, load, stake)])
     elif load.step == "restart":
         how = "no container runs"
         if ran:
             how = f"{counted(len(ran))} run on" if load.live else f"stops {counted(len(ran))}"
         if found.waiting and not found.unloaded:
             how += "; takes what somebody changed there since Docker's start as well"
-        tell("~", unit, f"restart for {keys}: {how}")
+        changes = [Change("~", unit, f"restart for {keys}: {how}")]
         for one in ran if not load.live else ():
             again = "Swarm starts another" if one.task else "stopped by that, then started again"
-            tell("~", f"container {one.name}", again)
+            changes.append(Change("~", f"container {one.name}", again))
+        yield together(changes, [_load("restart", found, load, stake)])
     elif load.step:
-        tell("~", unit, load.step)
+        yield Change("~", unit, load.step, commands=[_load(load.step, found, load, stake)])
+
+
+def _load(step: str, found: DaemonState, load: Loading, stake: StakeState) -> FunctionCommand:
+    live_restore, lost = ("yes" if one else "" for one in (load.live, forgets(found)))
+    reloaded = "|".join(sorted(RELOADED))
+    arguments = (step, found.path, UNLOADED, BEFORE, live_restore, lost, reloaded)
+    again = [one.id for one in stake.containers if not (load.live or one.task)]
+    return live(script(scripts.text("daemon/load.sh"), *arguments, *again))

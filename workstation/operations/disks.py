@@ -8,13 +8,14 @@ from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.mounts import Mounted
 from workstation.findings import failed
-from workstation.operations.base import Commands, operation
+from workstation.operations.base import operation
+from workstation.plan import Changes
 from workstation.preflight import line
 from workstation.preflight.storage import mount_findings
 
 
 @operation
-def mounted(folders: list[str]) -> Commands:
+def mounted(folders: list[str]) -> Changes:
     """
     Raise HostError unless a disk of its own is mounted on each folder: what is made below would
     fill the disk of the system, and be hidden once the right one is mounted.
@@ -25,4 +26,4 @@ def mounted(folders: list[str]) -> Commands:
     for finding in failed(mount_findings(folders, found)):
         raise HostError(f"{host.name}: {line(finding)}")
     host.noop(f"mounted: {', '.join(folders)}")
-    yield from ()
+    return ()

@@ -25,9 +25,9 @@ from workstation.facts.machine import Machine, MachineState
 from workstation.facts.packages import Packages
 from workstation.mirror import Mirror
 from workstation.operations import daemon, files, packages
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell
+from workstation.operations.base import operation
 from workstation.pins import AptRepository
+from workstation.plan import Change, Changes, together
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 """Unless its command line names another."""
@@ -61,7 +61,7 @@ def origin_of(setting: str, system: MachineState) -> str:
 
 
 @operation
-def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
+def engine(source: str, pin: AptRepository, mirror: Mirror) -> Changes:
     """
     Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
     these is left alone; one that lacks some gets them of the same origin.
@@ -76,7 +76,7 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
         return
     if replace(found, unfinished=()).complete:
         # Of whichever origin: dpkg was interrupted, and ends what it was at.
-        yield from packages.installed._inner(packages=list(found.unfinished))
+        yield from packages.installed.changes(packages=list(found.unfinished))
         return
     # Only here: a machine that has its Docker need not be asked what it is.
     system = ask(host, Machine)
@@ -85,20 +85,17 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Commands:
         return
     origin = origin_of(source, system)
     family = origin if origin in FAMILIES else "docker"
-    # Lists, so that the whole plan is told before the first command.
-    prepare = []
     if family == "docker":
         installed = ask(host, Packages)
         _refuse_replacing(list(installed))
         arguments = repository(pin, mirror, system.os_release)
-        prepare = list(packages.repository._inner(**arguments))
-    install = list(packages.installed._inner(packages=_PACKAGES[family]))
-    yield from (*prepare, *install)
+        yield from packages.repository.changes(**arguments)
+    yield from packages.installed.changes(packages=_PACKAGES[family])
 
 
 def _completed(
     found: EngineState, system: MachineState, pin: AptRepository, mirror: Mirror
-) -> Commands:
+) -> Changes:
     """Yield what gives a Docker the parts that it lacks, of its own origin."""
     parts = lacking(found)
     family = family_of(found.package, system.distribution)
@@ -123,11 +120,9 @@ def _completed(
             f"{', '.join(stopped)}, under containers that may run: do that yourself when it does "
             f"no harm (`apt-get install {' '.join(names)}`), then run again."
         )
-    prepare = []
     if family == "docker" and not plan.known:
-        prepare = list(packages.repository._inner(**repository(pin, mirror, system.os_release)))
-    install = list(packages.installed._inner(packages=names))
-    yield from (*prepare, *install)
+        yield from packages.repository.changes(**repository(pin, mirror, system.os_release))
+    yield from packages.installed.changes(packages=names)
 
 
 def _newer_compose(found: EngineState, package: str, plan: SimulatedState) -> str:
@@ -169,7 +164,7 @@ def refuse_others(found: EngineState) -> None:
 
 
 @operation
-def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None) -> Commands:
+def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None) -> Changes:
     """
     Have these keys in ``daemon.json``, and the Engine run with them; others stay as they are.
 
@@ -181,13 +176,13 @@ def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None
     containers run through. Where they cannot, Docker is only restarted for one of ``wanted``, and
     what ran is started again. An Engine that does not come up gets its old file back.
     """
-    yield from daemon.configured(wanted, defaults)
+    return daemon.configured(wanted, defaults)
 
 
 @operation
 def boot_units(
     containers: str, guard: str, projects: Sequence[str] = (), proxy: str = "", own: bool = True
-) -> Commands:
+) -> Changes:
     """
     Lay down the units that start containers again at boot and close them to neighbors.
 
@@ -210,14 +205,17 @@ def boot_units(
         files.File(f"/etc/systemd/system/{unit}", on_bridges(text, bridges, ways).encode())
         for unit, text in zip(UNITS, (containers, guard), strict=True)
     ]
-    steps = list(files.present._inner(entries=entries))
-    for one in bridges.bridges if steps else ():
+    changes = list(files.present.changes(entries=entries))
+    if not changes:
+        return
+    for one in bridges.bridges:
         if ways[one.name]:
-            tell("=", f"network {one.name}", "Docker lets neighbors in: left as it is")
+            left = "Docker lets neighbors in: left as it is"
+            changes.append(Change("=", f"network {one.name}", left))
         if len(ways[one.name]) < len(one.ways):
-            cause = "closed to neighbors, whom Docker would let in: our services are in it"
-            tell("~", f"network {one.name}", cause)
-    yield from steps
+            closed = "closed to neighbors, whom Docker would let in: our services are in it"
+            changes.append(Change("~", f"network {one.name}", closed))
+    yield together(changes)
 
 
 def on_bridges(

@@ -19,13 +19,14 @@ from pyinfra import host, state
 from pyinfra.api import HiddenValue, StringCommand
 
 from workstation import scripts
+from workstation.difference import difference
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Contents, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import difference, tell
+from workstation.operations.base import operation
 from workstation.places import Place, above, place, refusal
+from workstation.plan import Change, Changes, together
 
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
@@ -135,32 +136,8 @@ def _is_wrong(entry: Entry, found: PathState | None) -> bool:
     return any(True for _ in commands_for(entry, found))
 
 
-def _changes(
-    entries: list[Entry], states: dict[str, PathState], places: Mapping[str, Place]
-) -> Iterator[StringCommand]:
-    """Yield the commands for entries that are wrong, folders in a row by one."""
-    for is_directory, group in groupby(entries, lambda entry: isinstance(entry, Directory)):
-        if is_directory:
-            yield script(
-                scripts.text("files/directories.sh"),
-                *(
-                    value
-                    for entry in group
-                    if isinstance(entry, Directory)
-                    for value in (
-                        *(places[entry.path].real, entry.mode),
-                        f"{entry.user}:{entry.group}",
-                    )
-                ),
-            )
-            continue
-        for entry in group:
-            if not isinstance(entry, Directory):
-                yield from commands_for(entry, states.get(entry.path))
-
-
 @operation
-def present(entries: list[Entry]) -> Commands:
+def present(entries: list[Entry]) -> Changes:
     """
     Make every entry true, touching only those that are not.
 
@@ -172,7 +149,7 @@ def present(entries: list[Entry]) -> Commands:
 
         files.present(name="Units of Ollama", entries=[files.File(path, content)])
     """
-    yield from settle(entries, ask(host, Paths, **question(entries)))
+    return settle(entries, ask(host, Paths, **question(entries)))
 
 
 def question(entries: list[Entry]) -> dict[str, Any]:
@@ -201,8 +178,8 @@ def other_content(entries: list[Entry]) -> set[str]:
     }
 
 
-def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
-    """Tell and yield what makes the entries true.
+def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
+    """Yield what makes the entries true, folders in a row by one command.
 
     + states: what the fact ``Paths`` says of them
     """
@@ -222,8 +199,39 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Commands:
     if not wrong:
         host.noop(f"{len(entries)} paths are as they should be")
         return
-    _tell_changes(wrong, states, places)
-    yield from _changes(wrong, states, places)
+    diffs = _differences(wrong, states)
+    for _, group in groupby(wrong, lambda entry: isinstance(entry, Directory)):
+        row = list(group)
+        changes = [_change(entry, states.get(entry.path), places, diffs) for entry in row]
+        if directories := [entry for entry in row if isinstance(entry, Directory)]:
+            yield together(changes, [_made(directories, places)])
+        else:
+            yield from changes
+
+
+def _change(
+    entry: Entry,
+    found: PathState | None,
+    places: Mapping[str, Place],
+    diffs: Mapping[str, tuple[str, ...]],
+) -> Change:
+    """Return the change of an entry that is wrong; a folder's is made with those beside it."""
+    commands = () if isinstance(entry, Directory) else tuple(commands_for(entry, found))
+    if isinstance(entry, Absent):
+        return Change("-", entry.path, commands=commands)
+    real = places[entry.path].real
+    leads = f", really {real}" if real != entry.path else ""
+    cause, diff = _described(entry, found) + leads, diffs.get(entry.path, ())
+    return Change("~" if found else "+", entry.path, cause, diff, commands)
+
+
+def _made(directories: list[Directory], places: Mapping[str, Place]) -> StringCommand:
+    values = [
+        value
+        for one in directories
+        for value in (places[one.path].real, one.mode, f"{one.user}:{one.group}")
+    ]
+    return script(scripts.text("files/directories.sh"), *values)
 
 
 def _followed(found: PathState) -> PathState:
@@ -250,29 +258,21 @@ def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> N
             )
 
 
-def _tell_changes(
-    changed: list[Entry], states: dict[str, PathState], places: Mapping[str, Place]
-) -> None:
+def _differences(changed: list[Entry], states: dict[str, PathState]) -> dict[str, tuple[str, ...]]:
+    """Return the diff of each file that holds no secret, if the run was asked for diffs."""
+    if not state.config.DIFF:
+        return {}
     plain = [entry for entry in changed if isinstance(entry, File) and not entry.secret]
-    old: dict[str, bytes] = {}
-    if state.config.DIFF:
-        existing = [entry.path for entry in plain if entry.path in states]
-        old = ask(host, Contents, paths=existing) if existing else {}
-    for entry in changed:
-        found = states.get(entry.path)
-        if isinstance(entry, Absent):
-            tell("-", entry.path)
-            continue
-        diff: tuple[str, ...] = ()
-        if entry in plain and isinstance(entry, File):
-            diff = difference(entry.path, old.get(entry.path, b""), entry.content)
-        real = places[entry.path].real
-        leads = f", really {real}" if real != entry.path else ""
-        tell("~" if found else "+", entry.path, _described(entry, found) + leads, diff)
+    existing = [entry.path for entry in plain if entry.path in states]
+    old = ask(host, Contents, paths=existing) if existing else {}
+    return {
+        entry.path: difference(entry.path, old.get(entry.path, b""), entry.content)
+        for entry in plain
+    }
 
 
 @operation
-def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Commands:
+def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Changes:
     """
     Give everything below ``path`` to ``group``, folders setgid, so that people and services
     share it. Only entries that are wrong are touched, and no owner is changed.
@@ -286,8 +286,7 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Command
     if not wrong:
         host.noop(f"all below {path} is shared with {group}")
         return
-    for entry in wrong[:5]:
-        tell("~", entry, f"group {group}, group access")
+    changes = [Change("~", entry, f"group {group}, group access") for entry in wrong[:5]]
     if len(wrong) > 5:
-        tell("~", f"{len(wrong) - 5} or more others below {path}")
-    yield script(scripts.text("files/shared.sh"), path, group)
+        changes.append(Change("~", f"{len(wrong) - 5} or more others below {path}"))
+    yield together(changes, [script(scripts.text("files/shared.sh"), path, group)])

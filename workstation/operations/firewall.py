@@ -9,8 +9,8 @@ from workstation.facts.docker import Bridges
 from workstation.facts.firewall import Firewall
 from workstation.facts.shell import script
 from workstation.firewall import BRIDGES, shut, wanted
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell
+from workstation.operations.base import operation
+from workstation.plan import Change, Changes, together
 
 # Before all others: the first rule that matches decides. ufw leaves one that it has where it is.
 _ALLOW = """
@@ -20,7 +20,7 @@ ufw prepend allow in on "$1" to any port "$2" proto tcp
 
 
 @operation
-def containers_reach(port: int) -> Commands:
+def containers_reach(port: int) -> Changes:
     """
     Have an active ufw let containers reach a port of the host: what comes in on one of Docker's
     bridges, from whichever of Docker's address pools, IPv6 too.
@@ -38,9 +38,14 @@ def containers_reach(port: int) -> Commands:
     if not missing:
         host.noop(f"ufw lets containers reach port {port}")
         return
-    for interface, rule in missing:
-        cause = f"before `{rule}`" if rule else "Docker's bridges"
-        tell("+", f"ufw {wanted(interface, port)}", cause)
+    changes = [
+        Change(
+            "+",
+            f"ufw {wanted(interface, port)}",
+            f"before `{rule}`" if rule else "Docker's bridges",
+        )
+        for interface, rule in missing
+    ]
     # Each is put before all that are there.
-    for interface, _ in reversed(missing):
-        yield script(_ALLOW, interface, port)
+    commands = [script(_ALLOW, interface, port) for interface, _ in reversed(missing)]
+    yield together(changes, commands)

@@ -12,8 +12,9 @@ from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.invokeai import Models
 from workstation.facts.shell import script
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import live, tell
+from workstation.operations.base import operation
+from workstation.operations.live import live
+from workstation.plan import Change, Changes, together
 
 # Folders of the store of which InvokeAI has no use, whatever lies in them (InvokeAI 6.13.8:
 # invokeai/backend/model_manager/configs). In the others it says itself what it cannot use.
@@ -21,7 +22,7 @@ LEFT_OUT = ("configs", "hypernetworks", "vae_approx")
 
 
 @operation
-def models_registered(project: str, service: str, path: str, limit: int = 1800) -> Commands:
+def models_registered(project: str, service: str, path: str, limit: int = 1800) -> Changes:
     """
     Have every model of the store that InvokeAI can use registered with it, in place.
 
@@ -45,7 +46,7 @@ def models_registered(project: str, service: str, path: str, limit: int = 1800) 
                 f"`docker compose -p {project} logs {service}`, then run tasks/stacks.py."
             )
         host.noop(f"{service} is asked for its models when it runs ({problem})")
-        tell("?", f"{service}: models of the store", "it is asked when it runs")
+        yield Change("?", f"{service}: models of the store", "it is asked when it runs")
         return
     names = {model: posixpath.relpath(model, path) for model in found.new}
     new = [model for model, name in names.items() if name.split("/")[0] not in LEFT_OUT]
@@ -53,8 +54,9 @@ def models_registered(project: str, service: str, path: str, limit: int = 1800) 
         refused = f", {found.refused} are of no use to it" if found.refused else ""
         host.noop(f"{service} has {found.registered} models registered{refused}")
         return
-    for model in new:
-        tell("+", f"{service}: register {names[model]}")
     # A list may be longer than a command line.
     asked = (project, service, path, limit, scripts.text("invokeai/models.py"))
-    yield live(script(scripts.text("invokeai/register.sh"), *asked, stdin=json.dumps(new)))
+    yield together(
+        [Change("+", f"{service}: register {names[model]}") for model in new],
+        [live(script(scripts.text("invokeai/register.sh"), *asked, stdin=json.dumps(new)))],
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
+from pyinfra.api.command import PyinfraCommand
 
 from workstation import cdi, driver_packages, scripts
 from workstation import driver as drivers
@@ -16,13 +17,14 @@ from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.compose import PULLING
 from workstation.facts.docker import Engine
-from workstation.facts.driver import DriverSource
+from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
 from workstation.operations import packages
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import command_output, live, tell
+from workstation.operations.base import operation
+from workstation.operations.live import command_output, live
+from workstation.plan import Change, Changes, Group, together
 
 TOOLKIT_PACKAGES = (
     "nvidia-container-toolkit",
@@ -51,7 +53,7 @@ _PROOF_SECONDS = 180
 
 
 @operation
-def driver(branch: str, required: bool) -> Commands:
+def driver(branch: str, required: bool) -> Changes:
     """
     Have a working driver: one that is there is left alone, or completed; none is installed over it.
 
@@ -68,37 +70,47 @@ def driver(branch: str, required: bool) -> Commands:
     kept = [name for name, one in driver_packages.branches(versions).items() if one == branch]
     unheld = [name for name in kept if not versions[name].held]
     hold = unheld
+    loaded = Change("~", f"kernel module nvidia {found.installed or found.module}", "loaded")
+    changes: list[Change | Group] = []
     if not action:
         _refuse(found, versions, required)
-        if not unheld and found.cards:
-            host.noop(f"driver {found.cards[0].driver} works")
-        elif not unheld:
-            host.noop(f"no GPU is used: {drivers.trouble(found, versions)}")
+        if not unheld:
+            host.noop(
+                f"driver {found.cards[0].driver} works"
+                if found.cards
+                else f"no GPU is used: {drivers.trouble(found, versions)}"
+            )
+            return
     elif action == "utilities":
-        yield from list(packages.installed._inner(packages=[driver_packages.utilities(versions)]))
+        changes += packages.installed.changes(packages=[driver_packages.utilities(versions)])
+        # dpkg may have them, while nvidia-smi is gone.
+        changes = changes or [loaded]
     elif action == "load":
-        tell("~", f"kernel module nvidia {found.installed}", "loaded")
+        changes = [loaded]
     else:
         wanted = [f"nvidia-driver-{branch}", f"nvidia-utils-{branch.removesuffix('-open')}"]
-        gone = [f"-{name}" for name in _tell_packages(branch, wanted, found, versions)]
+        lines, gone = _installation(branch, wanted, found, versions)
         install = script(
             scripts.text("nvidia/install.sh"),
             scripts.text("packages/install.sh"),
             branch,
-            *gone,
+            *(f"-{name}" for name in gone),
             *wanted,
         )
-        yield packages.through_apt(install, wanted)
+        changes.append(together(lines, [packages.through_apt(install, wanted)]))
         # dpkg forgets the hold of what is replaced.
-        kept = [name for name in kept if name not in wanted and f"-{name}" not in gone]
+        kept = [name for name in kept if name not in wanted and name not in gone]
         unheld = [name for name in unheld if name in kept]
         hold = [*wanted, *kept]
-    for name in unheld:
-        tell("~", f"package {name} held", "its updates are the person's to choose")
+    cause = "its updates are the person's to choose"
+    changes += [Change("~", f"package {name} held", cause) for name in unheld]
+    commands: list[PyinfraCommand] = []
     if hold:
-        yield script('apt-mark hold -- "$@" >/dev/null', *hold)
+        commands.append(script('apt-mark hold -- "$@" >/dev/null', *hold))
     if action:
-        yield _advised(script(scripts.text("nvidia/load.sh"), PATIENCE), drivers.load_advice)
+        load = script(scripts.text("nvidia/load.sh"), PATIENCE)
+        commands.append(_advised(load, drivers.load_advice))
+    yield together(changes, commands)
 
 
 def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: bool) -> None:
@@ -108,10 +120,10 @@ def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: boo
         raise HostError(f"No GPU can be used on {host.name}: {problem}")
 
 
-def _tell_packages(
+def _installation(
     branch: str, wanted: list[str], found: GpuState, versions: Mapping[str, PackageState]
-) -> list[str]:
-    """Tell what an installation of the driver changes; return the packages that may go for it."""
+) -> tuple[list[Change], list[str]]:
+    """Return what an installation of the driver changes, and the packages that may go for it."""
     source = ask(host, DriverSource, branch=branch)
     plan = source.plan
     driver, utilities = wanted
@@ -123,39 +135,44 @@ def _tell_packages(
             "what uses the GPU runs on until it is restarted, which fails until the host is "
             "rebooted"
         )
-    if driver in versions:
-        tell("~", f"package {driver}", "its kernel module is missing")
-    else:
-        tell("+", f"package {driver}", "; ".join(causes))
-    if utilities not in versions:
-        tell("+", f"package {utilities}", "held")
-    signs = " and Secure Boot asks for a key of this machine" if found.signed_only else ""
-    if source.modules:
-        wants = ", as Secure Boot wants" if found.signed_only else ""
-        tell("+", f"package {source.modules}", f"kernel modules, signed by Ubuntu{wants}")
-    elif source.version and source.headers:
-        tell("+", f"package {source.headers}", f"DKMS builds the kernel modules{signs}")
-    else:
-        tell(
-            "?",
-            f"kernel modules of {branch}",
-            f"Ubuntu's signed ones, where apt has them, else DKMS builds them{signs}",
-        )
-    for name, (old, new) in plan.installed.items():
-        if old and name not in wanted:
-            tell("~", f"package {name}", f"{old} -> {new}, as {driver} needs it")
-    for name in plan.removed:
-        tell("-", f"package {name}", f"in the way of {driver}")
+    changes = [
+        Change("~", f"package {driver}", "its kernel module is missing")
+        if driver in versions
+        else Change("+", f"package {driver}", "; ".join(causes)),
+        *([] if utilities in versions else [Change("+", f"package {utilities}", "held")]),
+        _modules(branch, source, found.signed_only),
+        *(
+            Change("~", f"package {name}", f"{old} -> {new}, as {driver} needs it")
+            for name, (old, new) in plan.installed.items()
+            if old and name not in wanted
+        ),
+        *(Change("-", f"package {name}", f"in the way of {driver}") for name in plan.removed),
+    ]
     if plan.known:
-        return list(plan.removed)
+        return changes, list(plan.removed)
     others = driver_packages.others(branch, versions)
-    for name in others:
-        tell("?", f"package {name}", f"removed, if it is in the way of {driver}")
-    return others
+    cause = f"removed, if it is in the way of {driver}"
+    return [*changes, *(Change("?", f"package {name}", cause) for name in others)], others
+
+
+def _modules(branch: str, source: DriverSourceState, signed_only: bool) -> Change:
+    """Return where the driver's kernel modules come from.
+
+    + signed_only: whether Secure Boot keeps the kernel from loading others
+    """
+    signs = " and Secure Boot asks for a key of this machine" if signed_only else ""
+    if source.modules:
+        wants = ", as Secure Boot wants" if signed_only else ""
+        cause = f"kernel modules, signed by Ubuntu{wants}"
+        return Change("+", f"package {source.modules}", cause)
+    if source.version and source.headers:
+        return Change("+", f"package {source.headers}", f"DKMS builds the kernel modules{signs}")
+    cause = f"Ubuntu's signed ones, where apt has them, else DKMS builds them{signs}"
+    return Change("?", f"kernel modules of {branch}", cause)
 
 
 @operation
-def toolkit(repository: Mapping[str, str], version: str) -> Commands:
+def toolkit(repository: Mapping[str, str], version: str) -> Changes:
     """
     Have the Container Toolkit at a pinned version, held, and traces of nvidia-docker removed.
 
@@ -164,22 +181,16 @@ def toolkit(repository: Mapping[str, str], version: str) -> Commands:
     """
     found = ask(host, Repository, **packages.asked_of(repository))
     for path in found.trusted:
-        tell("-", f"key {repository['fingerprint']} in {path}")
-    steps = [
-        *(
-            script(scripts.text("nvidia/forget_key.sh"), path, repository["fingerprint"])
-            for path in found.trusted
-        ),
-        *packages.repository._inner(**repository, gone=_OLD_FILES),
-        *packages.installed._inner(
-            packages=[f"{name}={version}" for name in TOOLKIT_PACKAGES], hold=True
-        ),
-    ]
-    yield from steps
+        forget = script(scripts.text("nvidia/forget_key.sh"), path, repository["fingerprint"])
+        yield Change("-", f"key {repository['fingerprint']} in {path}", commands=[forget])
+    yield from packages.repository.changes(**repository, gone=_OLD_FILES)
+    yield from packages.installed.changes(
+        packages=[f"{name}={version}" for name in TOOLKIT_PACKAGES], hold=True
+    )
 
 
 @operation
-def devices(image: str) -> Commands:
+def devices(image: str) -> Changes:
     """
     Have the GPU described to Docker (CDI) and proven by a container that sees it.
 
@@ -211,14 +222,22 @@ def devices(image: str) -> Commands:
             "containers get neither: remove one of them, then run again."
         )
     aside = cdi.in_the_way(found) if reason else ()
-    for path in aside:
-        tell("-", path, f"old; kept as {path}.before-ai-workstation")
-    tell("~", "GPU described to Docker", reason or "driver, cards, toolkit or Engine are new")
-    tell("~", f"GPU proven by a container of {image}")
-    yield live(script(scripts.text("nvidia/describe.sh"), PATIENCE, *aside))
-    yield live(script(scripts.text("docker/pull.sh"), PULLING, image))
-    yield _advised(
-        script(scripts.text("nvidia/prove.sh"), _PROOF_SECONDS, image, proof), cdi.proof_advice
+    cause = reason or "driver, cards, toolkit or Engine are new"
+    yield together(
+        [
+            *(Change("-", path, f"old; kept as {path}.before-ai-workstation") for path in aside),
+            Change("~", "GPU described to Docker", cause),
+        ],
+        [live(script(scripts.text("nvidia/describe.sh"), PATIENCE, *aside))],
+    )
+    prove = script(scripts.text("nvidia/prove.sh"), _PROOF_SECONDS, image, proof)
+    yield Change(
+        "~",
+        f"GPU proven by a container of {image}",
+        commands=[
+            live(script(scripts.text("docker/pull.sh"), PULLING, image)),
+            _advised(prove, cdi.proof_advice),
+        ],
     )
 
 

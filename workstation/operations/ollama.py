@@ -13,9 +13,10 @@ from workstation.facts.shell import script
 from workstation.findings import failed
 from workstation.ollama_unit import BINARY, RELEASES
 from workstation.operations import files
-from workstation.operations.base import Commands, operation
+from workstation.operations.base import operation
 from workstation.operations.docker import on_bridges
-from workstation.operations.plan import live, tell
+from workstation.operations.live import live
+from workstation.plan import Change, Changes, together
 from workstation.preflight import line
 from workstation.preflight.ollama import unit_findings
 from workstation.unit_files import UnitFile
@@ -34,7 +35,7 @@ def release(
     models: str,
     units: tuple[UnitFile, UnitFile] | None = None,
     gpu: bool = True,
-) -> Commands:
+) -> Changes:
     """
     Have this release installed, its binary and libraries switched to together.
 
@@ -66,23 +67,30 @@ def release(
         host.noop(f"Ollama {version} is installed")
         return
     if unpack:
-        tell("+", f"Ollama {version} from {url}")
-    if switch:
-        own = found.target not in ("", BINARY) and not found.target.startswith(f"{RELEASES}/")
-        led = f"it led to {found.target}, which stays" if own else ""
-        tell("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", led)
-        for path in gone:
-            tell("-", path, f"kept as {path}.{_ASIDE}")
-    if adopt:
-        tell("~", f"models of {adopt} moved to {models}")
-    if unpack:
         sums = url.rsplit("/", 1)[0] + "/sha256sum.txt"
-        yield live(script(scripts.text("ollama/install.sh"), folder, url, sha256 or "", sums))
+        install = script(scripts.text("ollama/install.sh"), folder, url, sha256 or "", sums)
+        yield Change("+", f"Ollama {version} from {url}", commands=[live(install)])
+    # Before the switch: with another binary, its models would be looked for in the store.
+    moved = []
     if adopt:
-        yield live(script(scripts.text("ollama/adopt.sh"), adopt, models))
-    if switch:
-        yield script(scripts.text("ollama/switch.sh"), folder, *[_ASIDE for _ in gone])
-        yield script(_PRUNE, RELEASES, name)
+        move = live(script(scripts.text("ollama/adopt.sh"), adopt, models))
+        moved = [Change("~", f"models of {adopt} moved to {models}", commands=[move])]
+    if not switch:
+        yield from moved
+        return
+    own = found.target not in ("", BINARY) and not found.target.startswith(f"{RELEASES}/")
+    led = f"it led to {found.target}, which stays" if own else ""
+    yield together(
+        [
+            Change("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", led),
+            *(Change("-", path, f"kept as {path}.{_ASIDE}") for path in gone),
+            *moved,
+        ],
+        [
+            script(scripts.text("ollama/switch.sh"), folder, *[_ASIDE for _ in gone]),
+            script(_PRUNE, RELEASES, name),
+        ],
+    )
 
 
 def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool) -> None:
@@ -93,7 +101,7 @@ def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gp
 
 
 @operation
-def bridge_socket(socket: str, guard: str) -> Commands:
+def bridge_socket(socket: str, guard: str) -> Changes:
     """
     Lay down the units through which containers reach Ollama on the bridge's gateway address.
 
@@ -107,7 +115,7 @@ def bridge_socket(socket: str, guard: str) -> Commands:
         "/etc/systemd/system/ollama-docker.socket": socket,
         "/etc/systemd/system/ollama-docker-guard.service": guard,
     }
-    yield from files.present._inner(
+    return files.present.changes(
         entries=[
             files.File(path, on_bridges(text, bridges).encode()) for path, text in units.items()
         ]

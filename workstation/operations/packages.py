@@ -21,21 +21,28 @@ from workstation.errors import HostError
 from workstation.facts.apt_plan import Simulated
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
-from workstation.facts.packages import Configured, Packages, Repository, Sources
+from workstation.facts.packages import (
+    Configured,
+    Packages,
+    PackageState,
+    Repository,
+    Sources,
+)
 from workstation.facts.shell import script
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import files
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import command_output, tell
+from workstation.operations.base import operation
+from workstation.operations.live import command_output
 from workstation.pins import AptRepository
+from workstation.plan import Change, Changes, Group, together
 from workstation.run import current
 
 _ASIDE = "before-ai-workstation"
 
 
 @operation
-def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = ()) -> Commands:
+def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = ()) -> Changes:
     """
     Have these packages installed, each as ``name`` or ``name=version``.
 
@@ -58,35 +65,53 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
         host.noop("packages are installed: " + ", ".join(packages))
         return
     replaced = [package.partition("=")[0] for package in missing]
-    # Somebody's own hold on another package stays.
-    held = any(name in found and found[name].held for name in replaced)
-    options = ["--allow-change-held-packages"] if held else []
+    made = [_installation(missing, replaced, removes, found)] if missing else []
+    # dpkg forgets the hold of what is replaced.
+    lost = [*unheld, *(name for name in replaced if name in found and found[name].held)]
+    again = [script('apt-mark hold -- "$@" >/dev/null', *lost)] if lost else []
+    yield together([*made, *(Change("~", f"package {name} held") for name in unheld)], again)
+
+
+def _installation(
+    missing: list[str],
+    names: list[str],
+    removes: Sequence[str],
+    found: Mapping[str, PackageState],
+) -> Group:
+    """Return the installation of packages, with all that apt does for it.
+
+    + missing, names: packages as apt is given them, and without their versions
+    + removes: see ``installed``
+    + found: the packages that the host has; none where it cannot be asked yet
+    """
     gone = [name for name in removes if name in found]
     beside: dict[str, tuple[str, str]] = {}
-    if missing and found:
+    if found:
         simulated = ask(host, Simulated, packages=missing)
         gone = list(dict.fromkeys([*gone, *simulated.removed]))
         beside = {
             name: versions
             for name, versions in simulated.installed.items()
-            if versions[0] and name not in replaced
+            if versions[0] and name not in names
         }
-    for package, name in zip(missing, replaced, strict=True):
-        tell("~" if name in found else "+", f"package {package}")
-    for name, (old, new) in beside.items():
-        tell("~", f"package {name}", f"{old} -> {new}, as {replaced[0]} needs it")
-    for name in gone:
-        tell("-", f"package {name}", f"in the way of {replaced[0]}")
-    for name in unheld:
-        tell("~", f"package {name} held")
-    if missing:
-        command = script(
-            scripts.text("packages/install.sh"), *options, *(f"-{name}" for name in gone), *missing
-        )
-        yield through_apt(command, missing)
-    # dpkg forgets the hold of what is replaced.
-    if lost := [*unheld, *(name for name in replaced if name in found and found[name].held)]:
-        yield script('apt-mark hold -- "$@" >/dev/null', *lost)
+    # Somebody's own hold on another package stays.
+    held = any(name in found and found[name].held for name in names)
+    options = ["--allow-change-held-packages"] if held else []
+    command = script(
+        scripts.text("packages/install.sh"), *options, *(f"-{name}" for name in gone), *missing
+    )
+    changes = [
+        *(
+            Change("~" if name in found else "+", f"package {package}")
+            for package, name in zip(missing, names, strict=True)
+        ),
+        *(
+            Change("~", f"package {name}", f"{old} -> {new}, as {names[0]} needs it")
+            for name, (old, new) in beside.items()
+        ),
+        *(Change("-", f"package {name}", f"in the way of {names[0]}") for name in gone),
+    ]
+    return together(changes, [through_apt(command, missing)])
 
 
 def through_apt(command: StringCommand, packages: list[str]) -> FunctionCommand:
@@ -131,7 +156,7 @@ def repository(
     suite: str,
     components: str = "",
     gone: Sequence[str] = (),
-) -> Commands:
+) -> Changes:
     """
     Have an apt repository, signed by exactly the pinned key: as somebody has configured it, or in a
     deb822 file of ours.
@@ -170,17 +195,26 @@ def repository(
     if used and not (settles or aside):
         host.noop(f"{uri} {suite} is used as it stands in {used.entry.place}")
     if used:
-        tell("=", f"{uri} {suite}", f"as it stands in {used.entry.place}, with the pinned key")
+        cause = f"as it stands in {used.entry.place}, with the pinned key"
+        yield Change("=", f"{uri} {suite}", cause)
     if fetch:
-        tell("~" if found.fingerprints else "+", keyring, f"key {fingerprint}")
+        yield Change(
+            "~" if found.fingerprints else "+",
+            keyring,
+            f"key {fingerprint}",
+            commands=[
+                script(scripts.text("packages/fetch_key.sh"), key_url, fingerprint, keyring, name)
+            ],
+        )
     for file in aside:
-        tell("-", file, f"kept as {file}.{_ASIDE}")
-    laid_down = list(files.settle([entry], states)) if settles else []
-    if fetch:
-        yield script(scripts.text("packages/fetch_key.sh"), key_url, fingerprint, keyring, name)
-    for file in aside:
-        yield script('mv --backup=numbered -T -- "$1" "$1.$2"', file, _ASIDE)
-    yield from laid_down
+        yield Change(
+            "-",
+            file,
+            f"kept as {file}.{_ASIDE}",
+            commands=[script('mv --backup=numbered -T -- "$1" "$1.$2"', file, _ASIDE)],
+        )
+    if settles:
+        yield from files.settle([entry], states)
 
 
 def _giving_way(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pyinfra import host
 
 from workstation import cifs, fstab, scripts
@@ -23,8 +21,8 @@ from workstation.facts.smb import (
 from workstation.findings import failed
 from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
 from workstation.operations import files, gpu_users, packages
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell
+from workstation.operations.base import operation
+from workstation.plan import Change, Changes, Group, together
 from workstation.preflight import line
 from workstation.preflight.storage import mountpoint_findings
 from workstation.settings import Settings
@@ -94,7 +92,7 @@ def explain(answer: ShareAnswer, settings: Settings) -> str | None:
 
 
 @operation
-def share(settings: Settings, credentials: files.File, folders: list[str]) -> Commands:
+def share(settings: Settings, credentials: files.File, folders: list[str]) -> Changes:
     """
     Have the share in fstab and mounted, with these folders on it.
 
@@ -136,70 +134,94 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Co
     if refusal:
         raise HostError(refusal)
 
-    remount = bool(found.stopped if not found.share else stale) or found.automount.active
-    users = ask(host, ShareUsers, target=target) if remount else []
-    tools = list(packages.installed._inner(packages=["cifs-utils"]))
+    yield from packages.installed.changes(packages=["cifs-utils"])
     if new_credentials:
-        tell("~" if credentials.path in states else "+", credentials.path, "600, hidden")
+        folder = script('mkdir -p -- "$(dirname "$1")"', credentials.path)
+        yield Change(
+            "~" if credentials.path in states else "+",
+            credentials.path,
+            "600, hidden",
+            commands=[folder, *new_credentials],
+        )
     if not found.folder:
-        tell("+", target)
+        yield Change("+", target, commands=[script('mkdir -p -- "$1"', target)])
     if unguarded:
-        tell("~", f"{target} made immutable while nothing is mounted on it")
-    new_fstab = list(
-        files.present._inner(entries=[files.File("/etc/fstab", content, mode="", backup=True)])
-    )
-    if found.automount.active:
-        tell("-", found.automount.name, "the share is mounted at boot, not when somebody looks")
-    if not found.share:
-        tell("+", f"{unc} mounted on {target}")
-    elif stale:
-        tell("~", f"{unc} mounted on {target}", f"anew: {stale}")
-    elif unread and not new_fstab:
-        tell("~", found.mount.name, "systemd reads /etc/fstab again")
-    _tell_users(users, found.stopped)
+        yield Change(
+            "~",
+            f"{target} made immutable while nothing is mounted on it",
+            commands=[script(scripts.text("smb/guard.sh"), target)],
+        )
+    table = files.File("/etc/fstab", content, mode="", backup=True)
+    yield from _mounted(settings, found, stale, list(files.present.changes(entries=[table])))
     for name in missing:
-        tell("+", f"{target}/{name} on the share")
+        make = script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
+        yield Change("+", f"{target}/{name} on the share", commands=[make])
 
-    yield from tools
-    if new_credentials:
-        yield script('mkdir -p -- "$(dirname "$1")"', credentials.path)
-        yield from new_credentials
-    if not found.folder:
-        yield script('mkdir -p -- "$1"', target)
-    if unguarded:
-        yield script(scripts.text("smb/guard.sh"), target)
-    yield from new_fstab
-    if remount:
-        automount = found.automount.name if found.automount.active else ""
-        stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
-        fleeting = [user.name for user in users if user.fleeting and not user.swarm]
-        gpu_users.tell_lost()
-        again = scripts.text("smb/remount.sh")
-        yield script(again, target, automount, STOPPED, *stopped, "--", *fleeting)
+
+def _mounted(
+    settings: Settings, found: MountState, stale: str, new_fstab: list[Change | Group]
+) -> Changes:
+    """Yield what has the share mounted by its entry in fstab.
+
+    + stale: in what the mount that stands differs from the entry, see ``_stale``
+    + new_fstab: what writes the entry
+    """
+    target, unc = settings.smb_mount, settings.smb_unc
+    automount = found.automount.name if found.automount.active else ""
+    again = automount or (stale if found.share else found.stopped)
+    changes: list[Change | Group] = []
+    if again:
+        changes = [*new_fstab, _mounted_again(target, unc, automount, found, stale)]
     elif not found.share:
-        gpu_users.tell_lost()
-        yield script(scripts.text("smb/mount_share.sh"), target)
-    elif new_fstab or unread:
-        gpu_users.tell_lost()
-        yield script(scripts.text("gpu_users/reload.sh"))
-    if found.stopped and not remount:
-        yield script(scripts.text("smb/restart.sh"), STOPPED)
-    for name in missing:
-        yield script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
+        mount = script(scripts.text("smb/mount_share.sh"), target)
+        changes = [*new_fstab, Change("+", f"{unc} mounted on {target}", commands=[mount])]
+    elif new_fstab or found.mount.needs_reload:
+        read = Change("~", found.mount.name, "systemd reads /etc/fstab again")
+        reload = script(scripts.text("gpu_users/reload.sh"))
+        changes = [together(new_fstab or [read], [reload])]
+    yield from changes
+    if changes:
+        yield from gpu_users.lost()
+    if found.stopped and not again:
+        restart = script(scripts.text("smb/restart.sh"), STOPPED)
+        yield together(map(_restarted, found.stopped), [restart])
 
 
-def _tell_users(users: Sequence[ShareUser], stopped: Sequence[str]) -> None:
-    for user in users:
-        if user.swarm:
-            tell("=", f"container {user.name}", "has the former mount until Swarm replaces it")
-        elif user.fleeting:
-            tell("~", f"container {user.name}", "restarted when the share is mounted anew")
-        else:
-            tell("~", f"container {user.name}", "stopped while the share is mounted anew")
-    for name in stopped:
-        if name not in (user.name for user in users):
-            cause = "restarted: a run that did not end well left it without the share"
-            tell("~", f"container {name}", cause)
+def _mounted_again(target: str, unc: str, automount: str, found: MountState, stale: str) -> Group:
+    """Return what mounts the share again, under the containers that use it.
+
+    + automount: the unit that mounts it when somebody looks, which goes
+    """
+    users = ask(host, ShareUsers, target=target)
+    stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
+    fleeting = [user.name for user in users if user.fleeting and not user.swarm]
+    left = [name for name in found.stopped if name not in (user.name for user in users)]
+    at_boot = "the share is mounted at boot, not when somebody looks"
+    mounted = f"{unc} mounted on {target}"
+    remount = scripts.text("smb/remount.sh")
+    return together(
+        [
+            *([Change("-", automount, at_boot)] if automount else []),
+            Change("~", mounted, f"anew: {stale}") if found.share else Change("+", mounted),
+            *map(_interrupted, users),
+            *map(_restarted, left),
+        ],
+        [script(remount, target, automount, STOPPED, *stopped, "--", *fleeting)],
+    )
+
+
+def _interrupted(user: ShareUser) -> Change:
+    name = f"container {user.name}"
+    if user.swarm:
+        return Change("=", name, "has the former mount until Swarm replaces it")
+    if user.fleeting:
+        return Change("~", name, "restarted when the share is mounted anew")
+    return Change("~", name, "stopped while the share is mounted anew")
+
+
+def _restarted(name: str) -> Change:
+    cause = "restarted: a run that did not end well left it without the share"
+    return Change("~", f"container {name}", cause)
 
 
 def same_share(found: MountState, entry: Entry) -> bool:

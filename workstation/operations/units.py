@@ -11,8 +11,13 @@ from workstation.facts.asking import ask
 from workstation.facts.shell import script
 from workstation.facts.units import Units, UnitState
 from workstation.operations import gpu_users
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import tell
+from workstation.operations.base import operation
+from workstation.plan import Change, Changes, together
+
+_SYSTEMCTL = """
+systemctl "$1" -- "$2" || {
+  systemctl status --no-pager --lines=20 -- "$2" >&2; exit 1; }
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Unit:
 
 
 @operation
-def running(units: list[Unit]) -> Commands:
+def running(units: list[Unit]) -> Changes:
     """
     Have every unit enabled and running, restarted only if what stands on disk is newer than
     its start. The decision rests on the host's state, so a run that died between writing a
@@ -49,20 +54,17 @@ def running(units: list[Unit]) -> Commands:
     if not steps:
         host.noop("units run: " + ", ".join(unit.name for unit in units))
         return
-    for unit, verbs in steps:
-        tell("~", f"unit {unit.name}", ", ".join(verbs))
-    gpu_users.tell_lost()
-    yield script(scripts.text("gpu_users/reload.sh"))
-    for unit, verbs in steps:
-        for verb in verbs:
-            yield script(
-                """
-                systemctl "$1" -- "$2" || {
-                  systemctl status --no-pager --lines=20 -- "$2" >&2; exit 1; }
-                """,
-                verb,
-                unit.name,
-            )
+    changes = [
+        Change(
+            "~",
+            f"unit {unit.name}",
+            ", ".join(verbs),
+            commands=[script(_SYSTEMCTL, verb, unit.name) for verb in verbs],
+        )
+        for unit, verbs in steps
+    ]
+    yield together(changes, before=[script(scripts.text("gpu_users/reload.sh"))])
+    yield from gpu_users.lost()
 
 
 def _verbs(unit: Unit, state: UnitState | None) -> list[str]:

@@ -11,13 +11,14 @@ from workstation.facts.asking import ask
 from workstation.facts.shell import script
 from workstation.facts.worker import WorkerReleases
 from workstation.operations import gpu_users
-from workstation.operations.base import Commands, operation
-from workstation.operations.plan import live, tell
+from workstation.operations.base import operation
+from workstation.operations.live import live
+from workstation.plan import Change, Changes, together
 from workstation.worker import Worker
 
 
 @operation
-def release(worker: Worker, index: str) -> Commands:
+def release(worker: Worker, index: str) -> Changes:
     """
     Have the worker's commit installed with its packages, and ``current`` point to it.
 
@@ -31,23 +32,27 @@ def release(worker: Worker, index: str) -> Commands:
         host.noop(f"the worker's commit {worker.commit[:12]} is installed")
         return
     if install:
-        tell("+", f"worker at {worker.commit[:12]} from {worker.repository}")
-    if switch:
-        cause = f"was {found.current[:12]}" if found.current else ""
-        tell("~" if found.current else "+", f"{worker.current} -> {name}", cause)
-    if install:
         parts = urlsplit(index)
         # pip takes nothing from an index without TLS but by its name (pip install --trusted-host).
         trusted = parts.netloc if parts.scheme == "http" else ""
         path = f"{worker.home}/{name}"
         asked = (worker.repository, worker.commit, worker.folder, index, trusted)
-        yield live(script(scripts.text("worker/install.sh"), path, *asked))
+        yield Change(
+            "+",
+            f"worker at {worker.commit[:12]} from {worker.repository}",
+            commands=[live(script(scripts.text("worker/install.sh"), path, *asked))],
+        )
     if switch:
-        yield script(scripts.text("worker/switch.sh"), worker.home, name, found.current)
+        yield Change(
+            "~" if found.current else "+",
+            f"{worker.current} -> {name}",
+            f"was {found.current[:12]}" if found.current else "",
+            commands=[script(scripts.text("worker/switch.sh"), worker.home, name, found.current)],
+        )
 
 
 @operation
-def absent(worker: Worker) -> Commands:
+def absent(worker: Worker) -> Changes:
     """
     Have no worker of a stack: neither its unit nor its code. What it wrote to its state directory
     stays.
@@ -56,9 +61,10 @@ def absent(worker: Worker) -> Commands:
     if not found.present:
         host.noop("there is no worker")
         return
-    for path in (worker.unit_file, worker.home, worker.environment_file):
-        tell("-", path)
     # The unit's file goes last: as long as it is there, the next run finds that something is left.
-    gpu_users.tell_lost()
     paths = (worker.environment_file, worker.home, worker.unit_file)
-    yield script(scripts.text("worker/remove.sh"), worker.unit, *paths)
+    yield together(
+        [Change("-", path) for path in (worker.unit_file, worker.home, worker.environment_file)],
+        [script(scripts.text("worker/remove.sh"), worker.unit, *paths)],
+    )
+    yield from gpu_users.lost()

@@ -390,7 +390,7 @@ def test_every_operation_of_a_task_can_be_compared():
                 continue
             handler = getattr(wanted.Recorder, f"_{found.name}_{name}", None)
             assert handler is not None, f"lab/bench/wanted.py does not know {key}"
-            given = list(inspect.signature(value._inner).parameters)
+            given = list(inspect.signature(value.changes).parameters)
             assert list(inspect.signature(handler).parameters)[1:] == given, key
             checked.add(key)
     assert {*wanted.LEFT_OUT, *wanted.COMPOSED, "files.present", "compose.up"} <= checked
