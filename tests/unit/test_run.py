@@ -184,12 +184,13 @@ from pyinfra import state
 from workstation.errors import HostError
 from workstation.facts.shell import script
 from workstation.operations.base import operation
+from workstation.plan import Change
 
 @operation
 def fails():
     if state.is_executing and {told}:
         raise HostError("the machine is on fire: put it out.")
-    yield script("echo smoke; exit 3")
+    yield Change("~", "fire", commands=[script("echo smoke; exit 3")])
 
 fails(name="Fire")
 """
