@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.lab.compare import compared
 from tests.lab.conftest import Workstation
 
 FOOOCUS = "/opt/stacks/dhoch3/fooocus/entrypoint.py"
 
 
+@pytest.mark.long
 def test_a_plan_is_what_the_run_then_does(
     converged: Workstation, checkout: Callable[[], Path], older: dict[str, str]
 ) -> None:
