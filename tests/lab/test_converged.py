@@ -255,7 +255,6 @@ def test_three_reboots_leave_everything_as_it_was(converged: Workstation) -> Non
         print(f"booted in {time.monotonic() - began:.0f} s")
         run = converged.pyinfra("tasks/acceptance.py", "-y")
         assert run.status == 0, run.error
-        assert "FAILED" not in run.output
         assert converged.run("systemctl --failed --plain --no-legend") == ""
         assert differences(wanted, state(converged)) == []
         mounted, *started = map(float, converged.run(_STARTS).split())
