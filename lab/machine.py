@@ -170,7 +170,9 @@ class Machine:
         + settled: write and drop the guest's page cache first, which would be most of the snapshot
         """
         if settled:
-            self.ssh.run("sync; echo 1 >/proc/sys/vm/drop_caches")
+            # The balloon gives free memory back in whole huge pages, some two seconds later.
+            vm = "/proc/sys/vm"
+            self.ssh.run(f"sync; echo 1 >{vm}/drop_caches; echo 1 >{vm}/compact_memory; sleep 4")
         self._silent(f"savevm {name}")
 
     def forget(self, name: str) -> None:

@@ -156,6 +156,7 @@ def test_all_that_stands_against_a_run_is_told_at_once(bare: Workstation) -> Non
     assert bare.files() == before
 
 
+@pytest.mark.long
 def test_a_bad_archive_of_ollama(bare: Workstation) -> None:
     """A damaged archive is refused before anything is replaced; the next run converges."""
     for fault, said in (
@@ -173,6 +174,7 @@ def test_a_bad_archive_of_ollama(bare: Workstation) -> None:
     assert bare.succeeds("curl -sf http://127.0.0.1:11434/api/version")
 
 
+@pytest.mark.long
 def test_a_tampered_package(bare: Workstation) -> None:
     """apt refuses a package that is not what the signed index says; it is not installed."""
     bare.faults('{"/nvidia.github.io/libnvidia-container/stable/deb/amd64/lib": {"tamper": true}}')

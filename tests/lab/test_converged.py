@@ -219,6 +219,7 @@ def test_a_service_is_added_and_removed_by_its_template_alone(
     assert code == "404"
 
 
+@pytest.mark.long
 def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None:
     """On the machine itself, `./provision` from a clone makes its environment and agrees that
     nothing is to be changed."""
@@ -241,16 +242,6 @@ def test_changed_mount_options_are_applied_under_running_services(
     assert not any(form in run.output for form in FORMS)
     assert "nobrl" in converged.run("findmnt -n -o OPTIONS /mnt/ki_Daten")
     assert "FAILED" not in run.output
-
-
-def test_a_reboot_brings_everything_back(converged: Workstation) -> None:
-    """Share, Ollama and its socket, proxy and services come up by themselves, in order."""
-    converged.lab.machine.reboot()
-    converged.run("systemctl is-system-running --wait", check=False)
-    run = converged.pyinfra("tasks/acceptance.py", "-y")
-    assert run.status == 0, run.error
-    assert "FAILED" not in run.output
-    assert converged.run("systemctl --failed --plain --no-legend") == ""
 
 
 @pytest.mark.long

@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.lab.compare import compared
 from tests.lab.conftest import Workstation
 
 FOOOCUS = "/opt/stacks/dhoch3/fooocus/entrypoint.py"
 
 
+@pytest.mark.long
 def test_a_plan_is_what_the_run_then_does(
     converged: Workstation, checkout: Callable[[], Path], older: dict[str, str]
 ) -> None:
@@ -41,9 +44,13 @@ def test_a_plan_is_what_the_run_then_does(
     assert any("pull" in one and "dockge" in one for one in run.planned)
     assert "was 1.5.0@sha256:" in run.output
 
-    # A service is gone from the file.
+    # A service is gone from the file, and its limits, which would be refused as those of none.
     block = re.match(r"  dockge:\n(?:    .*\n|\n)+", original[start:])
     assert block
     compose.write_text(original.replace(block[0], ""))
+    data = copy / "group_data" / "dhoch3.py"
+    limits = [line for line in data.read_text().splitlines(True) if '"dockge":' in line]
+    assert len(limits) == 1
+    data.write_text(data.read_text().replace(limits[0], ""))
     run = compared(converged, "tasks/stacks.py", folder=copy)
     assert "remove dhoch3: remove dockge" in run.planned
