@@ -21,7 +21,7 @@ from workstation.errors import UserError, named, nearest, shown
 from workstation.group_data import stack_data
 from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack import data_key
-from workstation.stack_kinds import checked
+from workstation.stack_kinds import checked, completed, declared
 from workstation.values import CONTROL, LONGEST, host_name
 
 LOCAL = "@local"
@@ -122,7 +122,7 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
     """
     stacks = sorted(stacks)
     group_data.check(folder / "group_data", stacks)
-    data = {stack: stack_data(folder, stack) for stack in stacks}
+    data = data_of(folder, stacks)
     entries = stack_keys(data)
     given = _file_values(variables, folder, entries)
     for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
@@ -146,6 +146,15 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
         },
         data=replaced,
     )
+
+
+def data_of(folder: Path, stacks: Iterable[str]) -> dict[str, dict[str, object]]:
+    """Gives the data of each stack as hosts have it for which ``.env`` changes nothing: its
+    defaults, and what ``group_data/`` under the root ``folder`` sets. Raises UserError."""
+    templates = folder / "templates/stacks"
+    return {
+        stack: completed(declared(stack, templates), stack_data(folder, stack)) for stack in stacks
+    }
 
 
 def _variable(key: str, value: str) -> str:

@@ -1,8 +1,8 @@
 """A stack, read from its rendered Compose file: the one statement of what runs.
 
 Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
-derived here. ``x-workstation`` holds what Compose cannot say: ``compose_own`` has its keys, with the
-meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
+derived here. ``x-workstation`` holds what Compose cannot say: ``compose_own`` has its keys, with
+the meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ class TestDataOfStacks:
 def test_the_stacks_of_this_repository_have_keys():
     """As docs and .env.example name them."""
     stacks = environment.known_stacks(ROOT)
-    keys = environment.stack_keys({name: environment.stack_data(ROOT, name) for name in stacks})
+    keys = environment.stack_keys(environment.data_of(ROOT, stacks))
     assert keys["KNOWLEDGE_CENTER_N_CTX"] == environment.Entry("knowledge-center", "n_ctx", 4096)
     assert keys["DHOCH3_SHM_SIZE"].default == "8gb"
     assert not set(keys) & {*CONNECTION_KEYS, *environment.SETTING_KEYS}
