@@ -25,16 +25,22 @@ from workstation.stack_kinds import checked, completed, declared
 from workstation.values import CONTROL, LONGEST, host_name
 
 LOCAL = "@local"
-CONNECTION_KEYS = (
-    "WORKSTATION_HOST",
-    "SSH_USER",
-    "SSH_PORT",
-    "SSH_KEY",
-    "SSH_KNOWN_HOSTS",
-    "STACKS",
-)
+CONNECTION = {
+    "WORKSTATION_HOST": f"The machine to work on: {LOCAL} for this one (the default), or the name "
+    "or address at which SSH reaches it.",
+    "SSH_USER": "SSH: the user to log in as, root or one who may use sudo (default: your own "
+    "name).",
+    "SSH_PORT": "SSH: port of the machine's SSH server (default: 22).",
+    "SSH_KEY": "SSH: the private key to log in with (default: your agent's keys and those in "
+    "~/.ssh).",
+    "SSH_KNOWN_HOSTS": "SSH: the file that remembers host keys (default: ~/.ssh/known_hosts). The "
+    "key of a new host is added; a changed key is refused.",
+    "STACKS": "The stacks that the machine runs, separated by commas: names of folders in "
+    "templates/stacks (default: the one that inventory.py names).",
+}
+"""Keys that say which machine it is, how to reach it and what it runs, with their meaning."""
+CONNECTION_KEYS = tuple(CONNECTION)
 SETTING_KEYS = {name.upper(): name for name in Settings.model_fields}
-DEFAULT_STACKS = "dhoch3"
 
 
 class EnvironmentFileError(UserError):
@@ -110,12 +116,15 @@ def known_stacks(folder: Path) -> list[str]:
     return sorted(names - set(Settings.model_fields))
 
 
-def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> Environment:
+def read(
+    variables: Mapping[str, str], folder: Path, stacks: Iterable[str], default: str = ""
+) -> Environment:
     """Reads the environment file of a folder and the environment.
 
     + variables: the environment of the process; its ``ENV_FILE`` names a file other than ``.env``
     + folder: where ``.env`` and ``.env.example`` are
     + stacks: the names of the stacks that exist
+    + default: what STACKS is where nobody sets it; empty: all that exist
 
     Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value, and
     UserError for a file of ``group_data/`` that cannot be used.
@@ -129,7 +138,7 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
         if key in variables:
             given[key] = _variable(key, variables[key])
     host = _host(given.get("WORKSTATION_HOST", LOCAL))
-    chosen = _stacks(given.get("STACKS", DEFAULT_STACKS), stacks)
+    chosen = _stacks(given.get("STACKS", default or ",".join(stacks)), stacks)
     replaced = _replaced(
         data, {key: entry for key, entry in entries.items() if key in given}, given
     )

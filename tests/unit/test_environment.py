@@ -105,12 +105,14 @@ def test_an_impossible_target_is_one_sentence(tmp_path: Path, text: str, expecte
 
 
 def test_stacks_are_named_once_each_in_order(tmp_path: Path):
-    """Blanks and repetitions do no harm."""
+    """Blanks and repetitions do no harm; without a line, the one that is asked for, or all."""
     assert read(tmp_path, "STACKS=prometheus, dhoch3,prometheus\n").stacks == (
         "prometheus",
         "dhoch3",
     )
-    assert read(tmp_path, "").stacks == ("dhoch3",)
+    assert read(tmp_path, "DOMAIN=a.example\n").stacks == ("dhoch3", "prometheus")
+    without = environment.read({}, tmp_path, ["dhoch3", "prometheus"], default="dhoch3")
+    assert without.stacks == ("dhoch3",)
 
 
 @pytest.mark.parametrize(
