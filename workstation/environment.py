@@ -133,7 +133,7 @@ def read(
     group_data.check(folder / "group_data", stacks)
     data = data_of(folder, stacks)
     entries = stack_keys(data)
-    given = _file_values(variables, folder, entries)
+    given = _file_values(variables, folder, entries, _several(data))
     for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
         if key in variables:
             given[key] = _variable(key, variables[key])
@@ -190,6 +190,16 @@ def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
     }
 
 
+def _several(data: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """The keys that people may look for: of entries with several values, and where to set them."""
+    return {
+        f"{data_key(stack)}_{name}".upper(): f"set {name} in group_data/{stack}.py"
+        for stack, entries in data.items()
+        for name, value in entries.items()
+        if isinstance(value, dict | list)
+    }
+
+
 def _replaced(
     data: Mapping[str, Mapping[str, object]], entries: Mapping[str, Entry], given: Mapping[str, str]
 ) -> dict[str, dict[str, object]]:
@@ -201,10 +211,13 @@ def _replaced(
     return found
 
 
-def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
+def read_file(
+    path: Path, further: Collection[str] = (), several: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Reads one environment file: ``KEY=value`` lines, quotes and comments as in Compose's.
 
     + further: keys that it may have beside connection and settings
+    + several: keys that it cannot have, since they have several values, and what to do instead
 
     Values are never interpolated: a password may hold ``$``. No error shows a value.
     """
@@ -222,14 +235,16 @@ def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
         line = binding.original.line + _newlines(original[:blank])
         if binding.key is None and not binding.error:
             continue
-        key, value = _entry(binding, f"{path} line {line}", further)
+        key, value = _entry(binding, f"{path} line {line}", further, several or {})
         if key in values:
             raise EnvironmentFileError(f"{path} line {line} sets {key} again: keep one of the two.")
         values[key] = value
     return values
 
 
-def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str, str]:
+def _entry(
+    binding: Binding, place: str, further: Collection[str], several: Mapping[str, str]
+) -> tuple[str, str]:
     """The key and value of one line, or the reason why it cannot be used."""
     key, value = binding.key, binding.value
     if binding.error or key is None:
@@ -239,7 +254,7 @@ def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str,
         )
     if value is None:
         raise EnvironmentFileError(f"{place} has no '=': write KEY=value.")
-    _check_key(key, place, further)
+    _check_key(key, place, further, several)
     if CONTROL.search(value):
         raise EnvironmentFileError(
             f"{place}: the value of {key} has a line break or control character; "
@@ -257,13 +272,17 @@ def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str,
     return key, value
 
 
-def _check_key(key: str, place: str, further: Collection[str]) -> None:
+def _check_key(key: str, place: str, further: Collection[str], several: Mapping[str, str]) -> None:
     if key in CONNECTION_KEYS or key in further:
         return
+    if key in several:
+        raise EnvironmentFileError(
+            f"{place}: {key} is not a known key, since it has several values: {several[key]} instead."
+        )
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
         raise EnvironmentFileError(
-            f"{place}: {named(key)} is not a known key{hint}: .env.example lists them."
+            f"{place}: {named(key)} is not a known key{hint}: docs/settings.md lists them."
         )
     if not takes_text(SETTING_KEYS[key]):
         raise EnvironmentFileError(
@@ -282,13 +301,16 @@ def _newlines(text: str) -> int:
 
 
 def _file_values(
-    variables: Mapping[str, str], folder: Path, further: Collection[str]
+    variables: Mapping[str, str],
+    folder: Path,
+    further: Collection[str],
+    several: Mapping[str, str],
 ) -> dict[str, str]:
     """The values of the environment file; none if there is no file and the environment has all."""
     elsewhere = variables.get("ENV_FILE")
     path = given_file.path_of(elsewhere) if elsewhere else folder / ".env"
     if given_file.is_there(path):
-        return read_file(path, further)
+        return read_file(path, further, several)
     if elsewhere:
         raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
     if "WORKSTATION_HOST" not in variables:

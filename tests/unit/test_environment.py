@@ -164,7 +164,7 @@ def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
         ("=geheim\n", 1, "KEY=value"),
         ("GPU=none\nMODEL_PATH=/models\n", 2, "did you mean MODELS_PATH?"),
         ("domain=a.de\n", 1, "did you mean DOMAIN?"),
-        ("XYZZY=geheim\n", 1, ".env.example lists them"),
+        ("XYZZY=geheim\n", 1, "docs/settings.md lists them"),
         ("OLLAMA_ENVIRONMENT=A=1\n", 1, "set ollama_environment in group_data/all.py"),
     ],
 )
