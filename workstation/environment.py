@@ -277,7 +277,8 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
         return
     if key in several:
         raise EnvironmentFileError(
-            f"{place}: {key} is not a known key, since it has several values: {several[key]} instead."
+            f"{place}: {key} is not a known key, since it has several values: {several[key]} "
+            "instead."
         )
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
