@@ -19,6 +19,7 @@ _environment = environment.read(
     os.environ,
     folder=_folder,
     stacks=environment.known_stacks(_folder),
+    default="dhoch3",
 )
 _data = _environment.host_data()
 

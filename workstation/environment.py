@@ -21,20 +21,26 @@ from workstation.errors import UserError, named, nearest, shown
 from workstation.group_data import stack_data
 from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack import data_key
-from workstation.stack_kinds import checked
+from workstation.stack_kinds import checked, completed, declared
 from workstation.values import CONTROL, LONGEST, host_name
 
 LOCAL = "@local"
-CONNECTION_KEYS = (
-    "WORKSTATION_HOST",
-    "SSH_USER",
-    "SSH_PORT",
-    "SSH_KEY",
-    "SSH_KNOWN_HOSTS",
-    "STACKS",
-)
+CONNECTION = {
+    "WORKSTATION_HOST": f"The machine to work on: {LOCAL} for this one (the default), or the name "
+    "or address at which SSH reaches it.",
+    "SSH_USER": "SSH: the user to log in as, root or one who may use sudo (default: your own "
+    "name).",
+    "SSH_PORT": "SSH: port of the machine's SSH server (default: 22).",
+    "SSH_KEY": "SSH: the private key to log in with (default: your agent's keys and those in "
+    "~/.ssh).",
+    "SSH_KNOWN_HOSTS": "SSH: the file that remembers host keys (default: ~/.ssh/known_hosts). The "
+    "key of a new host is added; a changed key is refused.",
+    "STACKS": "The stacks that the machine runs, separated by commas: names of folders in "
+    "templates/stacks (default: the one that inventory.py names).",
+}
+"""Keys that say which machine it is, how to reach it and what it runs, with their meaning."""
+CONNECTION_KEYS = tuple(CONNECTION)
 SETTING_KEYS = {name.upper(): name for name in Settings.model_fields}
-DEFAULT_STACKS = "dhoch3"
 
 
 class EnvironmentFileError(UserError):
@@ -110,26 +116,29 @@ def known_stacks(folder: Path) -> list[str]:
     return sorted(names - set(Settings.model_fields))
 
 
-def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> Environment:
+def read(
+    variables: Mapping[str, str], folder: Path, stacks: Iterable[str], default: str = ""
+) -> Environment:
     """Reads the environment file of a folder and the environment.
 
     + variables: the environment of the process; its ``ENV_FILE`` names a file other than ``.env``
     + folder: where ``.env`` and ``.env.example`` are
     + stacks: the names of the stacks that exist
+    + default: what STACKS is where nobody sets it; empty: all that exist
 
     Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value, and
     UserError for a file of ``group_data/`` that cannot be used.
     """
     stacks = sorted(stacks)
     group_data.check(folder / "group_data", stacks)
-    data = {stack: stack_data(folder, stack) for stack in stacks}
+    data = data_of(folder, stacks)
     entries = stack_keys(data)
-    given = _file_values(variables, folder, entries)
+    given = _file_values(variables, folder, entries, _several(data))
     for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
         if key in variables:
             given[key] = _variable(key, variables[key])
     host = _host(given.get("WORKSTATION_HOST", LOCAL))
-    chosen = _stacks(given.get("STACKS", DEFAULT_STACKS), stacks)
+    chosen = _stacks(given.get("STACKS", default or ",".join(stacks)), stacks)
     replaced = _replaced(
         data, {key: entry for key, entry in entries.items() if key in given}, given
     )
@@ -146,6 +155,15 @@ def read(variables: Mapping[str, str], folder: Path, stacks: Iterable[str]) -> E
         },
         data=replaced,
     )
+
+
+def data_of(folder: Path, stacks: Iterable[str]) -> dict[str, dict[str, object]]:
+    """Gives the data of each stack as hosts have it for which ``.env`` changes nothing: its
+    defaults, and what ``group_data/`` under the root ``folder`` sets. Raises UserError."""
+    templates = folder / "templates/stacks"
+    return {
+        stack: completed(declared(stack, templates), stack_data(folder, stack)) for stack in stacks
+    }
 
 
 def _variable(key: str, value: str) -> str:
@@ -172,6 +190,16 @@ def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
     }
 
 
+def _several(data: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """The keys that people may look for: of entries with several values, and where to set them."""
+    return {
+        f"{data_key(stack)}_{name}".upper(): f"set {name} in group_data/{stack}.py"
+        for stack, entries in data.items()
+        for name, value in entries.items()
+        if isinstance(value, dict | list)
+    }
+
+
 def _replaced(
     data: Mapping[str, Mapping[str, object]], entries: Mapping[str, Entry], given: Mapping[str, str]
 ) -> dict[str, dict[str, object]]:
@@ -183,10 +211,13 @@ def _replaced(
     return found
 
 
-def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
+def read_file(
+    path: Path, further: Collection[str] = (), several: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Reads one environment file: ``KEY=value`` lines, quotes and comments as in Compose's.
 
     + further: keys that it may have beside connection and settings
+    + several: keys that it cannot have, since they have several values, and what to do instead
 
     Values are never interpolated: a password may hold ``$``. No error shows a value.
     """
@@ -204,14 +235,16 @@ def read_file(path: Path, further: Collection[str] = ()) -> dict[str, str]:
         line = binding.original.line + _newlines(original[:blank])
         if binding.key is None and not binding.error:
             continue
-        key, value = _entry(binding, f"{path} line {line}", further)
+        key, value = _entry(binding, f"{path} line {line}", further, several or {})
         if key in values:
             raise EnvironmentFileError(f"{path} line {line} sets {key} again: keep one of the two.")
         values[key] = value
     return values
 
 
-def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str, str]:
+def _entry(
+    binding: Binding, place: str, further: Collection[str], several: Mapping[str, str]
+) -> tuple[str, str]:
     """The key and value of one line, or the reason why it cannot be used."""
     key, value = binding.key, binding.value
     if binding.error or key is None:
@@ -221,7 +254,7 @@ def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str,
         )
     if value is None:
         raise EnvironmentFileError(f"{place} has no '=': write KEY=value.")
-    _check_key(key, place, further)
+    _check_key(key, place, further, several)
     if CONTROL.search(value):
         raise EnvironmentFileError(
             f"{place}: the value of {key} has a line break or control character; "
@@ -239,13 +272,18 @@ def _entry(binding: Binding, place: str, further: Collection[str]) -> tuple[str,
     return key, value
 
 
-def _check_key(key: str, place: str, further: Collection[str]) -> None:
+def _check_key(key: str, place: str, further: Collection[str], several: Mapping[str, str]) -> None:
     if key in CONNECTION_KEYS or key in further:
         return
+    if key in several:
+        raise EnvironmentFileError(
+            f"{place}: {key} is not a known key, since it has several values: {several[key]} "
+            "instead."
+        )
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
         raise EnvironmentFileError(
-            f"{place}: {named(key)} is not a known key{hint}: .env.example lists them."
+            f"{place}: {named(key)} is not a known key{hint}: docs/settings.md lists them."
         )
     if not takes_text(SETTING_KEYS[key]):
         raise EnvironmentFileError(
@@ -264,13 +302,16 @@ def _newlines(text: str) -> int:
 
 
 def _file_values(
-    variables: Mapping[str, str], folder: Path, further: Collection[str]
+    variables: Mapping[str, str],
+    folder: Path,
+    further: Collection[str],
+    several: Mapping[str, str],
 ) -> dict[str, str]:
     """The values of the environment file; none if there is no file and the environment has all."""
     elsewhere = variables.get("ENV_FILE")
     path = given_file.path_of(elsewhere) if elsewhere else folder / ".env"
     if given_file.is_there(path):
-        return read_file(path, further)
+        return read_file(path, further, several)
     if elsewhere:
         raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
     if "WORKSTATION_HOST" not in variables:

@@ -1,12 +1,12 @@
-"""The settings of a host: their names, their types, and what values are possible.
+"""The settings of a host: the name, type, default and meaning of each, stated once.
 
-The defaults live in ``group_data/all.py`` alone; ``.env`` and the environment override them (see
-``workstation.environment``), ``--data key=value`` overrides both. This module checks the result.
+One without a default is for the site to set in ``group_data/``. ``.env`` and the environment
+override that (``workstation.environment``), ``--data key=value`` overrides both. This module checks
+the result; docs/settings.md and .env.example are generated from it (``workstation.documentation``).
 """
 
 from __future__ import annotations
 
-import re
 import runpy
 from collections.abc import Iterable, Mapping
 from itertools import permutations
@@ -27,9 +27,25 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workstation import cifs, stack_kinds
+from workstation import stack_kinds
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
+from workstation.setting_types import (
+    AccountName,
+    DriverBranch,
+    Duration,
+    Middleware,
+    MountOption,
+    NetworkName,
+    OptionalAccountName,
+    OptionalProxyName,
+    ProxyName,
+    SecretSetting,
+    ShareName,
+    ShareUser,
+    different_options,
+    ollama_variables,
+)
 from workstation.stack import data_key, is_below
 from workstation.values import (
     Count,
@@ -43,11 +59,7 @@ from workstation.values import (
     Processes,
     Server,
     Variables,
-    Visible,
-    Written,
     distinct,
-    form,
-    secret_text,
     words,
     written,
 )
@@ -61,90 +73,6 @@ class SettingsError(UserError):
     """A setting that is unknown, missing or impossible."""
 
 
-TAKEN_CIFS_OPTIONS = {
-    **dict.fromkeys(("user", "username"), "smb_user"),
-    **dict.fromkeys(("pass", "password", "password2"), "smb_password, in .env"),
-    **dict.fromkeys(("cred", "credentials"), "smb_user and smb_password"),
-    **dict.fromkeys(("dom", "domain", "workgroup"), "smb_domain"),
-    **dict.fromkeys(("uid", "forceuid"), "service_uid"),
-    **dict.fromkeys(("gid", "forcegid"), "service_gid"),
-}
-"""Options of mount.cifs(8) that follow from another setting."""
-
-
-def _mount_option(value: str) -> str:
-    """``name`` or ``name=value`` as in mount.cifs(8), not one that another setting gives."""
-    if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value) or not value.isprintable():
-        raise ValueError("expected mount options such as seal or vers=3.0")
-    key = value.partition("=")[0]
-    if setting := TAKEN_CIFS_OPTIONS.get(key):
-        raise ValueError(f"expected no option that follows from {setting}")
-    if why := cifs.REFUSED.get(key):
-        raise ValueError(f"expected no {key}, since {why}")
-    return value
-
-
-def _different_options(values: list[str]) -> list[str]:
-    """Mount options of which none comes twice, with two values perhaps."""
-    distinct([value.partition("=")[0] for value in values])
-    return values
-
-
-def _ollama_variables(values: dict[str, str]) -> dict[str, str]:
-    """Variables for Ollama's unit, but for the two that are settings of their own."""
-    for name, setting in (("OLLAMA_HOST", "ollama_port"), ("OLLAMA_MODELS", "ollama_models")):
-        if name in values:
-            raise ValueError(f"expected no {name}, which follows from {setting}")
-    return values
-
-
-# useradd(8), as Debian and Ubuntu restrict it by default.
-AccountName = Annotated[
-    Written, form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root")
-]
-OptionalAccountName = Annotated[
-    Written,
-    form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing"),
-]
-DriverBranch = Annotated[
-    Written, form(r"(\d{3}(-server)?(-open)?)?", "a driver branch such as 580-open, or nothing")
-]
-# MS-FSCC 2.1.6: what a share name must not contain.
-ShareName = Annotated[
-    Visible, form(r'[^"/\\\[\]:|<>+=;,*?]{0,80}', "a share's name alone, such as ki_Daten")
-]
-ShareUser = Annotated[
-    Visible,
-    form(r'[^"/\\\[\]:|<>+=;,*?]{0,256}', "a user name alone (its domain belongs in smb_domain)"),
-]
-MountOption = Annotated[Written, AfterValidator(_mount_option)]
-# Docker Engine: names of networks (RestrictedNamePattern); three names are the Engine's own.
-NetworkName = Annotated[
-    Written,
-    form(
-        r"(?!(host|none|bridge|default)$)[A-Za-z0-9][A-Za-z0-9_.-]{1,254}",
-        "a Docker network's name other than host, none, bridge and default",
-    ),
-]
-ProxyName = Annotated[
-    Written, form(r"[A-Za-z0-9_.-]{1,255}", "a name from Traefik's configuration")
-]
-OptionalProxyName = Annotated[
-    Written, form(r"[A-Za-z0-9_.-]{0,255}", "a name from Traefik's configuration, or nothing")
-]
-Middleware = Annotated[
-    Written, form(r"[A-Za-z0-9_.-]{1,255}(@[a-z]+)?", "Traefik middlewares such as default@file")
-]
-# Go's time.ParseDuration, which Traefik uses.
-Duration = Annotated[
-    Written,
-    form(r"0|(\d{1,6}(\.\d{1,6})?(ms|s|m|h)){1,4}", "a duration such as 1h or 90s (0: no limit)"),
-]
-
-
-SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text)]
-
-
 class _Settings(BaseModel):
     """All settings of one host, checked. Frozen; made by :func:`load`. ``Settings`` has the secrets
     of stacks besides."""
@@ -154,78 +82,155 @@ class _Settings(BaseModel):
     )
 
     gpu: Literal["required", "optional", "none"] = Field(
-        description="Whether a run fails without a working NVIDIA GPU, tries, or leaves it out."
+        default="required",
+        description="Whether containers get a GPU: `required` fails without a working NVIDIA "
+        "driver, `optional` uses a GPU if there is one, `none` ignores it.",
     )
     nvidia_driver: DriverBranch = Field(
-        description="Driver branch to install on Ubuntu; empty: the driver is the user's."
+        default="",
+        description="Driver branch to install on Ubuntu when no driver works, such as `580-open`; "
+        "empty leaves drivers alone.",
     )
     docker_source: Literal["auto", "docker", "distribution"] = Field(
-        description="Where a missing Docker comes from; auto: Docker on Ubuntu, else distribution."
+        default="auto",
+        description="Where a missing Docker comes from: Docker's own apt repository, the "
+        "distribution, or `auto` (Docker's on Ubuntu, the distribution's on Debian). A Docker that "
+        "is already there is kept.",
     )
-    mirror: Line = Field(description="Path of a mirror file on the control machine, or empty.")
+    mirror: Line = Field(
+        default="",
+        description="Path, on the control machine, of a file that says where everything is "
+        "downloaded from ([mirror.md](mirror.md)); empty downloads from the upstreams.",
+    )
     ca_bundle: Line = Field(
-        description="Path of a CA file on the control machine that host and builds trust, or empty."
+        default="",
+        description="Path, on the control machine, of a file of CA certificates that the host and "
+        "its image builds must trust, for a network that re-signs TLS.",
     )
-    stacks_dir: Folder = Field(description="Folder that holds one folder per stack.")
+    stacks_dir: Folder = Field(
+        default="/opt/stacks", description="Folder on the host that holds one folder per stack."
+    )
     build_attestations: Annotated[
         list[Literal["provenance", "sbom"]], BeforeValidator(words), AfterValidator(distinct)
-    ] = Field(description="What images built here carry besides their layers.")
-    domain: Domain = Field(description="Services answer on <service>.<domain>.")
+    ] = Field(
+        default=["provenance"],
+        description="What is stored with images built here, where Docker uses containerd's image "
+        "store: `provenance` (how the image was built), `sbom` (the list of its packages, for "
+        "which each build reads the whole image).",
+    )
+    domain: Domain = Field(description="Services answer at names below this domain.")
 
-    service_user: AccountName = Field(description="Owner of the share's files and of containers.")
-    service_uid: Identity = Field(description="Its numeric id.")
-    service_group: AccountName = Field(description="Group of the model store.")
-    service_gid: Identity = Field(description="Its numeric id.")
+    service_user: AccountName = Field(
+        default="ai",
+        description="User that owns the share's files and runs every container that does not have "
+        "to run as root.",
+    )
+    service_uid: Identity = Field(default=2000, description="Numeric ID of `service_user`.")
+    service_group: AccountName = Field(
+        default="ai", description="Group of that user, and of the model store."
+    )
+    service_gid: Identity = Field(default=2000, description="Numeric ID of `service_group`.")
 
-    models_path: Folder = Field(description="The model store.")
+    models_path: Folder = Field(
+        description="The model store: a folder on a local disk that all services share."
+    )
     models_folders: Annotated[
         list[FolderName], BeforeValidator(words), AfterValidator(distinct)
-    ] = Field(description="Folders that are made in the model store.")
+    ] = Field(
+        default=[
+            "checkpoints",
+            "clip",
+            "clip_vision",
+            "configs",
+            "controlnet",
+            "diffusion_models",
+            "embeddings",
+            "hypernetworks",
+            "loras",
+            "style_models",
+            "text_encoders",
+            "unet",
+            "upscale_models",
+            "vae",
+            "vae_approx",
+        ],
+        description="Folders that a run makes in the model store, named as ComfyUI names them.",
+    )
 
     models_group: OptionalAccountName = Field(
-        description="Group of the model store, which must exist; empty: that of the services."
+        default="",
+        description="An existing group that owns the model store, such as `docker`; empty for "
+        "`service_group`.",
     )
 
-    smb_server: Server = Field(description="Name or address of the file server.")
-    smb_share: ShareName = Field(description="Name of the share for outputs.")
-    smb_user: ShareUser = Field(description="User of the share.")
+    smb_server: Server = Field(
+        default="",
+        description="Name or address of the file server that holds the share for outputs. Only "
+        "needed if a stack writes to the share.",
+    )
+    smb_share: ShareName = Field(default="", description="Name of the share on that server.")
+    smb_user: ShareUser = Field(default="", description="User who may write to the share.")
     smb_password: SecretSetting = Field(
-        default=SecretStr(""), description="Password of the share. From .env or the environment."
+        default=SecretStr(""), description="Password of `smb_user`."
     )
-    smb_domain: ShareUser = Field(description="Windows domain of the user, or empty.")
-    smb_mount: Folder = Field(description="Where the share is mounted.")
+    smb_domain: ShareUser = Field(
+        default="", description="Windows domain of `smb_user`; empty for none."
+    )
+    smb_mount: Folder = Field(description="Folder on the host where the share is mounted.")
     smb_options: Annotated[
-        list[MountOption], BeforeValidator(words), AfterValidator(_different_options)
-    ] = Field(description="Mount options besides those that other settings give.")
+        list[MountOption], BeforeValidator(words), AfterValidator(different_options)
+    ] = Field(
+        default=[],
+        description="Mount options of mount.cifs(8), such as `seal`, besides `vers=3.1.1` and "
+        "those that follow from other settings.",
+    )
 
-    ollama_models: Folder = Field(description="Where Ollama keeps its models.")
-    ollama_port: Port = Field(description="Port on loopback and on Docker's bridge.")
-    ollama_environment: Annotated[Variables, AfterValidator(_ollama_variables)] = Field(
-        description="Further environment variables of Ollama's unit."
+    ollama_models: Folder = Field(description="Folder where the native Ollama keeps its models.")
+    ollama_port: Port = Field(
+        default=11434,
+        description="Port of the native Ollama, on loopback and on Docker's bridge.",
+    )
+    ollama_environment: Annotated[Variables, AfterValidator(ollama_variables)] = Field(
+        default={},
+        description="More environment variables for the native Ollama, such as "
+        '`{"OLLAMA_KEEP_ALIVE": "30m"}`.',
     )
 
     proxy: Literal["own", "existing"] = Field(
-        description="Whether this project runs Traefik, or joins one that is already there."
+        default="own",
+        description="Whether this project runs a Traefik of its `own`, or joins an `existing` one, "
+        "whose network, entrypoint, certificate resolver and middlewares the next four settings "
+        "name.",
     )
-    proxy_network: NetworkName = Field(description="Docker network of the proxy.")
-    proxy_entrypoint: ProxyName = Field(description="Traefik entrypoint of the routes.")
-    proxy_http_port: Port = Field(description="Port on which the own Traefik answers.")
+    proxy_network: NetworkName = Field(
+        default="proxy", description="Docker network that the proxy shares with the services."
+    )
+    proxy_entrypoint: ProxyName = Field(
+        default="web", description="Traefik entrypoint of every route."
+    )
     proxy_certresolver: OptionalProxyName = Field(
-        description="Traefik certificate resolver; empty: plain HTTP."
+        default="",
+        description="Certificate resolver of an existing Traefik; empty for plain HTTP.",
     )
     proxy_middlewares: Annotated[
         list[Middleware], BeforeValidator(words), AfterValidator(distinct)
-    ] = Field(description="Traefik middlewares of every route.")
+    ] = Field(default=[], description="Traefik middlewares of every route.")
+    proxy_http_port: Port = Field(default=80, description="Port of our own Traefik.")
     proxy_read_timeout: Duration = Field(
-        description="Longest time an upload may take at the own Traefik."
+        default="1h", description="Longest time that an upload to our own Traefik may take."
     )
     proxy_pids_limit: Processes = Field(
-        description="Processes and threads that the own Traefik may have."
+        default=512, description="Processes and threads that our own Traefik may have."
     )
-    proxy_mem_limit: Memory = Field(description="Memory that the own Traefik may have.")
+    proxy_mem_limit: Memory = Field(
+        default="512mb", description="Memory that our own Traefik may use; `0` for no limit."
+    )
 
     history: Annotated[list[Count], BeforeValidator(words), Field(max_length=2)] = Field(
-        description="Which runs tasks/history.py shows: none for the last ones, one, or two."
+        default=[],
+        description="Which runs to show: one number shows that run in full (1 is the last), two "
+        "numbers show how they differ, none lists the last runs.",
+        json_schema_extra={"task": "history"},
     )
 
     @field_validator("*", mode="before")
@@ -307,7 +312,7 @@ else:
                 SecretSetting,
                 Field(
                     default=SecretStr(""),
-                    description=f"Of the stack {stack}. From .env or the environment.",
+                    description=stack_kinds.declared(stack)[name].meaning,
                 ),
             )
             for name, stack in _STACK_SECRETS.items()
@@ -357,9 +362,15 @@ def missing(name: str) -> SettingsError:
 
 
 def defaults(group_data: Path = Path("group_data/all.py")) -> dict[str, object]:
-    """Gives the settings that ``group_data/all.py`` assigns, for tests and tools beside pyinfra."""
+    """Gives every setting but secrets as a host has it for which nobody sets more than
+    ``group_data/all.py`` does, for tests and tools beside pyinfra."""
+    own = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in Settings.model_fields.items()
+        if not field.is_required() and name not in SECRETS
+    }
     assigned = runpy.run_path(str(group_data))
-    return {name: value for name, value in assigned.items() if name in Settings.model_fields}
+    return own | {name: value for name, value in assigned.items() if name in Settings.model_fields}
 
 
 def where(name: str) -> str:

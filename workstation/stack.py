@@ -1,34 +1,8 @@
 """A stack, read from its rendered Compose file: the one statement of what runs.
 
 Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
-derived here. What Compose cannot say stands in ``x-workstation``. Of the whole file:
-
-- ``disks``: folders on which a disk of their own must be mounted
-- ``worker``: the user's own code, which Celery runs on the host: ``repository`` (an address for
-  git; empty for none), ``commit``, ``folder`` in it with ``requirements.txt``, ``app``, ``timeout``
-  of a task in seconds, ``environment``, where ``{redis_password}`` is the secret of that name
-
-Of a service:
-
-- ``owners``: host folder -> ``user:group`` or ``user:group mode`` of a bind mount's source
-- ``probe``: path that answers below 400 through the proxy, or at the first published port of a
-  service without a route (default ``/``); empty for one that does not speak HTTP
-- ``websocket``: path that upgrades to a websocket
-- ``registers``: for a service that is InvokeAI, a mount's target: the folder in the container whose
-  models are to be registered through its API
-- ``model``: what it loads when it starts: ``path`` in the container, ``format`` (``gguf`` or
-  ``safetensors``), ``setting``: the entry of ``group_data/<stack>.py`` that names it
-- ``needs_gpu``: that it does not start without one; the value says what to change instead
-- ``first_start``: how long its first start takes, in words, where that is long
-- ``log``: ``says``, a text that its log must have once it runs, and ``troubles``, texts that it
-  must not have -> what to do then
-- ``image_gb``: what its image adds at least to what others of the stack have, uncompressed
-- ``on_blackwell``: what it must be started with on cards of that family: ``flag``, and ``never``,
-  one that must not be there; ``why``
-- ``holds``: a writable mount's source -> what is in it, and how that comes back if it is lost
-
-A secret of the file's top level is ``./secrets/<setting>``; its ``x-workstation`` may have an
-``owner``, the ``uid:gid`` that reads it.
+derived here. ``x-workstation`` holds what Compose cannot say: ``compose_own`` has its keys, with
+the meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
 """
 
 from __future__ import annotations

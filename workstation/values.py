@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from dataclasses import dataclass
 from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -19,6 +20,13 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 LONGEST = 4096
 """Characters that a text may have: those of a path (limits.h, PATH_MAX)."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """What docs/settings.md calls a type. Pydantic passes over it."""
+
+    name: str
 
 
 @runtime_checkable
@@ -202,33 +210,40 @@ def _variable(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**31 - 1)]
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**31 - 1), Called("count")]
 Real = Annotated[float, BeforeValidator(_real)]
 Written = Annotated[str, BeforeValidator(written)]
 AnyPath = Annotated[Written, AfterValidator(_path)]
 AnyFolder = Annotated[AnyPath, AfterValidator(_own_folder)]
-Folder = Annotated[Written, AfterValidator(_plain_path), AfterValidator(_own_folder)]
-Domain = Annotated[Written, AfterValidator(_domain)]
-Server = Annotated[Written, AfterValidator(_server)]
-Line = Annotated[Written, AfterValidator(_single_line)]
+Folder = Annotated[
+    Written, AfterValidator(_plain_path), AfterValidator(_own_folder), Called("folder")
+]
+Domain = Annotated[Written, AfterValidator(_domain), Called("domain")]
+Server = Annotated[Written, AfterValidator(_server), Called("host name or address")]
+Line = Annotated[Written, AfterValidator(_single_line), Called("text")]
 Visible = Annotated[Written, AfterValidator(_visible)]
-Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535)]
+Port = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=65535), Called("port")]
 # proc(5), pid_max: the most that 64-bit Linux can have.
-Processes = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**22)]
-Identity = Annotated[int, BeforeValidator(_whole), AfterValidator(_identity)]
+Processes = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**22), Called("count")]
+Identity = Annotated[int, BeforeValidator(_whole), AfterValidator(_identity), Called("numeric ID")]
 FolderName = Annotated[
     Written,
     form(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", "names of folders such as checkpoints"),
     AfterValidator(_folder_name),
+    Called("folder name"),
 ]
 VariableName = Annotated[
     Written, form(r"[A-Z][A-Z0-9_]{0,254}", "variable names such as OLLAMA_DEBUG")
 ]
 VariableValue = Annotated[Line, BeforeValidator(_variable)]
-Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=1000)]
+Variables = Annotated[
+    dict[VariableName, VariableValue], Field(max_length=1000), Called("variables")
+]
 # go-units' RAMInBytes, which Compose uses; 0 is no limit.
 Memory = Annotated[
-    Written, form(r"0|\d{1,9}(\.\d{1,9})?[kmg]b?", "memory such as 512mb or 2gb (0: no limit)")
+    Written,
+    form(r"0|\d{1,9}(\.\d{1,9})?[kmg]b?", "memory such as 512mb or 2gb (0: no limit)"),
+    Called("memory"),
 ]
 # Nothing in it means anything to YAML, a shell, a Dockerfile or a file of apt.
 ADDRESS = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d{1,5})?(/[A-Za-z0-9._~@+,=-]+)*/?"

@@ -48,8 +48,8 @@ def test_a_plan_is_what_the_run_then_does(
     block = re.match(r"  dockge:\n(?:    .*\n|\n)+", original[start:])
     assert block
     compose.write_text(original.replace(block[0], ""))
-    data = copy / "group_data" / "dhoch3.py"
-    limits = [line for line in data.read_text().splitlines(True) if '"dockge":' in line]
+    data = copy / "templates" / "stacks" / "dhoch3" / "_data.yml"
+    limits = [line for line in data.read_text().splitlines(True) if " dockge:" in line]
     assert len(limits) == 1
     data.write_text(data.read_text().replace(limits[0], ""))
     run = compared(converged, "tasks/stacks.py", folder=copy)

@@ -105,12 +105,14 @@ def test_an_impossible_target_is_one_sentence(tmp_path: Path, text: str, expecte
 
 
 def test_stacks_are_named_once_each_in_order(tmp_path: Path):
-    """Blanks and repetitions do no harm."""
+    """Blanks and repetitions do no harm; without a line, the one that is asked for, or all."""
     assert read(tmp_path, "STACKS=prometheus, dhoch3,prometheus\n").stacks == (
         "prometheus",
         "dhoch3",
     )
-    assert read(tmp_path, "").stacks == ("dhoch3",)
+    assert read(tmp_path, "DOMAIN=a.example\n").stacks == ("dhoch3", "prometheus")
+    without = environment.read({}, tmp_path, ["dhoch3", "prometheus"], default="dhoch3")
+    assert without.stacks == ("dhoch3",)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
         ("=geheim\n", 1, "KEY=value"),
         ("GPU=none\nMODEL_PATH=/models\n", 2, "did you mean MODELS_PATH?"),
         ("domain=a.de\n", 1, "did you mean DOMAIN?"),
-        ("XYZZY=geheim\n", 1, ".env.example lists them"),
+        ("XYZZY=geheim\n", 1, "docs/settings.md lists them"),
         ("OLLAMA_ENVIRONMENT=A=1\n", 1, "set ollama_environment in group_data/all.py"),
     ],
 )
@@ -279,7 +281,7 @@ class TestDataOfStacks:
 def test_the_stacks_of_this_repository_have_keys():
     """As docs and .env.example name them."""
     stacks = environment.known_stacks(ROOT)
-    keys = environment.stack_keys({name: environment.stack_data(ROOT, name) for name in stacks})
+    keys = environment.stack_keys(environment.data_of(ROOT, stacks))
     assert keys["KNOWLEDGE_CENTER_N_CTX"] == environment.Entry("knowledge-center", "n_ctx", 4096)
     assert keys["DHOCH3_SHM_SIZE"].default == "8gb"
     assert not set(keys) & {*CONNECTION_KEYS, *environment.SETTING_KEYS}

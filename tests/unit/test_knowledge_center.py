@@ -15,10 +15,11 @@ import yaml
 from tests.unit.test_templates import MIRROR, ROOT, data
 from workstation import pins, settings
 from workstation.acceptance.services import service_probes
+from workstation.errors import UserError
 from workstation.mirror import Mirror
 from workstation.project import ProjectState
 from workstation.render import RenderedStack, StackRenderer
-from workstation.stack import Service, StackError
+from workstation.stack import Service
 
 NAME = "knowledge-center"
 FOLDER = ROOT / "templates/stacks" / NAME
@@ -48,7 +49,7 @@ def server(**how: Any) -> Service:
 
 
 def refusal(**how: Any) -> str:
-    with pytest.raises(StackError) as caught:
+    with pytest.raises(UserError) as caught:
         render(**how)
     return str(caught.value)
 
@@ -95,8 +96,11 @@ def test_without_a_backend_there_is_redis_alone():
 
 def test_an_unknown_backend_and_processor_are_refused_with_what_is_possible():
     """A misspelt one must not mean none."""
-    assert "vlm: expected llamacpp, vllm or none" in refusal(llm_backend="vlm")
-    assert "x86-64-v5: expected one of x86-64-v1" in refusal(cpu="x86-64-v5")
+    assert refusal(llm_backend="vlm") == (
+        "llm_backend in group_data/knowledge-center.py, or KNOWLEDGE_CENTER_LLM_BACKEND in .env "
+        "is 'vlm' (did you mean vllm?): expected one of llamacpp, vllm, none."
+    )
+    assert "is 'x86-64-v5' (did you mean x86-64-v" in refusal(cpu="x86-64-v5")
 
 
 def test_the_pins_of_a_backend_count_only_where_it_runs():

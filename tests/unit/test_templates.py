@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from workstation import pins, settings
+from workstation import environment, pins, settings
 from workstation.mirror import Mirror
 from workstation.render import RenderedStack, StackRenderer
 from workstation.settings import Settings
-from workstation.stack import data_key
 
 ROOT = Path(__file__).parents[2]
 STACKS = sorted(path.parent.name for path in ROOT.glob("templates/stacks/*/compose.yaml.j2"))
@@ -34,7 +33,8 @@ def group_data(stack: str) -> dict[str, Any]:
 
 
 def data(stack: str) -> dict[str, Any]:
-    return dict(group_data(stack).get(data_key(stack), {}))
+    """Its defaults, and what group_data/ sets."""
+    return environment.data_of(ROOT, [stack])[stack]
 
 
 def configured(stack: str, **changes: object) -> Settings:

@@ -94,16 +94,21 @@ CASES = {
     "no data of a stack": Case("no dictionary", add("group_data/dhoch3.py", "\ndhoch3 = None\n")),
     "data of no stack": Case("belongs to no stack", write("group_data/dhoch.py", "x = 1\n")),
     "an entry left out": Case(
-        "has no shm_size", replace("group_data/dhoch3.py", '"shm_size": "8gb",', "")
+        "has no fast, which",
+        replace("group_data/prometheus.py", '"fast": "/mnt/local/nvme/ai",', ""),
+        variables={"STACKS": "prometheus"},
     ),
     "flags as text": Case(
-        "a valid list", replace("group_data/dhoch3.py", '["--disable-xformers",', '"--x",  #')
+        "flags.forge is '--x', expected a valid list",
+        write("group_data/dhoch3.py", 'dhoch3 = {"flags": {"forge": "--x"}}\n'),
     ),
     "a limit that is none": Case(
-        "did you mean pids_limit?", replace("group_data/dhoch3.py", '"pids_limit"', '"pids_limt"')
+        "did you mean pids_limit?",
+        write("group_data/dhoch3.py", 'dhoch3 = {"limits": {"default": {"pids_limt": 1}}}\n'),
     ),
     "no privileges by limits": Case(
-        "is no limit", replace("group_data/dhoch3.py", '"pids_limit": 8192', '"privileged": True')
+        "limits.default.privileged in group_data/dhoch3.py is no limit",
+        write("group_data/dhoch3.py", 'dhoch3 = {"limits": {"default": {"privileged": True}}}\n'),
     ),
     "a name of pyinfra's": Case("ssh_port?", add("group_data/all.py", "\nssh_prot = 22\n")),
     "a stack in --data": Case("expected a dictionary", arguments=(*DRY, "--data", "dhoch3=x")),

@@ -26,7 +26,7 @@ from tests.unit.wrong_outcomes import (
     replaced,
     the_one_in,
 )
-from workstation import compose_rules, environment, quoting, settings, stack_kinds
+from workstation import compose_rules, environment, quoting, settings, stack_kinds, stack_types
 from workstation.errors import UserError
 from workstation.stack import data_key
 
@@ -146,13 +146,15 @@ def test_flags_come_out_of_compose_s_command_as_they_went_in():
 
 @pytest.mark.parametrize("stack", [stack for stack in STACKS if data(stack)])
 def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
-    """Of the data itself, of limits and their services, of flags and ports; and one that is left
-    out."""
+    """Of the data itself, of limits and their services, of flags and ports; and one without a
+    default that is left out."""
     own = data(stack)
+    stated = stack_kinds.declared(stack)
     cases: list[dict[str, Any]] = []
     for name in own:
         cases += [{**own, miss: own[name]} for miss in misses(name)]
-        cases.append({key: value for key, value in own.items() if key != name})
+        if isinstance(one := stated[name], stack_kinds.Declared) and one.is_required:
+            cases.append({key: value for key, value in own.items() if key != name})
         if isinstance(own[name], dict):
             for key in own[name]:
                 cases += [
@@ -188,7 +190,7 @@ def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
 LIMITS = ("pids_limit", "mem_limit", "cpus", "cpuset", "oom_score_adj", "shm_size", "ulimits")
 
 
-@pytest.mark.parametrize("key", [*LIMITS, *stack_kinds.Limits.model_fields])
+@pytest.mark.parametrize("key", [*LIMITS, *stack_types.Limits.model_fields])
 def test_a_limit_is_refused_or_stands_in_the_file(key: str):
     """Of one service, and nothing else with it."""
     given = settings.load(DEFAULTS, STACKS)
@@ -279,13 +281,59 @@ def test_a_path_with_a_dollar_and_blanks_is_one_mount():
     assert "$$HOME" in found.compose
 
 
-def test_group_data_of_this_repository_is_what_its_kinds_say():
-    """Each entry has a kind, and each kind an entry."""
+def test_a_setting_of_a_stack_has_its_default_beside_its_meaning_or_is_set_in_group_data():
+    """Never both, and each default is what a person could have written."""
     for stack in STACKS[:3]:
-        kinds, _ = stack_kinds._kinds(ROOT / "templates/stacks" / stack)
-        entries = [name for name, kind in kinds.items() if kind != stack_kinds.SECRET]
-        assert entries == list(data(stack))
-        assert data_key(stack) in group_data(stack)
+        stated = stack_kinds.declared(stack)
+        entries = [name for name in stated if name not in settings.SECRETS]
+        assert sorted(entries) == sorted(data(stack))
+        required = {
+            name
+            for name, one in stated.items()
+            if isinstance(one, stack_kinds.Declared) and one.is_required
+        } - settings.SECRETS
+        assert required == set(group_data(stack)[data_key(stack)])
+        stack_kinds.checked(stack, data(stack), ROOT / "templates/stacks")
+
+
+def test_what_is_set_for_one_service_leaves_the_defaults_of_the_others():
+    """So is one of several ports; any other entry replaces its default."""
+    given = {"limits": {"forge": {"cpus": 4}}, "flags": {"forge": []}}
+    found = stack_kinds.checked("dhoch3", given, ROOT / "templates/stacks")
+    own = data("dhoch3")
+    assert found == {
+        **own,
+        "limits": {**own["limits"], "forge": {"cpus": 4}},
+        "flags": {**own["flags"], "forge": []},
+    }
+    own = data("prometheus")
+    given = {**own, "ports": {"comfy": 1}, "ollama_environment": {"OLLAMA_DEBUG": "1"}}
+    found = stack_kinds.checked("prometheus", given, ROOT / "templates/stacks")
+    assert found["ports"] == {**own["ports"], "comfy": 1}
+    assert found["ollama_environment"] == {"OLLAMA_DEBUG": "1"}
+
+
+DECLARATIONS = {
+    "a: port": "a is 'port': expected a mapping with type, meaning and default",
+    "a: {type: prt, meaning: b}": "prt is no type (did you mean port?): choose from text",
+    "a: {type: port, meaningg: b}": "a has no meaning: add it",
+    "a: {type: port, meaning: b, defualt: 1}": "a has defualt, which is not known (did you",
+    "a: {meaning: b, default: 1}": "a has no type: add it",
+    "a: {b: {type: port}}": "a.b has no meaning: add it",
+    "a: {type: port, meaning: 5}": "a.meaning is 5: expected",
+    "a: {type: secret, meaning: b, default: c}": "a is a secret with a default: remove the default",
+}
+
+
+@pytest.mark.parametrize("text", DECLARATIONS)
+def test_a_setting_that_a_stack_states_wrongly_is_refused_with_its_line(text: str, tmp_path: Path):
+    """With the nearest key or type."""
+    (tmp_path / "made-up").mkdir()
+    (tmp_path / "made-up/_data.yml").write_text(f"# settings\n{text}\n")
+    with pytest.raises(UserError) as caught:
+        stack_kinds.declared("made-up", tmp_path)
+    assert_sentence(str(caught.value))
+    assert f"_data.yml line 2: {DECLARATIONS[text]}" in str(caught.value)
 
 
 def test_a_secret_of_a_stack_stands_in_env_alone():

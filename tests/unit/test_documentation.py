@@ -1,0 +1,91 @@
+"""Documents that follow from the statement of each setting and key, and what a statement needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.test_templates import ROOT, STACKS
+from workstation import compose_own, documentation, stack_kinds
+from workstation.compose_own import Key
+from workstation.settings import Settings
+from workstation.stack import Secret, Service
+from workstation.stack_kinds import Declared
+
+
+@pytest.mark.parametrize("path", documentation.documents())
+def test_a_document_says_what_the_settings_and_keys_say(path: str):
+    assert path not in documentation.outdated(), f"run {documentation.COMMAND}, and commit {path}"
+
+
+def meanings() -> dict[str, str]:
+    """Return what each setting and key says of itself."""
+    found = {name: str(field.description) for name, field in Settings.model_fields.items()}
+
+    def keys(known: Any, before: str) -> None:
+        for name, key in known.items():
+            found[f"{before}.{name}"] = key.meaning
+            keys(key.keys, f"{before}.{name}")
+
+    for name in ("FILE", "SECRET", "SERVICE"):
+        keys(getattr(compose_own, name), name)
+    for stack in STACKS:
+        for name, one in stack_kinds.declared(stack).items():
+            for key, inner in {"": one}.items() if isinstance(one, Declared) else one.items():
+                assert isinstance(inner, Declared)
+                found[f"{stack}.{name}.{key}"] = inner.meaning
+    return found
+
+
+def test_each_meaning_is_made_of_whole_sentences():
+    """A cell of a table, and a comment in .env.example."""
+    for name, meaning in meanings().items():
+        assert re.fullmatch(r"[A-Z`a-z].*\.", meaning), name
+        assert "\n" not in meaning, name
+        assert meaning.count("`") % 2 == 0, name
+
+
+def test_a_default_of_a_key_is_what_is_read_without_it():
+    """It is stated beside the meaning, and once more where the file is read."""
+    probe = compose_own.SERVICE["probe"]
+    assert probe.default == Service("web", "nginx:1").probe
+    assert compose_own.SECRET["owner"].default == Secret("a", "/a").owner
+    fields = {one.name: one for one in dataclasses.fields(Service)}
+    for name, key in compose_own.SERVICE.items():
+        if isinstance(key, Key) and not key.default and name in fields:
+            assert not fields[name].default or fields[name].default is dataclasses.MISSING, name
+
+
+def test_a_pipe_stays_in_its_cell():
+    assert documentation.table(("a", "b"), [("x|y", "z")]) == (
+        "| a | b |\n| --- | --- |\n| x\\|y | z |\n"
+    )
+
+
+def test_an_example_keeps_its_keys_and_values():
+    """Comments alone are made; a secret that is not there yet comes last."""
+    made = documentation.example("# old words\n#SSH_PORT=2222\nDOMAIN=a.example\n")
+    lines = made.splitlines()
+    assert "old words" not in made
+    assert lines.index("#SSH_PORT=2222") < lines.index("DOMAIN=a.example")
+    assert lines[-1] == "#REDIS_PASSWORD="
+    with pytest.raises(ValueError, match="DOMIAN, which is no known key"):
+        documentation.example("DOMIAN=x\n")
+
+
+def test_who_looks_without_writing_is_told_what_is_out_of_date(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """With status 1, as a check in a pipeline needs it."""
+    monkeypatch.setattr(documentation, "outdated", lambda: {"docs/settings.md": "new"})
+    assert documentation.main([]) == 1
+    assert capsys.readouterr().out == (
+        f"docs/settings.md is out of date: run {documentation.COMMAND}\n"
+    )
+
+
+def test_the_list_of_documents_names_the_settings():
+    assert "](docs/settings.md)" in (ROOT / "README.md").read_text()

@@ -1,0 +1,250 @@
+"""A stack that nobody has seen before is a folder, a file of group_data/ and a pin: the core takes
+it as it takes the others, up to the plan of the whole deploy.
+
+Its name and those of its services, settings and secret are in no other file of this repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_templates import ROOT, STACKS
+from workstation.stack import data_key
+
+STACK, SECRET = "wombat-farm", "wombat_token"
+FILES = {
+    f"templates/stacks/{STACK}/_data.yml": """\
+burrow_port: {type: port, default: 8123, meaning: Port of the burrow on 127.0.0.1.}
+burrow_depth:
+  type: text
+  one_of: [shallow, deep]
+  meaning: How deep it digs.
+weights: {type: path, default: /models/wombat.gguf, meaning: The model that it loads.}
+limits: {type: limits, default: {default: {pids_limit: 512}}, meaning: What a container may take.}
+wombat_token: {type: secret, meaning: What the burrow asks its visitors for.}
+""",
+    f"templates/stacks/{STACK}/_criteria.yml": """\
+criteria:
+  - text: The burrow is open
+    proved_by: [is healthy, "answers on "]
+    asked_of: burrow
+    otherwise: there is no burrow
+""",
+    f"templates/stacks/{STACK}/compose.yaml.j2": """\
+{% from "macros.j2" import hardening, healthcheck, limits, models %}
+# ai-workstation: a stack that was made up
+name: {{ project | compose }}
+services:
+  burrow:
+    image: {{ built("burrow") }}
+    build: ./burrow
+    pull_policy: never
+    environment:
+      DEPTH: {{ stack.burrow_depth | compose }}
+    secrets: [wombat_token]
+    ports: [{{ ("127.0.0.1:" ~ stack.burrow_port ~ ":80") | compose }}]
+    volumes:
+      - {{ models() }}
+      - burrow:/data
+    {{ healthcheck("http://127.0.0.1/") | indent(4) }}
+    {{ hardening() | indent(4) }}
+    {{ limits("burrow") | indent(4) }}
+    x-workstation:
+      model: {path: {{ stack.weights | compose }}, format: gguf, setting: weights}
+      holds: {burrow: everything that was dug}
+  fence:
+    image: {{ image("wombat_fence") }}
+    {{ limits("fence") | indent(4) }}
+    x-workstation: {probe: ""}
+volumes:
+  burrow:
+secrets:
+  wombat_token:
+    file: ./secrets/wombat_token
+    x-workstation: {owner: "1000:1000"}
+""",
+    f"templates/stacks/{STACK}/burrow/Dockerfile.j2": """\
+FROM {{ image("python") }}
+COPY dig.py /
+USER 1000:1000
+CMD ["python3", "/dig.py"]
+""",
+    f"templates/stacks/{STACK}/burrow/dig.py": "print('digging')\n",
+    f"group_data/{STACK}.py": 'wombat_farm = {"burrow_depth": "deep"}\n',
+    ".env": f"WORKSTATION_HOST=@local\nSTACKS={STACK}\nGPU=none\nWOMBAT_TOKEN=Geheim-9x\n",
+}
+PIN = 'images:\n  wombat_fence: {name: docker.io/wombat/fence, tag: "1.0", digest: null}\n'
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this repository with the stack, whose ``workstation/`` is this one."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("files", "workstation", "tasks", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("group_data", "templates"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pins.yml", "config.py", "inventory.py", "deploy.py", ".env.example"):
+        shutil.copy(ROOT / name, folder)
+    for path, text in FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    pins = (folder / "pins.yml").read_text()
+    assert pins.count("\nimages:\n") == 1
+    (folder / "pins.yml").write_text(pins.replace("\nimages:\n", f"\n{PIN}", 1))
+    return folder
+
+
+def python(checkout: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=checkout,
+        # The checkout's workstation comes first, the tests are this repository's.
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(checkout),
+            "PYTHONPATH": f"{checkout}:{ROOT}",
+            **variables,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def plan(checkout: Path, **variables: str) -> tuple[int, str]:
+    """Plan the whole deploy for a machine on which nothing of the stack is there yet."""
+    arguments = ("-m", "tests.unit.ready_machine", "inventory.py", "deploy.py", "--dry")
+    return python(checkout, *arguments, **variables)
+
+
+def test_the_whole_deploy_is_planned(checkout: Path):
+    """Its files, its secret for who reads it, its image, its containers; nothing that it does not
+    use."""
+    status, shown = plan(checkout)
+    assert status == 0, shown
+    for line in (
+        f"+ /opt/stacks/{STACK}/compose.yaml (644 root:root)",
+        f"+ /opt/stacks/{STACK}/secrets/{SECRET} (400 1000:1000)",
+        f"+ {STACK}: build {STACK}/burrow:1-",
+        f"+ {STACK}: pull docker.io/wombat/fence:1.0",
+        f"+ {STACK}: create burrow",
+        f"+ {STACK}: create fence",
+    ):
+        assert line in shown, shown
+    assert "Geheim" not in shown
+    assert "_data.yml" not in shown
+    for unused in ("tasks/ollama.py", "tasks/smb.py", "tasks/proxy.py", "tasks/worker.py"):
+        assert unused not in shown
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"WOMBAT_TOKEN": ""}, "WOMBAT_TOKEN is not set"),
+        ({"WOMBAT_FARM_BURROW_PORT": "0:1"}, "BURROW_PORT is '0:1': expected a whole number"),
+        ({"WOMBAT_FARM_BURROW_PORT": "70000"}, "burrow_port is 70000, expected"),
+        ({"WOMBAT_FARM_BURROW_DEPTH": "deap"}, "is 'deap' (did you mean deep?): expected one of"),
+        (
+            {"WITHOUT_MODELS": "yes"},
+            f"set weights in group_data/{STACK}.py, or WOMBAT_FARM_WEIGHTS",
+        ),
+    ],
+)
+def test_what_is_wrong_with_it_is_one_sentence(
+    variables: dict[str, str], expected: str, checkout: Path
+):
+    """From the statement of its settings and the keys of its Compose file alone."""
+    status, shown = plan(checkout, **variables)
+    assert status == 1
+    assert expected in shown
+    assert "Traceback" not in shown
+    assert "Geheim" not in shown
+
+
+KEYS = {
+    "WOMBAT_TOKN=x": "WOMBAT_TOKN is not a known key (did you mean WOMBAT_TOKEN?)",
+    "WOMBAT_FARM_WIEGHTS=x": "(did you mean WOMBAT_FARM_WEIGHTS?)",
+}
+
+
+@pytest.mark.parametrize("line", KEYS)
+def test_a_key_of_its_own_is_known_in_env(line: str, checkout: Path, tmp_path: Path):
+    """A near miss is refused with the key that it has."""
+    (tmp_path / "other.env").write_text(f"{FILES['.env']}{line}\n")
+    status, shown = plan(checkout, ENV_FILE=str(tmp_path / "other.env"))
+    assert status == 1
+    assert KEYS[line] in shown
+
+
+READ = """
+from pathlib import Path
+from tests.page.sample import SITE, host_settings
+from workstation import criteria, documentation, environment, pins, topology
+from workstation.acceptance.services import service_probes
+from workstation.mirror import Mirror
+from workstation.project import ProjectState
+from workstation.render import StackRenderer
+name, given, pinned = "STACK", host_settings(), pins.load(Path("pins.yml"))
+data = environment.data_of(Path.cwd(), [name])[name]
+stack = StackRenderer(name, given, pinned, Mirror(), data, True).render().model
+for probe in service_probes(stack, ProjectState(), given, "token"):
+    print(probe.name)
+for one in criteria.judge([], [stack], SITE):
+    print(one.text, "-", one.remark)
+print("uses", *topology.uses(stack.services[0], SITE))
+print(documentation.settings_page(Path.cwd()))
+print(documentation.example("", Path.cwd()))
+"""
+
+
+def test_acceptance_criteria_picture_and_documents_know_it(checkout: Path):
+    """Each from its folder."""
+    status, shown = python(checkout, "-c", READ.replace("STACK", STACK))
+    assert status == 0, shown
+    for text in (
+        f"{STACK}/burrow answers on 127.0.0.1:8123",
+        f"The burrow is open - not checked: {STACK}/burrow",
+        "uses models\n",
+        "| `WOMBAT_FARM_BURROW_DEPTH` | `shallow`, `deep` | must be set | How deep it digs. |",
+        "| `WOMBAT_TOKEN` | secret | empty | What the burrow asks its visitors for. |",
+        f"# What the burrow asks its visitors for. Only for the stack {STACK}.\n#WOMBAT_TOKEN=",
+    ):
+        assert text in shown
+
+
+def constants(path: Path) -> Iterator[str]:
+    """Yield the texts in a file of Python that are no docstrings."""
+    tree = ast.parse(path.read_text())
+    docstrings = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in docstrings:
+            yield node.value
+
+
+def test_the_core_names_no_stack():
+    """Neither in what it decides nor in what it says."""
+    names = [re.escape(name) for stack in STACKS for name in {stack, data_key(stack)}]
+    names.remove("proxy")
+    pattern = re.compile(rf"\b({'|'.join(names)})\b", re.IGNORECASE)
+    found = {
+        f"{path.relative_to(ROOT)}: {text}"
+        for folder in ("workstation", "tasks")
+        for path in (ROOT / folder).rglob("*.py")
+        for text in constants(path)
+        if pattern.search(text)
+    }
+    assert found == set()

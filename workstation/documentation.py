@@ -1,0 +1,265 @@
+"""What the documents say of settings and of ``x-workstation``, made from where each is stated.
+
+    python -m workstation.documentation            says what is out of date, with status 1
+    python -m workstation.documentation --write    writes it
+
+docs/settings.md as a whole; the tables between two marks in docs/services.md; in .env.example the
+comments above each key: its keys and sample values are its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from workstation import compose_own, environment, stack_kinds
+from workstation.compose_own import Key
+from workstation.settings import SECRETS, Settings, takes_text
+from workstation.stack_kinds import SECRET, Declared
+from workstation.values import Called
+
+ROOT = Path(__file__).parent.parent
+COMMAND = "python -m workstation.documentation --write"
+BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of what is generated -->"
+
+Row = tuple[str, ...]
+_HEAD = ("key", "type", "default", "meaning")
+_CONNECTION = environment.CONNECTION.items()
+
+_SETTINGS = f"""\
+<!-- Generated from the statement of each setting: {COMMAND} -->
+# Settings
+
+The value that counts is the first of these: `--data name=value` on the command line, the
+environment variable `NAME`, the line `NAME=value` in `.env`, `name = value` in
+`group_data/<stack>.py` of a stack that the host runs, the same in `group_data/all.py`, the
+default. A setting without a default must be set. Write lists with commas in `.env`. To read another
+file than `.env`, set the environment variable `ENV_FILE` to its path.
+
+Unknown names and invalid values are rejected before anything is changed, with the nearest valid
+name.
+
+## In `.env`
+
+Settings of every host can also be set in `group_data/`, by their name in lower case; those of a
+stack as entries of the dictionary in `group_data/<stack>.py`, without the name of the stack.
+Secrets cannot.
+"""
+_ALONE = """\
+## In `group_data/` alone
+
+These have several values. Those of a stack are entries of the dictionary in its file.
+"""
+_DATA = """\
+## With `--data`
+
+Every setting of a host can be given like this for one run. One is made for it:
+"""
+
+_EXAMPLE = """\
+# Copy this file to .env (chmod 600) and fill it in:  cp .env.example .env
+#
+# docs/settings.md has all settings. Environment variables win over this file. Put a value with
+# blanks, quotes, backslashes or # in single quotes.
+"""
+
+
+def table(head: Row, rows: Iterable[Row]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    cells = ([cell.replace("|", r"\|") for cell in row] for row in lines)
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def type_name(annotation: Any, metadata: Iterable[object] = ()) -> str:
+    """Return what a setting's type is called."""
+    called = [one.name for one in metadata if isinstance(one, Called)]
+    if called:
+        return called[-1]
+    if get_origin(annotation) is Literal:
+        return _choice(get_args(annotation))
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        return f"list: {type_name(item, getattr(item, '__metadata__', ()))}"
+    raise TypeError(f"{annotation} has no Called among {metadata}.")
+
+
+def _choice(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def default_text(default: Any) -> str:
+    """Return a default as a person would write it."""
+    if default in ("", [], {}):
+        return "empty"
+    if isinstance(default, list):
+        return _choice(default)
+    text = json.dumps(default) if isinstance(default, dict) else str(default)
+    return f"`{text}`"
+
+
+def _core(name: str, field: FieldInfo) -> Row:
+    default = "must be set" if field.is_required() else default_text(field.get_default())
+    shown = "empty" if name in SECRETS else default
+    return type_name(field.annotation, field.metadata), shown, str(field.description)
+
+
+def _own(one: Declared) -> Row:
+    default = "must be set" if one.is_required else default_text(one.default)
+    called = _choice(one.one_of) if one.one_of else one.type
+    return called, "empty" if one.type == SECRET else default, one.meaning
+
+
+def _named(text: str) -> str:
+    return f"`{text}`"
+
+
+def settings_page(root: Path = ROOT) -> str:
+    """Return docs/settings.md."""
+    core = {name: _core(name, field) for name, field in _core_fields(root).items()}
+    tasks = {name: task for name, field in _core_fields(root).items() if (task := _task(field))}
+    stacks = list(_of_stacks(root))
+    parts = [
+        _SETTINGS,
+        "### The machine and the way to it",
+        table(("key", "meaning"), ((_named(key), says) for key, says in _CONNECTION)),
+        "### Every host",
+        table(
+            _HEAD,
+            (
+                (_named(name.upper()), *row)
+                for name, row in core.items()
+                if takes_text(name) and name not in tasks
+            ),
+        ),
+    ]
+    for stack in dict.fromkeys(stack for stack, *_ in stacks):
+        rows = [(_named(key), *_own(one)) for of, _, key, one in stacks if of == stack and key]
+        parts += [f"### Hosts of the stack {stack}", table(_HEAD, rows)]
+    alone = [
+        *((_named(name), "`all.py`", *core[name]) for name in core if not takes_text(name)),
+        *((_named(path), f"`{of}.py`", *_own(one)) for of, path, key, one in stacks if not key),
+    ]
+    parts += [
+        _ALONE,
+        table(("setting", "file", *_HEAD[1:]), alone),
+        _DATA,
+        table(
+            ("argument", "task", *_HEAD[1:]),
+            ((_named(name), f"`tasks/{task}.py`", *core[name]) for name, task in tasks.items()),
+        ),
+    ]
+    return "\n".join(f"{part.rstrip()}\n" for part in parts)
+
+
+def _core_fields(root: Path) -> dict[str, FieldInfo]:
+    """Return the settings that are no stack's."""
+    of_stacks = stack_kinds.secrets(root / "templates/stacks")
+    return {name: field for name, field in Settings.model_fields.items() if name not in of_stacks}
+
+
+def _task(field: FieldInfo) -> str:
+    """Return the task that a setting is made for, as an argument behind ``--data``, or nothing."""
+    extra = field.json_schema_extra
+    return str(extra["task"]) if isinstance(extra, dict) else ""
+
+
+def _of_stacks(root: Path) -> Iterator[tuple[str, str, str, Declared]]:
+    """Yield the settings of all stacks: stack, name (of one in a mapping, with a dot before it),
+    its key in ``.env`` or nothing, and its statement."""
+    stacks = environment.known_stacks(root)
+    entries = environment.stack_keys(environment.data_of(root, stacks))
+    keys = {(entry.stack, entry.name): key for key, entry in entries.items()}
+    for stack in stacks:
+        for name, one in stack_kinds.declared(stack, root / "templates/stacks").items():
+            if isinstance(one, Declared):
+                key = name.upper() if one.type == SECRET else keys.get((stack, name), "")
+                yield stack, name, key, one
+            else:
+                yield from ((stack, f"{name}.{key}", "", inner) for key, inner in one.items())
+
+
+def own_tables() -> str:
+    """Return the tables of ``x-workstation``, for docs/services.md."""
+    parts = []
+    for title, known in (
+        ("Of a service", compose_own.SERVICE),
+        ("Of a secret at the top level of the file", compose_own.SECRET),
+        ("Of the whole file, at its top level", compose_own.FILE),
+    ):
+        parts += [f"{title}:", table(("key", "meaning", "default"), _own_rows(known))]
+    return "\n".join(f"{part.rstrip()}\n" for part in parts)
+
+
+def _own_rows(known: Mapping[str, Key], before: str = "") -> Iterator[Row]:
+    for name, key in known.items():
+        default = _named(key.default) if key.default else "required" if key.required else "none"
+        yield _named(f"{before}{name}"), key.meaning, default
+        yield from _own_rows(key.keys, f"{before}{name}.")
+
+
+def example(text: str, root: Path = ROOT) -> str:
+    """Return .env.example: the keys and sample values of ``text``, each below its meaning; a secret
+    of a stack that is not there yet comes last."""
+    meanings = dict(_CONNECTION)
+    for name, field in _core_fields(root).items():
+        meanings[name.upper()] = str(field.description)
+    lines = re.findall(r"^#?[A-Z][A-Z0-9_]*=.*$", text, re.MULTILINE)
+    keys = {line.strip("#").partition("=")[0]: line for line in lines}
+    for stack, _, key, one in _of_stacks(root):
+        meanings[key] = f"{one.meaning} Only for the stack {stack}."
+        if one.type == SECRET:
+            keys.setdefault(key, f"#{key}=")
+    if unknown := keys.keys() - meanings.keys():
+        raise ValueError(f".env.example has {', '.join(sorted(unknown))}, which is no known key.")
+    parts = [_EXAMPLE]
+    for key, line in keys.items():
+        comment = re.sub(r"\[(.*?)\]\((?!http).*?\)|`", lambda found: found[1] or "", meanings[key])
+        parts.append("\n".join([*(f"# {one}" for one in textwrap.wrap(comment, 97)), line]) + "\n")
+    return "\n".join(parts)
+
+
+def documents(root: Path = ROOT) -> dict[str, str]:
+    """Return each document below ``root`` that is made here, by its path: the text that it should
+    have."""
+    services = (root / "docs/services.md").read_text()
+    before, _, rest = services.partition(f"{BEGIN}\n")
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise ValueError(f"docs/services.md lacks the marks {BEGIN} and {END}.")
+    return {
+        "docs/settings.md": settings_page(root),
+        "docs/services.md": f"{before}{BEGIN}\n{own_tables()}{END}{after}",
+        ".env.example": example((root / ".env.example").read_text(), root),
+    }
+
+
+def outdated(root: Path = ROOT) -> dict[str, str]:
+    """Return those of the documents that have another text, or are missing."""
+    return {
+        path: text
+        for path, text in documents(root).items()
+        if not (root / path).is_file() or (root / path).read_text() != text
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the documents, or say which are out of date."""
+    found = outdated()
+    for path, text in found.items():
+        if arguments == ["--write"]:
+            (ROOT / path).write_text(text)
+        else:
+            print(f"{path} is out of date: run {COMMAND}")
+    return 0 if arguments == ["--write"] else min(len(found), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""The types of settings of a host that are not of general use (``workstation.values``)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from workstation import cifs
+from workstation.values import Called, Visible, Written, distinct, form, secret_text
+
+TAKEN_CIFS_OPTIONS = {
+    **dict.fromkeys(("user", "username"), "smb_user"),
+    **dict.fromkeys(("pass", "password", "password2"), "smb_password, in .env"),
+    **dict.fromkeys(("cred", "credentials"), "smb_user and smb_password"),
+    **dict.fromkeys(("dom", "domain", "workgroup"), "smb_domain"),
+    **dict.fromkeys(("uid", "forceuid"), "service_uid"),
+    **dict.fromkeys(("gid", "forcegid"), "service_gid"),
+}
+"""Options of mount.cifs(8) that follow from another setting."""
+
+
+def _mount_option(value: str) -> str:
+    """``name`` or ``name=value`` as in mount.cifs(8), not one that another setting gives."""
+    if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value) or not value.isprintable():
+        raise ValueError("expected mount options such as seal or vers=3.0")
+    key = value.partition("=")[0]
+    if setting := TAKEN_CIFS_OPTIONS.get(key):
+        raise ValueError(f"expected no option that follows from {setting}")
+    if why := cifs.REFUSED.get(key):
+        raise ValueError(f"expected no {key}, since {why}")
+    return value
+
+
+def different_options(values: list[str]) -> list[str]:
+    """Mount options of which none comes twice, with two values perhaps."""
+    distinct([value.partition("=")[0] for value in values])
+    return values
+
+
+def ollama_variables(values: dict[str, str]) -> dict[str, str]:
+    """Variables for Ollama's unit, but for the two that are settings of their own."""
+    for name, setting in (("OLLAMA_HOST", "ollama_port"), ("OLLAMA_MODELS", "ollama_models")):
+        if name in values:
+            raise ValueError(f"expected no {name}, which follows from {setting}")
+    return values
+
+
+# useradd(8), as Debian and Ubuntu restrict it by default.
+AccountName = Annotated[
+    Written,
+    form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root"),
+    Called("account name"),
+]
+OptionalAccountName = Annotated[
+    Written,
+    form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing"),
+    Called("group name"),
+]
+DriverBranch = Annotated[
+    Written,
+    form(r"(\d{3}(-server)?(-open)?)?", "a driver branch such as 580-open, or nothing"),
+    Called("driver branch"),
+]
+# MS-FSCC 2.1.6: what a share name must not contain.
+ShareName = Annotated[
+    Visible,
+    form(r'[^"/\\\[\]:|<>+=;,*?]{0,80}', "a share's name alone, such as ki_Daten"),
+    Called("share name"),
+]
+ShareUser = Annotated[
+    Visible,
+    form(r'[^"/\\\[\]:|<>+=;,*?]{0,256}', "a user name alone (its domain belongs in smb_domain)"),
+    Called("name"),
+]
+MountOption = Annotated[Written, AfterValidator(_mount_option), Called("mount option")]
+# Docker Engine: names of networks (RestrictedNamePattern); three names are the Engine's own.
+NetworkName = Annotated[
+    Written,
+    form(
+        r"(?!(host|none|bridge|default)$)[A-Za-z0-9][A-Za-z0-9_.-]{1,254}",
+        "a Docker network's name other than host, none, bridge and default",
+    ),
+    Called("network name"),
+]
+ProxyName = Annotated[
+    Written, form(r"[A-Za-z0-9_.-]{1,255}", "a name from Traefik's configuration"), Called("name")
+]
+OptionalProxyName = Annotated[
+    Written,
+    form(r"[A-Za-z0-9_.-]{0,255}", "a name from Traefik's configuration, or nothing"),
+    Called("name"),
+]
+Middleware = Annotated[
+    Written,
+    form(r"[A-Za-z0-9_.-]{1,255}(@[a-z]+)?", "Traefik middlewares such as default@file"),
+    Called("middleware"),
+]
+# Go's time.ParseDuration, which Traefik uses.
+Duration = Annotated[
+    Written,
+    form(r"0|(\d{1,6}(\.\d{1,6})?(ms|s|m|h)){1,4}", "a duration such as 1h or 90s (0: no limit)"),
+    Called("duration"),
+]
+
+
+SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text), Called("secret")]
