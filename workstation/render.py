@@ -35,7 +35,9 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
-from workstation import compose_rules, dockerfile, given_file, quoting
+from workstation import given_file, quoting
+from workstation.compose import dockerfile
+from workstation.compose import rules as compose_rules
 from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins

@@ -39,9 +39,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workstation import compose_schema, yaml_file
-from workstation.compose_forms import is_true
-from workstation.compose_keys import absolute, has_gpu
+from workstation import yaml_file
+from workstation.compose import schema as compose_schema
+from workstation.compose.forms import is_true
+from workstation.compose.keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
 from workstation.traefik_labels import routed_host
@@ -243,7 +244,7 @@ def parse(
 
     Raises StackError if it is not YAML, has a key twice or a variable that is not set, lacks
     ``name``, ``services`` or a service's ``image``, or has anything that is not in
-    ``compose_schema``.
+    ``workstation.compose.schema``.
     """
     place = place or f"{folder}/compose.yaml"
     template = template or text

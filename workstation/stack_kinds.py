@@ -28,7 +28,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workstation import compose_forms, given_file, yaml_file
+from workstation import given_file, yaml_file
+from workstation.compose import forms as compose_forms
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.stack import data_key
 from workstation.values import (

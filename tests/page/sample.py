@@ -17,9 +17,9 @@ from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, service_probes
+from workstation.compose.actions import Container, ProjectState, familiar
 from workstation.findings import Finding
 from workstation.mirror import Mirror
-from workstation.project import Container, ProjectState, familiar
 from workstation.render import StackRenderer
 from workstation.report import Origin, Phase, Report
 from workstation.settings import Settings

@@ -12,6 +12,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from tests.fixtures.harness import PASSWORD, Machine, settings
 from workstation import pins
+from workstation.compose.actions import ProjectState, familiar
 from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.compose import Project
@@ -32,7 +33,6 @@ from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import preflight
 from workstation.preflight import line, summary
-from workstation.project import ProjectState, familiar
 from workstation.render import RenderedStack, StackRenderer
 from workstation.run import current
 from workstation.stack import parse

@@ -13,6 +13,7 @@ from tests.unit.test_templates import data, group_data
 from workstation import context, pins
 from workstation.acceptance.machine import host_probes
 from workstation.acceptance.services import service_probes
+from workstation.compose.actions import ProjectState
 from workstation.context import Context
 from workstation.mirror import Mirror
 from workstation.needs import Needs
@@ -32,7 +33,6 @@ from workstation.operations import (
     worker,
 )
 from workstation.preflight.stacks import collision_findings
-from workstation.project import ProjectState
 from workstation.settings import Settings, SettingsError
 from workstation.stack import data_key
 

@@ -17,7 +17,7 @@ import pytest
 from lab.engine import Engine
 from lab.image import outer_bundle
 from workstation import mirror, pins, settings
-from workstation.builds import bake_definition, labels
+from workstation.compose.builds import bake_definition, labels
 from workstation.pins import Source
 from workstation.render import RenderedStack, StackRenderer
 from workstation.stack import Mount

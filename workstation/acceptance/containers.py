@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.compose.actions import Container, ProjectState, familiar
 from workstation.findings import Finding
-from workstation.project import Container, ProjectState, familiar
 from workstation.stack import Service, Stack
 
 Projects = Sequence[tuple[Stack, ProjectState]]

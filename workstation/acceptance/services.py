@@ -10,9 +10,9 @@ from typing import Literal
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe
+from workstation.compose.actions import ProjectState
 from workstation.findings import Finding
 from workstation.preflight.ports import published
-from workstation.project import ProjectState
 from workstation.settings import Settings
 from workstation.stack import Mount, Service, Stack, is_below
 

@@ -10,10 +10,10 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.builds import INPUTS
+from workstation.compose.actions import Container, ProjectState, familiar
+from workstation.compose.builds import INPUTS
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-from workstation.project import Container, ProjectState, familiar
 
 APPLIED = "/var/lib/ai-workstation/applied"
 """Folder of the Compose files that were brought up last, by project."""

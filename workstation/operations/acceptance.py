@@ -26,6 +26,7 @@ from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, proxy_entrance, service_probes
 from workstation.acceptance.versions import Versions, version_probe, versions
+from workstation.compose.actions import ProjectState
 from workstation.context import PROXY, ROOT, Context
 from workstation.criteria import commit_finding, judge, unchanged_finding
 from workstation.errors import UserError
@@ -41,7 +42,6 @@ from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options
 from workstation.origin import origin
 from workstation.plan import Changes
-from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.report import Origin, Phase, Report, plain
 from workstation.run import current

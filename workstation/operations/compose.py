@@ -13,7 +13,15 @@ from pyinfra import host, state
 from pyinfra.api.command import PyinfraCommand
 
 from workstation import context, scripts
-from workstation.builds import bake_definition, labels, listing
+from workstation.compose.actions import (
+    Action,
+    ProjectState,
+    actions,
+    familiar,
+    newer_secrets,
+    strangers,
+)
+from workstation.compose.builds import bake_definition, labels, listing
 from workstation.errors import HostError
 from workstation.facts.asking import Question, ask, ask_together
 from workstation.facts.compose import APPLIED, BUILDING, PULLING, Project
@@ -26,7 +34,6 @@ from workstation.operations.base import operation
 from workstation.operations.live import live
 from workstation.pins import Source
 from workstation.plan import Change, Changes, Sign, together
-from workstation.project import Action, ProjectState, actions, familiar, newer_secrets, strangers
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 

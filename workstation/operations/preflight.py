@@ -11,6 +11,7 @@ import click
 from pyinfra.api.exceptions import PyinfraError
 
 from workstation import fstab, ollama_unit, preflight
+from workstation.compose.actions import ProjectState
 from workstation.context import PROXY, Context
 from workstation.driver import action
 from workstation.errors import UserError
@@ -43,7 +44,6 @@ from workstation.preflight.stacks import (
     stranger_findings,
 )
 from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
-from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.run import current
 from workstation.stack import Service

@@ -2,7 +2,7 @@
 
 Keys and types are those of Compose 2.40 (github.com/compose-spec/compose-go 2.9,
 schema/compose-spec.json). Words that Compose passes on, and the Engine refuses or overlooks when
-the container is made, are those of ``compose_values``. ``tests/recorded/compose-2.40`` has what
+the container is made, are those of ``values``. ``tests/recorded/compose-2.40`` has what
 Compose itself says of several thousand values; where this table takes less,
 ``tests/unit/test_compose_schema.py`` has the reason.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from workstation.compose_forms import (
+from workstation.compose.forms import (
     ANYTHING,
     FLAG,
     NAME,
@@ -27,11 +27,10 @@ from workstation.compose_forms import (
     scalar,
     whole,
 )
-from workstation.compose_own import OWN_FILE, OWN_SECRET
-from workstation.compose_service import (
+from workstation.compose.service import (
     SERVICE,
 )
-from workstation.compose_values import (
+from workstation.compose.values import (
     ADDRESS,
     IDENTIFIER,
     NETWORK,
@@ -39,6 +38,7 @@ from workstation.compose_values import (
     PAIRS,
     TEXTS,
 )
+from workstation.compose.x_workstation import OWN_FILE, OWN_SECRET
 
 _EXTERNAL = scalar(
     "true or false; its name on the host stands in `name`",

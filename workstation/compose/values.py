@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from workstation.compose_forms import (
+from workstation.compose.forms import (
     FLAG,
     NAME,
     NOTHING,

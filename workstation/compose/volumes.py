@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from workstation.compose_forms import (
+from workstation.compose.forms import (
     FLAG,
     NAME,
     TEXT,
@@ -24,7 +24,7 @@ from workstation.compose_forms import (
     whole,
     words,
 )
-from workstation.compose_values import PAIRS
+from workstation.compose.values import PAIRS
 from workstation.errors import nearest, shown
 
 _PROPAGATION = ("rprivate", "private", "rshared", "shared", "rslave", "slave")

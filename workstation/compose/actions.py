@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from workstation.builds import changed_inputs
+from workstation.compose.builds import changed_inputs
 from workstation.quoting import interpolated
 from workstation.stack import Service, Stack
 from workstation.yaml_file import ComposeLoader

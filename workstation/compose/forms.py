@@ -1,7 +1,7 @@
 """Forms of the values in a Compose file, and what is wrong with a value that has another.
 
 A form is a function that yields problems: where, as the keys that lead there, and the end of a
-sentence whose subject is that place. ``compose_schema`` is the table that is made of them.
+sentence whose subject is that place. ``schema`` is the table that is made of them.
 """
 
 from __future__ import annotations

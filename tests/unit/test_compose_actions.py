@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workstation.project import (
+from workstation.compose.actions import (
     Action,
     Container,
     ProjectState,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workstation.compose_forms import (
+from workstation.compose.forms import (
     TEXT,
     checked,
     either,
@@ -14,7 +14,7 @@ from workstation.compose_forms import (
     size,
     whole,
 )
-from workstation.compose_values import DURATION, PAIRS, REPLICAS, TEXTS
+from workstation.compose.values import DURATION, PAIRS, REPLICAS, TEXTS
 
 DEVICES = {
     "capabilities": listed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workstation.compose_forms import (
+from workstation.compose.forms import (
     FLAG,
     NAME,
     PLAIN,

@@ -1,5 +1,5 @@
-"""Rules for a stack's Compose file besides its form (``compose_schema``), checked before anything
-is made of it.
+"""Rules for a stack's Compose file besides its form (``schema``), checked before anything is made
+of it.
 
 Compose itself would find most of it too, but only on the host, in the middle of a run.
 """
@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from workstation import compose_together
-from workstation.compose_forms import is_true
+from workstation.compose import together
+from workstation.compose.forms import is_true
 from workstation.errors import named, nearest, shown
 from workstation.preflight.ports import Port, published
 from workstation.stack import Service, Stack, StackError
@@ -54,7 +54,7 @@ def _problems(stack: Stack, files: set[str] | None) -> Iterator[str]:
             yield f"service {service.name}: {problem}"
     yield from _definitions(stack)
     yield from _same_ports(stack)
-    yield from compose_together.problems(stack)
+    yield from together.problems(stack)
     for disk in stack.disks:
         if not disk.startswith("/"):
             yield f"x-workstation.disks has {shown(disk)}: expected an absolute path"

@@ -1,4 +1,4 @@
-"""What may stand in a service of a Compose file, at every depth; ``compose_schema`` says whence."""
+"""What may stand in a service of a Compose file, at every depth; ``schema`` says whence."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from workstation import traefik_labels
-from workstation.compose_deploy import DEPLOY, DEVICES
-from workstation.compose_forms import (
+from workstation.compose.deploy import DEPLOY, DEVICES
+from workstation.compose.forms import (
     ANYTHING,
     FLAG,
     NAME,
@@ -31,8 +31,7 @@ from workstation.compose_forms import (
     whole,
     words,
 )
-from workstation.compose_own import OWN_SERVICE
-from workstation.compose_values import (
+from workstation.compose.values import (
     ADDRESS,
     COMMAND,
     DURATION,
@@ -57,10 +56,11 @@ from workstation.compose_values import (
     extra_host,
     reached,
 )
-from workstation.compose_volumes import (
+from workstation.compose.volumes import (
     MOUNT,
     TMPFS,
 )
+from workstation.compose.x_workstation import OWN_SERVICE
 
 _LIMIT = either(whole(-1), keys({"soft": whole(-1), "hard": whole(-1)}, required=("soft", "hard")))
 _ULIMIT = named_by(one_of(*ULIMITS), _LIMIT, "a mapping of limits to numbers")
