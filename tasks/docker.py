@@ -3,7 +3,7 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.daemon import DEFAULTS
+from workstation.docker.daemon import DEFAULTS
 from workstation.operations import ca, docker, gpu_users, packages, units
 from workstation.render import template
 

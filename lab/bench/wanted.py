@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from lab.bench.contestants import WANTED
 from lab.errors import LabError
 from workstation import operations
-from workstation.daemon_json import merge
+from workstation.docker.daemon_json import merge
 from workstation.facts.docker import Engine
 from workstation.facts.files import Contents, Paths, PathState
 from workstation.facts.machine import Accounts, Machine

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from workstation.daemon import DEFAULTS, content_of, fitted, loading, next_start, setting
-from workstation.daemon_json import DaemonJsonError
+from workstation.docker.daemon import DEFAULTS, content_of, fitted, loading, next_start, setting
+from workstation.docker.daemon_json import DaemonJsonError
 from workstation.facts.daemon import DaemonState, Running, StakeState
 from workstation.operations.nvidia import DAEMON_JSON
 

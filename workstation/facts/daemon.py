@@ -11,9 +11,9 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.daemon import WEDGED
-from workstation.daemon_flags import started_by, values
-from workstation.daemon_json import read_or_nothing
+from workstation.docker.daemon import WEDGED
+from workstation.docker.daemon_flags import started_by, values
+from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question
 
 DAEMON_JSON = "/etc/docker/daemon.json"

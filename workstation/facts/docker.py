@@ -12,10 +12,10 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
-from workstation import bridges as ways_in
 from workstation import scripts
-from workstation.daemon_flags import values
-from workstation.daemon_json import read_or_nothing
+from workstation.docker import bridges as ways_in
+from workstation.docker.daemon_flags import values
+from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.daemon import command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
 

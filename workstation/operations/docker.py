@@ -9,7 +9,7 @@ from typing import Any
 
 from pyinfra import host
 
-from workstation.docker_packages import (
+from workstation.docker.packages import (
     FAMILIES,
     all_of,
     family_of,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workstation.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, setting
-from workstation.daemon_json import DaemonJsonError, read_or_nothing
+from workstation.docker.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, setting
+from workstation.docker.daemon_json import DaemonJsonError, read_or_nothing
 from workstation.findings import Finding
 from workstation.gpu import version
 from workstation.preflight.versions import version_findings

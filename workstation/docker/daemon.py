@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from workstation.daemon_flags import keys, values
-from workstation.daemon_json import DaemonJsonError, merge, read, read_or_nothing
+from workstation.docker.daemon_flags import keys, values
+from workstation.docker.daemon_json import DaemonJsonError, merge, read, read_or_nothing
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState, StakeState
