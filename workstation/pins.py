@@ -23,8 +23,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from workstation import gpu, yaml_file
+from workstation import yaml_file
 from workstation.errors import UserError, expectation, named, nearest, shown
+from workstation.nvidia import gpu
 from workstation.values import ADDRESS, form
 
 PINS_FILE = Path("pins.yml")

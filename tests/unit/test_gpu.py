@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.harness import gather, programs
 from workstation.facts.nvidia import Card, Gpu, GpuState
-from workstation.gpu import (
+from workstation.nvidia.gpu import (
     Device,
     by_pci_id,
     devices,

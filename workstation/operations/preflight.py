@@ -13,7 +13,6 @@ from pyinfra.api.exceptions import PyinfraError
 from workstation import fstab, ollama_unit, preflight
 from workstation.compose.actions import ProjectState
 from workstation.context import PROXY, Context
-from workstation.driver import action
 from workstation.errors import UserError
 from workstation.facts.asking import ask, ask_together
 from workstation.facts.daemon import Daemon, DaemonState
@@ -30,6 +29,7 @@ from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
+from workstation.nvidia.driver import action
 from workstation.ollama_unit import RELEASES
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of

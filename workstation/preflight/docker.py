@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from workstation.docker.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, setting
 from workstation.docker.daemon_json import DaemonJsonError, read_or_nothing
 from workstation.findings import Finding
-from workstation.gpu import version
+from workstation.nvidia.gpu import version
 from workstation.preflight.versions import version_findings
 from workstation.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workstation.docker.bridges import DOCKERS
 from workstation.findings import Finding
-from workstation.gpu import version
+from workstation.nvidia.gpu import version
 from workstation.preflight.system import some
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workstation.findings import Finding
-from workstation.gpu import version
+from workstation.nvidia.gpu import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import EngineState

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from workstation.driver_packages import (
+from workstation.nvidia.packages import (
     branches,
     fits,
     foreign,
@@ -21,8 +21,8 @@ from workstation.driver_packages import (
 )
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.driver_packages import Packages
     from workstation.facts.nvidia import GpuState
+    from workstation.nvidia.packages import Packages
 
 Action = Literal["", "install", "complete", "replace", "load", "utilities"]
 """What a run does: ``install`` a driver where there is none; ``complete`` one that has no kernel
