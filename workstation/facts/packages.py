@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.apt_sources import Entry, parse, same_repository
+from workstation.apt.openpgp import fingerprints
+from workstation.apt.sources import Entry, parse, same_repository
 from workstation.facts.shell import Fact, question
-from workstation.openpgp import fingerprints
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from workstation.apt_sources import Entry, shown
+from workstation.apt.sources import Entry, shown
 
 LISTS = "fetching package lists"
 """What ``files/packages/update.sh`` prints before each ``apt-get update``: only the last counts."""
