@@ -4,7 +4,7 @@ asked for where none does."""
 from pyinfra import host
 
 from workstation import context
-from workstation.credentials import credentials_file
+from workstation.mounts.credentials import credentials_file
 from workstation.operations import files, smb
 
 machine = context.load(host)

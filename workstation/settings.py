@@ -27,8 +27,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workstation import cifs, stack_kinds
+from workstation import stack_kinds
 from workstation.errors import UserError, expectation, named, nearest, shown
+from workstation.mounts import cifs
 from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
 from workstation.stack import data_key, is_below
 from workstation.values import (

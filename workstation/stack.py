@@ -45,7 +45,7 @@ from workstation.compose.forms import is_true
 from workstation.compose.keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
-from workstation.traefik_labels import routed_host
+from workstation.traefik.labels import routed_host
 from workstation.worker import Worker
 from workstation.yaml_file import ComposeLoader, YamlFileError
 

@@ -25,7 +25,6 @@ from workstation.facts.files import Contents, Paths, PathState
 from workstation.facts.machine import Accounts, Machine
 from workstation.facts.ollama import Ollama
 from workstation.mirror import Mirror
-from workstation.ollama_unit import RELEASES
 from workstation.operations import docker as docker_operations
 from workstation.operations import files as file_operations
 from workstation.operations.smb import fstab_entry
@@ -33,7 +32,8 @@ from workstation.operations.units import Unit
 from workstation.pins import AptRepository
 from workstation.render import RenderedStack
 from workstation.settings import Settings
-from workstation.unit_files import UnitFile
+from workstation.units.files import UnitFile
+from workstation.units.ollama import RELEASES
 
 # Operations that others make of simpler ones whether or not anything is to change.
 COMPOSED = (

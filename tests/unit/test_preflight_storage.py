@@ -12,7 +12,7 @@ from workstation.facts.smb import MountState, UnitFile
 from workstation.facts.surroundings import Disk
 from workstation.findings import Finding, failed, noted
 from workstation.mirror import Mirror
-from workstation.mounts import Mount
+from workstation.mounts.mountinfo import Mount
 from workstation.preflight.storage import (
     data_folders,
     disk_findings,

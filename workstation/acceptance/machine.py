@@ -12,9 +12,9 @@ from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
-from workstation.ollama_unit import BINARY, RELEASES
 from workstation.settings import Settings
 from workstation.stack import Stack
+from workstation.units.ollama import BINARY, RELEASES
 
 _GB = 10**9
 _FULL = 2 * _GB

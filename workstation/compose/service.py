@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from workstation import traefik_labels
 from workstation.compose.deploy import DEPLOY, DEVICES
 from workstation.compose.forms import (
     ANYTHING,
@@ -61,6 +60,7 @@ from workstation.compose.volumes import (
     TMPFS,
 )
 from workstation.compose.x_workstation import OWN_SERVICE
+from workstation.traefik import labels as traefik_labels
 
 _LIMIT = either(whole(-1), keys({"soft": whole(-1), "hard": whole(-1)}, required=("soft", "hard")))
 _ULIMIT = named_by(one_of(*ULIMITS), _LIMIT, "a mapping of limits to numbers")

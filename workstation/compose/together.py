@@ -12,7 +12,7 @@ from typing import Any
 
 from workstation.errors import named, nearest, shown
 from workstation.stack import Service, Stack
-from workstation.traefik_labels import pairs
+from workstation.traefik.labels import pairs
 
 _TWICE = (
     ("scale", "deploy.replicas"),

@@ -9,7 +9,7 @@ from pyinfra.api import StringCommand
 
 from workstation import scripts
 from workstation.facts.shell import Fact, question
-from workstation.unit_files import UnitFile, drop_ins
+from workstation.units.files import UnitFile, drop_ins
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
-from workstation import cifs, mounts, scripts
+from workstation import scripts
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-from workstation.fstab import decode
-from workstation.mounts import Mount as Layer
+from workstation.mounts import cifs, mountinfo
+from workstation.mounts.fstab import decode
+from workstation.mounts.mountinfo import Mount as Layer
 from workstation.stack import is_below
 
 PATIENCE = 60
@@ -37,7 +38,7 @@ class ShareLogin(Fact[ShareAnswer]):
     Returns what the file server answers to these credentials.
 
     + server, share, user, domain: as in the settings
-    + options: those of the mount that the kernel is given, see ``workstation.cifs``
+    + options: those of the mount that the kernel is given, see ``workstation.mounts.cifs``
     + seconds: how long to wait for a connection
 
     The password must be given as ``_stdin``.
@@ -139,7 +140,7 @@ class MountState:
     ``linked``: lines of fstab that name the mountpoint by a link; ``real``: where it really lies,
     if links lead there; ``layers``: what is mounted on it, the lowest first; ``above``: an
     automounter's map that has a folder above it; ``mark``: of what it was mounted with, see
-    ``workstation.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
+    ``mounts.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
     Unix times; ``folder``: whether the folder under all mounts exists, ``guarded``: is immutable
     (``chattr +i``), ``guardable``: could be; ``hidden``: how many files lie in it; ``stopped``:
     names of containers that a run left without the share: stopped, or started while it was away.
@@ -196,8 +197,8 @@ class Mount(Fact[MountState]):
     def read(self, lines: list[str]) -> MountState:
         pairs = [line.partition(" ")[::2] for line in lines]
         words = dict(pairs)
-        passed = mounts.passed(mounts.parse(_text(words.get("mounts", ""))), words["target"])
-        remembered = mounts.remembered(_text(words.get("utab", "")), words["target"])
+        passed = mountinfo.passed(mountinfo.parse(_text(words.get("mounts", ""))), words["target"])
+        remembered = mountinfo.remembered(_text(words.get("utab", "")), words["target"])
         units = list(_units([rest for word, rest in pairs if word == "unit"]))
         mount, automount = [*units, {}, {}][:2]
         overrides = tuple(rest for word, rest in pairs if word == "override")
@@ -211,7 +212,7 @@ class Mount(Fact[MountState]):
                 for one in passed
                 if one.kind == "autofs"
                 and one.target != words["target"]
-                and one.source != mounts.SYSTEMD
+                and one.source != mountinfo.SYSTEMD
             ),
             mark=cifs.mark(remembered),
             mount=_unit(mount, overrides),

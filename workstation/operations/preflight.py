@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import fstab, ollama_unit, preflight
+from workstation import preflight
 from workstation.compose.actions import ProjectState
 from workstation.context import PROXY, Context
 from workstation.errors import UserError
@@ -29,8 +29,8 @@ from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
+from workstation.mounts import fstab
 from workstation.nvidia.driver import action
-from workstation.ollama_unit import RELEASES
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import DAEMON_JSON
@@ -47,6 +47,8 @@ from workstation.preflight.upstreams import Upstream, fetched, upstream_findings
 from workstation.render import RenderedStack
 from workstation.run import current
 from workstation.stack import Service
+from workstation.units import ollama as ollama_unit
+from workstation.units.ollama import RELEASES
 
 
 class PreflightError(UserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from workstation import cifs, fstab, scripts
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
@@ -19,7 +19,8 @@ from workstation.facts.smb import (
     ShareUsers,
 )
 from workstation.findings import failed
-from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
+from workstation.mounts import cifs, fstab
+from workstation.mounts.fstab import Entry, FstabError, escape, unescape, with_entry
 from workstation.operations import files, gpu_users, packages
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, Group, together

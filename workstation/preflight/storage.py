@@ -7,9 +7,9 @@ import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from workstation import fstab
-from workstation.cifs import same_source
 from workstation.findings import Finding
+from workstation.mounts import fstab
+from workstation.mounts.cifs import same_source
 from workstation.stack import Mount, Service, Stack, is_below
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra

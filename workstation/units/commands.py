@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from workstation.unit_files import Value, words
+from workstation.units.files import Value, words
 
 # Program -> its options whose value is a word of its own, and how many words stand before the
 # command (their manual pages).

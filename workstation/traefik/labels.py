@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from workstation import traefik_rules
 from workstation.errors import named, nearest, shown
-from workstation.traefik_rules import RuleError
+from workstation.traefik import rules as traefik_rules
+from workstation.traefik.rules import RuleError
 
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from workstation.fstab import unescape
+from workstation.mounts.fstab import unescape
 from workstation.stack import is_below
 
 SYSTEMD = "systemd-1"

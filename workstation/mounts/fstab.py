@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from workstation.cifs import same_source
 from workstation.errors import UserError
+from workstation.mounts.cifs import same_source
 
 _KINDS = ("cifs", "smb3")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workstation import mounts
+from workstation.mounts import mountinfo
 
 # As Debian 13's kernel writes it: a share over systemd's automounter, a disk, a bind mount of a
 # folder, a mount with a blank in its name, and one that is hidden.
@@ -20,7 +20,7 @@ TEXT = r"""
 not a line
 60 28 0:63 / /srv/x/y ro
 """
-ALL = mounts.parse(TEXT)
+ALL = mountinfo.parse(TEXT)
 
 
 def test_lines_are_read_and_others_left_out():
@@ -37,9 +37,9 @@ def test_lines_are_read_and_others_left_out():
 
 def test_layers_are_told_from_below():
     """The automounter stays under what it mounted."""
-    found = mounts.layers(ALL, "/mnt/ki_Daten")
+    found = mountinfo.layers(ALL, "/mnt/ki_Daten")
     assert [one.kind for one in found] == ["autofs", "cifs"]
-    assert mounts.layers(ALL, "/mnt") == []
+    assert mountinfo.layers(ALL, "/mnt") == []
 
 
 @pytest.mark.parametrize(
@@ -55,24 +55,24 @@ def test_layers_are_told_from_below():
 )
 def test_the_last_one_passed_holds_a_path(path: str, source: str):
     """What is hidden by a mount on a folder above does not."""
-    assert mounts.passed(ALL, path)[-1].source == source
+    assert mountinfo.passed(ALL, path)[-1].source == source
 
 
 def test_of_two_roots_the_upper_one_counts():
     """As below a root that was exchanged; the lower one is hidden."""
     lower = "2 1 0:2 / / rw - ext4 lower rw\n3 2 0:3 / /mnt rw - tmpfs hidden rw\n"
-    both = mounts.parse(f"{lower}4 1 0:4 / / rw - ext4 upper rw\n")
-    assert [one.source for one in mounts.passed(both, "/mnt/x")] == ["upper"]
+    both = mountinfo.parse(f"{lower}4 1 0:4 / / rw - ext4 upper rw\n")
+    assert [one.source for one in mountinfo.passed(both, "/mnt/x")] == ["upper"]
 
 
 def test_a_bind_mount_shows_which_folder_it_is_of():
     """As findmnt does."""
-    assert mounts.layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"
+    assert mountinfo.layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"
 
 
 def test_a_list_of_nothing_holds_nothing():
     """As of a host that does not tell."""
-    assert mounts.passed(mounts.parse(""), "/mnt") == []
+    assert mountinfo.passed(mountinfo.parse(""), "/mnt") == []
 
 
 def test_what_mount_remembers_of_a_mountpoint():
@@ -82,6 +82,6 @@ def test_what_mount_remembers_of_a_mountpoint():
         "SRC=//nas/KI\\040Daten TARGET=/mnt/ki_Daten ROOT=/ OPTS=_netdev,x-ai-workstation=new\n"
         "SRC=/dev/vdb TARGET=/mnt/ki\\040Daten ROOT=/ OPTS=x-other\n"
     )
-    assert mounts.remembered(text, "/mnt/ki_Daten") == ("_netdev", "x-ai-workstation=new")
-    assert mounts.remembered(text, "/mnt/ki Daten") == ("x-other",)
-    assert mounts.remembered(text, "/mnt") == ()
+    assert mountinfo.remembered(text, "/mnt/ki_Daten") == ("_netdev", "x-ai-workstation=new")
+    assert mountinfo.remembered(text, "/mnt/ki Daten") == ("x-other",)
+    assert mountinfo.remembered(text, "/mnt") == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workstation.render import template
 from workstation.settings import Settings
-from workstation.unit_files import UnitFile
+from workstation.units.files import UnitFile
 
 BINARY = "/usr/local/bin/ollama"
 """A link to the release in use."""
