@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workstation.report.topology import reaches_host
 from workstation.settings import Settings
 from workstation.stack import Stack
-from workstation.topology import reaches_host
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from workstation import topology
-from workstation.criteria import Criterion, claim
-from workstation.drawing import draw
 from workstation.findings import HOST, Finding, State, failed, noted, state_of, subject_of
 from workstation.render import TEMPLATES
+from workstation.report import topology
+from workstation.report.criteria import Criterion, claim
+from workstation.report.drawing import draw
+from workstation.report.topology import Site, Topology, stand_in
 from workstation.settings import SECRETS
 from workstation.stack import Mount, Service, Stack, is_below
-from workstation.topology import Site, Topology, stand_in
 
 FORMAT = 1
 """Version of the JSON's form: it counts up when a key goes or changes its meaning."""
@@ -184,7 +184,7 @@ class Report:
     + versions: what -> version or model, in the order in which they are shown
     + stand_ins: phrases, each about a part that is not the real one
     + stacks, site: what the topology and the services' cards are read from
-    + criteria: as :func:`workstation.criteria.judge` gives them; empty where there are none
+    + criteria: as :func:`workstation.report.criteria.judge` gives them; empty where there are none
 
     Raises ValueError for a time without a zone.
     """

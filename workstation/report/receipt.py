@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workstation.errors import HostError
 from workstation.findings import Finding, failed, noted
 from workstation.plan import Step
-from workstation.report import Report, duration
+from workstation.report.page import Report, duration
 
 Outcome = Literal["unchanged", "changed", "failed", "interrupted"]
 

@@ -1,6 +1,6 @@
 """The picture of a machine: who reaches which service, and what each service uses.
 
-What it shows is read from the stacks and from a few settings. ``workstation/drawing.py`` gives
+What it shows is read from the stacks and from a few settings. ``workstation/report/drawing.py`` gives
 each part its place.
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from workstation.findings import State
-from workstation.topology import Node, Topology
+from workstation.report.topology import Node, Topology
 
 TITLE, LINE, MARK = 14, 12, 11
 """Font sizes, as templates/report/style.css has them; titles are bold."""

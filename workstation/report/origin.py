@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workstation.report import Origin
+from workstation.report.page import Origin
 
 
 def origin(repository: Path) -> Origin:

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from workstation import given_file, yaml_file
 from workstation.errors import UserError, expectation, shown
 from workstation.findings import Finding, State, state_of, subject_of
+from workstation.report.topology import Site, reaches_host, reads_models, writes_outputs
 from workstation.stack import Service, Stack
 from workstation.stack_kinds import STACKS
-from workstation.topology import Site, reaches_host, reads_models, writes_outputs
 
 
 @dataclass(frozen=True)
