@@ -26,10 +26,8 @@ if machine.needs.share:
         settings=settings,
         credentials=credentials,
         folders=sorted(
-            {
-                folder
-                for stack in machine.stacks()
-                for folder in stack.model.folders_below(settings.smb_mount)
-            }
+            place.path.removeprefix(f"{settings.smb_mount}/")
+            for place in machine.places
+            if place.home == "share"
         ),
     )

@@ -17,6 +17,7 @@ from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
 from workstation.needs import Needs, needs
 from workstation.pins import Pins
+from workstation.places import Place, of_host
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
 from workstation.run import current
 from workstation.settings import Settings
@@ -80,6 +81,11 @@ class Context:
     def needs(self) -> Needs:
         """What the host must have for its stacks: proxy, share, Ollama, disks."""
         return needs(self.settings, [stack.model for stack in self.stacks()])
+
+    @property
+    def places(self) -> list[Place]:
+        """The folders of the host that its services mount, and what makes each."""
+        return of_host(self.settings, [stack.model for stack in self.stacks()])
 
     @property
     def workers(self) -> list[Worker]:

@@ -160,33 +160,6 @@ class Stack:
         """Whether a service that runs mounts ``parent`` or something below it."""
         return any(is_below(mount.source, parent) for mount in self.binds())
 
-    def folders_below(self, parent: str) -> list[str]:
-        """Return the first folder below ``parent`` of every bind mount from there, sorted."""
-        prefix = parent.rstrip("/") + "/"
-        return sorted(
-            {
-                mount.source.removeprefix(prefix).split("/")[0]
-                for mount in self.binds()
-                if mount.source.startswith(prefix)
-            }
-        )
-
-    def owned_folders(self, elsewhere: Iterable[str]) -> dict[str, str]:
-        """Return host folders to make for bind mounts, with their owner (``uid:gid`` and perhaps
-        a mode behind a blank).
-
-        + elsewhere: folders that other tasks care for, such as the model store and the share
-        """
-        owners: dict[str, str] = {}
-        for service in self.running:
-            for mount in service.mounts:
-                if mount.kind != "bind" or _is_system(mount.source):
-                    continue
-                if any(is_below(mount.source, folder) for folder in elsewhere):
-                    continue
-                owners[mount.source] = service.owners.get(mount.source, "root:root")
-        return owners
-
     def held(self) -> dict[str, str]:
         """Return what this machine alone holds for the services that run: source of each writable
         bind mount, and name of each volume -> what ``x-workstation`` says of it, or nothing."""
@@ -194,14 +167,15 @@ class Stack:
             mount.source: service.holds.get(mount.source, "")
             for service in self.running
             for mount in service.mounts
-            if mount.source and not mount.read_only and not _is_system(mount.source)
+            if mount.source and not mount.read_only and not is_system(mount.source)
         }
 
 
 _SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
 
 
-def _is_system(path: str) -> bool:
+def is_system(path: str) -> bool:
+    """Whether a path is the system's: nothing there is made, nor anybody's alone."""
     return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
 
 

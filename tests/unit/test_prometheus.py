@@ -26,8 +26,8 @@ def test_the_three_services_are_there_under_the_names_that_people_type():
 def test_its_folders_have_the_owners_of_the_procedure():
     """Of everything that it writes; the model store belongs to tasks/storage.py."""
     values = configured("prometheus")
-    model = render("prometheus").model
-    assert model.owned_folders([f"{values.stacks_dir}/prometheus", values.models_path]) == {
+    own = [place for place in render("prometheus").places if place.home == "own"]
+    assert {one.path: f"{one.user}:{one.group} {one.mode}" for one in own} == {
         f"{NVME}/ai/services/comfy-mnt": "1024:1024 775",
         f"{NVME}/ai/cache/comfy": "1024:1024 775",
         f"{SSD}/ai/outputs/comfy": "1024:1024 775",

@@ -79,13 +79,8 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
 
 
 def _folders(stack: RenderedStack) -> list[files.Entry]:
-    entries: list[files.Entry] = []
-    owned = stack.model.owned_folders([stack.folder, *stack.elsewhere])
-    for path, owner in owned.items():
-        names, _, mode = owner.partition(" ")
-        user, _, group = names.partition(":")
-        entries.append(files.Directory(path, mode or "755", user, group or user))
-    return entries
+    own = [place for place in stack.places if place.home == "own"]
+    return [files.Directory(one.path, one.mode, one.user, one.group) for one in own]
 
 
 def _secrets(stack: RenderedStack) -> list[files.Entry]:

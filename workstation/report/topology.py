@@ -1,7 +1,7 @@
 """The picture of a machine: who reaches which service, and what each service uses.
 
-What it shows is read from the stacks and from a few settings. ``workstation/report/drawing.py`` gives
-each part its place.
+What it shows is read from the stacks and from a few settings; ``drawing`` gives each part its
+place.
 """
 
 from __future__ import annotations
