@@ -17,7 +17,8 @@ from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, service_probes
-from workstation.compose.actions import Container, ProjectState, familiar
+from workstation.compose.actions import Container, ProjectState
+from workstation.docker.references import familiar
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.render import StackRenderer

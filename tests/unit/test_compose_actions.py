@@ -11,7 +11,6 @@ from workstation.compose.actions import (
     Container,
     ProjectState,
     actions,
-    familiar,
     strangers,
 )
 from workstation.stack import Secret, Service, Stack
@@ -184,25 +183,6 @@ def test_a_pinned_digest_is_found_under_the_name_the_engine_lists():
     assert plan(found, stack) == []
     other = state(container("web"), images={"nginx:1": "sha256:web"})
     assert plan(other, stack)[0].startswith("pull ")
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        ("docker.io/library/nginx:1", "nginx:1"),
-        ("docker.io/louislam/dockge:1.5.0", "louislam/dockge:1.5.0"),
-        ("ghcr.io/invoke-ai/invokeai:v6", "ghcr.io/invoke-ai/invokeai:v6"),
-        ("dhoch3/fooocus:2.5.5-0123456789ab", "dhoch3/fooocus:2.5.5-0123456789ab"),
-        ("docker.io/library/nginx:1@sha256:ab", "nginx@sha256:ab"),
-        ("docker.io/library/nginx@sha256:ab", "nginx@sha256:ab"),
-        ("localhost:5000/a/b:1@sha256:ab", "localhost:5000/a/b@sha256:ab"),
-        ("localhost:5000/a/b@sha256:ab", "localhost:5000/a/b@sha256:ab"),
-        ("192.168.0.5/docker.io/library/nginx:1", "192.168.0.5/docker.io/library/nginx:1"),
-    ],
-)
-def test_references_in_the_engines_form(reference: str, expected: str):
-    """As `docker image inspect` shows RepoTags and RepoDigests."""
-    assert familiar(reference) == expected
 
 
 def test_an_action_reads_as_a_line_of_the_plan():

@@ -18,8 +18,8 @@ from workstation.nvidia.gpu import (
     oldest_driver,
     runs_on,
     suffices,
-    version,
 )
+from workstation.version import version
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from pyinfra.api.exceptions import PyinfraError
 
 from tests.fixtures.harness import PASSWORD, Machine, settings
 from workstation import pins
-from workstation.compose.actions import ProjectState, familiar
+from workstation.compose.actions import ProjectState
 from workstation.context import Context
+from workstation.docker.references import familiar
 from workstation.errors import UserError
 from workstation.facts.compose import Project
 from workstation.facts.daemon import Daemon, DaemonState

@@ -6,15 +6,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.compose.ports import all_published
+from workstation.docker.references import is_traefik
 from workstation.findings import HOST, Finding
-from workstation.preflight.ports import published
 from workstation.settings import Settings
-from workstation.stack import Service, Stack
+from workstation.stack import Stack
 
 _FORMAT = (
     "container [{{json .ID}},{{json .Names}},{{json .Image}},{{json .Ports}},"
@@ -114,10 +115,6 @@ class _Container:
     ports: tuple[tuple[str, str, int], ...]
     shown: str
 
-    @property
-    def is_traefik(self) -> bool:
-        return "traefik" in self.image.partition("@")[0].rpartition("/")[2]
-
     def __str__(self) -> str:
         return f"{self.project}/{self.service}" if self.project else self.name
 
@@ -205,10 +202,13 @@ def _of_container(
 ) -> Judgement:
     if container.project in projects:
         promised = {
-            pair for service in projects[container.project].running for pair in _promised(service)
+            (one.protocol, one.number)
+            for service in projects[container.project].running
+            for one in all_published(service)
+            if _on_lan(one.address)
         }
         return "allowed" if (protocol, port) in promised else "ours"
-    return "allowed" if settings.proxy == "existing" and container.is_traefik else "other"
+    return "allowed" if settings.proxy == "existing" and is_traefik(container.image) else "other"
 
 
 def _of_program(names: set[str], settings: Settings) -> Judgement:
@@ -216,18 +216,6 @@ def _of_program(names: set[str], settings: Settings) -> Judgement:
     if names & _SSH or (settings.proxy == "existing" and "traefik" in names):
         return "allowed"
     return "ours" if names & _OLLAMA else "other"
-
-
-def _promised(service: Service) -> Iterator[tuple[str, int]]:
-    """Yield protocol and port of what a service publishes on purpose beyond loopback."""
-    for entry in service.keys.get("ports") or ():
-        long = isinstance(entry, dict)
-        protocol = str(entry.get("protocol") or "" if long else str(entry).partition("/")[2])
-        # It knows TCP alone.
-        bare = {**entry, "protocol": "tcp"} if long else str(entry).partition("/")[0]
-        for port in published(replace(service, keys={"ports": [bare]})):
-            if _on_lan(port.address):
-                yield protocol or "tcp", port.number
 
 
 def _on_lan(address: str, bridges: Collection[str] = ()) -> bool:

@@ -11,8 +11,9 @@ from typing import Literal
 from workstation import scripts
 from workstation.acceptance import Answer, Probe
 from workstation.compose.actions import ProjectState
+from workstation.compose.keys import HOST_NAME, reaches_host
+from workstation.compose.ports import published
 from workstation.findings import Finding
-from workstation.preflight.ports import published
 from workstation.settings import Settings
 from workstation.stack import Mount, Service, Stack, is_below
 
@@ -197,8 +198,8 @@ def _inside_probes(
                 shlex.join([*within, "--user", "UID", service.name, "sh", "-c", asked]),
                 name,
             )
-    if any("host.docker.internal" in str(entry) for entry in service.keys.get("extra_hosts") or ()):
-        url = f"http://host.docker.internal:{settings.ollama_port}/api/version"
+    if reaches_host(service.keys):
+        url = f"http://{HOST_NAME}:{settings.ollama_port}/api/version"
         yield Probe(
             f"{name} reaches Ollama",
             scripts.text("acceptance/reaches_ollama.sh"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.docker.references import is_traefik, parts
 from workstation.findings import HOST, Finding
 from workstation.preflight.versions import version_finding
 from workstation.settings import Settings
@@ -86,5 +87,6 @@ def _traefik(image: str) -> str:
     """Return the version of Traefik from an image's reference and, if it has one, label; empty for
     any other image."""
     reference, _, label = image.partition(" ")
-    match = re.match(r"(?:.*/)?traefik(?::([^@]*))?(?:@|$)", reference)
-    return (label.strip() or match[1] or "of unknown version").removeprefix("v") if match else ""
+    if not is_traefik(reference):
+        return ""
+    return (label.strip() or parts(reference)[1] or "of unknown version").removeprefix("v")

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from workstation.compose.builds import changed_inputs
+from workstation.docker.references import familiar, parts
 from workstation.quoting import interpolated
 from workstation.stack import Service, Stack
 from workstation.yaml_file import ComposeLoader
@@ -66,17 +67,6 @@ class ProjectState:
     def image_id(self, reference: str) -> str:
         """Return the id of an image that is on the host, empty for one that is not."""
         return self.images.get(familiar(reference), "")
-
-
-def familiar(reference: str) -> str:
-    """Return a reference as the Engine lists it: ``docker.io/library/`` and ``docker.io/`` are
-    left out, and a digest stands alone, without the tag beside it."""
-    name, _, digest = reference.partition("@")
-    name = name.removeprefix("docker.io/").removeprefix("library/")
-    if digest:
-        head, slash, last = name.rpartition("/")
-        return f"{head}{slash}{last.partition(':')[0]}@{digest}"
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:
@@ -156,7 +146,8 @@ def _images(
 
 def _version(reference: str) -> str:
     """Return the tag and digest of an image's reference."""
-    return reference.rpartition("/")[2].partition(":")[2] or "without a tag"
+    _, tag, digest = parts(reference)
+    return f"{tag}{'@' if digest else ''}{digest}" or "without a tag"
 
 
 def newer_secrets(

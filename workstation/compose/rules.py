@@ -15,8 +15,8 @@ from typing import Any
 
 from workstation.compose import together
 from workstation.compose.forms import is_true
+from workstation.compose.ports import Port, published
 from workstation.errors import named, nearest, shown
-from workstation.preflight.ports import Port, published
 from workstation.stack import Service, Stack, StackError
 
 # github.com/distribution/reference. A first part without dot and port is no registry but a name on

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from workstation.docker.daemon_flags import keys, values
 from workstation.docker.daemon_json import DaemonJsonError, merge, read, read_or_nothing
+from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState, StakeState
-
-WEDGED = "Docker does not answer within 60 s"
 
 DEFAULTS: Mapping[str, Any] = {
     "log-driver": "json-file",
@@ -35,7 +34,7 @@ RELOADED = frozenset({"live-restore", "insecure-registries", "runtimes", "featur
 # Since then a reload loses the address of `host-gateway`, also one that the file gives: until it is
 # restarted, the Engine starts no container that has it ("could not parse extra host IP"; seen with
 # 28.5.2, not with 26.1.5).
-_FORGETS = 28
+_FORGETS = (28,)
 
 _RUNS_ON = ("process", "none")
 """What KillMode of its unit must be for containers to outlive a restart: with any other systemd
@@ -191,8 +190,7 @@ def loading(
 
 def forgets(daemon: DaemonState) -> bool:
     """Whether the running Engine is left worse by a reload, so that only a restart will do."""
-    major = daemon.version.partition(".")[0]
-    return major.isdecimal() and int(major) >= _FORGETS
+    return version(daemon.version) >= _FORGETS
 
 
 def counted(containers: int) -> str:

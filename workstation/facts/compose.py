@@ -10,8 +10,9 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.compose.actions import Container, ProjectState, familiar
+from workstation.compose.actions import Container, ProjectState
 from workstation.compose.builds import INPUTS
+from workstation.docker.references import familiar
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 

@@ -11,7 +11,7 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.docker.daemon import WEDGED
+from workstation.docker import WEDGED
 from workstation.docker.daemon_flags import started_by, values
 from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question

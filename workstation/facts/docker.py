@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -13,11 +12,13 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
+from workstation.docker import OLDEST_COMPOSE
 from workstation.docker import bridges as ways_in
 from workstation.docker.daemon_flags import values
 from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.daemon import command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
+from workstation.version import version
 
 # The client's is told also where no Engine answers.
 _VERSIONS = (
@@ -59,7 +60,7 @@ class EngineState:
     @property
     def new_compose(self) -> bool:
         """Whether the Compose plugin is one that our Compose files can do with."""
-        return version(self.compose) >= (2, 24)
+        return version(self.compose) >= version(OLDEST_COMPOSE)
 
     @property
     def complete(self) -> bool:
@@ -72,12 +73,6 @@ class EngineState:
             and self.new_compose
             and not (self.snap or self.podman or self.without_daemon or self.unfinished)
         )
-
-
-def version(text: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: ``v2.26.1-4`` is ``(2, 26, 1)``."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
-    return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
 class Engine(Fact[EngineState]):

@@ -6,14 +6,13 @@ is not known, and nothing is held against it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workstation.version import Version, version
+
 if TYPE_CHECKING:  # what the fact returns; this module itself needs no pyinfra
     from workstation.facts.nvidia import GpuState
-
-Version = tuple[int, ...]
 
 BLACKWELL = (10,)
 BLACKWELL_DRIVER = "570"
@@ -86,11 +85,6 @@ class Device:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.family})"
-
-
-def version(text: str) -> Version:
-    """Return the numbers in ``text``: of ``580.95.05``, ``12.8``, or a branch (``580-open``)."""
-    return tuple(int(number) for number in re.findall(r"\d+", text))
 
 
 def family(compute: Version) -> str:

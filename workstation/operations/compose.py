@@ -17,11 +17,11 @@ from workstation.compose.actions import (
     Action,
     ProjectState,
     actions,
-    familiar,
     newer_secrets,
     strangers,
 )
 from workstation.compose.builds import bake_definition, labels, listing
+from workstation.docker.references import familiar
 from workstation.errors import HostError
 from workstation.facts.asking import Question, ask, ask_together
 from workstation.facts.compose import APPLIED, BUILDING, PULLING, Project

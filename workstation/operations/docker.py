@@ -9,6 +9,7 @@ from typing import Any
 
 from pyinfra import host
 
+from workstation.docker import OLDEST_COMPOSE
 from workstation.docker.packages import (
     FAMILIES,
     all_of,
@@ -20,7 +21,7 @@ from workstation.docker.packages import (
 from workstation.errors import HostError
 from workstation.facts.apt_plan import Simulated, SimulatedState
 from workstation.facts.asking import ask
-from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState, version
+from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.packages import Packages
 from workstation.mirror import Mirror
@@ -28,6 +29,7 @@ from workstation.operations import daemon, files, packages
 from workstation.operations.base import operation
 from workstation.pins import AptRepository
 from workstation.plan import Change, Changes, together
+from workstation.version import version
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 """Unless its command line names another."""
@@ -130,7 +132,7 @@ def _newer_compose(found: EngineState, package: str, plan: SimulatedState) -> st
     is none that would do, or that of the package is not the one that is used."""
     _, new = plan.installed.get(package, ("", ""))
     # An epoch may stand before the version: 5:2.40.3-1.
-    if version(new.rpartition(":")[2]) < (2, 24):
+    if version(new.rpartition(":")[2]) < version(OLDEST_COMPOSE):
         raise HostError(
             f"Docker Compose {found.compose} on {host.name} is too old, 2.24 or newer is needed, "
             f"and apt knows no newer {package}: run `apt-get update`, upgrade it, remove copies in "

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from workstation.docker.bridges import DOCKERS
 from workstation.findings import Finding
-from workstation.nvidia.gpu import version
 from workstation.preflight.system import some
+from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import BridgesState, EngineState

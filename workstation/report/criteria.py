@@ -14,9 +14,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workstation import given_file, yaml_file
+from workstation.compose.keys import reaches_host
 from workstation.errors import UserError, expectation, shown
 from workstation.findings import Finding, State, state_of, subject_of
-from workstation.report.topology import Site, reaches_host, reads_models, writes_outputs
+from workstation.report.topology import Site, reads_models, writes_outputs
 from workstation.stack import Service, Stack
 from workstation.stack_kinds import STACKS
 
@@ -62,7 +63,7 @@ _ASKS: dict[str, Callable[[Service, Site], bool]] = {
     "models": reads_models,
     "share": writes_outputs,
     "gpu": lambda service, site: service.gpu,
-    "host": lambda service, site: reaches_host(service),
+    "host": lambda service, site: reaches_host(service.keys),
     "built": lambda service, site: service.build is not None,
 }
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
+from workstation.compose.keys import reaches_host
+from workstation.compose.ports import published
 from workstation.findings import HOST, State
-from workstation.preflight.ports import published
 from workstation.stack import Mount, Service, Stack, is_below
 
 GPU, MODELS, SHARE, OLLAMA, DOCKER = "GPU", "models", "share", "Ollama", "Docker"
@@ -74,12 +75,6 @@ def writes_outputs(service: Service, site: Site) -> bool:
     return any(not mount.read_only for mount in _mounts_below(service, site.share_mount))
 
 
-def reaches_host(service: Service) -> bool:
-    """Whether it knows the machine, where Ollama is, by a name."""
-    hosts = service.keys.get("extra_hosts") or ()
-    return any("host.docker.internal" in str(entry) for entry in hosts)
-
-
 def _mounts_below(service: Service, folder: str) -> list[Mount]:
     return [
         mount
@@ -94,7 +89,7 @@ def uses(service: Service, site: Site) -> tuple[str, ...]:
         GPU: service.gpu,
         MODELS: bool(_mounts_below(service, site.models_path)),
         SHARE: bool(_mounts_below(service, site.share_mount)),
-        OLLAMA: reaches_host(service),
+        OLLAMA: reaches_host(service.keys),
         DOCKER: any(mount.source.endswith("/docker.sock") for mount in service.mounts),
     }
     return tuple(name for name, used_here in used.items() if used_here)
