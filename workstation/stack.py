@@ -95,7 +95,6 @@ class Service:
     mounts: tuple[Mount, ...] = ()
     gpu: bool = False
     host: str = ""
-    health: bool = False
     ports: tuple[str, ...] = ()
     probe: str = "/"
     websocket: str = ""
@@ -316,7 +315,6 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
             "nothing: name the target of its mount of the model store."
         )
     log = own.get("log") or {}
-    check = keys.get("healthcheck") or {}
     return Service(
         name=name,
         image=keys["image"],
@@ -325,8 +323,6 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         mounts=mounts,
         gpu=has_gpu(keys),
         host=routed_host(keys.get("labels") or {}),
-        health=not is_true(check.get("disable"))
-        and ("healthcheck" in keys or is_true(own.get("image_healthcheck"))),
         ports=tuple(str(port) for port in keys.get("ports") or ()),
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),

@@ -209,21 +209,6 @@ def test_other_devices_and_limits_are_no_gpu(keys: dict[str, Any]):
     assert not service(**keys).gpu
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ({}, False),
-        ({"healthcheck": {"test": ["CMD", "true"]}}, True),
-        ({"healthcheck": {"disable": True}}, False),
-        ({"x-workstation": {"image_healthcheck": True}}, True),
-        ({"x-workstation": {"image_healthcheck": True}, "healthcheck": {"disable": True}}, False),
-    ],
-)
-def test_whether_a_service_has_a_health_check(keys: dict[str, Any], expected: bool):
-    """Its own, or the image's where the file says so; switched off is none."""
-    assert service(**keys).health is expected
-
-
 def test_what_compose_cannot_say_stands_in_an_extension():
     """Probe, websocket and owners."""
     found = service(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from workstation.compose.forms import (
-    FLAG,
     NAME,
     PLAIN,
     TEXT,
@@ -49,7 +48,6 @@ OWN_SERVICE = optional(
                 )
             ),
             "log": optional(keys({"says": TEXT, "troubles": _TEXTS}, of="x-workstation.log")),
-            "image_healthcheck": FLAG,
             "image_gb": real("a number of gigabytes"),
             "on_blackwell": optional(
                 keys(
