@@ -43,16 +43,18 @@ class Container:
 @dataclass(frozen=True)
 class ProjectState:
     """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
-    ``images``: reference -> id of those that are there; ``secrets``: path of a secret's file ->
-    Unix time of its last change; ``applied``: the Compose file that the last successful run brought
-    up, empty for none; ``error``: what Compose says against the file; ``docker``: whether there is
-    an Engine; ``cut_off``: since when (UTC) what BuildKit has cached may be damaged, because the
-    machine went down during a build, empty if that is not known; None: it is not."""
+    ``images``: reference -> id of those that are there; ``unsettled``: those of them that are at
+    work, or were when the machine went down, and not on its disk; ``secrets``: path of a secret's
+    file -> Unix time of its last change; ``applied``: the Compose file that the last successful run
+    brought up, empty for none; ``error``: what Compose says against the file; ``docker``: whether
+    there is an Engine; ``cut_off``: since when (UTC) what BuildKit has cached may be damaged,
+    because the machine went down during a build, empty if that is not known; None: it is not."""
 
     docker: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
     containers: tuple[Container, ...] = ()
     images: dict[str, str] = field(default_factory=dict)
+    unsettled: tuple[str, ...] = ()
     secrets: dict[str, float] = field(default_factory=dict)
     applied: str = ""
     error: str = ""
@@ -65,8 +67,13 @@ class ProjectState:
         }
 
     def image_id(self, reference: str) -> str:
-        """Return the id of an image that is on the host, empty for one that is not."""
-        return self.images.get(familiar(reference), "")
+        """Return the id of an image that is on the host, empty for one that is not, or that a power
+        cut may have damaged. Containers are made of what is on the disk: there the mark alone was
+        left."""
+        name = familiar(reference)
+        found = self.images.get(name, "")
+        used = any(container.image == found for container in self.containers)
+        return found if used or name not in self.unsettled else ""
 
 
 def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:

@@ -21,10 +21,7 @@ APPLIED = "/var/lib/ai-workstation/applied"
 
 BUILDING = "/var/lib/ai-workstation/building"
 PULLING = "/var/lib/ai-workstation/pulling"
-"""Marks of images at work, whose files are not on the disk yet: a power cut damages them, so until
-the script that made them has flushed them they count as absent. The first has in its first line a
-boot's id and when its builds began (UTC), and images in the others; the second has a boot's id and
-an image in each line."""
+"""Marks of images at work, whose files a power cut would damage: ``files/docker/at_work.sh``."""
 
 _LABEL = "com.docker.compose."
 
@@ -93,15 +90,12 @@ class Project(Fact[ProjectState]):
                 secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
-        # Containers are made of what is on the disk: there the mark alone was left.
-        used = {one.image for one in containers}
         return ProjectState(
             docker=bool(lines),
             hashes=hashes,
             containers=tuple(containers),
-            images={
-                name: one for name, one in images.items() if one in used or name not in unsettled
-            },
+            images=images,
+            unsettled=tuple(sorted(unsettled)),
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",
