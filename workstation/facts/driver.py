@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.facts.apt_plan import Simulated, SimulatedState
+from workstation.facts.packages import Simulated, SimulatedState
 from workstation.facts.shell import Fact, question
 
 

@@ -19,11 +19,10 @@ from workstation.docker.packages import (
     stopped_by,
 )
 from workstation.errors import HostError
-from workstation.facts.apt_plan import Simulated, SimulatedState
 from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
-from workstation.facts.packages import Packages
+from workstation.facts.packages import Packages, Simulated, SimulatedState
 from workstation.mirror import Mirror
 from workstation.operations import daemon, files, packages
 from workstation.operations.base import operation
