@@ -159,7 +159,7 @@ class Stack:
         """Whether a service that runs mounts ``parent`` or something below it."""
         return any(is_below(mount.source, parent) for mount in self.binds())
 
-    def held(self) -> dict[str, str]:
+    def losses(self) -> dict[str, str]:
         """Return what this machine alone holds for the services that run: source of each writable
         bind mount, and name of each volume -> what ``x-workstation`` says of it, or nothing."""
         return {

@@ -257,7 +257,7 @@ def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: s
         (MountState(layers=(layer("ext4", "/dev/sdb1"), layer("cifs"))), "under the share"),
         (MountState(mount=UnitFile("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
         (MountState(folder=True, hidden=2), "2 files or folders lie in"),
-        (MountState(guardable=False), "knows no immutable folders"),
+        (MountState(flags=False), "knows no immutable folders"),
     ],
 )
 def test_what_is_odd_at_the_mountpoint_is_worth_knowing(found: MountState, words: str):

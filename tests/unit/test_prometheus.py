@@ -116,14 +116,14 @@ def test_variables_of_ollama_reach_its_container():
 
 def test_everything_that_it_writes_is_said_what_it_is():
     """Whoever wipes the machine can read what goes, and how it comes back."""
-    held = render("prometheus").model.held()
-    assert set(held) == {
+    lost = render("prometheus").model.losses()
+    assert set(lost) == {
         f"{NVME}/ai/services/comfy-mnt",
         f"{NVME}/ai/cache/comfy",
         f"{NVME}/ai/services/ollama",
         f"{SSD}/ai/outputs/comfy",
         f"{SSD}/ai/projects/openwebui",
     }
-    assert all(held.values())
+    assert all(lost.values())
     compose = yaml.safe_load(render("prometheus").compose)
     assert "volumes" not in compose

@@ -284,7 +284,7 @@ def test_what_the_machine_alone_holds_is_what_may_be_written():
             "base": {"image": "b:1", "profiles": ["build"], "volumes": ["never:/n"]},
         }
     )
-    assert found.held() == {"/srv/a": "drafts", "data": ""}
+    assert found.losses() == {"/srv/a": "drafts", "data": ""}
 
 
 def test_ports_are_text_in_every_form():

@@ -141,9 +141,10 @@ class MountState:
     if links lead there; ``layers``: what is mounted on it, the lowest first; ``above``: an
     automounter's map that has a folder above it; ``mark``: of what it was mounted with, see
     ``mounts.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
-    Unix times; ``folder``: whether the folder under all mounts exists, ``guarded``: is immutable
-    (``chattr +i``), ``guardable``: could be; ``hidden``: how many files lie in it; ``stopped``:
-    names of containers that a run left without the share: stopped, or started while it was away.
+    Unix times; ``folder``: whether the folder under all mounts exists, ``immutable``: nothing
+    can be written into it (``chattr +i``); ``flags``: its file system knows that; ``hidden``: how
+    many files lie in it; ``stopped``: names of containers that a run left without the share:
+    stopped, or started while it was away.
     """
 
     fstab: bytes = b""
@@ -157,8 +158,8 @@ class MountState:
     mounted_at: float = 0.0
     credentials_at: float = 0.0
     folder: bool = False
-    guarded: bool = False
-    guardable: bool = True
+    immutable: bool = False
+    flags: bool = True
     hidden: int = 0
     stopped: tuple[str, ...] = ()
 
@@ -220,8 +221,8 @@ class Mount(Fact[MountState]):
             mounted_at=_time(mount.get("ActiveEnterTimestamp", "")),
             credentials_at=float(words.get("credentials") or 0),
             folder="folder" in words,
-            guarded="guarded" in words,
-            guardable="unguardable" not in words,
+            immutable="immutable" in words,
+            flags="flagless" not in words,
             hidden=int(words.get("hidden") or 0),
             stopped=tuple(dict.fromkeys(rest for word, rest in pairs if word == "stopped")),
         )

@@ -273,7 +273,7 @@ def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]
             f"move them to the share, {other}",
             note=True,
         )
-    if not found.guardable:
+    if not found.flags:
         yield _mountpoint(
             f"the file system of {mountpoint} knows no immutable folders (chattr +i): while the "
             "share is away, outputs are written to the disk in its place",

@@ -11,9 +11,9 @@ for place; do
     *) folder=$(engine volume inspect -f '{{.Mountpoint}}' "$place" 2>/dev/null)
       [ ! -e "$answers/wedged" ] || break ;;
   esac
-  held=$(limited 900 sh -c "$count" sh "$folder")
-  [ $? != 124 ] || held="-1 -1 -1"
-  [ -z "$held" ] || echo "$held $place"
+  lost=$(limited 900 sh -c "$count" sh "$folder")
+  [ $? != 124 ] || lost="-1 -1 -1"
+  [ -z "$lost" ] || echo "$lost $place"
 done
 cat "$answers/wedged" 2>/dev/null
 true

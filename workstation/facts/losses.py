@@ -12,7 +12,7 @@ from workstation.facts.shell import Fact, question
 
 
 @dataclass(frozen=True)
-class Holding:
+class Loss:
     """``size`` in bytes, number of files, and Unix time at which the newest was changed, 0 for
     none. Of a place that does not answer, or takes too long to be counted, all are -1."""
 
@@ -21,7 +21,7 @@ class Holding:
     newest: int
 
 
-class Held(Fact[dict[str, Holding]]):
+class Losses(Fact[dict[str, Loss]]):
     """
     Returns what each place holds; one that is not there has no entry.
 
@@ -29,23 +29,21 @@ class Held(Fact[dict[str, Holding]]):
     """
 
     @staticmethod
-    def default() -> dict[str, Holding]:
+    def default() -> dict[str, Loss]:
         return {}
 
     def command(self, places: list[str]) -> StringCommand:
         return question(
-            scripts.text("held/held.sh"),
-            scripts.text("held/count.sh"),
+            scripts.text("losses/losses.sh"),
+            scripts.text("losses/count.sh"),
             *places,
             limit=1800,  # folders of terabytes, on slow disks
         )
 
-    def read(self, lines: list[str]) -> dict[str, Holding]:
+    def read(self, lines: list[str]) -> dict[str, Loss]:
         refuse_wedged(lines)
         found = {}
         for line in lines:
             size, files, newest, place = line.split(" ", 3)
-            found[place] = Holding(
-                int(size) * 1024 if size != "-1" else -1, int(files), int(newest)
-            )
+            found[place] = Loss(int(size) * 1024 if size != "-1" else -1, int(files), int(newest))
         return found
