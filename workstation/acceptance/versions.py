@@ -3,7 +3,6 @@ except for a Docker that is newer than any that was tried."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +10,9 @@ from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.docker.references import is_traefik, parts
 from workstation.findings import HOST, Finding
+from workstation.nvidia.smi import row
 from workstation.preflight.versions import version_finding
 from workstation.settings import Settings
-
-# A row of nvidia-smi, which may print other lines beside them.
-_CARD = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (\d+(?:\.\d+)+)")
 
 _ASKED = {
     "Docker": "version",
@@ -69,17 +66,18 @@ def versions(answer: Answer) -> Versions:
     """Return what there is on the machine."""
     lines = [line.partition(": ")[::2] for line in answer.output.splitlines()]
     found = {word: text.strip() for word, text in lines if text.strip()}
-    rows = [_CARD.fullmatch(text.strip()) for word, text in lines if word == "card"]
-    cards = [row for row in rows if row]
+    # nvidia-smi may print other lines beside them.
+    rows = [row(text) for word, text in lines if word == "card"]
+    cards = [one for one in rows if one and one.driver]
     if cards:
-        found["NVIDIA driver"] = cards[0][2]
+        found["NVIDIA driver"] = cards[0].driver
     for word, text in lines:
         if word == "image" and (version := _traefik(text)):
             found["Traefik"] = version
     return Versions(
         {name: found[name] for name in _SHOWN if name in found},
         found.get("address", ""),
-        ", ".join(dict.fromkeys(card[1] for card in cards)),
+        ", ".join(dict.fromkeys(card.name for card in cards)),
     )
 
 

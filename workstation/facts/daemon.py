@@ -15,6 +15,7 @@ from workstation.docker import WEDGED
 from workstation.docker.daemon_flags import started_by, values
 from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question
+from workstation.units.show import unix_time
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 
@@ -144,7 +145,7 @@ class Daemon(Fact[DaemonState]):
             kill_mode=unit.get("KillMode", ""),
             path=path,
             content=content,
-            waiting=pid != "0" and _seconds(changed) > _seconds(begun),
+            waiting=pid != "0" and float(changed or 0) > unix_time(begun),
             unloaded=tuple(unloaded[1:]) if unloaded[:1] == [invocation] else (),
             client="client" in words,
             forwarding="forwarding" in words,
@@ -202,12 +203,6 @@ def command_line(encoded: str) -> tuple[str, ...]:
     """
     text = base64.b64decode(encoded).decode(errors="surrogateescape")
     return tuple(text.split("\0")[:-1])
-
-
-def _seconds(text: str) -> int:
-    """Read ``@1795161600`` (``systemctl --timestamp=unix``) or plain seconds; 0 for none."""
-    digits = text.removeprefix("@")
-    return int(digits) if digits.isdigit() else 0
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
@@ -17,6 +16,7 @@ from workstation.mounts import cifs, mountinfo
 from workstation.mounts.fstab import decode
 from workstation.mounts.mountinfo import Mount as Layer
 from workstation.stack import is_below
+from workstation.units.show import blocks, unix_time
 
 PATIENCE = 60
 """Seconds that a server may take to answer, once it has taken the connection."""
@@ -200,7 +200,7 @@ class Mount(Fact[MountState]):
         words = dict(pairs)
         passed = mountinfo.passed(mountinfo.parse(_text(words.get("mounts", ""))), words["target"])
         remembered = mountinfo.remembered(_text(words.get("utab", "")), words["target"])
-        units = list(_units([rest for word, rest in pairs if word == "unit"]))
+        units = blocks(rest for word, rest in pairs if word == "unit")
         mount, automount = [*units, {}, {}][:2]
         overrides = tuple(rest for word, rest in pairs if word == "override")
         return MountState(
@@ -218,7 +218,7 @@ class Mount(Fact[MountState]):
             mark=cifs.mark(remembered),
             mount=_unit(mount, overrides),
             automount=_unit(automount, ()),
-            mounted_at=_time(mount.get("ActiveEnterTimestamp", "")),
+            mounted_at=unix_time(mount.get("ActiveEnterTimestamp", "")),
             credentials_at=float(words.get("credentials") or 0),
             folder="folder" in words,
             immutable="immutable" in words,
@@ -232,18 +232,6 @@ def _text(encoded: str) -> str:
     return decode(base64.b64decode(encoded))
 
 
-def _units(lines: list[str]) -> Iterator[dict[str, str]]:
-    """Yield the properties of each unit that systemctl shows, a blank line between them."""
-    unit: dict[str, str] = {}
-    for line in [*lines, ""]:
-        if line:
-            key, _, value = line.partition("=")
-            unit[key] = value
-        elif unit:
-            yield unit
-            unit = {}
-
-
 def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
     file = shown.get("FragmentPath", "")
     return UnitFile(
@@ -254,11 +242,6 @@ def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
         overrides=overrides,
         needs_reload=shown.get("NeedDaemonReload") == "yes",
     )
-
-
-def _time(shown: str) -> float:
-    """Return the Unix time of ``@1795161600``, 0 of ``n/a`` and of nothing."""
-    return float(shown[1:]) if re.fullmatch(r"@[0-9.]+", shown) else 0.0
 
 
 @dataclass(frozen=True)
