@@ -15,7 +15,7 @@ from workstation.facts.asking import ask
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
-from workstation.needs import Needs, needs
+from workstation.needs import PROXY, Needs, needs
 from workstation.pins import Pins
 from workstation.places import Place, of_host
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
@@ -25,7 +25,6 @@ from workstation.stack import data_key
 from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
-PROXY = "proxy"
 SHARE = ("smb_server", "smb_share", "smb_user", "smb_password")
 """Settings of the share, of which none may be empty where it is used."""
 

@@ -12,6 +12,9 @@ from workstation.compose.keys import reaches_host
 from workstation.settings import Settings
 from workstation.stack import Stack
 
+PROXY = "proxy"
+"""The stack of the proxy, where it is our own."""
+
 
 @dataclass(frozen=True)
 class Needs:

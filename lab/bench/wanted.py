@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from lab.bench.contestants import WANTED
 from lab.errors import LabError
 from workstation import operations
+from workstation.docker import daemon_json
 from workstation.docker.daemon_json import merge
 from workstation.facts.docker import Engine
 from workstation.facts.files import Contents, Paths, PathState
@@ -126,8 +127,9 @@ class Recorder:
         """Return what was noted, with what only the machine can tell filled in."""
         wanted = self.wanted
         if self._daemon_json is not None:
-            path = docker_operations.DAEMON_JSON
-            self._files_present([file_operations.File(path, self._daemon_json, mode="")])
+            self._files_present(
+                [file_operations.File(daemon_json.PATH, self._daemon_json, mode="")]
+            )
         states = self._host.get_fact(Paths, paths=[*wanted.files, *wanted.directories])
         for path, file in wanted.files.items():
             wanted.files[path] = settled(file, states.get(path))

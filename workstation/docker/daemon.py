@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from workstation.docker.daemon_flags import keys, values
-from workstation.docker.daemon_json import DaemonJsonError, merge, read, read_or_nothing
+from workstation.docker.daemon_json import DATA_ROOT, DaemonJsonError, merge, read, read_or_nothing
 from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
@@ -233,7 +233,7 @@ def next_start(daemon: DaemonState, configured: Mapping[str, Any] | None = None)
     both = sorted((keys(daemon.next_arguments) & {*configured}) - {"runtimes"})
     if both:
         yield f"it would not start: {' and '.join(both)} on its command line and in the file"
-    root = setting(daemon, configured, "data-root") or "/var/lib/docker"
+    root = setting(daemon, configured, "data-root") or DATA_ROOT
     # With userns-remap it is a folder below.
     if daemon.data_root and not f"{daemon.data_root}/".startswith(f"{str(root).rstrip('/')}/"):
         yield (

@@ -1,4 +1,4 @@
-"""Merging settings into somebody's ``/etc/docker/daemon.json``."""
+"""Merging settings into somebody's ``daemon.json``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from workstation.errors import UserError
+
+PATH = "/etc/docker/daemon.json"
+"""Where it is, unless the Engine's command line names another."""
+
+DATA_ROOT = "/var/lib/docker"
+"""Where images and containers are, unless it says otherwise."""
 
 
 class DaemonJsonError(UserError):

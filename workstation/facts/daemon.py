@@ -13,11 +13,9 @@ from pyinfra.api import StringCommand
 from workstation import scripts
 from workstation.docker import WEDGED
 from workstation.docker.daemon_flags import started_by, values
-from workstation.docker.daemon_json import read_or_nothing
+from workstation.docker.daemon_json import DATA_ROOT, PATH, read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question
 from workstation.units.show import unix_time
-
-DAEMON_JSON = "/etc/docker/daemon.json"
 
 UNLOADED = "/run/ai-workstation.docker-unloaded"
 """Keys that a run of ours wrote and the Engine reads at its next start, behind the invocation
@@ -71,7 +69,7 @@ class DaemonState:
     enabled: str = ""
     invocation: str = ""
     kill_mode: str = ""
-    path: str = DAEMON_JSON
+    path: str = PATH
     content: bytes | None = None
     waiting: bool = False
     unloaded: tuple[str, ...] = ()
@@ -126,7 +124,7 @@ class Daemon(Fact[DaemonState]):
         invocation = unit.get("InvocationID", "")
         unloaded = words.get("unloaded", "").split()
         root = next(iter(values(following[1:], "data-root")[-1:]), "")
-        path = words.get("file", DAEMON_JSON)
+        path = words.get("file", PATH)
         content = base64.b64decode(words["content"]) if "content" in words else None
         nodes = [rest for word, rest in pairs if word == "swarm"]
         changed, begun = words.get("changed", ""), unit.get("ExecMainStartTimestamp", "")
@@ -171,7 +169,7 @@ def _keeps(nodes: list[str], arguments: tuple[str, ...], configured: dict[str, A
     def given(key: str) -> str:
         return str((values(arguments, key) or [configured.get(key) or ""])[-1])
 
-    root = (given("data-root") or "/var/lib/docker").rstrip("/")
+    root = (given("data-root") or DATA_ROOT).rstrip("/")
     if given("userns-remap"):
         return any(node.rpartition("/")[0] == root for node in nodes)
     return root in nodes

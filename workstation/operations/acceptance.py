@@ -26,7 +26,7 @@ from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, proxy_entrance, service_probes
 from workstation.acceptance.versions import Versions, version_probe, versions
 from workstation.compose.actions import ProjectState
-from workstation.context import PROXY, ROOT, Context
+from workstation.context import ROOT, Context
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
 from workstation.facts.asking import ask
@@ -35,6 +35,7 @@ from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
+from workstation.needs import PROXY
 from workstation.operations.base import operation
 from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options

@@ -30,8 +30,6 @@ from workstation.pins import AptRepository
 from workstation.plan import Change, Changes, together
 from workstation.version import version
 
-DAEMON_JSON = "/etc/docker/daemon.json"
-"""Unless its command line names another."""
 DEFAULT_BRIDGE = "172.17.0.1"
 """Docker's default address of the default bridge, until an Engine says otherwise."""
 

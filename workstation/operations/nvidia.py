@@ -42,7 +42,7 @@ _OLD_FILES = (
     "/etc/apt/sources.list.d/libnvidia-container.list",
 )
 
-DAEMON_JSON = {
+IN_DAEMON_JSON = {
     # CDI devices keep working through `systemctl daemon-reload`, the legacy hook's do not
     # (NVIDIA/nvidia-container-toolkit: known issue "containers losing access to GPUs").
     "features": {"cdi": True},

@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from workstation import preflight
 from workstation.compose.actions import ProjectState
-from workstation.context import PROXY, Context
+from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.asking import ask, ask_together
 from workstation.facts.daemon import Daemon, DaemonState
@@ -30,10 +30,11 @@ from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
 from workstation.mounts import fstab
+from workstation.needs import PROXY
 from workstation.nvidia.driver import action
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
-from workstation.operations.nvidia import DAEMON_JSON
+from workstation.operations.nvidia import IN_DAEMON_JSON
 from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
 from workstation.preflight.stacks import (
@@ -251,7 +252,7 @@ def _of_docker(seen: _Seen) -> Iterator[Finding]:
 
 def _daemon_json(machine: Context) -> dict[str, Any]:
     """Return what the tasks must have in Docker's configuration."""
-    return {**machine.mirror.daemon_json, **(DAEMON_JSON if machine.gpu else {})}
+    return {**machine.mirror.daemon_json, **(IN_DAEMON_JSON if machine.gpu else {})}
 
 
 def _image_folders(daemon: DaemonState, engine: EngineState) -> list[str]:

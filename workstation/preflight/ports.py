@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workstation.compose.ports import Port, published
 from workstation.docker.references import is_traefik
 from workstation.findings import Finding
+from workstation.needs import PROXY
 from workstation.settings import Settings
 from workstation.stack import Stack
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.machine import Listener, MachineState
     from workstation.facts.surroundings import RunningContainer
 
-PROXY = "proxy"
 # Ours, and the one of install.sh, which a run takes over. Sockets of units belong to systemd, and
 # systemd-socket-proxyd passes their connections on.
 _OLLAMAS = ("ollama.service", "ollama-docker.service", "init.scope")
