@@ -10,6 +10,7 @@
 . files/docker/at_work.sh
 . files/docker/flush.sh
 . files/docker/release.sh
+. files/shell/wait.sh
 
 mark=$1; shift
 reused=$(mktemp); trap 'rm -f "$reused"' EXIT
@@ -24,13 +25,10 @@ pull() {
     echo "pulled $1"
     case $said in *"Already exists"*) ;; *"Pull complete"*) exit ;; esac
     echo "$1" >>"$reused"' sh &
-  pulling=$!; seconds=0
-  while kill -0 $pulling 2>/dev/null; do
-    sleep 1; seconds=$((seconds + 1))
-    [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
-  done
-  wait $pulling
+  wait_telling pulling
 }
+# shellcheck disable=SC2329 # wait_telling calls it
+pulling() { echo "pulling, $seconds s"; }
 missing='' doubtful='' found=
 [ -z "$left" ] || ! with_containerd || release
 for image in "$@"; do
