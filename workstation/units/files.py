@@ -7,8 +7,8 @@ knows what is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 
@@ -76,45 +76,50 @@ def service(files: Sequence[UnitFile], variables: Sequence[UnitFile] = ()) -> Se
     + variables: what ``EnvironmentFile=`` may name, with their lines; one that is not among them
       says nothing
     """
-    start: list[Value] = []
     settings: dict[str, Value] = {}
-    environment: dict[str, Value] = {}
-    read: list[str] = []
-    unset: list[str] = []
     lists: dict[str, tuple[Value, ...]] = {}
     conditions: list[Value] = []
     for file in files:
-        for key, text in (*_assignments(file.text, "Unit"), *_assignments(file.text)):
-            lists[key] = (*lists.get(key, ()), Value(text, file.path)) if text else ()
-        for key, text in _assignments(file.text, "Unit"):
-            if match := re.match("Condition|Assert", key):
-                if not text:
-                    conditions = [one for one in conditions if not one.text.startswith(match[0])]
-                else:
-                    conditions.append(Value(f"{key}={text}", file.path))
-        for key, text in _assignments(file.text):
-            if key == "ExecStart":
-                start = [*start, Value(text, file.path)] if text else []
-            elif key == "Environment":
-                if not text:
-                    environment.clear()
-                for word in words(text):
-                    name, _, content = word.partition("=")
-                    environment[name] = Value(content, file.path)
-            elif key == "EnvironmentFile":
-                read = [*read, text.removeprefix("-")] if text else []
-            elif key == "UnsetEnvironment":
-                unset = [*unset, *words(text)] if text else []
-            else:
-                settings[key] = Value(text, file.path)
-    known = {one.path: one for one in variables}
-    for pattern in read:
-        for path in sorted(path for path in known if PurePosixPath(path).match(pattern)):
-            for name, content in _variables(known[path].text):
-                environment[name] = Value(content, path)
-    for name in unset:
-        environment.pop(name, None)
-    return Service(tuple(start), settings, environment, lists, tuple(conditions))
+        unit = [(key, Value(text, file.path)) for key, text in _assignments(file.text, "Unit")]
+        own = [(key, Value(text, file.path)) for key, text in _assignments(file.text)]
+        for key, value in (*unit, *own):
+            lists[key] = (*lists.get(key, ()), value) if value.text else ()
+        settings.update((key, value) for key, value in own if key not in _LISTS)
+        conditions = _conditions(conditions, unit)
+    start, environment = lists.get("ExecStart", ()), _environment(lists, variables)
+    return Service(start, settings, environment, lists, tuple(conditions))
+
+
+_LISTS = ("ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment")
+"""Keys of ``[Service]`` of which each file adds to what there is."""
+
+
+def _conditions(known: list[Value], unit: Iterable[tuple[str, Value]]) -> list[Value]:
+    """Return the conditions that hold after one more file; an empty one takes back all of its
+    kind."""
+    for key, value in unit:
+        if match := re.match("Condition|Assert", key):
+            others = [one for one in known if not one.text.startswith(match[0])]
+            known = [*known, replace(value, text=f"{key}={value.text}")] if value.text else others
+    return known
+
+
+def _environment(
+    lists: Mapping[str, Iterable[Value]], variables: Iterable[UnitFile]
+) -> dict[str, Value]:
+    """Return the variables of a service: its own, then those of files, which win."""
+    found: dict[str, Value] = {}
+    for value in lists.get("Environment", ()):
+        for word in words(value.text):
+            name, _, content = word.partition("=")
+            found[name] = Value(content, value.file)
+    for pattern in lists.get("EnvironmentFile", ()):
+        named = pattern.text.removeprefix("-")
+        for file in sorted(variables, key=lambda one: one.path):
+            if PurePosixPath(file.path).match(named):
+                found |= {name: Value(text, file.path) for name, text in _variables(file.text)}
+    unset = {name for value in lists.get("UnsetEnvironment", ()) for name in words(value.text)}
+    return {name: value for name, value in found.items() if name not in unset}
 
 
 def _assignments(text: str, wanted: str = "Service") -> Iterable[tuple[str, str]]:
