@@ -23,6 +23,10 @@ not a line
 ALL = mountinfo.parse(TEXT)
 
 
+def layers(mounts: list[mountinfo.Mount], path: str) -> list[mountinfo.Mount]:
+    return [mount for mount in mountinfo.passed(mounts, path) if mount.target == path]
+
+
 def test_lines_are_read_and_others_left_out():
     """Blanks and backslashes are octal; options are the mount's and the file system's."""
     assert len(ALL) == 8
@@ -37,9 +41,9 @@ def test_lines_are_read_and_others_left_out():
 
 def test_layers_are_told_from_below():
     """The automounter stays under what it mounted."""
-    found = mountinfo.layers(ALL, "/mnt/ki_Daten")
+    found = layers(ALL, "/mnt/ki_Daten")
     assert [one.kind for one in found] == ["autofs", "cifs"]
-    assert mountinfo.layers(ALL, "/mnt") == []
+    assert layers(ALL, "/mnt") == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def test_of_two_roots_the_upper_one_counts():
 
 def test_a_bind_mount_shows_which_folder_it_is_of():
     """As findmnt does."""
-    assert mountinfo.layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"
+    assert layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"
 
 
 def test_a_list_of_nothing_holds_nothing():

@@ -78,11 +78,6 @@ def _onward(mounts: Sequence[Mount], mount: Mount, path: str) -> Iterator[Mount]
         yield from _onward(mounts, min(there, key=lambda one: len(one.target)), path)
 
 
-def layers(mounts: Sequence[Mount], path: str) -> list[Mount]:
-    """Return what is mounted on ``path`` itself, the lowest first."""
-    return [mount for mount in passed(mounts, path) if mount.target == path]
-
-
 def remembered(text: str, target: str) -> tuple[str, ...]:
     """Return the options for user space with which mount(8) mounted on ``target`` last.
 
