@@ -95,10 +95,6 @@ class Together(Fact[list[Any]]):
 
     MARK = "-- workstation: the next fact --"
 
-    @staticmethod
-    def default() -> list[Any]:
-        return []
-
     def command(self, questions: Sequence[Question], given: bool = False) -> StringCommand:
         self._facts = [fact for fact, _ in questions]
         commands = [

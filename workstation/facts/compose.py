@@ -47,10 +47,6 @@ class Project(Fact[ProjectState]):
     The Compose file must be given as ``_stdin``: it need not stand on the host yet.
     """
 
-    @staticmethod
-    def default() -> ProjectState:
-        return ProjectState()
-
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
         return question(
             scripts.text("compose/project.sh"),

@@ -91,10 +91,6 @@ class DaemonState:
 class Daemon(Fact[DaemonState]):
     """Returns the ``DaemonState`` of the host."""
 
-    @staticmethod
-    def default() -> DaemonState:
-        return DaemonState()
-
     def command(self) -> StringCommand:
         return question(
             scripts.text("daemon/daemon.sh"),
@@ -236,15 +232,8 @@ class StakeState:
 class Stake(Fact[StakeState]):
     """Returns the ``StakeState`` of the host."""
 
-    @staticmethod
-    def default() -> StakeState:
-        return StakeState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("daemon/stake.sh"),
-            _RUNNING,
-        )
+        return question(scripts.text("daemon/stake.sh"), _RUNNING)
 
     def read(self, lines: list[str]) -> StakeState:
         refuse_wedged(lines)
@@ -284,16 +273,8 @@ class Refusal(Fact[str]):
     The configuration is given as ``_stdin``, in base64. Older than 23.0 knows no ``--validate``.
     """
 
-    @staticmethod
-    def default() -> str:
-        return ""
-
     def command(self, program: str, arguments: list[str]) -> StringCommand:
-        return question(
-            scripts.text("daemon/refusal.sh"),
-            program,
-            *arguments,
-        )
+        return question(scripts.text("daemon/refusal.sh"), program, *arguments)
 
     def read(self, lines: list[str]) -> str:
         said = [line for line in lines if line.strip()]

@@ -78,16 +78,8 @@ class EngineState:
 class Engine(Fact[EngineState]):
     """Returns the ``EngineState`` of the host."""
 
-    @staticmethod
-    def default() -> EngineState:
-        return EngineState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("docker/engine.sh"),
-            _VERSIONS,
-            "bridge {{json .IPAM.Config}}",
-        )
+        return question(scripts.text("docker/engine.sh"), _VERSIONS, "bridge {{json .IPAM.Config}}")
 
     def read(self, lines: list[str]) -> EngineState:
         words = dict(line.partition(" ")[::2] for line in lines)
@@ -112,10 +104,6 @@ class Engine(Fact[EngineState]):
 
 class Networks(Fact[list[str]]):
     """Returns the names of Docker's networks; none where no Engine is there, which has some."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def command(self) -> StringCommand:
         return question(scripts.text("docker/networks.sh"))
@@ -180,15 +168,8 @@ class Bridges(Fact[BridgesState]):
     """Returns the ``BridgesState`` of the host: Docker's, or what its configuration says where no
     Engine answers."""
 
-    @staticmethod
-    def default() -> BridgesState:
-        return BridgesState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("docker/bridges.sh"),
-            _NETWORK,
-        )
+        return question(scripts.text("docker/bridges.sh"), _NETWORK)
 
     def read(self, lines: list[str]) -> BridgesState:
         refuse_wedged(lines)

@@ -28,10 +28,6 @@ class Losses(Fact[dict[str, Loss]]):
     + places: absolute paths of folders, and names of Docker's volumes
     """
 
-    @staticmethod
-    def default() -> dict[str, Loss]:
-        return {}
-
     def command(self, places: list[str]) -> StringCommand:
         return question(
             scripts.text("losses/losses.sh"),

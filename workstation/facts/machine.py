@@ -58,10 +58,6 @@ class MachineState:
 class Machine(Fact[MachineState]):
     """Returns the ``MachineState`` of the host."""
 
-    @staticmethod
-    def default() -> MachineState:
-        return MachineState()
-
     def command(self) -> StringCommand:
         return question(scripts.text("machine/machine.sh"))
 
@@ -111,18 +107,9 @@ class Accounts(Fact[dict[str, str]]):
     ``ki@example.org``: whoever is found by the name that was asked for has that one here.
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:
         return question(
-            scripts.text("machine/accounts.sh"),
-            len(users) + 1,
-            *users,
-            uid,
-            *groups,
-            gid,
+            scripts.text("machine/accounts.sh"), len(users) + 1, *users, uid, *groups, gid
         )
 
     def read(self, lines: list[str]) -> dict[str, str]:

@@ -24,15 +24,8 @@ class Mounted(Fact[dict[str, str]]):
     + folders: absolute paths
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(self, folders: list[str]) -> StringCommand:
-        return question(
-            scripts.text("mounts/mounted.sh"),
-            *folders,
-        )
+        return question(scripts.text("mounts/mounted.sh"), *folders)
 
     def read(self, lines: list[str]) -> dict[str, str]:
         pairs = [line.partition(" ")[::2] for line in lines]

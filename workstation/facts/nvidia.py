@@ -127,17 +127,8 @@ class GpuState:
 class Gpu(Fact[GpuState]):
     """Returns the ``GpuState`` of the host."""
 
-    @staticmethod
-    def default() -> GpuState:
-        return GpuState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("nvidia/gpu.sh"),
-            PATIENCE,
-            QUERY,
-            OLD_QUERY,
-        )
+        return question(scripts.text("nvidia/gpu.sh"), PATIENCE, QUERY, OLD_QUERY)
 
     def read(self, lines: list[str]) -> GpuState:
         pairs = [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]

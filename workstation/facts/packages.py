@@ -28,10 +28,6 @@ class PackageState:
 class Packages(Fact[dict[str, PackageState]]):
     """Returns the installed packages. All of them: then one question serves every operation."""
 
-    @staticmethod
-    def default() -> dict[str, PackageState]:
-        return {}
-
     def command(self) -> StringCommand:
         return question(scripts.text("packages/packages.sh"))
 
@@ -61,15 +57,8 @@ class Simulated(Fact[SimulatedState]):
     + packages: names, with ``=version`` where it is to be that one
     """
 
-    @staticmethod
-    def default() -> SimulatedState:
-        return SimulatedState()
-
     def command(self, packages: list[str]) -> StringCommand:
-        return question(
-            scripts.text("packages/simulated.sh"),
-            *packages,
-        )
+        return question(scripts.text("packages/simulated.sh"), *packages)
 
     def read(self, lines: list[str]) -> SimulatedState:
         found = [match for line in lines if (match := _INSTALL.match(line))]
@@ -92,10 +81,6 @@ class SourcesState:
 
 class Sources(Fact[SourcesState]):
     """Returns the ``SourcesState`` of the host. No server is asked."""
-
-    @staticmethod
-    def default() -> SourcesState:
-        return SourcesState()
 
     def command(self) -> StringCommand:
         return question(scripts.text("packages/sources.sh"))
@@ -158,18 +143,8 @@ class Repository(Fact[RepositoryState]):
     + fingerprint: of its key
     """
 
-    @staticmethod
-    def default() -> RepositoryState:
-        return RepositoryState()
-
     def command(self, keyring: str, sources: str, uri: str, fingerprint: str) -> StringCommand:
-        return question(
-            scripts.text("packages/repository.sh"),
-            keyring,
-            sources,
-            uri,
-            fingerprint,
-        )
+        return question(scripts.text("packages/repository.sh"), keyring, sources, uri, fingerprint)
 
     def read(self, lines: list[str]) -> RepositoryState:
         pairs = [line.partition(" ")[::2] for line in lines]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pyinfra.api import FactBase, HiddenValue, QuoteString, StringCommand
 from typing_extensions import override
@@ -105,7 +105,14 @@ def _quoted(values: Sequence[str | int | HiddenValue]) -> list[QuoteString]:
 
 
 class Fact(FactBase[T]):
-    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer."""
+    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer. A host that
+    says nothing has the empty value of its type: ``[]`` for a ``Fact[list[str]]``."""
+
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        (answer,) = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        cls.default = staticmethod(get_origin(answer) or answer)  # type: ignore[method-assign]
 
     @override
     def process(self, output: list[str]) -> T:
@@ -117,12 +124,6 @@ class Fact(FactBase[T]):
 
     def read(self, lines: list[str]) -> T:
         """Return the fact that the lines of an answer tell; there is at least one."""
-        raise NotImplementedError
-
-    @staticmethod
-    @override
-    def default() -> Any:
-        """Return the fact of a host that says nothing."""
         raise NotImplementedError
 
 

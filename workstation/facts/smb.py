@@ -44,10 +44,6 @@ class ShareLogin(Fact[ShareAnswer]):
     The password must be given as ``_stdin``.
     """
 
-    @staticmethod
-    def default() -> ShareAnswer:
-        return ShareAnswer()
-
     def requires_command(self, **_: object) -> str:
         return "python3"
 
@@ -84,10 +80,6 @@ class ShareFiles(Fact[dict[str, str]]):
 
     The password must be given as ``_stdin``.
     """
-
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
 
     def command(
         self,
@@ -182,10 +174,6 @@ class Mount(Fact[MountState]):
     + credentials: path of the credentials file
     """
 
-    @staticmethod
-    def default() -> MountState:
-        return MountState()
-
     def command(self, target: str, credentials: str) -> StringCommand:
         return question(
             scripts.text("smb/mount.sh"),
@@ -269,16 +257,9 @@ class ShareUsers(Fact[list[ShareUser]]):
     + target: where the share is mounted
     """
 
-    @staticmethod
-    def default() -> list[ShareUser]:
-        return []
-
     def command(self, target: str) -> StringCommand:
         return question(
-            scripts.text("smb/share_users.sh"),
-            target,
-            _CONTAINER,
-            "{{.State.Pid}} {{.Name}}",
+            scripts.text("smb/share_users.sh"), target, _CONTAINER, "{{.State.Pid}} {{.Name}}"
         )
 
     def read(self, lines: list[str]) -> list[ShareUser]:

@@ -42,23 +42,13 @@ class Units(Fact[dict[str, UnitState]]):
     + configuration: unit name -> further files that it reads at start
     """
 
-    @staticmethod
-    def default() -> dict[str, UnitState]:
-        return {}
-
     def command(
         self, units: list[str], configuration: dict[str, list[str]] | None = None
     ) -> StringCommand:
         extra = [
             f"{unit}={path}" for unit, paths in (configuration or {}).items() for path in paths
         ]
-        return question(
-            scripts.text("units/units.sh"),
-            len(units),
-            _PROPERTIES,
-            *units,
-            *extra,
-        )
+        return question(scripts.text("units/units.sh"), len(units), _PROPERTIES, *units, *extra)
 
     def read(self, lines: list[str]) -> dict[str, UnitState]:
         pairs = [line.partition(" ")[::2] for line in lines]
