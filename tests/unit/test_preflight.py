@@ -27,7 +27,7 @@ from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
 from workstation.facts.ollama import Ollama
 from workstation.facts.packages import Packages, Sources
-from workstation.facts.smb import Mount, MountState, ShareAnswer, ShareLogin, UnitFile
+from workstation.facts.smb import Mount, MountState, MountUnit, ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Disk, Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding
@@ -182,7 +182,7 @@ def test_what_is_in_the_way_of_the_share_stops_the_run_with_everything_else():
     machine.facts[Mount] = MountState(
         fstab=b"# B\xfcro\nnas:/x /srv/daten nfs4 defaults 0 0\n",
         linked=(2,),
-        mount=UnitFile("mnt-ki_Daten.mount", masked=True),
+        mount=MountUnit("mnt-ki_Daten.mount", masked=True),
     )
     machine.facts[ShareLogin] = ShareAnswer("version", "Dialect not supported by server")
     with pytest.raises(preflight.PreflightError) as caught:

@@ -112,7 +112,7 @@ class ShareFiles(Fact[dict[str, str]]):
 
 
 @dataclass(frozen=True)
-class UnitFile:
+class MountUnit:
     """A unit of systemd for a mountpoint, such as ``mnt-ki_Daten.mount``, as it is loaded: the file
     that makes it, which one made from ``/etc/fstab`` is not; drop-ins that change what is mounted.
     ``needs_reload``: what makes it, ``/etc/fstab`` too, is newer than what systemd has read."""
@@ -145,8 +145,8 @@ class MountState:
     layers: tuple[Layer, ...] = ()
     above: str = ""
     mark: str = ""
-    mount: UnitFile = UnitFile()
-    automount: UnitFile = UnitFile()
+    mount: MountUnit = MountUnit()
+    automount: MountUnit = MountUnit()
     mounted_at: float = 0.0
     credentials_at: float = 0.0
     folder: bool = False
@@ -220,9 +220,9 @@ def _text(encoded: str) -> str:
     return decode(base64.b64decode(encoded))
 
 
-def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
+def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> MountUnit:
     file = shown.get("FragmentPath", "")
-    return UnitFile(
+    return MountUnit(
         name=shown.get("Id", ""),
         active=shown.get("ActiveState") == "active",
         masked=shown.get("LoadState") == "masked",
