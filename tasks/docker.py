@@ -3,7 +3,8 @@
 from pyinfra import host
 
 from workstation import context
-from workstation.daemon import DEFAULTS
+from workstation.docker.daemon import DEFAULTS
+from workstation.needs import PROXY
 from workstation.operations import ca, docker, gpu_users, packages, units
 from workstation.render import template
 
@@ -41,7 +42,7 @@ docker.boot_units(
     name="Units that start containers anew at boot, and close them to neighbours",
     containers=template(
         "docker/ai-workstation-containers.service.j2",
-        projects=[context.PROXY, *machine.stack_names],
+        projects=[PROXY, *machine.stack_names],
         share=settings.smb_mount,
     ),
     guard=template("docker/ai-workstation-guard.service.j2"),

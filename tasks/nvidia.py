@@ -22,7 +22,7 @@ if machine.gpu:
         repository=packages.repository_of("nvidia-container-toolkit", pins.apt["nvidia"], mirror),
         version=pins.apt["nvidia"].version,
     )
-    docker.daemon_config(name="Docker's NVIDIA runtime and CDI", wanted=nvidia.DAEMON_JSON)
+    docker.daemon_config(name="Docker's NVIDIA runtime and CDI", wanted=nvidia.IN_DAEMON_JSON)
     nvidia.devices(
         name="Containers see the GPU", image=pins.images["gpu_probe"].ref(mirror.registry)
     )

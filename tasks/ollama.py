@@ -3,9 +3,10 @@ alone where no service looks for it on the host."""
 
 from pyinfra import host
 
-from workstation import context, ollama_unit
+from workstation import context
 from workstation.operations import accounts, files, firewall, ollama, packages, units
 from workstation.render import template
+from workstation.units import ollama as ollama_unit
 
 machine = context.load(host)
 settings, mirror = machine.settings, machine.mirror

@@ -4,7 +4,7 @@ asked for where none does."""
 from pyinfra import host
 
 from workstation import context
-from workstation.credentials import credentials_file
+from workstation.mounts.credentials import credentials_file
 from workstation.operations import files, smb
 
 machine = context.load(host)
@@ -26,10 +26,8 @@ if machine.needs.share:
         settings=settings,
         credentials=credentials,
         folders=sorted(
-            {
-                folder
-                for stack in machine.stacks()
-                for folder in stack.model.folders_below(settings.smb_mount)
-            }
+            place.path.removeprefix(f"{settings.smb_mount}/")
+            for place in machine.places
+            if place.home == "share"
         ),
     )

@@ -19,27 +19,15 @@ accounts.shared_identity(
     gid=settings.service_gid,
 )
 
-# Those that every host has, and what stacks mount alone.
-mounted = [
-    folder
-    for stack in machine.stacks()
-    for folder in stack.model.folders_below(settings.models_path)
-]
-folders = [
-    settings.models_path,
-    *(
-        f"{settings.models_path}/{folder}"
-        for folder in dict.fromkeys([*settings.models_folders, *mounted])
-    ),
-]
+store = [place for place in machine.places if place.home == "store"]
 files.present(
     name="Folders of the model store",
-    entries=[files.Directory(path, mode="2775", group=settings.store_group) for path in folders],
+    entries=[files.Directory(one.path, one.mode, one.user, one.group) for one in store],
 )
 
 files.shared_tree(
     name="Group of all models",
     path=settings.models_path,
     group=settings.store_group,
-    settled=folders,
+    settled=[place.path for place in store],
 )

@@ -15,8 +15,9 @@ from workstation.facts.asking import ask
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
 from workstation.mirror import Mirror
-from workstation.needs import Needs, needs
+from workstation.needs import PROXY, Needs, needs
 from workstation.pins import Pins
+from workstation.places import Place, of_host
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
 from workstation.run import current
 from workstation.settings import Settings
@@ -24,7 +25,6 @@ from workstation.stack import data_key
 from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
-PROXY = "proxy"
 SHARE = ("smb_server", "smb_share", "smb_user", "smb_password")
 """Settings of the share, of which none may be empty where it is used."""
 
@@ -80,6 +80,11 @@ class Context:
     def needs(self) -> Needs:
         """What the host must have for its stacks: proxy, share, Ollama, disks."""
         return needs(self.settings, [stack.model for stack in self.stacks()])
+
+    @property
+    def places(self) -> list[Place]:
+        """The folders of the host that its services mount, and what makes each."""
+        return of_host(self.settings, [stack.model for stack in self.stacks()])
 
     @property
     def workers(self) -> list[Worker]:

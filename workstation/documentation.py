@@ -19,8 +19,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from workstation import compose_own, environment, stack_kinds
-from workstation.compose_own import Key
+from workstation import environment, stack_kinds
+from workstation.compose import x_workstation
+from workstation.compose.x_workstation import Key
 from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack_kinds import SECRET, Declared
 from workstation.values import Called
@@ -190,9 +191,9 @@ def own_tables() -> str:
     """Return the tables of ``x-workstation``, for docs/services.md."""
     parts = []
     for title, known in (
-        ("Of a service", compose_own.SERVICE),
-        ("Of a secret at the top level of the file", compose_own.SECRET),
-        ("Of the whole file, at its top level", compose_own.FILE),
+        ("Of a service", x_workstation.SERVICE),
+        ("Of a secret at the top level of the file", x_workstation.SECRET),
+        ("Of the whole file, at its top level", x_workstation.FILE),
     ):
         parts += [f"{title}:", table(("key", "meaning", "default"), _own_rows(known))]
     return "\n".join(f"{part.rstrip()}\n" for part in parts)

@@ -44,7 +44,7 @@ from workstation import command_line, lock
 from workstation.errors import UserError
 from workstation.operations import receipts
 from workstation.plan import Change, Step, render
-from workstation.receipt import Outcome
+from workstation.report.receipt import Outcome
 from workstation.run import current
 
 _COLORS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}

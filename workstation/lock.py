@@ -18,7 +18,7 @@ from typing import Any
 
 from workstation import scripts
 from workstation.errors import HostError
-from workstation.origin import origin
+from workstation.report.origin import origin
 
 FILE = "/run/lock/ai-workstation"
 SILENCE = 90

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workstation.compose.keys import reaches_host
 from workstation.settings import Settings
 from workstation.stack import Stack
-from workstation.topology import reaches_host
+
+PROXY = "proxy"
+"""The stack of the proxy, where it is our own."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,6 @@ def needs(settings: Settings, stacks: Sequence[Stack]) -> Needs:
         proxy=any(settings.proxy_network in stack.external_networks for stack in stacks)
         or any(service.host for service in running),
         share=any(stack.uses(settings.smb_mount) for stack in stacks),
-        ollama=any(reaches_host(service) for service in running),
+        ollama=any(reaches_host(service.keys) for service in running),
         disks=sorted({disk for stack in stacks for disk in stack.disks}),
     )

@@ -23,9 +23,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from workstation import gpu, yaml_file
+from workstation import yaml_file
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.values import ADDRESS, form
+from workstation.version import version
 
 PINS_FILE = Path("pins.yml")
 
@@ -51,8 +52,9 @@ def _fingerprint(value: str) -> str:
 
 def _compute(value: str) -> str:
     """Two compute capabilities, the lower one first."""
-    ends = gpu.version(value)
-    if not re.fullmatch(r"[0-9]{1,3}\.[0-9]-[0-9]{1,3}\.[0-9]", value) or ends[:2] > ends[2:]:
+    low, _, high = value.partition("-")
+    span = re.fullmatch(r"[0-9]{1,3}\.[0-9]-[0-9]{1,3}\.[0-9]", value)
+    if not span or version(low) > version(high):
         raise ValueError("expected the lowest and highest compute capability, such as 7.5-12.0")
     return value
 

@@ -1,86 +1,76 @@
-"""Where paths really lie on a host, and whether root may follow the links that lead there."""
+"""The folders of a host that mounts of containers need, each with what makes it.
+
+Docker would make those that are missing, as root's and perhaps below a share that is not mounted.
+``tasks/storage.py`` makes those of the model store, ``tasks/smb.py`` those of the share,
+``operations.compose.laid_down`` those that are a stack's own. What lies in the folder of the stacks
+is laid down with the stack's files, and the system's folders are nobody's to make.
+"""
 
 from __future__ import annotations
 
-import posixpath
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from workstation.stack import is_below
+from workstation.settings import Settings
+from workstation.stack import Service, Stack, is_below, is_system
 
-if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.facts.files import PathState
-
-# Nothing below these, and none of those, is any service's own, whoever made a link to it.
-_SYSTEM = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
-)
-_COMMON = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib")
+Home = Literal["store", "share", "own"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a path lies, or will lie; ``planted``: by which link, ``<owner> <path>``, that root did
-    not make and that may lead anywhere; ``system``: whether a link leads to a folder of the system.
-    """
+    """A folder, and where it lies. On the share it is the mount's options that say whose it is."""
 
-    real: str
-    planted: str = ""
-    system: bool = False
-
-
-def above(path: str) -> list[str]:
-    """Return the folders above a path, the nearest first, without the root."""
-    folder = posixpath.dirname(path)
-    return [folder, *above(folder)] if len(folder) > 1 else []
+    path: str
+    home: Home
+    user: str = "root"
+    group: str = "root"
+    mode: str = "755"
 
 
-def place(path: str, folders: Iterable[str], states: Mapping[str, PathState]) -> Place:
-    """Return where ``path`` lies.
-
-    + folders: those that are made in the same call: who shares one may make links within it
-    + states: what the fact ``Paths`` says of ``path``, of what is above it and of ``folders``
-    """
-    real, planted = _real(path, states)
-    if real == path:
-        return Place(real)
-    trusted = [
-        _real(folder, states)[0]
-        for folder in folders
-        if folder != path and is_below(path, folder) and not _real(folder, states)[1]
-    ]
-    if is_below_any(real, trusted):
-        planted = ""
-    system = real in _COMMON or is_below_any(real, _SYSTEM)
-    return Place(real, planted, system and not is_below_any(path, _SYSTEM))
+def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
+    """Return all places of a host: those of the store that every host has, then what the services
+    that run mount, each once."""
+    store = settings.models_path
+    common = [store, *(f"{store}/{folder}" for folder in settings.models_folders)]
+    places = [_in_store(path, settings) for path in common]
+    for stack in stacks:
+        places += of_stack(settings, stack)
+    return list(dict.fromkeys(places))
 
 
-def is_below_any(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path is one of the folders or lies below one."""
-    return any(is_below(path, folder) for folder in folders)
+def of_stack(settings: Settings, stack: Stack) -> list[Place]:
+    """Return what the services of one stack that run mount, each once, in their order. Of the store
+    and of the share it is the first folder below."""
+    found = (place for service in stack.running for place in _of_service(settings, service))
+    return list({place.path: place for place in found}.values())
 
 
-def refusal(found: Place) -> str:
-    """Return why root must not change anything at a path, and what to do, or nothing."""
-    if found.system:
-        return f"leads to {found.real}, a folder of the system: remove that link, then run again"
-    if found.planted:
-        # An owner's name may hold blanks, and no slash.
-        owner, _, link = found.planted.partition(" /")
-        return (
-            f"leads to {found.real} by the link /{link} of {owner}: who may change it "
-            "could lead a run, which is root, anywhere. To fix it: `chown -h root:root "
-            f"{shlex.quote(f'/{link}')}` if it is meant, or remove it, then run again"
-        )
-    return ""
+def _of_service(settings: Settings, service: Service) -> Iterator[Place]:
+    for source in [mount.source for mount in service.mounts if mount.kind == "bind"]:
+        if folder := _first_below(source, settings.models_path):
+            yield _in_store(folder, settings)
+        elif folder := _first_below(source, settings.smb_mount):
+            yield Place(folder, "share")
+        elif not (is_system(source) or _is_made(source, settings)):
+            owner, _, mode = service.owners.get(source, "root").partition(" ")
+            user, _, group = owner.partition(":")
+            yield Place(source, "own", user, group or user, mode or "755")
 
 
-def _real(path: str, states: Mapping[str, PathState]) -> tuple[str, str]:
-    """Return where a path lies or will lie, and by which link that root did not make."""
-    nearest = next((one for one in (path, *above(path)) if one in states), "")
-    if not nearest:
-        return path, ""
-    real = states[nearest].real or nearest
-    return real + path.removeprefix(nearest), states[nearest].planted
+def _in_store(path: str, settings: Settings) -> Place:
+    return Place(path, "store", group=settings.store_group, mode="2775")
+
+
+def _is_made(path: str, settings: Settings) -> bool:
+    """Whether it is the store or the share as a whole, or comes with the files of a stack."""
+    made = (settings.models_path, settings.smb_mount, settings.stacks_dir)
+    return any(is_below(path, folder) for folder in made)
+
+
+def _first_below(path: str, parent: str) -> str:
+    """Return the first folder on the way from ``parent`` to ``path``; empty if there is none."""
+    if path == parent or not is_below(path, parent):
+        return ""
+    return f"{parent}/{path.removeprefix(f'{parent}/').partition('/')[0]}"

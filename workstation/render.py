@@ -35,10 +35,13 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
-from workstation import compose_rules, dockerfile, given_file, quoting
+from workstation import given_file, quoting
+from workstation.compose import dockerfile
+from workstation.compose import rules as compose_rules
 from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins
+from workstation.places import Place, of_stack
 from workstation.settings import SECRETS, Settings, missing
 from workstation.stack import Secret, Service, Stack, StackError, parse
 from workstation.stack_kinds import checked
@@ -99,7 +102,7 @@ class RenderedStack:
 
     ``pins_used``: the pins that its services are made of, such as ``images.comfyui`` and
     ``sources.fooocus``. ``secrets``: what the settings hold that its Compose file names as secrets.
-    ``elsewhere``: folders of the host that other tasks care for.
+    ``places``: folders of the host that its services mount.
     """
 
     model: Stack
@@ -107,7 +110,7 @@ class RenderedStack:
     files: dict[str, bytes]
     pins_used: frozenset[str] = frozenset()
     secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
-    elsewhere: tuple[str, ...] = ()
+    places: tuple[Place, ...] = ()
 
     @property
     def compose(self) -> str:
@@ -189,7 +192,6 @@ class StackRenderer:
             fail=_fail,
         )
         self._folder = f"{settings.stacks_dir}/{name}"
-        self._elsewhere = (settings.models_path, settings.smb_mount, settings.stacks_dir)
 
     def render(self) -> RenderedStack:
         """Return the rendered stack.
@@ -225,7 +227,8 @@ class StackRenderer:
                 "is that of its folder."
             )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
-        made = RenderedStack(model, self._folder, rendered, used, secrets, self._elsewhere)
+        places = tuple(of_stack(self._settings, model))
+        made = RenderedStack(model, self._folder, rendered, used, secrets, places)
         compose_rules.check(model, place, rendered)
         for service in model.built:
             made.dockerfile(service)

@@ -13,7 +13,7 @@ from typing import Any
 
 from workstation.findings import Finding
 from workstation.plan import Step
-from workstation.report import Report
+from workstation.report.page import Report
 
 
 @dataclass

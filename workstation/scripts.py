@@ -16,6 +16,10 @@ from workstation.errors import UserError
 
 FILES = Path(__file__).parent.parent / "files"
 
+ENGLISH = ("env", "LC_ALL=C.UTF-8", "LANGUAGE=")
+"""Words that put a command into the one language. gettext looks at LANGUAGE even where the locale
+is C.UTF-8."""
+
 _HEAD = re.compile(r"(?:#.*\n|\n)+")
 _DIRECTIVE = re.compile(r"^[ \t]*# shellcheck .*\n", re.MULTILINE)
 _INCLUDED = re.compile(r"^[ \t]*\. files/(\S+)$", re.MULTILINE)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from workstation import cifs
+from workstation.mounts import cifs
 from workstation.values import Called, Visible, Written, distinct, form, secret_text
 
 TAKEN_CIFS_OPTIONS = {

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from workstation import given_file
 from workstation.errors import UserError
-from workstation.facts.shell import ENGLISH
+from workstation.scripts import ENGLISH
 
 BUSY = 120
 """Seconds that sshd may take for a step of a login; paramiko gives up after 15 and 30."""

@@ -1,8 +1,8 @@
 """A stack, read from its rendered Compose file: the one statement of what runs.
 
 Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
-derived here. ``x-workstation`` holds what Compose cannot say: ``compose_own`` has its keys, with
-the meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
+derived here. ``x-workstation`` holds what Compose cannot say: ``compose.x_workstation`` has its
+keys, with the meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workstation import compose_schema, yaml_file
-from workstation.compose_forms import is_true
-from workstation.compose_keys import absolute, has_gpu
+from workstation import yaml_file
+from workstation.compose import schema as compose_schema
+from workstation.compose.forms import is_true
+from workstation.compose.keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
-from workstation.traefik_labels import routed_host
+from workstation.traefik.labels import routed_host
 from workstation.worker import Worker
 from workstation.yaml_file import ComposeLoader, YamlFileError
 
@@ -68,7 +69,6 @@ class Service:
     mounts: tuple[Mount, ...] = ()
     gpu: bool = False
     host: str = ""
-    health: bool = False
     ports: tuple[str, ...] = ()
     probe: str = "/"
     websocket: str = ""
@@ -133,48 +133,22 @@ class Stack:
         """Whether a service that runs mounts ``parent`` or something below it."""
         return any(is_below(mount.source, parent) for mount in self.binds())
 
-    def folders_below(self, parent: str) -> list[str]:
-        """Return the first folder below ``parent`` of every bind mount from there, sorted."""
-        prefix = parent.rstrip("/") + "/"
-        return sorted(
-            {
-                mount.source.removeprefix(prefix).split("/")[0]
-                for mount in self.binds()
-                if mount.source.startswith(prefix)
-            }
-        )
-
-    def owned_folders(self, elsewhere: Iterable[str]) -> dict[str, str]:
-        """Return host folders to make for bind mounts, with their owner (``uid:gid`` and perhaps
-        a mode behind a blank).
-
-        + elsewhere: folders that other tasks care for, such as the model store and the share
-        """
-        owners: dict[str, str] = {}
-        for service in self.running:
-            for mount in service.mounts:
-                if mount.kind != "bind" or _is_system(mount.source):
-                    continue
-                if any(is_below(mount.source, folder) for folder in elsewhere):
-                    continue
-                owners[mount.source] = service.owners.get(mount.source, "root:root")
-        return owners
-
-    def held(self) -> dict[str, str]:
+    def losses(self) -> dict[str, str]:
         """Return what this machine alone holds for the services that run: source of each writable
         bind mount, and name of each volume -> what ``x-workstation`` says of it, or nothing."""
         return {
             mount.source: service.holds.get(mount.source, "")
             for service in self.running
             for mount in service.mounts
-            if mount.source and not mount.read_only and not _is_system(mount.source)
+            if mount.source and not mount.read_only and not is_system(mount.source)
         }
 
 
 _SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
 
 
-def _is_system(path: str) -> bool:
+def is_system(path: str) -> bool:
+    """Whether a path is the system's: nothing there is made, nor anybody's alone."""
     return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
 
 
@@ -217,7 +191,7 @@ def parse(
 
     Raises StackError if it is not YAML, has a key twice or a variable that is not set, lacks
     ``name``, ``services`` or a service's ``image``, or has anything that is not in
-    ``compose_schema``.
+    ``workstation.compose.schema``.
     """
     place = place or f"{folder}/compose.yaml"
     template = template or text
@@ -315,7 +289,6 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
             "nothing: name the target of its mount of the model store."
         )
     log = own.get("log") or {}
-    check = keys.get("healthcheck") or {}
     return Service(
         name=name,
         image=keys["image"],
@@ -324,8 +297,6 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         mounts=mounts,
         gpu=has_gpu(keys),
         host=routed_host(keys.get("labels") or {}),
-        health=not is_true(check.get("disable"))
-        and ("healthcheck" in keys or is_true(own.get("image_healthcheck"))),
         ports=tuple(str(port) for port in keys.get("ports") or ()),
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from workstation import compose_forms
+from workstation.compose import forms as compose_forms
 from workstation.values import (
     AnyFolder,
     AnyPath,

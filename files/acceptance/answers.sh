@@ -6,7 +6,9 @@
 # Probes write to files. Whoever is stuck where no signal reaches it, such as a file server that is
 # gone, is left behind when the time is up.
 
-seconds=$1 ticks=$(($2 * 2)) workers=$3 most=$4 plan=$5; shift 5
+. files/shell/wait.sh
+
+seconds=$1 limit=$2 workers=$3 most=$4 plan=$5; shift 5
 values=("$@")
 mapfile -t probes < <(printf %s "$plan")
 PATH=$PATH:/usr/sbin:/sbin; export PATH
@@ -29,12 +31,8 @@ work() {
 for ((worker = 0; worker < workers; worker++)); do
   work "$worker" >/dev/null 2>&1 </dev/null &
 done
-while [ "$ticks" -gt 0 ]; do
-  number=0
-  while [ -e "$folder/$number.done" ]; do number=$((number + 1)); done
-  [ "$number" -lt "$workers" ] || break
-  sleep 0.5; ticks=$((ticks - 1))
-done
+all_done() { [ "$(find "$folder" -name '*.done' | wc -l)" = "$workers" ]; }
+wait_until $((limit * 2)) 0.5 all_done
 number=0
 while [ "$number" -lt "${#probes[@]}" ]; do
   status=124

@@ -6,6 +6,7 @@
 # used is listed by the units that it belongs to.
 
 . files/acceptance/is_bridge.sh
+. files/shell/sockets.sh
 
 ip -o addr show | awk '{split($4, part, "/"); print part[1], $2}' \
   | while read -r address interface; do
@@ -14,8 +15,4 @@ ip -o addr show | awk '{split($4, part, "/"); print part[1], $2}' \
 timeout 20 docker ps --no-trunc --format "$1" 2>/dev/null
 timeout 20 systemctl list-sockets --no-legend --no-pager --full 2>/dev/null | sed 's/^ */socket /'
 sockets=$(ss -Hltnup 2>&1) || { echo "$sockets"; exit 1; }
-printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
-for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
-  group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
-  echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
-done
+tell_sockets "$sockets"

@@ -2,17 +2,10 @@
 # PORT: of Ollama. Which versions there are.
 #
 # What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
-# route that leads to it tells by which address others know this machine. Whoever waits for a wedged
-# card hears no signal, and is left behind.
+# route that leads to it tells by which address others know this machine.
 
-PATH=$PATH:/usr/lib/wsl/lib:/usr/local/nvidia/bin
-card=$(mktemp -d) || exit 1
-trap 'rm -rf "$card"' EXIT
-(
-  timeout 20 nvidia-smi --query-gpu=name,memory.total,driver_version \
-    --format=csv,noheader >"$card/said" 2>/dev/null
-  : >"$card/done"
-) >/dev/null 2>&1 </dev/null &
+. files/nvidia/limited.sh
+
 # shellcheck source=/dev/null # the host's
 . /etc/os-release && echo "System: $PRETTY_NAME"
 echo "Kernel: $(uname -r)"
@@ -29,6 +22,5 @@ echo "containerd: $(timeout 60 docker version \
   2>/dev/null)"
 timeout 60 docker ps --format '{{.Image}} {{.Label "org.opencontainers.image.version"}}' \
   2>/dev/null | sed 's/^/image: /'
-ticks=110
-while [ ! -e "$card/done" ] && [ "$ticks" -gt 0 ]; do sleep 0.2; ticks=$((ticks - 1)); done
-[ ! -e "$card/done" ] || sed 's/^/card: /' "$card/said"
+limited 20 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader \
+  | sed 's/^/card: /'

@@ -6,6 +6,7 @@
 # A program that may hang gets no standard input of ours, so that Compose's is a file.
 
 . files/daemon/engine.sh
+. files/docker/at_work.sh
 
 command -v docker >/dev/null || exit 0
 cat >"$answers/.compose.yaml"
@@ -26,9 +27,8 @@ cat "$answers"/*
 stat -c 'secret %.6Y %n' -- "$folder"/secrets/* 2>/dev/null
 file=$applied/$project.yaml
 [ ! -f "$file" ] || echo "applied $(base64 -w0 "$file")"
-if [ -f "$building" ]; then
-  sed '1d; s/^/unsettled /' "$building"
-  read -r boot began <"$building"
-  [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || echo "cut-off $began"
-fi
-[ ! -f "$pulling" ] || sed 's/^[^ ]*/unsettled/' "$pulling"
+for mark in "$building" "$pulling"; do
+  [ ! -f "$mark" ] || awk '{print "unsettled", $NF}' "$mark"
+done
+mark=$building
+[ -z "$(left)" ] || echo "cut-off $(left_since)"

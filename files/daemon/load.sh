@@ -7,16 +7,21 @@
 # nobody else to put the old one back. Docker starts containers by their policy before it answers;
 # `docker start` is for the others, twice, since one may share another's network.
 
+. files/shell/wait.sh
+
 trap '' HUP PIPE
 step=$1 file=$2 notes=$3 before=$4 live=$5 forgets=$6 reloaded=$7; shift 7
+# shellcheck disable=SC2329 # wait_until calls it
+answers_or_ended() {
+  ended=
+  timeout 60 docker version -f '{{.Server.Version}}' >/dev/null 2>&1 && return
+  systemctl -q is-active docker.service && return 1
+  ended=yes
+}
 answers() {
-  seconds=0
-  until timeout 60 docker version -f '{{.Server.Version}}' >/dev/null 2>&1; do
-    systemctl -q is-active docker.service || return 1
-    # One that did not run before may have been told to listen elsewhere.
-    [ "$seconds" -lt 60 ] || { [ "$step" = start ]; return; }
-    sleep 2; seconds=$((seconds + 2))
-  done
+  # One that did not run before may have been told to listen elsewhere.
+  wait_until 30 2 answers_or_ended || { [ "$step" = start ]; return; }
+  [ -z "$ended" ]
 }
 # A start limit counts restarts of others too, as of packages that were just installed.
 begin() {
@@ -28,6 +33,7 @@ put() {
     && chown --reference="$file" "$file.old" && sync "$file.old" && mv -f "$file.old" "$file"
 }
 put_back() { if [ -f "$before" ]; then put "$before"; else rm -f "$file"; fi; }
+# shellcheck disable=SC2329 # wait_until calls it
 loaded() { [ "$(timeout 60 docker info -f '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ]; }
 reload() {
   if [ "$(systemctl show -P CanReload docker.service)" = yes ]; then
@@ -35,12 +41,7 @@ reload() {
   else
     kill -s HUP "$(systemctl show -P MainPID docker.service)"
   fi || return 1
-  [ "$live" = yes ] || return 0
-  seconds=0
-  until loaded; do
-    [ "$seconds" -lt 30 ] || return 1
-    sleep 1; seconds=$((seconds + 1))
-  done
+  [ "$live" != yes ] || wait_until 30 1 loaded
 }
 if [ "$step" = reload ] || [ "$live" = yes ]; then
   reload || {

@@ -7,19 +7,16 @@
 # containerd's image store (docs.docker.com/build/metadata/attestations). Since 0.19 Buildx refuses
 # to read what does not lie below the working folder (docker/buildx#2796): here all of it does.
 #
-# A power cut damages what a build had written and not flushed, and BuildKit does not notice. So a
-# mark stands while a build is at work, with the boot, the time and the images it makes, until all
-# is on the disk. One of another boot means that what BuildKit has cached since is not to be
+# What another boot left at work (at_work.sh) means that what BuildKit has cached since is not to be
 # trusted, and neither are these images, unless containers were made of them, as after a build that
 # was merely ended. Nor are those of ours that have lost their name. What others have cached before
 # stays. A record can go only after those that were made from it.
 
+. files/docker/at_work.sh
 . files/docker/flush.sh
 . files/docker/release.sh
 
 mark=$1 what=$2 images=$3; shift 3
-boot=$(cat /proc/sys/kernel/random/boot_id)
-mkdir -p "${mark%/*}"
 cached_since() {
   cache=$(curl -fsS --noproxy '*' --unix-socket /var/run/docker.sock \
     'http://docker/v1.44/system/df?type=build-cache') || return 1
@@ -37,14 +34,14 @@ forget_cache() {
     done
   done
 }
-old=$boot began=
-[ ! -f "$mark" ] || read -r old began <"$mark"
-if [ "$old" != "$boot" ]; then
+left=$(left)
+if [ -n "$left" ]; then
+  began=$(left_since)
   echo "the machine went down during a build: what was made and cached${began:+ since $began} goes"
   ! with_containerd || release
   nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
   # shellcheck disable=SC2086 # a list, one word each
-  for image in $(sed 1d "$mark") $(docker image ls -aq $nameless); do
+  for image in $left $(docker image ls -aq $nameless); do
     docker image inspect "$image" >/dev/null 2>&1 || continue
     [ -z "$(docker ps -aq --filter "ancestor=$image")" ] || continue
     docker image rm -f "$image" >/dev/null || exit 1
@@ -56,10 +53,8 @@ if [ "$old" != "$boot" ]; then
   }
   rm "$mark"
 fi
-[ -f "$mark" ] || echo "$boot $(date -u +%FT%T)" >"$mark"
 # shellcheck disable=SC2086 # a list, one word each
-printf '%s\n' $images >>"$mark"
-sync "$mark" "${mark%/*}"
+at_work $images
 with_containerd || set --
 cd /
 docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?

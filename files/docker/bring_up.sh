@@ -3,7 +3,7 @@
 #
 # Until Docker itself is started anew it keeps the port of a container that a power cut took away
 # while it started (seen with Engine 26.1; moby/moby#20486), and is without an address that it lost
-# (see workstation/daemon.py).
+# (see workstation/docker/daemon.py).
 
 answered() { timeout -k 5 60 "$@"; }
 # Says why containers would not run on, or fails where they would.

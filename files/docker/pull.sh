@@ -1,24 +1,23 @@
 #!/bin/sh
 # MARK IMAGE...: pulls those that are missing, or may be damaged.
 #
-# Nor does Docker flush what it pulled (see bake.sh): a power cut leaves images with empty files,
-# images without their name, and layers without an image, and the next pull would take all of it for
-# whole. So here too a mark says what is at work, each line a boot and an image. What another boot
-# left there is pulled anew; a pull that found something of it already there only gave it a name
-# again, by which it is removed and pulled once more. What containers are made of is whole: they are
-# only made of what was flushed, so that pull was merely ended. With containerd's image store, what
-# a pull holds is released first and goes with the images: then nothing of it is there to be found.
+# What another boot left at work (at_work.sh) is pulled anew; a pull that found something of it
+# already there only gave it a name again, by which it is removed and pulled once more. What
+# containers are made of is whole: they are only made of what was flushed, so that pull was merely
+# ended. With containerd's image store, what a pull holds is released first and goes with the
+# images: then nothing of it is there to be found.
 
+. files/docker/at_work.sh
 . files/docker/flush.sh
 . files/docker/release.sh
+. files/shell/wait.sh
 
 mark=$1; shift
-boot=$(cat /proc/sys/kernel/random/boot_id)
-mkdir -p "${mark%/*}"; touch "$mark"
 reused=$(mktemp); trap 'rm -f "$reused"' EXIT
 export reused
 id() { docker image inspect -f '{{.Id}}' "$1" 2>/dev/null; }
-left() { awk '$1 != boot && $2 == image {n++} END {exit !n}' boot="$boot" image="$1" "$mark"; }
+left=$(left)
+is_left() { printf '%s\n' "$left" | grep -qxF -e "$1"; }
 pull() {
   # shellcheck disable=SC2016 # for the shell that xargs starts
   printf '%s\n' "$@" | xargs -P 4 -n 1 sh -c '
@@ -26,18 +25,15 @@ pull() {
     echo "pulled $1"
     case $said in *"Already exists"*) ;; *"Pull complete"*) exit ;; esac
     echo "$1" >>"$reused"' sh &
-  pulling=$!; seconds=0
-  while kill -0 $pulling 2>/dev/null; do
-    sleep 1; seconds=$((seconds + 1))
-    [ $((seconds % 5)) != 0 ] || echo "pulling, $seconds s"
-  done
-  wait $pulling
+  wait_telling pulling
 }
+# shellcheck disable=SC2329 # wait_telling calls it
+pulling() { echo "pulling, $seconds s"; }
 missing='' doubtful='' found=
-! awk -v boot="$boot" '$1 != boot {n++} END {exit !n}' "$mark" || ! with_containerd || release
+[ -z "$left" ] || ! with_containerd || release
 for image in "$@"; do
   found=$(id "$image")
-  if left "$image" && { [ -z "$found" ] || [ -z "$(docker ps -aq --filter "ancestor=$found")" ]; }
+  if is_left "$image" && { [ -z "$found" ] || [ -z "$(docker ps -aq --filter "ancestor=$found")" ]; }
   then
     doubtful="$doubtful $image"
     [ -z "$found" ] || docker image rm -f "$found" >/dev/null || exit 1
@@ -45,8 +41,7 @@ for image in "$@"; do
   fi
   [ -n "$found" ] || missing="$missing $image"
 done
-for image in "$@"; do echo "$boot $image"; done >>"$mark"
-sync "$mark" "${mark%/*}"
+at_work "$@"
 [ -z "$doubtful" ] || echo "the machine went down during a pull; pulled anew:$doubtful"
 status=0
 # shellcheck disable=SC2086 # a list, one word each
@@ -59,7 +54,7 @@ if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ] && ! with_contain
 fi
 flush || exit 1
 printf '%s\n' "$@" \
-  | awk 'NR == FNR {ours[$1]; next} $1 != boot && !($2 in ours)' boot="$boot" - "$mark" \
+  | awk 'NR == FNR {ours[$1]; next} $1 != boot && !($NF in ours)' boot="$boot" - "$mark" \
   >"$mark.new" || exit 1
 sync "$mark.new"
 mv "$mark.new" "$mark"

@@ -4,12 +4,12 @@
 # (dpkg-query(1)); a file named by a number is a step that dpkg has not finished.
 
 . files/shell/limited.sh
+. files/shell/sockets.sh
 
 sed 's/^/os /' /etc/os-release
 echo "uname $(uname -m) $(uname -r)"
 echo "user $(id -u)"
 awk '/^MemTotal:/ {print "memory", $2}' /proc/meminfo
-df -Pk / | awk 'NR == 2 {print "disk", $4}'
 [ ! -e /snap/bin/docker ] || echo snap-docker
 [ ! -d /run/systemd/system ] || echo systemd
 if command -v ufw >/dev/null \
@@ -17,12 +17,7 @@ if command -v ufw >/dev/null \
   echo ufw-active
 fi
 
-sockets=$(answered ss -Hltnp 2>/dev/null)
-printf '%s\n' "$sockets" | sed -n '/./s/^/listen /p'
-for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -c5- | sort -u); do
-  group=$(sed -n 's/^[0-9]*:\(name=systemd\)*://p' "/proc/$pid/cgroup" 2>/dev/null)
-  echo "group $pid $(printf '%s\n' "$group" | head -n 1)"
-done
+tell_sockets "$(answered ss -Hltnp 2>/dev/null)"
 
 for file in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
   inode=$(stat -c %i "$file" 2>/dev/null) || continue

@@ -4,16 +4,15 @@
 # nvidia-smi stands in other places under WSL, and where the driver came as an image. Whoever waits
 # for a wedged card hears no signal, so it holds no pipe of ours and is left behind.
 
+. files/shell/wait.sh
+
 PATH=$PATH:/usr/sbin:/sbin:/usr/lib/wsl/lib:/usr/local/nvidia/bin; export PATH
 limited() {
-  limit=$1 ticks=$((($1 + 7) * 5)) status=124; shift
+  limit=$1 status=124; shift
   answer=$(mktemp -d) || return 1
   ( timeout -k 5 "$limit" "$@" >"$answer/said" 2>&1 </dev/null
     echo $? >"$answer/new"; mv "$answer/new" "$answer/status" ) >/dev/null 2>&1 &
-  while [ ! -e "$answer/status" ] && [ "$ticks" -gt 0 ]; do
-    sleep 0.2; ticks=$((ticks - 1))
-  done
-  [ ! -e "$answer/status" ] || read -r status <"$answer/status"
+  ! wait_until $(((limit + 7) * 5)) 0.2 [ -e "$answer/status" ] || read -r status <"$answer/status"
   cat "$answer/said"
   rm -rf "$answer"
   [ "$status" != 137 ] || status=124

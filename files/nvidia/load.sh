@@ -2,7 +2,7 @@
 # PATIENCE: loads the driver's kernel module, unless nvidia-smi works.
 #
 # What goes wrong is told by the words of modprobe, nvidia-smi and the kernel, from which
-# workstation.driver.load_advice makes out what helps.
+# workstation.nvidia.driver.load_advice makes out what helps.
 
 . files/nvidia/limited.sh
 

@@ -13,7 +13,7 @@
 
 . files/packages/apt.sh
 
-stamp=/run/ai-workstation.apt-updated
+stamp=/run/ai-workstation.apt.failures-updated
 aside=${lists%/}.ai-workstation
 # shellcheck disable=SC2086 # the words of a command
 fetch() {

@@ -13,5 +13,5 @@ cd -- "$2/$name" 2>/dev/null || exit 0
 echo folder
 # shellcheck disable=SC2012 # lines are counted
 echo "hidden $(ls -A | wc -l)"
-flags=$(lsattr -d . 2>/dev/null) || { echo unguardable; exit; }
-case ${flags%% *} in *i*) echo guarded ;; esac
+flags=$(lsattr -d . 2>/dev/null) || { echo flagless; exit; }
+case ${flags%% *} in *i*) echo immutable ;; esac

@@ -4,7 +4,7 @@
 #
 # Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
 # the kernel's own client is the judge, nothing on the host changes, nothing is installed. It is
-# given what mount.cifs gives it (workstation/cifs.py), which the host may not have yet.
+# given what mount.cifs gives it (workstation/mounts/cifs.py), which the host may not have yet.
 # nosharesock: a session that is open already would vouch for the password.
 # The password comes on standard input, since a process list shows arguments. In the kernel's
 # option string a comma is doubled (fs/smb/client/fs_context.c).

@@ -10,8 +10,7 @@ units=; while [ "$count" -gt 0 ]; do
 done
 # shellcheck disable=SC2086 # a list, one word each
 shown=$(answered systemctl show --timestamp=us+utc -p "$properties" -- $units)
-printf '%s\n' "$shown" | sed 's/^$/--/'
-echo --
+printf '%s\n' "$shown" | sed 's/^/unit /'
 paths=$(printf '%s\n' "$shown" | sed -n 's/^FragmentPath=//p; s/^DropInPaths=//p')
 for pair; do echo "reads $pair"; paths="$paths ${pair#*=}"; done
 # shellcheck disable=SC2086 # a list, one word each

@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from lab.bench.contestants import WANTED
 from lab.errors import LabError
 from workstation import operations
-from workstation.daemon_json import merge
+from workstation.docker import daemon_json
+from workstation.docker.daemon_json import merge
 from workstation.facts.docker import Engine
 from workstation.facts.files import Contents, Paths, PathState
 from workstation.facts.machine import Accounts, Machine
 from workstation.facts.ollama import Ollama
 from workstation.mirror import Mirror
-from workstation.ollama_unit import RELEASES
 from workstation.operations import docker as docker_operations
 from workstation.operations import files as file_operations
 from workstation.operations.smb import fstab_entry
@@ -33,7 +33,8 @@ from workstation.operations.units import Unit
 from workstation.pins import AptRepository
 from workstation.render import RenderedStack
 from workstation.settings import Settings
-from workstation.unit_files import UnitFile
+from workstation.units.files import UnitFile
+from workstation.units.ollama import RELEASES
 
 # Operations that others make of simpler ones whether or not anything is to change.
 COMPOSED = (
@@ -126,8 +127,9 @@ class Recorder:
         """Return what was noted, with what only the machine can tell filled in."""
         wanted = self.wanted
         if self._daemon_json is not None:
-            path = docker_operations.DAEMON_JSON
-            self._files_present([file_operations.File(path, self._daemon_json, mode="")])
+            self._files_present(
+                [file_operations.File(daemon_json.PATH, self._daemon_json, mode="")]
+            )
         states = self._host.get_fact(Paths, paths=[*wanted.files, *wanted.directories])
         for path, file in wanted.files.items():
             wanted.files[path] = settled(file, states.get(path))

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.remote.webelement import WebElement
 
-from workstation.report import Report
+from workstation.report.page import Report
 
 PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """What must be installed -> Debian's package."""

@@ -11,20 +11,22 @@ from typing import Any
 
 import yaml
 
-from workstation import criteria, pins, settings
+from workstation import pins, settings
 from workstation.acceptance import Answer, Probe
 from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, service_probes
+from workstation.compose.actions import Container, ProjectState
+from workstation.docker.references import familiar
 from workstation.findings import Finding
 from workstation.mirror import Mirror
-from workstation.project import Container, ProjectState, familiar
 from workstation.render import StackRenderer
-from workstation.report import Origin, Phase, Report
+from workstation.report import criteria
+from workstation.report.page import Origin, Phase, Report
+from workstation.report.topology import Site
 from workstation.settings import Settings
 from workstation.stack import Stack, parse
-from workstation.topology import Site
 
 ROOT = Path(__file__).parents[2]
 STARTED = datetime(2026, 11, 21, 7, 50, 12, tzinfo=timezone(timedelta(hours=1)))

@@ -12,8 +12,8 @@ import yaml
 from workstation import settings
 from workstation.acceptance import Probe
 from workstation.acceptance.services import service_probes
+from workstation.compose.actions import Container, ProjectState
 from workstation.findings import Finding
-from workstation.project import Container, ProjectState
 from workstation.settings import Settings
 from workstation.stack import Stack, parse
 

@@ -19,8 +19,8 @@ from tests.unit.acceptance_stacks import (
 from workstation.acceptance import LIMIT, Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings
 from workstation.acceptance.services import outputs, proxy_entrance
+from workstation.compose.actions import ProjectState
 from workstation.findings import Finding
-from workstation.project import ProjectState
 
 
 @pytest.fixture

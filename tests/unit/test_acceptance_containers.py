@@ -9,8 +9,8 @@ import pytest
 from tests.unit.acceptance_stacks import STARTED, container, made_up, one, run
 from workstation.acceptance import Answer
 from workstation.acceptance.containers import container_probe, image_findings
+from workstation.compose.actions import Container, ProjectState
 from workstation.findings import Finding
-from workstation.project import Container, ProjectState
 from workstation.stack import Stack
 
 

@@ -146,7 +146,7 @@ def test_a_card_that_hangs_keeps_the_versions_waiting_for_no_longer_than_needed(
     """All else is told; a warning is no card."""
     none = dict.fromkeys(("ip", "curl", "dpkg_query", "docker"), "exit 1")
     probe = version_probe(configured())
-    short = replace(probe, script=probe.script.replace("ticks=110", "ticks=5"))
+    short = replace(probe, script=probe.script.replace("limited 20", "limited 1"))
     hangs = programs(tmp_path, nvidia_smi="exec sleep 30", uname="echo 6.8.0-88-generic", **none)
     seen = versions(Answer(True, run(short, hangs).stdout))
     assert (seen.shown["Kernel"], seen.gpu) == ("6.8.0-88-generic", "")

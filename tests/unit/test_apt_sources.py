@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.repositories import MISSING, Root, root
-from workstation.apt import broken_sources
-from workstation.apt_sources import Entry, parse, same_repository, same_suite, shown
+from workstation.apt.failures import broken_sources
+from workstation.apt.sources import Entry, parse, same_repository, same_suite, shown
 
 needs_apt = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} missing")
 

@@ -81,10 +81,6 @@ class Echo(Fact[list[str]]):
 
     __module__ = "workstation.facts.echo"
 
-    @staticmethod
-    def default() -> list[str]:
-        return []
-
     def command(self, word: str) -> StringCommand:
         return question('[ -z "$1" ] || { echo "$1"; cat; }', word)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workstation.builds import bake_definition, changed_inputs, labels, listing
+from workstation.compose.builds import bake_definition, changed_inputs, labels, listing
 from workstation.pins import Source
 from workstation.stack import Service, Stack
 

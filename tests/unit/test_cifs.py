@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workstation import cifs
+from workstation.mounts import cifs
 
 # As the kernel of Debian 13 (6.12) shows mounts by mount.cifs 7.4.
 LINE = (

@@ -12,7 +12,8 @@ import pytest
 
 from tests.unit import compose_corpus
 from tests.unit.wrong_outcomes import assert_sentence, dump, failures
-from workstation import compose_rules, compose_schema
+from workstation.compose import rules as compose_rules
+from workstation.compose import schema as compose_schema
 from workstation.errors import UserError
 from workstation.stack import Stack, StackError, parse
 

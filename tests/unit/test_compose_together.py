@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.wrong_outcomes import assert_sentence, dump
-from workstation import compose_rules
+from workstation.compose import rules as compose_rules
 from workstation.stack import StackError, parse
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workstation.credentials import CredentialsError, credentials_file
+from workstation.mounts.credentials import CredentialsError, credentials_file
 
 
 def read_by_mount(content: bytes) -> dict[str, str]:

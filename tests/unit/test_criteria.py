@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.page import sample
-from workstation.criteria import CriteriaError, Criterion, commit_finding, judge, unchanged_finding
 from workstation.findings import Finding, subject_of
+from workstation.report.criteria import (
+    CriteriaError,
+    Criterion,
+    commit_finding,
+    judge,
+    unchanged_finding,
+)
 from workstation.stack import Stack
 
 

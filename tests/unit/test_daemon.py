@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from workstation.daemon import DEFAULTS, content_of, fitted, loading, next_start, setting
-from workstation.daemon_json import DaemonJsonError
+from workstation.docker.daemon import DEFAULTS, content_of, fitted, loading, next_start, setting
+from workstation.docker.daemon_json import DaemonJsonError
 from workstation.facts.daemon import DaemonState, Running, StakeState
-from workstation.operations.nvidia import DAEMON_JSON
+from workstation.operations.nvidia import IN_DAEMON_JSON
 
 BARE = StakeState()
 BUSY = StakeState((Running("c1", "plain"), Running("c2", "edge")))
@@ -101,31 +101,31 @@ def test_a_registry_that_a_flag_names_is_not_named_twice():
 
 def test_cdi_is_set_where_the_engine_does_not_have_it_by_itself():
     """It does since 28.2."""
-    assert merged(daemon(), DAEMON_JSON, {}) == DAEMON_JSON
+    assert merged(daemon(), IN_DAEMON_JSON, {}) == IN_DAEMON_JSON
     modern = daemon(cdi=("/etc/cdi", "/var/run/cdi"))
-    assert merged(modern, DAEMON_JSON, {}) == {"runtimes": DAEMON_JSON["runtimes"]}
+    assert merged(modern, IN_DAEMON_JSON, {}) == {"runtimes": IN_DAEMON_JSON["runtimes"]}
     ours = daemon({"features": {"cdi": True}}, cdi=("/etc/cdi",))
-    assert merged(ours, DAEMON_JSON, {})["features"] == {"cdi": True}
+    assert merged(ours, IN_DAEMON_JSON, {})["features"] == {"cdi": True}
     theirs = daemon({"features": {"buildkit": True}})
-    assert merged(theirs, DAEMON_JSON, {})["features"] == {"buildkit": True, "cdi": True}
+    assert merged(theirs, IN_DAEMON_JSON, {})["features"] == {"buildkit": True, "cdi": True}
 
 
 def test_cdi_that_somebody_switched_off_is_not_switched_on():
     """The person decides, and is told what it is about."""
     with pytest.raises(DaemonJsonError, match=r"features\.cdi is false in it.*GPU=none"):
-        merged(daemon({"features": {"cdi": False}}), DAEMON_JSON)
+        merged(daemon({"features": {"cdi": False}}), IN_DAEMON_JSON)
     with pytest.raises(DaemonJsonError, match="started with --feature"):
-        merged(daemon(arguments=("--feature=containerd-snapshotter=true",)), DAEMON_JSON)
+        merged(daemon(arguments=("--feature=containerd-snapshotter=true",)), IN_DAEMON_JSON)
     assert "features" not in merged(
-        daemon(arguments=("--feature=x=true",), cdi=("/etc/cdi",)), DAEMON_JSON
+        daemon(arguments=("--feature=x=true",), cdi=("/etc/cdi",)), IN_DAEMON_JSON
     )
 
 
 def test_a_runtime_by_flag_keeps_ours_out():
     """Ours is for files that ask for it, no must."""
     found = daemon(arguments=("--add-runtime=nvidia=/opt/nvidia",))
-    assert "runtimes" not in merged(found, DAEMON_JSON)
-    assert "runtimes" in left_out(found, DAEMON_JSON)
+    assert "runtimes" not in merged(found, IN_DAEMON_JSON)
+    assert "runtimes" in left_out(found, IN_DAEMON_JSON)
 
 
 # How it gets into effect
@@ -233,7 +233,7 @@ def test_the_rest_is_reloaded_while_a_restart_waits():
 
 def test_for_cdi_docker_is_restarted_even_where_that_stops_containers():
     """Services that need the GPU do not start without; the plan names what stops."""
-    found = load(daemon(dict(DEFAULTS, **{"live-restore": False})), wanted=DAEMON_JSON)
+    found = load(daemon(dict(DEFAULTS, **{"live-restore": False})), wanted=IN_DAEMON_JSON)
     assert (found.step, found.live, found.keys) == ("restart", False, ("features",))
 
 
@@ -248,7 +248,7 @@ def test_what_a_restart_would_end_is_left_running(stake: StakeState):
     """live-restore keeps a container, not the `docker run` that is attached to it, nor a unit that
     requires docker.service."""
     assert load(daemon({}), stake).step == "later"
-    found = load(daemon(dict(DEFAULTS)), stake, DAEMON_JSON)
+    found = load(daemon(dict(DEFAULTS)), stake, IN_DAEMON_JSON)
     assert found.step == "by-hand"
     assert "app.service" in found.harm[0]
 
@@ -261,9 +261,9 @@ def test_a_run_that_was_cut_off_before_the_restart_is_finished():
 
 def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
     """However it came there."""
-    content = {**DEFAULTS, **DAEMON_JSON}
-    assert load(daemon(content), wanted=DAEMON_JSON).keys == ("features",)
-    assert load(daemon(content, cdi=("/etc/cdi",)), wanted=DAEMON_JSON).step == ""
+    content = {**DEFAULTS, **IN_DAEMON_JSON}
+    assert load(daemon(content), wanted=IN_DAEMON_JSON).keys == ("features",)
+    assert load(daemon(content, cdi=("/etc/cdi",)), wanted=IN_DAEMON_JSON).step == ""
 
 
 # What somebody changed and has not restarted Docker for
@@ -292,7 +292,7 @@ def test_a_restart_that_would_lose_sight_of_containers_is_not_made(
     (harm,) = next_start(found)
     assert expected in harm
     assert load(found, BARE).step == "later"
-    assert load(found, BARE, DAEMON_JSON).step == "by-hand"
+    assert load(found, BARE, IN_DAEMON_JSON).step == "by-hand"
 
 
 @pytest.mark.parametrize(

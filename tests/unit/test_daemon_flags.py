@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workstation.daemon_flags import keys, options, started_by, values
+from workstation.docker.daemon_flags import keys, options, started_by, values
 
 
 @pytest.mark.parametrize(

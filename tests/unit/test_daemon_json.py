@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workstation.daemon_json import DaemonJsonError, merge
+from workstation.docker.daemon_json import DaemonJsonError, merge
 
 WANTED: dict[str, Any] = {
     "log-opts": {"max-size": "10m", "max-file": "3"},

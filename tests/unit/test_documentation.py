@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.test_templates import ROOT, STACKS
-from workstation import compose_own, documentation, stack_kinds
-from workstation.compose_own import Key
+from workstation import documentation, stack_kinds
+from workstation.compose import x_workstation
+from workstation.compose.x_workstation import Key
 from workstation.settings import Settings
 from workstation.stack import Secret, Service
 from workstation.stack_kinds import Declared
@@ -31,7 +32,7 @@ def meanings() -> dict[str, str]:
             keys(key.keys, f"{before}.{name}")
 
     for name in ("FILE", "SECRET", "SERVICE"):
-        keys(getattr(compose_own, name), name)
+        keys(getattr(x_workstation, name), name)
     for stack in STACKS:
         for name, one in stack_kinds.declared(stack).items():
             for key, inner in {"": one}.items() if isinstance(one, Declared) else one.items():
@@ -50,11 +51,11 @@ def test_each_meaning_is_made_of_whole_sentences():
 
 def test_a_default_of_a_key_is_what_is_read_without_it():
     """It is stated beside the meaning, and once more where the file is read."""
-    probe = compose_own.SERVICE["probe"]
+    probe = x_workstation.SERVICE["probe"]
     assert probe.default == Service("web", "nginx:1").probe
-    assert compose_own.SECRET["owner"].default == Secret("a", "/a").owner
+    assert x_workstation.SECRET["owner"].default == Secret("a", "/a").owner
     fields = {one.name: one for one in dataclasses.fields(Service)}
-    for name, key in compose_own.SERVICE.items():
+    for name, key in x_workstation.SERVICE.items():
         if isinstance(key, Key) and not key.default and name in fields:
             assert not fields[name].default or fields[name].default is dataclasses.MISSING, name
 

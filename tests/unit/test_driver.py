@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from tests.fixtures.recordings import recording
-from workstation.driver import KEYS, action, load_advice, trouble
-from workstation.driver_packages import branches, utilities
 from workstation.facts.nvidia import Card, GpuState
 from workstation.facts.packages import PackageState
+from workstation.nvidia.driver import KEYS, action, load_advice, trouble
+from workstation.nvidia.packages import branches, utilities
 
 BARE = GpuState(pci=("10de:2bb1",), bound=("",), running="6.8.0-85-generic")
 THERE = PackageState("580.95.05-0ubuntu1", False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workstation.errors import UserError
-from workstation.fstab import Entry, FstabError, decode, encode, escape, parse, with_entry
+from workstation.mounts.fstab import Entry, FstabError, decode, encode, escape, parse, with_entry
 
 SHARE = Entry("//nas/ki_Daten", "/mnt/ki_Daten", "cifs", "credentials=/etc/c,vers=3.1.1,_netdev")
 LINE = "//nas/ki_Daten /mnt/ki_Daten cifs credentials=/etc/c,vers=3.1.1,_netdev 0 0\n"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.harness import gather, programs
 from workstation.facts.nvidia import Card, Gpu, GpuState
-from workstation.gpu import (
+from workstation.nvidia.gpu import (
     Device,
     by_pci_id,
     devices,
@@ -18,8 +18,8 @@ from workstation.gpu import (
     oldest_driver,
     runs_on,
     suffices,
-    version,
 )
+from workstation.version import version
 
 
 @pytest.mark.parametrize(

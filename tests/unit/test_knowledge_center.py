@@ -15,9 +15,9 @@ import yaml
 from tests.unit.test_templates import MIRROR, ROOT, data
 from workstation import pins, settings
 from workstation.acceptance.services import service_probes
+from workstation.compose.actions import ProjectState
 from workstation.errors import UserError
 from workstation.mirror import Mirror
-from workstation.project import ProjectState
 from workstation.render import RenderedStack, StackRenderer
 from workstation.stack import Service
 

@@ -1,86 +1,91 @@
-"""Relative links of the documents lead to files that exist, and anchors to headings."""
+"""Where paths really lie, and which links root may follow."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tests/recorded/*.md")])
+from workstation.facts.files import PathState
+from workstation.links import Destination, above, destination, refusal
 
-FENCED = re.compile(r"^(```|~~~).*?^\1$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-HEADING = re.compile(r"^#{1,6} (.*)$", re.MULTILINE)
+STORE = "/vol/models"
 
 
-def text(path: Path) -> str:
-    """Return a document without its blocks of code."""
-    return FENCED.sub("", path.read_text())
+def state(kind: str = "directory", **changes: Any) -> PathState:
+    return PathState(kind, "2775", "root", "ai", 0, 2000, 1.0, **changes)  # type: ignore[arg-type]
 
 
-def links(path: Path) -> list[str]:
-    """Return the targets of a document's links, except for those to other sites."""
-    shown = re.sub(r"`[^`\n]*`", "", text(path))
-    return [link for link in LINK.findall(shown) if not re.match(r"[a-z]+:", link)]
+def test_a_path_without_links_lies_where_it_says():
+    """Whether it is there or not."""
+    assert destination(STORE, [], {STORE: state()}) == Destination(STORE)
+    assert destination(STORE, [], {}) == Destination(STORE)
 
 
-def anchors(path: Path) -> set[str]:
-    """Return the anchors that GitHub gives to a document's headings (github.com/gjtorikian/
-    html-pipeline, toc_filter.rb): lower case, punctuation dropped, spaces as dashes."""
-    found: set[str] = set()
-    for heading in HEADING.findall(text(path)):
-        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
-        base = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
-        repeated = (f"{base}-{number}" for number in range(1, 99))
-        found.add(base if base not in found else next(one for one in repeated if one not in found))
-    return found
+def test_what_is_not_there_will_lie_where_the_folder_above_leads():
+    """The nearest that is there."""
+    states = {"/vol": state("link", real="/disk"), "/vol/a": state(real="/disk/a")}
+    assert destination("/vol/a/b/c", [], states).real == "/disk/a/b/c"
+    assert destination("/vol/x", [], states).real == "/disk/x"
 
 
-def problem(source: Path, link: str) -> str:
-    """Return what is wrong with a link, or an empty string."""
-    name, _, anchor = link.partition("#")
-    target = (source.parent / name).resolve() if name else source
-    if not target.exists() or not target.is_relative_to(ROOT):
-        return f"{link}: there is no such file"
-    if anchor and (target.suffix != ".md" or anchor not in anchors(target)):
-        return f"{link}: there is no such heading"
-    return ""
+def test_a_link_of_root_is_followed():
+    """To a disk or a folder of one."""
+    states = {STORE: state("link", real="/mnt/disk2/models")}
+    found = destination(STORE, [STORE], states)
+    assert (found, refusal(found)) == (Destination("/mnt/disk2/models"), "")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_leads_somewhere(document: Path):
-    """To a file of this repository, and to a heading in it."""
-    assert [found for link in links(document) if (found := problem(document, link))] == []
-
-
-def test_the_documents_have_links():
-    """Otherwise the test above would find nothing wrong with anything."""
-    assert len(links(ROOT / "README.md")) > 10
-    assert len(links(ROOT / "docs/knowledge-center.md")) > 5
+def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
+    """Whoever may write to the store may arrange it."""
+    link = f"{STORE}/unet"
+    states = {
+        STORE: state("link", real="/disk/models"),
+        link: state("link", real="/disk/models/diffusion_models", planted="anna /vol/models/unet"),
+    }
+    assert destination(link, [STORE, link], states).planted == ""
+    assert destination(link, [link], states).planted == "anna /vol/models/unet"
 
 
 @pytest.mark.parametrize(
-    ("link", "expected"),
+    ("real", "words"),
     [
-        ("docs/gone.md", "there is no such file"),
-        ("../elsewhere.md", "there is no such file"),
-        ("docs/lab.md#gone", "there is no such heading"),
-        ("pins.yml#images", "there is no such heading"),
-        ("docs/lab.md#what-is-real-and-what-is-not", ""),
-        ("#try-it", ""),
-        ("docs", ""),
+        ("/home/anna/x", "chown -h root:root /vol/models/unet"),
+        ("/etc", "a folder of the system"),
+        ("/etc/cron.d", "a folder of the system"),
+        ("/", "a folder of the system"),
+        ("/home", "a folder of the system"),
+        ("/vol/models2", "of anna"),
     ],
 )
-def test_a_broken_link_is_found(link: str, expected: str):
-    """A file, a heading, or both that are missing."""
-    assert problem(ROOT / "README.md", link).endswith(expected)
-    assert bool(problem(ROOT / "README.md", link)) is bool(expected)
+def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words: str):
+    """Root would give away what it leads to."""
+    link = f"{STORE}/unet"
+    states = {STORE: state(), link: state("link", real=real, planted="anna /vol/models/unet")}
+    found = destination(link, [STORE, link], states)
+    assert words in refusal(found)
+    below = destination(f"{link}/sub", [STORE, f"{link}/sub"], states)
+    assert refusal(below) != ""
 
 
-def test_headings_become_the_anchors_of_github(tmp_path: Path):
-    """Signs are dropped, a repeated heading is counted, and code is no heading."""
-    page = tmp_path / "page.md"
-    page.write_text("# A `b`: c & d's\n## Same\n## Same\n```sh\n# not this\n```\n")
-    assert anchors(page) == {"a-b-c--ds", "same", "same-1"}
+def test_a_store_that_was_planted_trusts_nothing_within():
+    """Its own link decides where it is."""
+    states = {
+        STORE: state("link", real="/home/anna/m", planted="anna /vol/models"),
+        f"{STORE}/vae": state(real="/home/anna/m/vae", planted="anna /vol/models"),
+    }
+    assert destination(f"{STORE}/vae", [STORE], states).planted == "anna /vol/models"
+
+
+def test_not_even_root_leads_a_run_to_a_folder_of_the_system():
+    """It is a mistake. Those that are ours there may have moved within."""
+    assert destination("/srv/m", [], {"/srv/m": state("link", real="/usr/share")}).system
+    assert destination("/srv/m", [], {"/srv/m": state("link", real="/mnt")}).system
+    assert not destination("/etc/docker", [], {"/etc/docker": state("link", real="/etc/d")}).system
+    assert not destination("/srv/m", [], {"/srv/m": state("link", real="/mnt/disk")}).system
+
+
+def test_the_folders_above_a_path():
+    """Without the root."""
+    assert above("/a/b/c") == ["/a/b", "/a"]
+    assert above("/a") == []

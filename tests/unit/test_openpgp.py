@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workstation.openpgp import fingerprints
+from workstation.apt.openpgp import fingerprints
 
 KEYRINGS = [
     file

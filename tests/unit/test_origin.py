@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from workstation import origin
+from workstation.report import origin
 
 
 def test_the_origin_is_the_commit_of_this_repository(tmp_path: Path):

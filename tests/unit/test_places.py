@@ -1,91 +1,75 @@
-"""Where paths really lie, and which links root may follow."""
+"""The folders that mounts need: one list, of which each task takes its own."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import pytest
+import yaml
 
-from workstation.facts.files import PathState
-from workstation.places import Place, above, place, refusal
+from workstation.places import Place, of_host, of_stack
+from workstation.settings import Settings, defaults, load
+from workstation.stack import Stack, parse
 
-STORE = "/vol/models"
-
-
-def state(kind: str = "directory", **changes: Any) -> PathState:
-    return PathState(kind, "2775", "root", "ai", 0, 2000, 1.0, **changes)  # type: ignore[arg-type]
+ROOT = Path(__file__).parents[2]
+FOLDER = "/opt/stacks/made-up"
 
 
-def test_a_path_without_links_lies_where_it_says():
-    """Whether it is there or not."""
-    assert place(STORE, [], {STORE: state()}) == Place(STORE)
-    assert place(STORE, [], {}) == Place(STORE)
+def settings(**changes: Any) -> Settings:
+    return load({**defaults(ROOT / "group_data/all.py"), "stacks_dir": "/opt/stacks", **changes})
 
 
-def test_what_is_not_there_will_lie_where_the_folder_above_leads():
-    """The nearest that is there."""
-    states = {"/vol": state("link", real="/disk"), "/vol/a": state(real="/disk/a")}
-    assert place("/vol/a/b/c", [], states).real == "/disk/a/b/c"
-    assert place("/vol/x", [], states).real == "/disk/x"
+def stack(*volumes: str, owners: dict[str, str] | None = None) -> Stack:
+    service = {"image": "i:1", "volumes": [*volumes], "x-workstation": {"owners": owners or {}}}
+    idle = {"image": "i:1", "profiles": ["build"], "volumes": ["/mnt/ki/Never:/n", "/never:/m"]}
+    content = {"name": "made-up", "services": {"a": service, "b": idle}}
+    return parse(yaml.safe_dump(content), FOLDER)
 
 
-def test_a_link_of_root_is_followed():
-    """To a disk or a folder of one."""
-    states = {STORE: state("link", real="/mnt/disk2/models")}
-    found = place(STORE, [STORE], states)
-    assert (found, refusal(found)) == (Place("/mnt/disk2/models"), "")
+def places(home: str, *volumes: str, **changes: Any) -> list[str]:
+    found = of_stack(settings(smb_mount="/mnt/ki", models_path="/vol/models"), stack(*volumes))
+    return [place.path for place in found if place.home == home]
 
 
-def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
-    """Whoever may write to the store may arrange it."""
-    link = f"{STORE}/unet"
-    states = {
-        STORE: state("link", real="/disk/models"),
-        link: state("link", real="/disk/models/diffusion_models", planted="anna /vol/models/unet"),
-    }
-    assert place(link, [STORE, link], states).planted == ""
-    assert place(link, [link], states).planted == "anna /vol/models/unet"
+def test_on_the_share_it_is_the_first_folder_below():
+    """Each once; one that only begins alike, and the share itself, are none."""
+    found = places(
+        "share", "/mnt/ki/Forge/x:/o", "/mnt/ki/Forge:/p:ro", "/mnt/ki2/No:/n", "/mnt/ki:/k"
+    )
+    assert found == ["/mnt/ki/Forge"]
 
 
-@pytest.mark.parametrize(
-    ("real", "words"),
-    [
-        ("/home/anna/x", "chown -h root:root /vol/models/unet"),
-        ("/etc", "a folder of the system"),
-        ("/etc/cron.d", "a folder of the system"),
-        ("/", "a folder of the system"),
-        ("/home", "a folder of the system"),
-        ("/vol/models2", "of anna"),
-    ],
-)
-def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words: str):
-    """Root would give away what it leads to."""
-    link = f"{STORE}/unet"
-    states = {STORE: state(), link: state("link", real=real, planted="anna /vol/models/unet")}
-    found = place(link, [STORE, link], states)
-    assert words in refusal(found)
-    below = place(f"{link}/sub", [STORE, f"{link}/sub"], states)
-    assert refusal(below) != ""
+def test_in_the_store_it_is_too_with_its_group():
+    """Whoever mounts it: the store is one for all services."""
+    values = settings(models_path="/vol/models", models_group="docker")
+    (found,) = of_stack(values, stack("/vol/models/gguf/big:/m:ro", owners={"/vol/models": "1:1"}))
+    assert found == Place("/vol/models/gguf", "store", "root", "docker", "2775")
 
 
-def test_a_store_that_was_planted_trusts_nothing_within():
-    """Its own link decides where it is."""
-    states = {
-        STORE: state("link", real="/home/anna/m", planted="anna /vol/models"),
-        f"{STORE}/vae": state(real="/home/anna/m/vae", planted="anna /vol/models"),
-    }
-    assert place(f"{STORE}/vae", [STORE], states).planted == "anna /vol/models"
+def test_a_stacks_own_have_the_owners_that_it_names():
+    """Root owns what is not said; a user's group is of the same name."""
+    volumes = ("/srv/a:/a", "/srv/b:/b", "/srv/c:/c", "named:/v")
+    owners = {"/srv/a": "2000:2001 2775", "/srv/b": "2000"}
+    assert of_stack(settings(), stack(*volumes, owners=owners)) == [
+        Place("/srv/a", "own", "2000", "2001", "2775"),
+        Place("/srv/b", "own", "2000", "2000", "755"),
+        Place("/srv/c", "own", "root", "root", "755"),
+    ]
 
 
-def test_not_even_root_leads_a_run_to_a_folder_of_the_system():
-    """It is a mistake. Those that are ours there may have moved within."""
-    assert place("/srv/m", [], {"/srv/m": state("link", real="/usr/share")}).system
-    assert place("/srv/m", [], {"/srv/m": state("link", real="/mnt")}).system
-    assert not place("/etc/docker", [], {"/etc/docker": state("link", real="/etc/d")}).system
-    assert not place("/srv/m", [], {"/srv/m": state("link", real="/mnt/disk")}).system
+def test_what_others_make_is_no_stacks_own():
+    """The system, the store and the share as a whole, and what is laid down with a stack."""
+    system = ("/var/run/docker.sock:/s", "/etc/localtime:/l:ro", "/dev/dri:/d")
+    made = ("/vol/models:/m", "/mnt/ki:/k", "./data:/data", "/opt/stacks:/stacks")
+    alike = ("/vol/models2:/n", "/etcetera:/e")
+    assert places("own", *system, *made, *alike) == ["/vol/models2", "/etcetera"]
 
 
-def test_the_folders_above_a_path():
-    """Without the root."""
-    assert above("/a/b/c") == ["/a/b", "/a"]
-    assert above("/a") == []
+def test_a_host_has_the_common_folders_of_the_store_once():
+    """The store itself first, then those of every host, then what a stack alone mounts."""
+    values = settings(models_path="/vol/models", models_folders=["vae", "loras"])
+    found = of_host(values, [stack("/vol/models/vae:/a", "/vol/models/gguf:/b")])
+    assert [place.path.removeprefix("/vol/models") for place in found] == [
+        *("", "/vae", "/loras", "/gguf")
+    ]
+    assert {(place.home, place.mode) for place in found} == {("store", "2775")}

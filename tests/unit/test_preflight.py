@@ -12,7 +12,9 @@ from pyinfra.api.exceptions import PyinfraError
 
 from tests.fixtures.harness import PASSWORD, Machine, settings
 from workstation import pins
+from workstation.compose.actions import ProjectState
 from workstation.context import Context
+from workstation.docker.references import familiar
 from workstation.errors import UserError
 from workstation.facts.compose import Project
 from workstation.facts.daemon import Daemon, DaemonState
@@ -25,14 +27,13 @@ from workstation.facts.mounts import Mounted
 from workstation.facts.nvidia import Card, Gpu, GpuState
 from workstation.facts.ollama import Ollama
 from workstation.facts.packages import Packages, Sources
-from workstation.facts.smb import Mount, MountState, ShareAnswer, ShareLogin, UnitFile
+from workstation.facts.smb import Mount, MountState, MountUnit, ShareAnswer, ShareLogin
 from workstation.facts.surroundings import Answer, Disk, Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import preflight
 from workstation.preflight import line, summary
-from workstation.project import ProjectState, familiar
 from workstation.render import RenderedStack, StackRenderer
 from workstation.run import current
 from workstation.stack import parse
@@ -181,7 +182,7 @@ def test_what_is_in_the_way_of_the_share_stops_the_run_with_everything_else():
     machine.facts[Mount] = MountState(
         fstab=b"# B\xfcro\nnas:/x /srv/daten nfs4 defaults 0 0\n",
         linked=(2,),
-        mount=UnitFile("mnt-ki_Daten.mount", masked=True),
+        mount=MountUnit("mnt-ki_Daten.mount", masked=True),
     )
     machine.facts[ShareLogin] = ShareAnswer("version", "Dialect not supported by server")
     with pytest.raises(preflight.PreflightError) as caught:

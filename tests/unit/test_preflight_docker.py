@@ -16,7 +16,6 @@ from workstation.findings import Finding, failed, noted
 from workstation.preflight.docker import (
     daemon_findings,
     docker_findings,
-    is_traefik,
     refuses_old_clients,
     traefik_findings,
     unanswered,
@@ -369,20 +368,6 @@ def test_docker_29_refuses_old_clients(
 ):
     """Unless it was told otherwise; Docker's own newest is such a one, Debian's is not."""
     assert refuses_old_clients(found, minimum_api, newest) is refuses
-
-
-@pytest.mark.parametrize(
-    "image", ["traefik:v3", "192.168.0.5:80/docker.io/library/traefik@sha256:0"]
-)
-def test_a_traefik_is_known_by_its_image(image: str):
-    """From whichever registry."""
-    assert is_traefik(container(image))
-
-
-@pytest.mark.parametrize("image", ["traefik/whoami:v1", "nginx:1", "me/traefik-errors", "sha256:1"])
-def test_others_are_no_traefik(image: str):
-    """Although their name begins like it."""
-    assert not is_traefik(container(image))
 
 
 @pytest.mark.parametrize("tag", ["v3.6.1", "v3.7.15", "3.6.2", "v3.7", "v2.11.31"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.fixtures.harness import settings
-from workstation import ollama_unit
 from workstation.facts.ollama import OllamaState
 from workstation.findings import Finding, failed, noted
-from workstation.ollama_unit import DROP_IN, UNIT
 from workstation.preflight.ollama import unit_findings
-from workstation.unit_files import UnitFile
+from workstation.units import ollama as ollama_unit
+from workstation.units.files import UnitFile
+from workstation.units.ollama import DROP_IN, UNIT
 
 HOST = "127.0.0.1:11434"
 OVERRIDE = f"{UNIT}.d/override.conf"

@@ -12,11 +12,9 @@ from workstation.facts.machine import Listener, MachineState
 from workstation.facts.surroundings import RunningContainer
 from workstation.findings import Finding, failed, noted
 from workstation.preflight.ports import (
-    Port,
     foreign_proxy_findings,
     ollama_findings,
     port_findings,
-    published,
 )
 from workstation.stack import Stack, parse
 
@@ -33,10 +31,6 @@ def stack(name: str = "proxy", ports: str = "['80:80']") -> Stack:
     return parse(f"name: {name}\nservices: {{web: {{image: a, ports: {ports}}}}}")
 
 
-def ports(entry: str) -> list[Port]:
-    return list(published(stack(ports=f"[{entry}]").services[0]))
-
-
 def machine(*listeners: Listener) -> MachineState:
     return MachineState(listeners=listeners)
 
@@ -50,30 +44,6 @@ def about_80(
     (finding,) = port_findings(machine(*listeners), containers, [stack(**of)], listed)
     assert finding.name == "port 80"
     return finding
-
-
-@pytest.mark.parametrize(
-    ("entry", "expected"),
-    [
-        ("'80:80'", [Port("*", 80)]),
-        ("'0.0.0.0:80:80/tcp'", [Port("*", 80)]),
-        ("'127.0.0.1:8080:80'", [Port("127.0.0.1", 8080)]),
-        ("'[::1]:8080:80'", [Port("::1", 8080)]),
-        ("'8000-8001:80-81'", [Port("*", 8000), Port("*", 8001)]),
-        ("{published: 81, target: 80}", [Port("*", 81)]),
-        ("{published: '82', target: 80, host_ip: 10.0.0.1}", [Port("10.0.0.1", 82)]),
-        ("{published: 53, target: 53, protocol: udp}", []),
-        ("'53:53/udp'", []),
-        ("'80'", []),
-        ("80", []),
-        ("'127.0.0.1::80'", []),
-        ("'${PORT}:80'", []),
-        ("{target: 80}", []),
-    ],
-)
-def test_published_ports_are_read_from_compose(entry: str, expected: list[Port]):
-    """In short and long syntax; a port that Docker chooses is always free."""
-    assert ports(entry) == expected
 
 
 @pytest.mark.parametrize(

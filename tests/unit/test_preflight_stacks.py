@@ -138,12 +138,13 @@ def test_a_port_or_name_that_two_services_claim_is_told():
 
 def test_all_stacks_of_this_repository_run_on_one_machine():
     """No port, no name, no key of data, no folder of the share claimed twice."""
-    found = [render(name).model for name in STACKS]
+    rendered = [render(name) for name in STACKS]
+    found = [stack.model for stack in rendered]
     assert list(collision_findings(found)) == []
     keys = [data_key(name) for name in STACKS if name != "proxy"]
     assert len(keys) == len(set(keys))
     assert not set(keys) & set(Settings.model_fields)
-    folders = [name for model in found for name in model.folders_below("/mnt/ki_Daten")]
+    folders = [one.path for stack in rendered for one in stack.places if one.home == "share"]
     assert len(folders) == len(set(folders))
 
 

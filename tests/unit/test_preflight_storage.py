@@ -8,11 +8,11 @@ import pytest
 
 from tests.fixtures.harness import ROOT, settings
 from workstation import pins
-from workstation.facts.smb import MountState, UnitFile
+from workstation.facts.smb import MountState, MountUnit
 from workstation.facts.surroundings import Disk
 from workstation.findings import Finding, failed, noted
 from workstation.mirror import Mirror
-from workstation.mounts import Mount
+from workstation.mounts.mountinfo import Mount
 from workstation.preflight.storage import (
     data_folders,
     disk_findings,
@@ -209,7 +209,7 @@ def layer(kind: str, source: str = UNC) -> Mount:
         MountState(layers=(layer("cifs", "//old/x"), layer("cifs"))),
         MountState(
             layers=(layer("autofs", "systemd-1"), layer("cifs")),
-            automount=UnitFile("mnt-ki_Daten.automount", active=True),
+            automount=MountUnit("mnt-ki_Daten.automount", active=True),
         ),
     ],
 )
@@ -224,19 +224,21 @@ def test_a_mountpoint_that_is_the_shares_own_passes(found: MountState):
         (MountState(real="/srv/x"), "is really /srv/x", "set SMB_MOUNT=/srv/x"),
         (MountState(above="/etc/auto.mnt"), "by its map /etc/auto.mnt", "reload autofs"),
         (MountState(layers=(layer("autofs", "/etc/auto.direct"), layer("cifs"))), "map", "autofs"),
-        (MountState(mount=UnitFile("m.mount", masked=True)), "masked", "systemctl unmask m.mount"),
+        (MountState(mount=MountUnit("m.mount", masked=True)), "masked", "systemctl unmask m.mount"),
         (
-            MountState(mount=UnitFile("m.mount", file="/etc/systemd/system/m.mount")),
+            MountState(mount=MountUnit("m.mount", file="/etc/systemd/system/m.mount")),
             "/etc/systemd/system/m.mount says what is mounted",
             "systemctl disable --now m.mount",
         ),
         (
-            MountState(automount=UnitFile("m.automount", active=True, file="/usr/lib/m.automount")),
+            MountState(
+                automount=MountUnit("m.automount", active=True, file="/usr/lib/m.automount")
+            ),
             "/usr/lib/m.automount says",
             "systemctl disable --now m.automount",
         ),
         (
-            MountState(mount=UnitFile("m.mount", file="/run/systemd/transient/m.mount")),
+            MountState(mount=MountUnit("m.mount", file="/run/systemd/transient/m.mount")),
             "/run/systemd/transient/m.mount says",
             "`systemctl stop m.mount`",
         ),
@@ -255,9 +257,9 @@ def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: s
     ("found", "words"),
     [
         (MountState(layers=(layer("ext4", "/dev/sdb1"), layer("cifs"))), "under the share"),
-        (MountState(mount=UnitFile("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
+        (MountState(mount=MountUnit("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
         (MountState(folder=True, hidden=2), "2 files or folders lie in"),
-        (MountState(guardable=False), "knows no immutable folders"),
+        (MountState(flags=False), "knows no immutable folders"),
     ],
 )
 def test_what_is_odd_at_the_mountpoint_is_worth_knowing(found: MountState, words: str):

@@ -26,8 +26,8 @@ def test_the_three_services_are_there_under_the_names_that_people_type():
 def test_its_folders_have_the_owners_of_the_procedure():
     """Of everything that it writes; the model store belongs to tasks/storage.py."""
     values = configured("prometheus")
-    model = render("prometheus").model
-    assert model.owned_folders([f"{values.stacks_dir}/prometheus", values.models_path]) == {
+    own = [place for place in render("prometheus").places if place.home == "own"]
+    assert {one.path: f"{one.user}:{one.group} {one.mode}" for one in own} == {
         f"{NVME}/ai/services/comfy-mnt": "1024:1024 775",
         f"{NVME}/ai/cache/comfy": "1024:1024 775",
         f"{SSD}/ai/outputs/comfy": "1024:1024 775",
@@ -116,14 +116,14 @@ def test_variables_of_ollama_reach_its_container():
 
 def test_everything_that_it_writes_is_said_what_it_is():
     """Whoever wipes the machine can read what goes, and how it comes back."""
-    held = render("prometheus").model.held()
-    assert set(held) == {
+    lost = render("prometheus").model.losses()
+    assert set(lost) == {
         f"{NVME}/ai/services/comfy-mnt",
         f"{NVME}/ai/cache/comfy",
         f"{NVME}/ai/services/ollama",
         f"{SSD}/ai/outputs/comfy",
         f"{SSD}/ai/projects/openwebui",
     }
-    assert all(held.values())
+    assert all(lost.values())
     compose = yaml.safe_load(render("prometheus").compose)
     assert "volumes" not in compose

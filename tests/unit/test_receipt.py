@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from workstation import records
 from workstation.errors import HostError
 from workstation.plan import Change, Step
-from workstation.receipt import Accepted, Receipt, differences, lines_of, read
+from workstation.report import records
+from workstation.report.receipt import Accepted, Receipt, differences, lines_of, read
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PROOF = Accepted(checks=9, failed={}, notes={}, versions={"docker": "28"})

@@ -12,8 +12,8 @@ import pytest
 
 from tests.page import sample
 from workstation.findings import Finding
-from workstation.report import MANY, Origin, Phase, Report, duration, plain
-from workstation.topology import Site
+from workstation.report.page import MANY, Origin, Phase, Report, duration, plain
+from workstation.report.topology import Site
 
 GOOD, BAD = Finding("a", True, ""), Finding("b", False, "")
 NOTE = Finding("c", False, "", note=True)

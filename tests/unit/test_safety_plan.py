@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workstation.plan import Change, PlanError, Step, checked, render, together
-from workstation.receipt import lines_of
+from workstation.report.receipt import lines_of
 
 REMOVAL = Change("-", "/etc/apt/sources.list.d/mine.list", "the same repository")
 

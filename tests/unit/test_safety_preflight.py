@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures.operations.a_stack import FOLDER, STACK, container, state
 from workstation.findings import failed
-from workstation.fstab import Entry, FstabError, with_entry
+from workstation.mounts.fstab import Entry, FstabError, with_entry
 from workstation.preflight.stacks import stranger_findings
 from workstation.preflight.storage import fstab_findings
 

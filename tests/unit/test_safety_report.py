@@ -11,7 +11,7 @@ import pytest
 
 from tests.page import sample
 from workstation.findings import Finding
-from workstation.report import Origin, Phase, Report, marked, plain
+from workstation.report.page import Origin, Phase, Report, marked, plain
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>'\"--><!-- {{ 7*7 }} "

@@ -135,7 +135,7 @@ def test_docker_makes_no_folder_of_the_host(form: Form):
 def test_a_service_sees_the_store_the_share_and_its_own_folders_alone(form: Form):
     """Models read-only, one folder of the share; never the system, its users, or Docker's data."""
     values = configured(form.stack.model.name)
-    owned = form.stack.model.owned_folders([form.stack.folder, values.models_path])
+    owned = [place.path for place in form.stack.places if place.home == "own"]
     seen = 0
     for service in form.stack.model.running:
         for mount in service.mounts:

@@ -209,21 +209,6 @@ def test_other_devices_and_limits_are_no_gpu(keys: dict[str, Any]):
     assert not service(**keys).gpu
 
 
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ({}, False),
-        ({"healthcheck": {"test": ["CMD", "true"]}}, True),
-        ({"healthcheck": {"disable": True}}, False),
-        ({"x-workstation": {"image_healthcheck": True}}, True),
-        ({"x-workstation": {"image_healthcheck": True}, "healthcheck": {"disable": True}}, False),
-    ],
-)
-def test_whether_a_service_has_a_health_check(keys: dict[str, Any], expected: bool):
-    """Its own, or the image's where the file says so; switched off is none."""
-    assert service(**keys).health is expected
-
-
 def test_what_compose_cannot_say_stands_in_an_extension():
     """Probe, websocket and owners."""
     found = service(
@@ -299,7 +284,7 @@ def test_what_the_machine_alone_holds_is_what_may_be_written():
             "base": {"image": "b:1", "profiles": ["build"], "volumes": ["never:/n"]},
         }
     )
-    assert found.held() == {"/srv/a": "drafts", "data": ""}
+    assert found.losses() == {"/srv/a": "drafts", "data": ""}
 
 
 def test_ports_are_text_in_every_form():
@@ -334,46 +319,6 @@ def test_external_networks_go_by_their_real_name():
         },
     )
     assert found.external_networks == ("traefik_net", "lan")
-
-
-def test_folders_below_the_share_are_the_first_ones():
-    """Each once, sorted; a folder that only begins alike, and the share itself, are none."""
-    found = stack(
-        {
-            "a": {"image": "i:1", "volumes": ["/mnt/ki/Forge/x:/o", "/mnt/ki/ComfyUI:/p:ro"]},
-            "b": {"image": "i:1", "volumes": ["/mnt/ki/Forge:/o", "/mnt/ki2/No:/n", "/mnt/ki:/k"]},
-            "c": {"image": "i:1", "profiles": ["build"], "volumes": ["/mnt/ki/Never:/n"]},
-        }
-    )
-    assert found.folders_below("/mnt/ki") == ["ComfyUI", "Forge"]
-    assert found.folders_below("/mnt/ki/") == ["ComfyUI", "Forge"]
-
-
-def test_folders_to_make_have_their_owners():
-    """The system's folders and those of other tasks are left alone; root owns what is not said."""
-    found = stack(
-        {
-            "a": {
-                "image": "i:1",
-                "volumes": [
-                    "/var/run/docker.sock:/var/run/docker.sock",
-                    "/etc/localtime:/etc/localtime:ro",
-                    "/dev/dri:/dev/dri",
-                    "/vol/models/vae:/m:ro",
-                    "/vol/models2:/n",
-                    "/etcetera:/e",
-                    "./data:/data",
-                    "named:/v",
-                ],
-                "x-workstation": {"owners": {f"{FOLDER}/data": "2000:2000 2775"}},
-            }
-        }
-    )
-    assert found.owned_folders(["/vol/models"]) == {
-        "/vol/models2": "root:root",
-        "/etcetera": "root:root",
-        f"{FOLDER}/data": "2000:2000 2775",
-    }
 
 
 @pytest.mark.parametrize(

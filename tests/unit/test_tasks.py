@@ -13,6 +13,7 @@ from tests.unit.test_templates import data, group_data
 from workstation import context, pins
 from workstation.acceptance.machine import host_probes
 from workstation.acceptance.services import service_probes
+from workstation.compose.actions import ProjectState
 from workstation.context import Context
 from workstation.mirror import Mirror
 from workstation.needs import Needs
@@ -32,7 +33,6 @@ from workstation.operations import (
     worker,
 )
 from workstation.preflight.stacks import collision_findings
-from workstation.project import ProjectState
 from workstation.settings import Settings, SettingsError
 from workstation.stack import data_key
 
@@ -163,7 +163,7 @@ def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
 @pytest.mark.parametrize("stacks", HOSTS)
 def test_what_this_machine_alone_holds_is_told_of_every_stack(stacks: tuple[str, ...]):
     """Of the stacks that were made for it each place is explained."""
-    places = losses.held(made(*stacks, gpu="required", data=ASKED if KNOWLEDGE in stacks else {}))
+    places = losses.places(made(*stacks, gpu="required", data=ASKED if KNOWLEDGE in stacks else {}))
     assert ("knowledge-center_redis-data" in places) is (KNOWLEDGE in stacks)
     assert ("/var/lib/private/knowledge-center-worker" in places) is (KNOWLEDGE in stacks)
     unexplained = [place for place, said in places.items() if said.startswith("not said")]

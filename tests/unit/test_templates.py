@@ -199,9 +199,9 @@ def test_models_are_read_only_and_the_share_holds_one_folder_a_service(stack: st
 
 
 def test_outputs_go_to_the_folders_that_the_requirement_names():
-    assert render().model.folders_below("/mnt/ki_Daten") == [
-        *("AIToolkit", "ComfyUI", "FluxGym", "Fooocus", "Forge", "InvokeAI")
-    ]
+    names = ("AIToolkit", "ComfyUI", "FluxGym", "Fooocus", "Forge", "InvokeAI")
+    found = {place.path for place in render().places if place.home == "share"}
+    assert found == {f"/mnt/ki_Daten/{name}" for name in names}
 
 
 def test_a_missing_folder_on_the_share_is_not_made_by_docker():

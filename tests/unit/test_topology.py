@@ -12,9 +12,9 @@ import pytest
 
 from lab import upstream
 from tests.page import sample
-from workstation.drawing import Box, Drawing, draw
+from workstation.report.drawing import Box, Drawing, draw
+from workstation.report.topology import Site, Topology, read, stand_in, uses
 from workstation.stack import Stack
-from workstation.topology import Site, Topology, read, stand_in, uses
 
 SIZES = [(980, 4), (336, 2)]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from workstation import traefik_labels, traefik_rules
-from workstation.traefik_rules import RuleError
+from workstation.traefik import labels as traefik_labels
+from workstation.traefik import rules as traefik_rules
+from workstation.traefik.rules import RuleError
 
 ENABLE = {"traefik.enable": "true"}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workstation.unit_files import UnitFile, command, drop_ins, service, with_file, words
+from workstation.units.files import UnitFile, command, drop_ins, service, with_file, words
 
 SYSTEMD = Path("/lib/systemd/systemd")
 FOLDERS = ("control", "etc", "run", "local", "usr")

@@ -21,7 +21,8 @@ from tests.unit.wrong_outcomes import (
     failures,
     outcome,
 )
-from workstation import compose_rules, mirror, pins, settings
+from workstation import mirror, pins, settings
+from workstation.compose import rules as compose_rules
 from workstation.errors import UserError
 from workstation.render import StackRenderer
 from workstation.stack import StackError, parse

@@ -26,7 +26,8 @@ from tests.unit.wrong_outcomes import (
     replaced,
     the_one_in,
 )
-from workstation import compose_rules, environment, quoting, settings, stack_kinds, stack_types
+from workstation import environment, quoting, settings, stack_kinds, stack_types
+from workstation.compose import rules as compose_rules
 from workstation.errors import UserError
 from workstation.stack import data_key
 

@@ -11,10 +11,11 @@ import yaml
 
 from tests.unit.test_templates import ROOT, data
 from tests.unit.wrong_inputs import SECRET, values
-from workstation import cifs, pins, quoting, settings
-from workstation.credentials import credentials_file
+from workstation import pins, quoting, settings
 from workstation.errors import UserError
 from workstation.mirror import Mirror
+from workstation.mounts import cifs
+from workstation.mounts.credentials import credentials_file
 from workstation.operations import smb
 from workstation.render import RenderedStack, StackRenderer, template
 from workstation.settings import Settings

@@ -17,7 +17,7 @@ import pytest
 from lab.engine import Engine
 from lab.image import outer_bundle
 from workstation import mirror, pins, settings
-from workstation.builds import bake_definition, labels
+from workstation.compose.builds import bake_definition, labels
 from workstation.pins import Source
 from workstation.render import RenderedStack, StackRenderer
 from workstation.stack import Mount
@@ -120,10 +120,11 @@ def workshop() -> Iterator[Workshop]:
     engine.place(str(Path(CA).parent), {Path(CA).name: bundle}, fresh=False)
     for folder in values.models_folders:
         (engine.root / values.models_path.lstrip("/") / folder).mkdir(parents=True, exist_ok=True)
-    for folder in stack.model.folders_below(values.smb_mount):
-        place = engine.root / values.smb_mount.lstrip("/") / folder
-        place.mkdir(parents=True, exist_ok=True)
-        os.chown(place, values.service_uid, values.service_gid)
+    for place in stack.places:
+        if place.home == "share":
+            folder = engine.root / place.path.lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            os.chown(folder, values.service_uid, values.service_gid)
     engine.docker("network", "create", values.proxy_network)
     yield Workshop(engine, stack, values.models_path, values.smb_mount, pinned.sources, marker)
     engine.docker("compose", "--project-directory", stack.folder, "down")

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.compose.actions import Container, ProjectState
+from workstation.docker.references import familiar, parts
 from workstation.findings import Finding
-from workstation.project import Container, ProjectState, familiar
 from workstation.stack import Service, Stack
 
 Projects = Sequence[tuple[Stack, ProjectState]]
@@ -163,6 +164,6 @@ def image_findings(projects: Projects) -> Iterator[Finding]:
 
 def _version(service: Service) -> str:
     """Return tag and digest of a service's image, or why it has no digest."""
-    reference, _, digest = service.image.partition("@")
-    tag = reference.rpartition("/")[2].partition(":")[2] or "latest"
-    return f"{tag}, {digest[:19] or ('built here' if service.build else 'no digest is pinned')}"
+    _, tag, digest = parts(service.image)
+    without = "built here" if service.build else "no digest is pinned"
+    return f"{tag or 'latest'}, {digest[:19] or without}"

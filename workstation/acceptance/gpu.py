@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workstation import cdi
-from workstation import driver as drivers
 from workstation.acceptance import evidence
 from workstation.findings import HOST, Finding
+from workstation.nvidia import cdi
+from workstation.nvidia import driver as drivers
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.driver_packages import Packages
     from workstation.facts.nvidia import GpuState
+    from workstation.nvidia.packages import Packages
 
 
 def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.findings import HOST, Finding
 from workstation.needs import needs
-from workstation.ollama_unit import BINARY, RELEASES
 from workstation.settings import Settings
 from workstation.stack import Stack
+from workstation.units.ollama import BINARY, RELEASES
+from workstation.units.show import blocks
 
 _GB = 10**9
 _FULL = 2 * _GB
@@ -112,11 +113,9 @@ def host_probes(
 
 
 def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
-    """``systemctl show`` prints a block for each unit in the order in which they are named."""
-    blocks = [block.splitlines() for block in answer.output.strip().split("\n\n")]
+    found = blocks(answer.output.splitlines())
     for number, (unit, task) in enumerate(units.items()):
-        lines = blocks[number] if len(blocks) == len(units) else []
-        keys = dict(line.partition("=")[::2] for line in lines)
+        keys = found[number] if len(found) == len(units) else {}
         shown = f"the mount of {unit}" if unit.startswith("/") else unit
         seen = answer.detail
         if keys.get("LoadState"):
@@ -132,7 +131,7 @@ def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding
             f"see `systemctl status {unit}`, then run tasks/{task}.py",
             evidence(
                 shlex.join(["systemctl", "show", "-p", _PROPERTIES, unit]),
-                "\n".join(lines) or answer.output,
+                "\n".join(f"{key}={value}" for key, value in keys.items()) or answer.output,
                 answer.status,
             ),
             HOST,

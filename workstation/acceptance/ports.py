@@ -6,23 +6,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.compose.ports import all_published
+from workstation.docker.references import is_traefik
 from workstation.findings import HOST, Finding
-from workstation.preflight.ports import published
 from workstation.settings import Settings
-from workstation.stack import Service, Stack
+from workstation.sockets import Socket, parse, split, unit_of
+from workstation.stack import Stack
 
 _FORMAT = (
     "container [{{json .ID}},{{json .Names}},{{json .Image}},{{json .Ports}},"
     '{{json (.Label "com.docker.compose.project")}},{{json (.Label "com.docker.compose.service")}}]'
 )
 
-_UNIT = re.compile(r"[^/]+\.(?:service|scope)")
-_PROCESS = re.compile(r'"([^"]*)",pid=(\d+)')
 _PUBLISHED = re.compile(r"(\S+):(\d+)(?:-(\d+))?->\S+/(tcp|udp)")
 """How ``docker ps`` shows a published port: ``0.0.0.0:8000-8001->80-81/tcp``."""
 
@@ -114,36 +114,21 @@ class _Container:
     ports: tuple[tuple[str, str, int], ...]
     shown: str
 
-    @property
-    def is_traefik(self) -> bool:
-        return "traefik" in self.image.partition("@")[0].rpartition("/")[2]
-
     def __str__(self) -> str:
         return f"{self.project}/{self.service}" if self.project else self.name
 
 
 @dataclass(frozen=True)
-class _Socket:
-    """One that waits for connections or packets; ``pid`` is empty where the kernel holds it."""
-
-    protocol: str
-    address: str
-    port: int
-    program: str
-    pid: str
-    line: str
-
-
-@dataclass(frozen=True)
 class _Told:
     """The probe's output. ``bridges``: names and addresses of Docker's bridges; ``units``: port ->
-    unit whose socket systemd holds; ``groups``: process id -> control group."""
+    unit whose socket systemd holds; ``groups``: process id -> control group; ``sockets``, each with
+    its line."""
 
     bridges: frozenset[str]
     containers: tuple[_Container, ...]
     units: dict[int, str]
     groups: dict[str, str]
-    sockets: tuple[_Socket, ...]
+    sockets: tuple[tuple[Socket, str], ...]
 
 
 def offers(
@@ -169,20 +154,20 @@ def offers(
         if _on_lan(address, told.bridges)
     ]
     published_here = {(kind, port) for one in told.containers for kind, _, port in one.ports}
-    for socket in told.sockets:
+    for socket, line in told.sockets:
         helper = socket.program == "docker-proxy"
         if helper and (socket.protocol, socket.port) in published_here:
             continue
-        if _on_lan(socket.address, told.bridges):
+        if _on_lan(socket.address, told.bridges, socket.interface):
             holder, judgement = _of_socket(socket, told, settings, projects)
             if (socket.protocol, socket.port) == ("tcp", entered):
                 judgement = "allowed"
-            found.append(Offer(socket.protocol, socket.port, holder, judgement, socket.line))
+            found.append(Offer(socket.protocol, socket.port, holder, judgement, line))
     return sorted(found, key=lambda offer: (offer.port, offer.protocol))
 
 
 def _of_socket(
-    socket: _Socket, told: _Told, settings: Settings, projects: Mapping[str, Stack]
+    socket: Socket, told: _Told, settings: Settings, projects: Mapping[str, Stack]
 ) -> tuple[str, Judgement]:
     """Return who holds a socket, and what is thought of it."""
     group = told.groups.get(socket.pid, "")
@@ -192,8 +177,7 @@ def _of_socket(
     if socket.pid == "1" and socket.port in told.units:
         unit = told.units[socket.port]
         return unit, _of_program({unit}, settings)
-    found = _UNIT.search(group)
-    return socket.program, _of_program({socket.program, found[0] if found else ""}, settings)
+    return socket.program, _of_program({socket.program, unit_of(group)}, settings)
 
 
 def _of_container(
@@ -205,10 +189,13 @@ def _of_container(
 ) -> Judgement:
     if container.project in projects:
         promised = {
-            pair for service in projects[container.project].running for pair in _promised(service)
+            (one.protocol, one.number)
+            for service in projects[container.project].running
+            for one in all_published(service)
+            if _on_lan(one.address)
         }
         return "allowed" if (protocol, port) in promised else "ours"
-    return "allowed" if settings.proxy == "existing" and container.is_traefik else "other"
+    return "allowed" if settings.proxy == "existing" and is_traefik(container.image) else "other"
 
 
 def _of_program(names: set[str], settings: Settings) -> Judgement:
@@ -218,25 +205,12 @@ def _of_program(names: set[str], settings: Settings) -> Judgement:
     return "ours" if names & _OLLAMA else "other"
 
 
-def _promised(service: Service) -> Iterator[tuple[str, int]]:
-    """Yield protocol and port of what a service publishes on purpose beyond loopback."""
-    for entry in service.keys.get("ports") or ():
-        long = isinstance(entry, dict)
-        protocol = str(entry.get("protocol") or "" if long else str(entry).partition("/")[2])
-        # It knows TCP alone.
-        bare = {**entry, "protocol": "tcp"} if long else str(entry).partition("/")[0]
-        for port in published(replace(service, keys={"ports": [bare]})):
-            if _on_lan(port.address):
-                yield protocol or "tcp", port.number
-
-
-def _on_lan(address: str, bridges: Collection[str] = ()) -> bool:
+def _on_lan(address: str, bridges: Collection[str] = (), interface: str = "") -> bool:
     """Whether a socket on this address (``*`` for all) waits for others than this machine and its
     containers.
 
     + bridges: names and addresses of interfaces that have but containers behind them
     """
-    address, _, interface = address.partition("%")
     if interface == "lo" or {address, interface} & {*bridges}:
         return False
     return not (address.startswith("127.") or address == "::1")
@@ -252,40 +226,18 @@ def _told(output: str) -> _Told:
         containers=tuple(map(_container, told.get("container", []))),
         units=_units(told.get("socket", [])),
         groups=dict(line.partition(" ")[::2] for line in told.get("group", [])),
-        sockets=tuple(map(_socket, told.get("listen", []))),
+        sockets=tuple((parse(line), line) for line in told.get("listen", [])),
     )
 
 
 def _container(line: str) -> _Container:
     identity, name, image, ports, project, service = json.loads(line)
     found = [
-        (protocol, _address(address), port)
+        (protocol, split(address)[0], port)
         for address, first, last, protocol in _PUBLISHED.findall(ports)
         for port in range(int(first), int(last or first) + 1)
     ]
     return _Container(identity, image, project, service, name, tuple(found), f"{name} {ports}")
-
-
-def _socket(line: str) -> _Socket:
-    """Read one line of ``ss -Hltnup``: protocol, state, queues, address, peer, process."""
-    columns = line.split(None, 6)
-    address, _, port = columns[4].rpartition(":")
-    process = _PROCESS.search(columns[6]) if len(columns) > 6 else None
-    return _Socket(
-        columns[0],
-        _address(address),
-        int(port),
-        process[1] if process else "?",
-        process[2] if process else "",
-        line,
-    )
-
-
-def _address(text: str) -> str:
-    """Return an address as it is compared: ``*`` for all, no brackets, IPv4 as IPv4."""
-    text = text.replace("[", "").replace("]", "").removeprefix("::ffff:")
-    address, sign, interface = text.partition("%")
-    return ("*" if address in ("0.0.0.0", "::", "*") else address) + sign + interface
 
 
 def _units(lines: Iterable[str]) -> dict[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,9 +9,11 @@ from typing import Literal
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe
+from workstation.compose.actions import ProjectState
+from workstation.compose.keys import HOST_NAME, reaches_host
+from workstation.compose.ports import published
 from workstation.findings import Finding
-from workstation.preflight.ports import published
-from workstation.project import ProjectState
+from workstation.nvidia.smi import row
 from workstation.settings import Settings
 from workstation.stack import Mount, Service, Stack, is_below
 
@@ -28,7 +29,6 @@ _GPU = (
 )
 _WARNING = 14
 """nvidia-smi(1), "RETURN VALUE": an infoROM is corrupted."""
-_GPU_ROW = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (?:\d+\.\d+|\[[^\]]*\])")
 
 # The container's mounts below the target hide a part of the folder.
 _OWNER = r"""
@@ -197,8 +197,8 @@ def _inside_probes(
                 shlex.join([*within, "--user", "UID", service.name, "sh", "-c", asked]),
                 name,
             )
-    if any("host.docker.internal" in str(entry) for entry in service.keys.get("extra_hosts") or ()):
-        url = f"http://host.docker.internal:{settings.ollama_port}/api/version"
+    if reaches_host(service.keys):
+        url = f"http://{HOST_NAME}:{settings.ollama_port}/api/version"
         yield Probe(
             f"{name} reaches Ollama",
             scripts.text("acceptance/reaches_ollama.sh"),
@@ -282,13 +282,13 @@ def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
     """nvidia-smi prints a header, a card in each row, and warnings beside them, with status 14 too;
     without cards it may still exit 0."""
     lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
-    rows = [_GPU_ROW.fullmatch(line) for line in lines]
-    names = [row[1] for row in rows if row]
+    rows = [row(line) for line in lines]
+    names = [one.name for one in rows if one]
     if not names or not (answer.ok or answer.status == _WARNING):
         yield probe.finding(False, answer.detail, answer)
         return
     told = names[0] if len(names) == 1 else f"{len(names)} GPUs: {', '.join(names)}"
-    words = [line for line, row in zip(lines, rows, strict=True) if not (row or "[MiB]" in line)]
+    words = [line for line, one in zip(lines, rows, strict=True) if not (one or "[MiB]" in line)]
     yield probe.finding(True, told + (f" ({words[0]})" if words else ""), answer)
 
 

@@ -3,18 +3,16 @@ except for a Docker that is newer than any that was tried."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
+from workstation.docker.references import is_traefik, parts
 from workstation.findings import HOST, Finding
+from workstation.nvidia.smi import row
 from workstation.preflight.versions import version_finding
 from workstation.settings import Settings
-
-# A row of nvidia-smi, which may print other lines beside them.
-_CARD = re.compile(r"(.+), (?:\d+ MiB|\[[^\]]*\]), (\d+(?:\.\d+)+)")
 
 _ASKED = {
     "Docker": "version",
@@ -68,17 +66,18 @@ def versions(answer: Answer) -> Versions:
     """Return what there is on the machine."""
     lines = [line.partition(": ")[::2] for line in answer.output.splitlines()]
     found = {word: text.strip() for word, text in lines if text.strip()}
-    rows = [_CARD.fullmatch(text.strip()) for word, text in lines if word == "card"]
-    cards = [row for row in rows if row]
+    # nvidia-smi may print other lines beside them.
+    rows = [row(text) for word, text in lines if word == "card"]
+    cards = [one for one in rows if one and one.driver]
     if cards:
-        found["NVIDIA driver"] = cards[0][2]
+        found["NVIDIA driver"] = cards[0].driver
     for word, text in lines:
         if word == "image" and (version := _traefik(text)):
             found["Traefik"] = version
     return Versions(
         {name: found[name] for name in _SHOWN if name in found},
         found.get("address", ""),
-        ", ".join(dict.fromkeys(card[1] for card in cards)),
+        ", ".join(dict.fromkeys(card.name for card in cards)),
     )
 
 
@@ -86,5 +85,6 @@ def _traefik(image: str) -> str:
     """Return the version of Traefik from an image's reference and, if it has one, label; empty for
     any other image."""
     reference, _, label = image.partition(" ")
-    match = re.match(r"(?:.*/)?traefik(?::([^@]*))?(?:@|$)", reference)
-    return (label.strip() or match[1] or "of unknown version").removeprefix("v") if match else ""
+    if not is_traefik(reference):
+        return ""
+    return (label.strip() or parts(reference)[1] or "of unknown version").removeprefix("v")

@@ -29,10 +29,6 @@ class Answers(Fact[list["Answer"]]):
     + limit: how long all together may take, in seconds
     """
 
-    @staticmethod
-    def default() -> list[Answer]:
-        return []
-
     def command(self, probes: list[Probe], seconds: int = 300, limit: int = 1800) -> StringCommand:
         # Each value is passed once: sshd hands the whole command to a shell as one argument, for
         # which Linux has 128 KiB (MAX_ARG_STRLEN).

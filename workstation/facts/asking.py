@@ -33,7 +33,7 @@ def ask(host: Any, fact: type[FactBase[T]], **arguments: Any) -> T:
     + fact: one of this package
     + arguments: its own, and pyinfra's, such as ``_stdin``
 
-    Raises UnansweredError, which is not remembered; with ``_ignore_errors`` it is the default.
+    Raises UnansweredError, and asks again the next time; with ``_ignore_errors`` it is the default.
     """
     answers = run.current().answers.setdefault(host.name, {})
     key = _key((fact, arguments))
@@ -94,10 +94,6 @@ class Together(Fact[list[Any]]):
     """
 
     MARK = "-- workstation: the next fact --"
-
-    @staticmethod
-    def default() -> list[Any]:
-        return []
 
     def command(self, questions: Sequence[Question], given: bool = False) -> StringCommand:
         self._facts = [fact for fact, _ in questions]

@@ -10,20 +10,18 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.builds import INPUTS
+from workstation.compose.actions import Container, ProjectState
+from workstation.compose.builds import INPUTS
+from workstation.docker.references import familiar
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-from workstation.project import Container, ProjectState, familiar
 
 APPLIED = "/var/lib/ai-workstation/applied"
 """Folder of the Compose files that were brought up last, by project."""
 
 BUILDING = "/var/lib/ai-workstation/building"
 PULLING = "/var/lib/ai-workstation/pulling"
-"""Marks of images at work, whose files are not on the disk yet: a power cut damages them, so until
-the script that made them has flushed them they count as absent. The first has in its first line a
-boot's id and when its builds began (UTC), and images in the others; the second has a boot's id and
-an image in each line."""
+"""Marks of images at work, whose files a power cut would damage: ``files/docker/at_work.sh``."""
 
 _LABEL = "com.docker.compose."
 
@@ -48,10 +46,6 @@ class Project(Fact[ProjectState]):
 
     The Compose file must be given as ``_stdin``: it need not stand on the host yet.
     """
-
-    @staticmethod
-    def default() -> ProjectState:
-        return ProjectState()
 
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:
         return question(
@@ -92,15 +86,12 @@ class Project(Fact[ProjectState]):
                 secrets[path] = float(modified)
             elif word == "applied":
                 applied = base64.b64decode(rest).decode(errors="replace")
-        # Containers are made of what is on the disk: there the mark alone was left.
-        used = {one.image for one in containers}
         return ProjectState(
             docker=bool(lines),
             hashes=hashes,
             containers=tuple(containers),
-            images={
-                name: one for name, one in images.items() if one in used or name not in unsettled
-            },
+            images=images,
+            unsettled=tuple(sorted(unsettled)),
             secrets=secrets,
             applied=applied,
             error=" ".join(errors) if not hashes else "",

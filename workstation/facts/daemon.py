@@ -11,12 +11,11 @@ from typing import Any
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.daemon import WEDGED
-from workstation.daemon_flags import started_by, values
-from workstation.daemon_json import read_or_nothing
+from workstation.docker import WEDGED
+from workstation.docker.daemon_flags import started_by, values
+from workstation.docker.daemon_json import DATA_ROOT, PATH, read_or_nothing
 from workstation.facts.shell import Fact, UnansweredError, question
-
-DAEMON_JSON = "/etc/docker/daemon.json"
+from workstation.units.show import unix_time
 
 UNLOADED = "/run/ai-workstation.docker-unloaded"
 """Keys that a run of ours wrote and the Engine reads at its next start, behind the invocation
@@ -70,7 +69,7 @@ class DaemonState:
     enabled: str = ""
     invocation: str = ""
     kill_mode: str = ""
-    path: str = DAEMON_JSON
+    path: str = PATH
     content: bytes | None = None
     waiting: bool = False
     unloaded: tuple[str, ...] = ()
@@ -91,10 +90,6 @@ class DaemonState:
 
 class Daemon(Fact[DaemonState]):
     """Returns the ``DaemonState`` of the host."""
-
-    @staticmethod
-    def default() -> DaemonState:
-        return DaemonState()
 
     def command(self) -> StringCommand:
         return question(
@@ -125,7 +120,7 @@ class Daemon(Fact[DaemonState]):
         invocation = unit.get("InvocationID", "")
         unloaded = words.get("unloaded", "").split()
         root = next(iter(values(following[1:], "data-root")[-1:]), "")
-        path = words.get("file", DAEMON_JSON)
+        path = words.get("file", PATH)
         content = base64.b64decode(words["content"]) if "content" in words else None
         nodes = [rest for word, rest in pairs if word == "swarm"]
         changed, begun = words.get("changed", ""), unit.get("ExecMainStartTimestamp", "")
@@ -144,7 +139,7 @@ class Daemon(Fact[DaemonState]):
             kill_mode=unit.get("KillMode", ""),
             path=path,
             content=content,
-            waiting=pid != "0" and _seconds(changed) > _seconds(begun),
+            waiting=pid != "0" and float(changed or 0) > unix_time(begun),
             unloaded=tuple(unloaded[1:]) if unloaded[:1] == [invocation] else (),
             client="client" in words,
             forwarding="forwarding" in words,
@@ -170,7 +165,7 @@ def _keeps(nodes: list[str], arguments: tuple[str, ...], configured: dict[str, A
     def given(key: str) -> str:
         return str((values(arguments, key) or [configured.get(key) or ""])[-1])
 
-    root = (given("data-root") or "/var/lib/docker").rstrip("/")
+    root = (given("data-root") or DATA_ROOT).rstrip("/")
     if given("userns-remap"):
         return any(node.rpartition("/")[0] == root for node in nodes)
     return root in nodes
@@ -202,12 +197,6 @@ def command_line(encoded: str) -> tuple[str, ...]:
     """
     text = base64.b64decode(encoded).decode(errors="surrogateescape")
     return tuple(text.split("\0")[:-1])
-
-
-def _seconds(text: str) -> int:
-    """Read ``@1795161600`` (``systemctl --timestamp=unix``) or plain seconds; 0 for none."""
-    digits = text.removeprefix("@")
-    return int(digits) if digits.isdigit() else 0
 
 
 @dataclass(frozen=True)
@@ -243,15 +232,8 @@ class StakeState:
 class Stake(Fact[StakeState]):
     """Returns the ``StakeState`` of the host."""
 
-    @staticmethod
-    def default() -> StakeState:
-        return StakeState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("daemon/stake.sh"),
-            _RUNNING,
-        )
+        return question(scripts.text("daemon/stake.sh"), _RUNNING)
 
     def read(self, lines: list[str]) -> StakeState:
         refuse_wedged(lines)
@@ -291,16 +273,8 @@ class Refusal(Fact[str]):
     The configuration is given as ``_stdin``, in base64. Older than 23.0 knows no ``--validate``.
     """
 
-    @staticmethod
-    def default() -> str:
-        return ""
-
     def command(self, program: str, arguments: list[str]) -> StringCommand:
-        return question(
-            scripts.text("daemon/refusal.sh"),
-            program,
-            *arguments,
-        )
+        return question(scripts.text("daemon/refusal.sh"), program, *arguments)
 
     def read(self, lines: list[str]) -> str:
         said = [line for line in lines if line.strip()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -12,12 +11,14 @@ from typing import Any
 
 from pyinfra.api import StringCommand
 
-from workstation import bridges as ways_in
 from workstation import scripts
-from workstation.daemon_flags import values
-from workstation.daemon_json import read_or_nothing
+from workstation.docker import OLDEST_COMPOSE
+from workstation.docker import bridges as ways_in
+from workstation.docker.daemon_flags import values
+from workstation.docker.daemon_json import read_or_nothing
 from workstation.facts.daemon import command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
+from workstation.version import version
 
 # The client's is told also where no Engine answers.
 _VERSIONS = (
@@ -59,7 +60,7 @@ class EngineState:
     @property
     def new_compose(self) -> bool:
         """Whether the Compose plugin is one that our Compose files can do with."""
-        return version(self.compose) >= (2, 24)
+        return version(self.compose) >= version(OLDEST_COMPOSE)
 
     @property
     def complete(self) -> bool:
@@ -74,25 +75,11 @@ class EngineState:
         )
 
 
-def version(text: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: ``v2.26.1-4`` is ``(2, 26, 1)``."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
-    return tuple(int(part) for part in match[1].split(".")) if match else ()
-
-
 class Engine(Fact[EngineState]):
     """Returns the ``EngineState`` of the host."""
 
-    @staticmethod
-    def default() -> EngineState:
-        return EngineState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("docker/engine.sh"),
-            _VERSIONS,
-            "bridge {{json .IPAM.Config}}",
-        )
+        return question(scripts.text("docker/engine.sh"), _VERSIONS, "bridge {{json .IPAM.Config}}")
 
     def read(self, lines: list[str]) -> EngineState:
         words = dict(line.partition(" ")[::2] for line in lines)
@@ -117,10 +104,6 @@ class Engine(Fact[EngineState]):
 
 class Networks(Fact[list[str]]):
     """Returns the names of Docker's networks; none where no Engine is there, which has some."""
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def command(self) -> StringCommand:
         return question(scripts.text("docker/networks.sh"))
@@ -185,15 +168,8 @@ class Bridges(Fact[BridgesState]):
     """Returns the ``BridgesState`` of the host: Docker's, or what its configuration says where no
     Engine answers."""
 
-    @staticmethod
-    def default() -> BridgesState:
-        return BridgesState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("docker/bridges.sh"),
-            _NETWORK,
-        )
+        return question(scripts.text("docker/bridges.sh"), _NETWORK)
 
     def read(self, lines: list[str]) -> BridgesState:
         refuse_wedged(lines)

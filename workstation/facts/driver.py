@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.facts.apt_plan import Simulated, SimulatedState
+from workstation.facts.packages import Simulated, SimulatedState
 from workstation.facts.shell import Fact, question
 
 
@@ -31,15 +31,8 @@ class DriverSource(Fact[DriverSourceState]):
     + branch: such as ``580-open``
     """
 
-    @staticmethod
-    def default() -> DriverSourceState:
-        return DriverSourceState()
-
     def command(self, branch: str) -> StringCommand:
-        return question(
-            scripts.text("driver/driver_source.sh"),
-            branch,
-        )
+        return question(scripts.text("driver/driver_source.sh"), branch)
 
     def read(self, lines: list[str]) -> DriverSourceState:
         found = {line.split(" ")[0]: line.split(" ")[1:] for line in lines}

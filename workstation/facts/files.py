@@ -48,10 +48,6 @@ class Paths(Fact[dict[str, PathState]]):
     + key: random value of this run, see ``workstation.operations.files``
     """
 
-    @staticmethod
-    def default() -> dict[str, PathState]:
-        return {}
-
     def command(
         self,
         paths: list[str],
@@ -118,15 +114,8 @@ class Contents(Fact[dict[str, bytes]]):
     + paths: absolute paths of small files
     """
 
-    @staticmethod
-    def default() -> dict[str, bytes]:
-        return {}
-
     def command(self, paths: list[str]) -> StringCommand:
-        return question(
-            scripts.text("files/contents.sh"),
-            *paths,
-        )
+        return question(scripts.text("files/contents.sh"), *paths)
 
     def read(self, lines: list[str]) -> dict[str, bytes]:
         contents = {}
@@ -146,10 +135,6 @@ class WrongEntries(Fact[list[str]]):
     + group: the group that shares it
     + limit: how many lines to return
     """
-
-    @staticmethod
-    def default() -> list[str]:
-        return []
 
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
         return question(

@@ -33,15 +33,8 @@ class Firewall(Fact[FirewallState]):
     + port: TCP port of the host that containers are to reach
     """
 
-    @staticmethod
-    def default() -> FirewallState:
-        return FirewallState()
-
     def command(self, port: int) -> StringCommand:
-        return question(
-            scripts.text("firewall/firewall.sh"),
-            port,
-        )
+        return question(scripts.text("firewall/firewall.sh"), port)
 
     def read(self, lines: list[str]) -> FirewallState:
         pairs = [line.partition(" ")[::2] for line in lines]

@@ -54,15 +54,8 @@ class GpuUser:
 class GpuUsers(Fact[list[GpuUser]]):
     """Returns the containers that run and would lose the GPU, whoever started them."""
 
-    @staticmethod
-    def default() -> list[GpuUser]:
-        return []
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("gpu_users/gpu_users.sh"),
-            _CONTAINER,
-        )
+        return question(scripts.text("gpu_users/gpu_users.sh"), _CONTAINER)
 
     def read(self, lines: list[str]) -> list[GpuUser]:
         # That Docker does not answer is for others to tell: Engine, Daemon.

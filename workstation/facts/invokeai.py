@@ -37,10 +37,6 @@ class Models(Fact[ModelsState]):
     + path: where its container sees the model store
     """
 
-    @staticmethod
-    def default() -> ModelsState:
-        return ModelsState()
-
     def command(self, project: str, service: str, path: str) -> StringCommand:
         return question(
             scripts.text("invokeai/models.sh"),

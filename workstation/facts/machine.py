@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from pyinfra.api import StringCommand
 
-from workstation import scripts
+from workstation import scripts, sockets
 from workstation.facts.shell import Fact, question
-
-_UNIT = re.compile(r"[^/]+\.(?:service|scope)")
-_PROCESS = re.compile(r'"([^"]*)",pid=(\d+)')
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class MachineState:
-    """``os_release`` as in ``/etc/os-release``; memory and free disk in bytes; ``kernel`` and
+    """``os_release`` as in ``/etc/os-release``; ``memory`` in bytes; ``kernel`` and
     ``architecture`` as ``uname`` says; ``user``: number of the user that our commands run as.
 
     ``package_managers``: what holds a lock of apt or dpkg, or is an upgrade in the background;
@@ -42,7 +38,6 @@ class MachineState:
     kernel: str = ""
     user: int = 0
     memory: int = 0
-    free_disk: int = 0
     listeners: tuple[Listener, ...] = ()
     snap_docker: bool = False
     ufw_active: bool = False
@@ -56,20 +51,12 @@ class MachineState:
         return self.os_release.get("ID", "")
 
     @property
-    def codename(self) -> str:
-        return self.os_release.get("VERSION_CODENAME", "")
-
-    @property
     def version(self) -> str:
         return self.os_release.get("VERSION_ID", "")
 
 
 class Machine(Fact[MachineState]):
     """Returns the ``MachineState`` of the host."""
-
-    @staticmethod
-    def default() -> MachineState:
-        return MachineState()
 
     def command(self) -> StringCommand:
         return question(scripts.text("machine/machine.sh"))
@@ -88,7 +75,6 @@ class Machine(Fact[MachineState]):
             kernel=words.get("uname", ["", ""])[1],
             user=int(words.get("user", ["0"])[0]),
             memory=int(words.get("memory", ["0"])[0]) * 1024,
-            free_disk=int(words.get("disk", ["0"])[0]) * 1024,
             listeners=tuple(_listener(rest, groups) for word, rest in pairs if word == "listen"),
             snap_docker="snap-docker" in words,
             ufw_active="ufw-active" in words,
@@ -100,21 +86,13 @@ class Machine(Fact[MachineState]):
 
 
 def _listener(line: str, groups: dict[str, str]) -> Listener:
-    """Read one line of ``ss -Hltnp``: state, queues, local address, peer, process.
+    """Read one line of ``ss``.
 
-    + groups: process id -> its control group, whose first service or scope is the systemd unit
+    + groups: process id -> its control group
     """
-    columns = line.split(None, 5)
-    address, _, port = columns[3].rpartition(":")
-    address = address.split("%")[0].strip("[]").removeprefix("::ffff:")
-    process = _PROCESS.search(columns[5]) if len(columns) > 5 else None
-    unit = _UNIT.search(groups.get(process[2], "")) if process else None
-    return Listener(
-        address="*" if address in ("0.0.0.0", "::") else address,
-        port=int(port),
-        program=process[1] if process else "?",
-        unit=unit[0] if unit else "",
-    )
+    socket = sockets.parse(line)
+    unit = sockets.unit_of(groups.get(socket.pid, ""))
+    return Listener(socket.address, socket.port, socket.program, unit)
 
 
 class Accounts(Fact[dict[str, str]]):
@@ -129,18 +107,9 @@ class Accounts(Fact[dict[str, str]]):
     ``ki@example.org``: whoever is found by the name that was asked for has that one here.
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:
         return question(
-            scripts.text("machine/accounts.sh"),
-            len(users) + 1,
-            *users,
-            uid,
-            *groups,
-            gid,
+            scripts.text("machine/accounts.sh"), len(users) + 1, *users, uid, *groups, gid
         )
 
     def read(self, lines: list[str]) -> dict[str, str]:

@@ -6,9 +6,10 @@ import base64
 
 from pyinfra.api import StringCommand
 
-from workstation import mounts, scripts
+from workstation import scripts
 from workstation.facts.shell import Fact, question
-from workstation.fstab import decode, printable
+from workstation.mounts import mountinfo
+from workstation.mounts.fstab import decode, printable
 
 SILENT = "does not answer"
 """Instead of a source: the folder is not to be used, whatever is mounted there."""
@@ -23,22 +24,15 @@ class Mounted(Fact[dict[str, str]]):
     + folders: absolute paths
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(self, folders: list[str]) -> StringCommand:
-        return question(
-            scripts.text("mounts/mounted.sh"),
-            *folders,
-        )
+        return question(scripts.text("mounts/mounted.sh"), *folders)
 
     def read(self, lines: list[str]) -> dict[str, str]:
         pairs = [line.partition(" ")[::2] for line in lines]
-        listed = mounts.parse(decode(base64.b64decode(dict(pairs).get("mounts", ""))))
+        listed = mountinfo.parse(decode(base64.b64decode(dict(pairs).get("mounts", ""))))
         found = {rest: SILENT for word, rest in pairs if word == "silent"}
         for real, _, folder in (rest.partition("\t") for word, rest in pairs if word == "real"):
-            *_, holder = [None, *mounts.passed(listed, real)]
+            *_, holder = [None, *mountinfo.passed(listed, real)]
             linked = real != folder
             if holder and (holder.target == real or (linked and holder.target != "/")):
                 found[folder] = printable(holder.source)

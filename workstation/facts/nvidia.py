@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +10,7 @@ from pyinfra.api import StringCommand
 
 from workstation import scripts
 from workstation.facts.shell import Fact, question
+from workstation.nvidia.smi import row
 
 PATIENCE = 60
 """Seconds that one program of NVIDIA's may take; without nvidia-persistenced the driver is
@@ -37,16 +37,6 @@ _MEANINGS = {
     15: "a card has fallen off the bus",
 }
 """Exit status of nvidia-smi -> what it means (nvidia-smi(1), "RETURN VALUE")."""
-
-# A field without a value: "[N/A]", "[Not Supported]", "[Unknown Error]", "ERR!".
-_NO_VALUE = re.compile(r"\[[^\]]*\]|ERR!|N/A")
-_HARMLESS = re.compile(r"\[?(N/A|Not Supported|Insufficient Permissions)\]?")
-_FORMS = {
-    "uuid": re.compile(r"(?:GPU|MIG)-[0-9A-Fa-f][0-9A-Fa-f-]*"),
-    "driver": re.compile(r"\d{3,}\.\d+(?:\.\d+)*"),
-    "compute": re.compile(r"\d{1,2}\.\d"),
-    "memory": re.compile(r"\d+"),
-}
 
 
 @dataclass(frozen=True)
@@ -137,17 +127,8 @@ class GpuState:
 class Gpu(Fact[GpuState]):
     """Returns the ``GpuState`` of the host."""
 
-    @staticmethod
-    def default() -> GpuState:
-        return GpuState()
-
     def command(self) -> StringCommand:
-        return question(
-            scripts.text("nvidia/gpu.sh"),
-            PATIENCE,
-            QUERY,
-            OLD_QUERY,
-        )
+        return question(scripts.text("nvidia/gpu.sh"), PATIENCE, QUERY, OLD_QUERY)
 
     def read(self, lines: list[str]) -> GpuState:
         pairs = [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
@@ -208,25 +189,12 @@ def _sorted_out(said: list[str]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
 
 
 def _card(line: str) -> Card | None:
-    """Return the card of a row, known by the form of its fields, whose number and order differ with
-    the query; None of any other line, or of a card that has an error in place of a value."""
-    parts = [part.strip() for part in line.split(",")]
-    found: dict[str, str] = {}
-    while len(parts) > 1:
-        form = next((name for name, form in _FORMS.items() if form.fullmatch(parts[-1])), "")
-        if form in found or not (form or _NO_VALUE.fullmatch(parts[-1])):
-            break
-        value = parts.pop()
-        if form:
-            found[form] = value
-        elif not _HARMLESS.fullmatch(value):
-            return None
-    name = ", ".join(parts)
-    if "driver" not in found or len(found) < 2 or _NO_VALUE.fullmatch(name):
+    """Return the card of a row. Any other line may look like one, but for a driver's version."""
+    found = row(line)
+    if not found or not found.driver or not (found.compute or found.memory or found.uuid):
         return None
-    # Cards that share the system's memory have none to report: "[N/A]".
-    memory = int(found.get("memory", "0"))
-    return Card(name, found.get("compute", ""), found["driver"], memory, found.get("uuid", ""))
+    memory = int(found.memory or 0)
+    return Card(found.name, found.compute, found.driver, memory, found.uuid)
 
 
 def _descriptions(pairs: Sequence[tuple[str, str]]) -> Iterator[Description]:

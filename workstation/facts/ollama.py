@@ -9,7 +9,7 @@ from pyinfra.api import StringCommand
 
 from workstation import scripts
 from workstation.facts.shell import Fact, question
-from workstation.unit_files import UnitFile, drop_ins
+from workstation.units.files import UnitFile, drop_ins
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,8 @@ class Ollama(Fact[OllamaState]):
     + models: the configured model store
     """
 
-    @staticmethod
-    def default() -> OllamaState:
-        return OllamaState()
-
     def command(self, releases: str, models: str) -> StringCommand:
-        return question(
-            scripts.text("ollama/ollama.sh"),
-            releases,
-            models,
-        )
+        return question(scripts.text("ollama/ollama.sh"), releases, models)
 
     def read(self, lines: list[str]) -> OllamaState:
         pairs = [line.partition(" ")[::2] for line in lines]

@@ -1,4 +1,4 @@
-"""Debian packages, and apt's sources with the keys that vouch for them."""
+"""Debian packages, what apt would do, and its sources with the keys that vouch for them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pyinfra.api import StringCommand
 
 from workstation import scripts
-from workstation.apt_sources import Entry, parse, same_repository
+from workstation.apt.openpgp import fingerprints
+from workstation.apt.sources import Entry, parse, same_repository
 from workstation.facts.shell import Fact, question
-from workstation.openpgp import fingerprints
+
+# Inst docker-buildx [0.13.1-3] (0.29.1-4 Debian:forky [amd64]) []
+_INSTALL = re.compile(r"Inst (?P<name>\S+)(?: \[(?P<old>[^\]]+)\])? \((?P<new>\S+)")
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,6 @@ class PackageState:
 
 class Packages(Fact[dict[str, PackageState]]):
     """Returns the installed packages. All of them: then one question serves every operation."""
-
-    @staticmethod
-    def default() -> dict[str, PackageState]:
-        return {}
 
     def command(self) -> StringCommand:
         return question(scripts.text("packages/packages.sh"))
@@ -42,6 +41,35 @@ class Packages(Fact[dict[str, PackageState]]):
 
 
 @dataclass(frozen=True)
+class SimulatedState:
+    """``known``: apt knows all these packages; ``installed``: what it would install, name to
+    versions before (empty for none) and afterwards; ``removed``: what it would remove."""
+
+    known: bool = False
+    installed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+
+class Simulated(Fact[SimulatedState]):
+    """
+    Returns the ``SimulatedState`` of an installation, by the package lists as they are.
+
+    + packages: names, with ``=version`` where it is to be that one
+    """
+
+    def command(self, packages: list[str]) -> StringCommand:
+        return question(scripts.text("packages/simulated.sh"), *packages)
+
+    def read(self, lines: list[str]) -> SimulatedState:
+        found = [match for line in lines if (match := _INSTALL.match(line))]
+        return SimulatedState(
+            known="known" in lines,
+            installed={one["name"]: (one["old"] or "", one["new"]) for one in found},
+            removed=tuple(line.split()[1] for line in lines if line.startswith(("Remv ", "Purg "))),
+        )
+
+
+@dataclass(frozen=True)
 class SourcesState:
     """``refused``: why apt reads none of its sources, in its own words; ``entries``: those in
     force; ``proxies``: address of a proxy that apt goes through -> the file that says so."""
@@ -53,10 +81,6 @@ class SourcesState:
 
 class Sources(Fact[SourcesState]):
     """Returns the ``SourcesState`` of the host. No server is asked."""
-
-    @staticmethod
-    def default() -> SourcesState:
-        return SourcesState()
 
     def command(self) -> StringCommand:
         return question(scripts.text("packages/sources.sh"))
@@ -119,18 +143,8 @@ class Repository(Fact[RepositoryState]):
     + fingerprint: of its key
     """
 
-    @staticmethod
-    def default() -> RepositoryState:
-        return RepositoryState()
-
     def command(self, keyring: str, sources: str, uri: str, fingerprint: str) -> StringCommand:
-        return question(
-            scripts.text("packages/repository.sh"),
-            keyring,
-            sources,
-            uri,
-            fingerprint,
-        )
+        return question(scripts.text("packages/repository.sh"), keyring, sources, uri, fingerprint)
 
     def read(self, lines: list[str]) -> RepositoryState:
         pairs = [line.partition(" ")[::2] for line in lines]

@@ -17,15 +17,8 @@ class Receipts(Fact[dict[str, str]]):
     + folder: on the host
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(self, folder: str = FOLDER) -> StringCommand:
-        return question(
-            scripts.text("receipts/receipts.sh"),
-            folder,
-        )
+        return question(scripts.text("receipts/receipts.sh"), folder)
 
     def read(self, lines: list[str]) -> dict[str, str]:
         return dict(line.split(" ", 1) for line in lines)

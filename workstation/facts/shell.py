@@ -2,7 +2,7 @@
 
 A script (:mod:`workstation.scripts`) is passed to its shell as one argument and its values as
 positional parameters, so no value is ever pasted into shell text. Whatever the host's language is,
-scripts run in C.UTF-8: here, and nowhere else, that is decided.
+scripts speak ``scripts.ENGLISH``.
 
 A fact asks by :func:`question`. Its answer stands between two marks, so that what a login script or
 a shell prints beside it is not taken for the answer, and it has a limit, so that a program that
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pyinfra.api import FactBase, HiddenValue, QuoteString, StringCommand
 from typing_extensions import override
@@ -26,10 +26,6 @@ T = TypeVar("T")
 LIMIT = 300
 """Seconds that a question may take unless it says otherwise: a slow machine is no dead one."""
 
-ENGLISH = ("env", "LC_ALL=C.UTF-8", "LANGUAGE=")
-"""Words that put a command into the one language. gettext looks at LANGUAGE even where the locale
-is C.UTF-8."""
-
 # Variables of Compose, Docker and GNU programs that change what a command does, or on which
 # machine, come from /etc/environment or a login script; a context of Docker's from root's own
 # configuration.
@@ -41,7 +37,7 @@ _UNSET = (
 )
 _ENVIRONMENT = (
     *("env", *(word for name in _UNSET for word in ("-u", name))),
-    *("DOCKER_CONTEXT=default", *ENGLISH[1:]),
+    *("DOCKER_CONTEXT=default", *scripts.ENGLISH[1:]),
 )
 
 MARK = "-- ai-workstation --"
@@ -109,7 +105,14 @@ def _quoted(values: Sequence[str | int | HiddenValue]) -> list[QuoteString]:
 
 
 class Fact(FactBase[T]):
-    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer."""
+    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer. A host that
+    says nothing has the empty value of its type: ``[]`` for a ``Fact[list[str]]``."""
+
+    @override
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        (answer,) = get_args(cls.__orig_bases__[0])  # type: ignore[attr-defined]
+        cls.default = staticmethod(get_origin(answer) or answer)  # type: ignore[method-assign]
 
     @override
     def process(self, output: list[str]) -> T:
@@ -121,12 +124,6 @@ class Fact(FactBase[T]):
 
     def read(self, lines: list[str]) -> T:
         """Return the fact that the lines of an answer tell; there is at least one."""
-        raise NotImplementedError
-
-    @staticmethod
-    @override
-    def default() -> Any:
-        """Return the fact of a host that says nothing."""
         raise NotImplementedError
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand
 
-from workstation import cifs, mounts, scripts
+from workstation import scripts
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
-from workstation.fstab import decode
-from workstation.mounts import Mount as Layer
+from workstation.mounts import cifs, mountinfo
+from workstation.mounts.fstab import decode
+from workstation.mounts.mountinfo import Mount as Layer
 from workstation.stack import is_below
+from workstation.units.show import blocks, unix_time
 
 PATIENCE = 60
 """Seconds that a server may take to answer, once it has taken the connection."""
@@ -37,15 +38,11 @@ class ShareLogin(Fact[ShareAnswer]):
     Returns what the file server answers to these credentials.
 
     + server, share, user, domain: as in the settings
-    + options: those of the mount that the kernel is given, see ``workstation.cifs``
+    + options: those of the mount that the kernel is given, see ``workstation.mounts.cifs``
     + seconds: how long to wait for a connection
 
     The password must be given as ``_stdin``.
     """
-
-    @staticmethod
-    def default() -> ShareAnswer:
-        return ShareAnswer()
 
     def requires_command(self, **_: object) -> str:
         return "python3"
@@ -84,10 +81,6 @@ class ShareFiles(Fact[dict[str, str]]):
     The password must be given as ``_stdin``.
     """
 
-    @staticmethod
-    def default() -> dict[str, str]:
-        return {}
-
     def command(
         self,
         server: str,
@@ -119,7 +112,7 @@ class ShareFiles(Fact[dict[str, str]]):
 
 
 @dataclass(frozen=True)
-class UnitFile:
+class MountUnit:
     """A unit of systemd for a mountpoint, such as ``mnt-ki_Daten.mount``, as it is loaded: the file
     that makes it, which one made from ``/etc/fstab`` is not; drop-ins that change what is mounted.
     ``needs_reload``: what makes it, ``/etc/fstab`` too, is newer than what systemd has read."""
@@ -139,10 +132,11 @@ class MountState:
     ``linked``: lines of fstab that name the mountpoint by a link; ``real``: where it really lies,
     if links lead there; ``layers``: what is mounted on it, the lowest first; ``above``: an
     automounter's map that has a folder above it; ``mark``: of what it was mounted with, see
-    ``workstation.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
-    Unix times; ``folder``: whether the folder under all mounts exists, ``guarded``: is immutable
-    (``chattr +i``), ``guardable``: could be; ``hidden``: how many files lie in it; ``stopped``:
-    names of containers that a run left without the share: stopped, or started while it was away.
+    ``mounts.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
+    Unix times; ``folder``: whether the folder under all mounts exists, ``immutable``: nothing
+    can be written into it (``chattr +i``); ``flags``: its file system knows that; ``hidden``: how
+    many files lie in it; ``stopped``: names of containers that a run left without the share:
+    stopped, or started while it was away.
     """
 
     fstab: bytes = b""
@@ -151,13 +145,13 @@ class MountState:
     layers: tuple[Layer, ...] = ()
     above: str = ""
     mark: str = ""
-    mount: UnitFile = UnitFile()
-    automount: UnitFile = UnitFile()
+    mount: MountUnit = MountUnit()
+    automount: MountUnit = MountUnit()
     mounted_at: float = 0.0
     credentials_at: float = 0.0
     folder: bool = False
-    guarded: bool = False
-    guardable: bool = True
+    immutable: bool = False
+    flags: bool = True
     hidden: int = 0
     stopped: tuple[str, ...] = ()
 
@@ -180,10 +174,6 @@ class Mount(Fact[MountState]):
     + credentials: path of the credentials file
     """
 
-    @staticmethod
-    def default() -> MountState:
-        return MountState()
-
     def command(self, target: str, credentials: str) -> StringCommand:
         return question(
             scripts.text("smb/mount.sh"),
@@ -196,9 +186,9 @@ class Mount(Fact[MountState]):
     def read(self, lines: list[str]) -> MountState:
         pairs = [line.partition(" ")[::2] for line in lines]
         words = dict(pairs)
-        passed = mounts.passed(mounts.parse(_text(words.get("mounts", ""))), words["target"])
-        remembered = mounts.remembered(_text(words.get("utab", "")), words["target"])
-        units = list(_units([rest for word, rest in pairs if word == "unit"]))
+        passed = mountinfo.passed(mountinfo.parse(_text(words.get("mounts", ""))), words["target"])
+        remembered = mountinfo.remembered(_text(words.get("utab", "")), words["target"])
+        units = blocks(rest for word, rest in pairs if word == "unit")
         mount, automount = [*units, {}, {}][:2]
         overrides = tuple(rest for word, rest in pairs if word == "override")
         return MountState(
@@ -211,16 +201,16 @@ class Mount(Fact[MountState]):
                 for one in passed
                 if one.kind == "autofs"
                 and one.target != words["target"]
-                and one.source != mounts.SYSTEMD
+                and one.source != mountinfo.SYSTEMD
             ),
             mark=cifs.mark(remembered),
             mount=_unit(mount, overrides),
             automount=_unit(automount, ()),
-            mounted_at=_time(mount.get("ActiveEnterTimestamp", "")),
+            mounted_at=unix_time(mount.get("ActiveEnterTimestamp", "")),
             credentials_at=float(words.get("credentials") or 0),
             folder="folder" in words,
-            guarded="guarded" in words,
-            guardable="unguardable" not in words,
+            immutable="immutable" in words,
+            flags="flagless" not in words,
             hidden=int(words.get("hidden") or 0),
             stopped=tuple(dict.fromkeys(rest for word, rest in pairs if word == "stopped")),
         )
@@ -230,21 +220,9 @@ def _text(encoded: str) -> str:
     return decode(base64.b64decode(encoded))
 
 
-def _units(lines: list[str]) -> Iterator[dict[str, str]]:
-    """Yield the properties of each unit that systemctl shows, a blank line between them."""
-    unit: dict[str, str] = {}
-    for line in [*lines, ""]:
-        if line:
-            key, _, value = line.partition("=")
-            unit[key] = value
-        elif unit:
-            yield unit
-            unit = {}
-
-
-def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
+def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> MountUnit:
     file = shown.get("FragmentPath", "")
-    return UnitFile(
+    return MountUnit(
         name=shown.get("Id", ""),
         active=shown.get("ActiveState") == "active",
         masked=shown.get("LoadState") == "masked",
@@ -252,11 +230,6 @@ def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> UnitFile:
         overrides=overrides,
         needs_reload=shown.get("NeedDaemonReload") == "yes",
     )
-
-
-def _time(shown: str) -> float:
-    """Return the Unix time of ``@1795161600``, 0 of ``n/a`` and of nothing."""
-    return float(shown[1:]) if re.fullmatch(r"@[0-9.]+", shown) else 0.0
 
 
 @dataclass(frozen=True)
@@ -284,16 +257,9 @@ class ShareUsers(Fact[list[ShareUser]]):
     + target: where the share is mounted
     """
 
-    @staticmethod
-    def default() -> list[ShareUser]:
-        return []
-
     def command(self, target: str) -> StringCommand:
         return question(
-            scripts.text("smb/share_users.sh"),
-            target,
-            _CONTAINER,
-            "{{.State.Pid}} {{.Name}}",
+            scripts.text("smb/share_users.sh"), target, _CONTAINER, "{{.State.Pid}} {{.Name}}"
         )
 
     def read(self, lines: list[str]) -> list[ShareUser]:

@@ -95,10 +95,6 @@ class Surroundings(Fact[SurroundingsState]):
     CA certificates to trust besides the host's own may be given as ``_stdin``.
     """
 
-    @staticmethod
-    def default() -> SurroundingsState:
-        return SurroundingsState()
-
     def command(
         self, folders: list[str], addresses: list[str], now: int, seconds: int = 6, store: str = ""
     ) -> StringCommand:

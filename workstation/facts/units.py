@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from pyinfra.api import StringCommand
 
 from workstation import scripts
 from workstation.facts.shell import Fact, question
+from workstation.units.show import blocks, unix_time
 
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,"
@@ -42,43 +42,24 @@ class Units(Fact[dict[str, UnitState]]):
     + configuration: unit name -> further files that it reads at start
     """
 
-    @staticmethod
-    def default() -> dict[str, UnitState]:
-        return {}
-
     def command(
         self, units: list[str], configuration: dict[str, list[str]] | None = None
     ) -> StringCommand:
         extra = [
             f"{unit}={path}" for unit, paths in (configuration or {}).items() for path in paths
         ]
-        return question(
-            scripts.text("units/units.sh"),
-            len(units),
-            _PROPERTIES,
-            *units,
-            *extra,
-        )
+        return question(scripts.text("units/units.sh"), len(units), _PROPERTIES, *units, *extra)
 
     def read(self, lines: list[str]) -> dict[str, UnitState]:
-        blocks: list[dict[str, str]] = [{}]
+        pairs = [line.partition(" ")[::2] for line in lines]
         read: dict[str, list[str]] = {}
-        written: dict[str, float] = {}
-        for line in lines:
-            if line == "--":
-                blocks.append({})
-            elif line.startswith("reads "):
-                unit, _, path = line.removeprefix("reads ").partition("=")
-                read.setdefault(unit, []).append(path)
-            elif line.startswith("file "):
-                _, modified, path = line.split(" ", 2)
-                written[path] = float(modified)
-            else:
-                key, _, value = line.partition("=")
-                blocks[-1][key] = value
+        for unit, _, path in (rest.partition("=") for word, rest in pairs if word == "reads"):
+            read.setdefault(unit, []).append(path)
+        files = [rest.partition(" ") for word, rest in pairs if word == "file"]
+        written = {path: float(modified) for modified, _, path in files}
         units = {}
-        for shown in blocks:
-            if shown and shown.get("LoadState") != "not-found":
+        for shown in blocks(rest for word, rest in pairs if word == "unit"):
+            if shown.get("LoadState") != "not-found":
                 name = shown["Id"]
                 own = [shown.get("FragmentPath", ""), *shown.get("DropInPaths", "").split()]
                 times = [written.get(path, 0.0) for path in [*own, *read.get(name, [])]]
@@ -93,14 +74,6 @@ def _unit_state(shown: dict[str, str], configured: float) -> UnitState:
         state=f"{shown['ActiveState']} ({shown['SubState']})",
         enabled=shown["UnitFileState"],
         needs_reload=shown["NeedDaemonReload"] == "yes",
-        started=_unix_time(started),
+        started=unix_time(started),
         configured=configured,
     )
-
-
-def _unix_time(text: str) -> float:
-    """Read ``Sat 2026-11-21 00:11:20.123456 UTC`` (``systemctl --timestamp=us+utc``)."""
-    if not text or text == "n/a":
-        return 0.0
-    moment = datetime.strptime(" ".join(text.split()[1:3]), "%Y-%m-%d %H:%M:%S.%f")
-    return moment.replace(tzinfo=UTC).timestamp()

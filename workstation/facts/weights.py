@@ -32,15 +32,9 @@ class ModelFiles(Fact[dict[str, Weights]]):
     + paths: absolute paths
     """
 
-    @staticmethod
-    def default() -> dict[str, Weights]:
-        return {}
-
     def command(self, paths: list[str]) -> StringCommand:
         return question(
-            scripts.text("weights/model_files.sh"),
-            scripts.text("weights/look.sh"),
-            *paths,
+            scripts.text("weights/model_files.sh"), scripts.text("weights/look.sh"), *paths
         )
 
     def read(self, lines: list[str]) -> dict[str, Weights]:

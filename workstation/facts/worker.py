@@ -28,16 +28,8 @@ class WorkerReleases(Fact[WorkerState]):
     + unit: path of the unit
     """
 
-    @staticmethod
-    def default() -> WorkerState:
-        return WorkerState()
-
     def command(self, folder: str, unit: str) -> StringCommand:
-        return question(
-            scripts.text("worker/worker_releases.sh"),
-            folder,
-            unit,
-        )
+        return question(scripts.text("worker/worker_releases.sh"), folder, unit)
 
     def read(self, lines: list[str]) -> WorkerState:
         pairs = [line.partition(" ")[::2] for line in lines]

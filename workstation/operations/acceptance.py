@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import records
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.acceptance.containers import container_probe, image_findings, table_probe
 from workstation.acceptance.gpu import driver_findings
@@ -26,8 +25,8 @@ from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
 from workstation.acceptance.services import outputs, proxy_entrance, service_probes
 from workstation.acceptance.versions import Versions, version_probe, versions
-from workstation.context import PROXY, ROOT, Context
-from workstation.criteria import commit_finding, judge, unchanged_finding
+from workstation.compose.actions import ProjectState
+from workstation.context import ROOT, Context
 from workstation.errors import UserError
 from workstation.facts.acceptance import Answers
 from workstation.facts.asking import ask
@@ -36,18 +35,20 @@ from workstation.facts.packages import Packages, PackageState
 from workstation.facts.shell import HiddenText
 from workstation.facts.smb import ShareFiles
 from workstation.findings import HOST, Finding, failed, state_of
+from workstation.needs import PROXY
 from workstation.operations.base import operation
 from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options
-from workstation.origin import origin
 from workstation.plan import Changes
-from workstation.project import ProjectState
 from workstation.render import RenderedStack
-from workstation.report import Origin, Phase, Report, plain
+from workstation.report import records
+from workstation.report.criteria import commit_finding, judge, unchanged_finding
+from workstation.report.origin import origin
+from workstation.report.page import Origin, Phase, Report, plain
+from workstation.report.topology import Site
 from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import Stack
-from workstation.topology import Site
 
 PATIENCE = 300
 """Seconds for a command of ours that is not a probe."""

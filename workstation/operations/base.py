@@ -37,7 +37,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
     """
 
     @wraps(func)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> Commands:
+    def reported(*args: P.args, **kwargs: P.kwargs) -> Commands:
         try:
             hooks.enter(host)
             yield from commands_of(func(*args, **kwargs))
@@ -46,7 +46,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
                 raise
             yield FunctionCommand(_fail, (str(error),), {})
 
-    made = cast(Operation[P], pyinfra_operation()(guarded))
+    made = cast(Operation[P], pyinfra_operation()(reported))
     made.changes = func
     return made
 

@@ -13,7 +13,15 @@ from pyinfra import host, state
 from pyinfra.api.command import PyinfraCommand
 
 from workstation import context, scripts
-from workstation.builds import bake_definition, labels, listing
+from workstation.compose.actions import (
+    Action,
+    ProjectState,
+    actions,
+    newer_secrets,
+    strangers,
+)
+from workstation.compose.builds import bake_definition, labels, listing
+from workstation.docker.references import familiar
 from workstation.errors import HostError
 from workstation.facts.asking import Question, ask, ask_together
 from workstation.facts.compose import APPLIED, BUILDING, PULLING, Project
@@ -26,7 +34,6 @@ from workstation.operations.base import operation
 from workstation.operations.live import live
 from workstation.pins import Source
 from workstation.plan import Change, Changes, Sign, together
-from workstation.project import Action, ProjectState, actions, familiar, newer_secrets, strangers
 from workstation.render import RenderedStack
 from workstation.stack import Stack
 
@@ -72,13 +79,8 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
 
 
 def _folders(stack: RenderedStack) -> list[files.Entry]:
-    entries: list[files.Entry] = []
-    owned = stack.model.owned_folders([stack.folder, *stack.elsewhere])
-    for path, owner in owned.items():
-        names, _, mode = owner.partition(" ")
-        user, _, group = names.partition(":")
-        entries.append(files.Directory(path, mode or "755", user, group or user))
-    return entries
+    own = [place for place in stack.places if place.home == "own"]
+    return [files.Directory(one.path, one.mode, one.user, one.group) for one in own]
 
 
 def _secrets(stack: RenderedStack) -> list[files.Entry]:

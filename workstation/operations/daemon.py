@@ -10,8 +10,16 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand
 
 from workstation import scripts
-from workstation.daemon import RELOADED, Loading, content_of, counted, fitted, forgets, loading
-from workstation.daemon_json import DaemonJsonError, merge
+from workstation.docker.daemon import (
+    RELOADED,
+    Loading,
+    content_of,
+    counted,
+    fitted,
+    forgets,
+    loading,
+)
+from workstation.docker.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState

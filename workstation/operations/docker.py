@@ -9,7 +9,8 @@ from typing import Any
 
 from pyinfra import host
 
-from workstation.docker_packages import (
+from workstation.docker import OLDEST_COMPOSE
+from workstation.docker.packages import (
     FAMILIES,
     all_of,
     family_of,
@@ -18,19 +19,17 @@ from workstation.docker_packages import (
     stopped_by,
 )
 from workstation.errors import HostError
-from workstation.facts.apt_plan import Simulated, SimulatedState
 from workstation.facts.asking import ask
-from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState, version
+from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
 from workstation.facts.machine import Machine, MachineState
-from workstation.facts.packages import Packages
+from workstation.facts.packages import Packages, Simulated, SimulatedState
 from workstation.mirror import Mirror
 from workstation.operations import daemon, files, packages
 from workstation.operations.base import operation
 from workstation.pins import AptRepository
 from workstation.plan import Change, Changes, together
+from workstation.version import version
 
-DAEMON_JSON = "/etc/docker/daemon.json"
-"""Unless its command line names another."""
 DEFAULT_BRIDGE = "172.17.0.1"
 """Docker's default address of the default bridge, until an Engine says otherwise."""
 
@@ -130,7 +129,7 @@ def _newer_compose(found: EngineState, package: str, plan: SimulatedState) -> st
     is none that would do, or that of the package is not the one that is used."""
     _, new = plan.installed.get(package, ("", ""))
     # An epoch may stand before the version: 5:2.40.3-1.
-    if version(new.rpartition(":")[2]) < (2, 24):
+    if version(new.rpartition(":")[2]) < version(OLDEST_COMPOSE):
         raise HostError(
             f"Docker Compose {found.compose} on {host.name} is too old, 2.24 or newer is needed, "
             f"and apt knows no newer {package}: run `apt-get update`, upgrade it, remove copies in "

@@ -24,8 +24,8 @@ from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Contents, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
+from workstation.links import Destination, above, destination, refusal
 from workstation.operations.base import operation
-from workstation.places import Place, above, place, refusal
 from workstation.plan import Change, Changes, together
 
 # Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
@@ -184,15 +184,15 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
     + states: what the fact ``Paths`` says of them
     """
     folders = [entry.path for entry in entries if isinstance(entry, Directory)]
-    places = {
-        entry.path: place(entry.path, folders, states)
+    destinations = {
+        entry.path: destination(entry.path, folders, states)
         for entry in entries
         if not isinstance(entry, Absent)
     }
     states = {**states, **{path: _followed(states[path]) for path in folders if path in states}}
     _refuse_wrong_kinds(entries, states)
     wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
-    for path, found in places.items():
+    for path, found in destinations.items():
         # By somebody's own link nothing is changed, but what is right there may be used.
         if found.system or (found.planted and path in [entry.path for entry in wrong]):
             raise HostError(f"{path} on {host.name} {refusal(found)}.")
@@ -202,9 +202,9 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
     diffs = _differences(wrong, states)
     for _, group in groupby(wrong, lambda entry: isinstance(entry, Directory)):
         row = list(group)
-        changes = [_change(entry, states.get(entry.path), places, diffs) for entry in row]
+        changes = [_change(entry, states.get(entry.path), destinations, diffs) for entry in row]
         if directories := [entry for entry in row if isinstance(entry, Directory)]:
-            yield together(changes, [_made(directories, places)])
+            yield together(changes, [_made(directories, destinations)])
         else:
             yield from changes
 
@@ -212,24 +212,24 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
 def _change(
     entry: Entry,
     found: PathState | None,
-    places: Mapping[str, Place],
+    destinations: Mapping[str, Destination],
     diffs: Mapping[str, tuple[str, ...]],
 ) -> Change:
     """Return the change of an entry that is wrong; a folder's is made with those beside it."""
     commands = () if isinstance(entry, Directory) else tuple(commands_for(entry, found))
     if isinstance(entry, Absent):
         return Change("-", entry.path, commands=commands)
-    real = places[entry.path].real
+    real = destinations[entry.path].real
     leads = f", really {real}" if real != entry.path else ""
     cause, diff = _described(entry, found) + leads, diffs.get(entry.path, ())
     return Change("~" if found else "+", entry.path, cause, diff, commands)
 
 
-def _made(directories: list[Directory], places: Mapping[str, Place]) -> StringCommand:
+def _made(directories: list[Directory], destinations: Mapping[str, Destination]) -> StringCommand:
     values = [
         value
         for one in directories
-        for value in (places[one.path].real, one.mode, f"{one.user}:{one.group}")
+        for value in (destinations[one.path].real, one.mode, f"{one.user}:{one.group}")
     ]
     return script(scripts.text("files/directories.sh"), *values)
 

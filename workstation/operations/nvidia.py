@@ -11,8 +11,7 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 from pyinfra.api.command import PyinfraCommand
 
-from workstation import cdi, driver_packages, scripts
-from workstation import driver as drivers
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.compose import PULLING
@@ -21,6 +20,9 @@ from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.nvidia import PATIENCE, Gpu, GpuState
 from workstation.facts.packages import Packages, PackageState, Repository
 from workstation.facts.shell import script
+from workstation.nvidia import cdi
+from workstation.nvidia import driver as drivers
+from workstation.nvidia import packages as driver_packages
 from workstation.operations import packages
 from workstation.operations.base import operation
 from workstation.operations.live import command_output, live
@@ -40,7 +42,7 @@ _OLD_FILES = (
     "/etc/apt/sources.list.d/libnvidia-container.list",
 )
 
-DAEMON_JSON = {
+IN_DAEMON_JSON = {
     # CDI devices keep working through `systemctl daemon-reload`, the legacy hook's do not
     # (NVIDIA/nvidia-container-toolkit: known issue "containers losing access to GPUs").
     "features": {"cdi": True},

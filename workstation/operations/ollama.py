@@ -11,7 +11,6 @@ from workstation.facts.docker import Bridges
 from workstation.facts.ollama import Ollama, OllamaState
 from workstation.facts.shell import script
 from workstation.findings import failed
-from workstation.ollama_unit import BINARY, RELEASES
 from workstation.operations import files
 from workstation.operations.base import operation
 from workstation.operations.docker import on_bridges
@@ -19,7 +18,8 @@ from workstation.operations.live import live
 from workstation.plan import Change, Changes, together
 from workstation.preflight import line
 from workstation.preflight.ollama import unit_findings
-from workstation.unit_files import UnitFile
+from workstation.units.files import UnitFile
+from workstation.units.ollama import BINARY, RELEASES
 
 _ASIDE = "before-ai-workstation"
 _LIBRARIES = "/usr/local/lib/ollama"

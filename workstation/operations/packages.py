@@ -15,10 +15,9 @@ from pyinfra import host
 from pyinfra.api import FunctionCommand, StringCommand
 
 from workstation import scripts
-from workstation.apt import broken_sources, failure, last_update
-from workstation.apt_sources import same_suite, shown
+from workstation.apt.failures import broken_sources, failure, last_update
+from workstation.apt.sources import same_suite, shown
 from workstation.errors import HostError
-from workstation.facts.apt_plan import Simulated
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
 from workstation.facts.packages import (
@@ -26,6 +25,7 @@ from workstation.facts.packages import (
     Packages,
     PackageState,
     Repository,
+    Simulated,
     Sources,
 )
 from workstation.facts.shell import script

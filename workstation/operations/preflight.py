@@ -10,9 +10,9 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import fstab, ollama_unit, preflight
-from workstation.context import PROXY, Context
-from workstation.driver import action
+from workstation import preflight
+from workstation.compose.actions import ProjectState
+from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.asking import ask, ask_together
 from workstation.facts.daemon import Daemon, DaemonState
@@ -29,10 +29,12 @@ from workstation.facts.shell import HiddenText
 from workstation.facts.surroundings import Surroundings, SurroundingsState
 from workstation.facts.weights import ModelFiles, Weights
 from workstation.findings import Finding, failed, noted
-from workstation.ollama_unit import RELEASES
+from workstation.mounts import fstab
+from workstation.needs import PROXY
+from workstation.nvidia.driver import action
 from workstation.operations.compose import project_state
 from workstation.operations.docker import DEFAULT_BRIDGE, source_of
-from workstation.operations.nvidia import DAEMON_JSON
+from workstation.operations.nvidia import IN_DAEMON_JSON
 from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
 from workstation.preflight.stacks import (
@@ -43,10 +45,11 @@ from workstation.preflight.stacks import (
     stranger_findings,
 )
 from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
-from workstation.project import ProjectState
 from workstation.render import RenderedStack
 from workstation.run import current
 from workstation.stack import Service
+from workstation.units import ollama as ollama_unit
+from workstation.units.ollama import RELEASES
 
 
 class PreflightError(UserError):
@@ -249,7 +252,7 @@ def _of_docker(seen: _Seen) -> Iterator[Finding]:
 
 def _daemon_json(machine: Context) -> dict[str, Any]:
     """Return what the tasks must have in Docker's configuration."""
-    return {**machine.mirror.daemon_json, **(DAEMON_JSON if machine.gpu else {})}
+    return {**machine.mirror.daemon_json, **(IN_DAEMON_JSON if machine.gpu else {})}
 
 
 def _image_folders(daemon: DaemonState, engine: EngineState) -> list[str]:

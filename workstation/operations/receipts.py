@@ -14,15 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import receipt, records, scripts
+from workstation import scripts
 from workstation.errors import UserError
 from workstation.facts.asking import ask
 from workstation.facts.receipts import FOLDER, Receipts
 from workstation.facts.shell import script
-from workstation.origin import origin
 from workstation.plan import Step
-from workstation.receipt import Accepted, Outcome, Receipt
 from workstation.render import TEMPLATES
+from workstation.report import receipt, records
+from workstation.report.origin import origin
+from workstation.report.receipt import Accepted, Outcome, Receipt
 from workstation.run import current
 
 KEPT = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra import host
 
-from workstation import cifs, fstab, scripts
+from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.files import Paths
@@ -19,7 +19,8 @@ from workstation.facts.smb import (
     ShareUsers,
 )
 from workstation.findings import failed
-from workstation.fstab import Entry, FstabError, escape, unescape, with_entry
+from workstation.mounts import cifs, fstab
+from workstation.mounts.fstab import Entry, FstabError, escape, unescape, with_entry
 from workstation.operations import files, gpu_users, packages
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, Group, together
@@ -124,10 +125,10 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
     new_credentials = list(files.commands_for(credentials, states.get(credentials.path)))
     stale = _stale(found, entry, old) or ("credentials" if new_credentials else "")
     missing = [name for name in folders if not mounted or f"{target}/{name}" not in states]
-    unguarded = not found.guarded and found.guardable
+    mutable = not found.immutable and found.flags
     unread = found.mount.needs_reload
     other = content != found.fstab or not found.share or found.stopped or unread
-    if not (other or stale or missing or unguarded):
+    if not (other or stale or missing or mutable):
         host.noop(f"{unc} is mounted on {target}")
         return
     refusal = explain(login_answer(settings), settings)
@@ -145,11 +146,11 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
         )
     if not found.folder:
         yield Change("+", target, commands=[script('mkdir -p -- "$1"', target)])
-    if unguarded:
+    if mutable:
         yield Change(
             "~",
             f"{target} made immutable while nothing is mounted on it",
-            commands=[script(scripts.text("smb/guard.sh"), target)],
+            commands=[script(scripts.text("smb/immutable.sh"), target)],
         )
     table = files.File("/etc/fstab", content, mode="", backup=True)
     yield from _mounted(settings, found, stale, list(files.present.changes(entries=[table])))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workstation.daemon import DEFAULTS, WEDGED, fitted, listens, next_start, setting
-from workstation.daemon_json import DaemonJsonError, read_or_nothing
+from workstation.docker import WEDGED
+from workstation.docker.daemon import DEFAULTS, fitted, listens, next_start, setting
+from workstation.docker.daemon_json import DaemonJsonError, read_or_nothing
+from workstation.docker.references import is_traefik, parts
 from workstation.findings import Finding
-from workstation.gpu import version
 from workstation.preflight.versions import version_findings
 from workstation.settings import Settings
+from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.daemon import DaemonState
@@ -298,12 +300,6 @@ def _network_findings(daemon: DaemonState) -> Iterator[Finding]:
         )
 
 
-def is_traefik(container: RunningContainer) -> bool:
-    """Whether a container's image is a Traefik, from whichever registry."""
-    path = container.image.partition("@")[0].rpartition("/")[2]
-    return path.partition(":")[0] == "traefik"
-
-
 def traefik_findings(
     settings: Settings,
     own: str,
@@ -324,11 +320,10 @@ def traefik_findings(
         yield _compatible("pins.yml images.traefik", own, "pin a newer one")
         return
     for container in foreign:
-        if is_traefik(container):
-            tag = container.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+        if is_traefik(container.image):
             yield _compatible(
                 f"Traefik {container.name}",
-                container.version or tag,
+                container.version or parts(container.image)[1],
                 "upgrade it, or set `min-api-version` to 1.24 in /etc/docker/daemon.json",
             )
 
@@ -347,7 +342,7 @@ def refuses_old_clients(engine: EngineState, minimum_api: str, installs_newest: 
 
 
 def _compatible(name: str, found: str, fix: str) -> Finding:
-    numbers = version(found.partition("-")[0])
+    numbers = version(found)
     oldest = _OLDEST_TRAEFIK.get(numbers[0] if numbers else 0, _OLDEST_TRAEFIK[3])
     # v3 or latest may be any of them.
     vague = len(numbers) < 3 and version(oldest)[: len(numbers)] == numbers

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from workstation import driver as drivers
-from workstation import gpu as rules
 from workstation.findings import Finding
+from workstation.nvidia import driver as drivers
+from workstation.nvidia import gpu as rules
 from workstation.settings import Settings
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
-    from workstation.driver_packages import Packages
     from workstation.facts.driver import DriverSourceState
     from workstation.facts.machine import MachineState
     from workstation.facts.nvidia import GpuState
+    from workstation.nvidia.packages import Packages
     from workstation.pins import Pins
     from workstation.stack import Stack
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from workstation.bridges import DOCKERS
+from workstation.docker.bridges import DOCKERS
 from workstation.findings import Finding
-from workstation.gpu import version
 from workstation.preflight.system import some
+from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import BridgesState, EngineState

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from workstation.findings import Finding
-from workstation.ollama_unit import BINARY, UNIT, USER
 from workstation.preflight.ollama_service import overridden, service_findings
-from workstation.unit_commands import Started, started
-from workstation.unit_files import Service, UnitFile, Value, service, with_file
+from workstation.units.commands import Started, started
+from workstation.units.files import Service, UnitFile, Value, service, with_file
+from workstation.units.ollama import BINARY, UNIT, USER
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.ollama import OllamaState

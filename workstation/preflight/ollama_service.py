@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from workstation.findings import Finding
-from workstation.ollama_unit import BINARY, RELEASES
-from workstation.unit_files import Service, Value, words
+from workstation.units.files import Service, Value, words
+from workstation.units.ollama import BINARY, RELEASES
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.ollama import OllamaState

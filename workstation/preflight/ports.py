@@ -3,67 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from workstation.compose.ports import Port, published
+from workstation.docker.references import is_traefik
 from workstation.findings import Finding
-from workstation.preflight.docker import is_traefik
+from workstation.needs import PROXY
 from workstation.settings import Settings
-from workstation.stack import Service, Stack
+from workstation.stack import Stack
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.machine import Listener, MachineState
     from workstation.facts.surroundings import RunningContainer
 
-PROXY = "proxy"
 # Ours, and the one of install.sh, which a run takes over. Sockets of units belong to systemd, and
 # systemd-socket-proxyd passes their connections on.
 _OLLAMAS = ("ollama.service", "ollama-docker.service", "init.scope")
 
 
-@dataclass(frozen=True)
-class Port:
-    """A port that is to be listened on; ``address`` is ``*`` for all."""
-
-    address: str
-    number: int
-
-    @property
-    def loopback(self) -> bool:
-        """Whether this machine alone can reach it."""
-        return self.address.startswith("127.") or self.address == "::1"
-
-    def held_by(self, listener: Listener) -> bool:
-        """Whether a socket is in the way: one on all addresses is, and all are in its way."""
-        same = "*" in (self.address, listener.address) or self.address == listener.address
-        return self.number == listener.port and same
-
-
-def published(service: Service) -> Iterator[Port]:
-    """Yield the host's TCP ports that a service publishes, in short or long syntax.
-
-    Source: docs.docker.com/reference/compose-file/services, "ports". A port without one of the
-    host gets any that is free.
-    """
-    for entry in service.keys.get("ports") or ():
-        address, ports, protocol = _long(entry) if isinstance(entry, dict) else _short(str(entry))
-        first, _, last = ports.partition("-")
-        if protocol != "udp" and first.isdigit():
-            for number in range(int(first), int(last or first) + 1):
-                yield Port("*" if address in ("", "0.0.0.0", "::") else address, number)
-
-
-def _short(entry: str) -> tuple[str, str, str]:
-    rest, _, protocol = entry.partition("/")
-    rest, _, _ = rest.rpartition(":")
-    address, _, ports = rest.rpartition(":")
-    return address.strip("[]"), ports, protocol
-
-
-def _long(entry: dict[str, Any]) -> tuple[str, str, str]:
-    keys = ("host_ip", "published", "protocol")
-    address, ports, protocol = (str(entry.get(key) or "") for key in keys)
-    return address, ports, protocol
+def _takes(listener: Listener, port: Port) -> bool:
+    """Whether a socket is in the way: one on all addresses is, and all are in its way."""
+    same = "*" in (port.address, listener.address) or port.address == listener.address
+    return port.number == listener.port and same
 
 
 def port_findings(
@@ -133,7 +94,7 @@ def ollama_findings(
         _named(listener, containers)
         for address in ("127.0.0.1", bridge)
         for listener in machine.listeners
-        if Port(address, settings.ollama_port).held_by(listener) and not _is_ollama(listener)
+        if _takes(listener, Port(address, settings.ollama_port)) and not _is_ollama(listener)
     }
     port = settings.ollama_port
     # Without Docker's helper programs nobody listens on a port that a container publishes.
@@ -155,7 +116,7 @@ def foreign_proxy_findings(
     beside it, but one would do."""
     if settings.proxy != "own":
         return
-    foreign = [one for one in containers if is_traefik(one) and one.project != PROXY]
+    foreign = [one for one in containers if is_traefik(one.image) and one.project != PROXY]
     for container in foreign:
         ports = ", ".join(str(number) for number in container.ports) or "none"
         yield Finding(
@@ -177,7 +138,7 @@ def _holder(
     publishers = [container for container in containers if port.number in container.ports]
     if any(container.project == project for container in publishers):
         return ""
-    listener = next((one for one in machine.listeners if port.held_by(one)), None)
+    listener = next((one for one in machine.listeners if _takes(one, port)), None)
     if listener:
         ours = any(one.project == project and _runs_in(listener, one) for one in containers)
         return "" if ours else _named(listener, containers)
@@ -188,7 +149,7 @@ def _holder(
 def _is_left(port: Port, machine: MachineState, containers: Sequence[RunningContainer]) -> bool:
     """Whether Docker's helper listens for no container."""
     return not any(port.number in one.ports for one in containers) and any(
-        port.held_by(one) and (one.program, one.unit) == ("docker-proxy", "docker.service")
+        _takes(one, port) and (one.program, one.unit) == ("docker-proxy", "docker.service")
         for one in machine.listeners
     )
 
@@ -215,6 +176,6 @@ def _runs_in(listener: Listener, container: RunningContainer) -> bool:
 
 def _network(containers: Iterable[RunningContainer]) -> str:
     """Return the networks of those that are a Traefik, for a person to choose from."""
-    found = [one for one in containers if is_traefik(one) and one.project != PROXY]
+    found = [one for one in containers if is_traefik(one.image) and one.project != PROXY]
     names = sorted({name for container in found for name in container.networks})
     return f" (PROXY_NETWORK={' or '.join(names)})" if names else ""

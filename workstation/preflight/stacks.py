@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from workstation.compose.actions import ProjectState, strangers
+from workstation.compose.ports import published
 from workstation.findings import Finding
-from workstation.preflight.ports import published
-from workstation.project import ProjectState, strangers
 from workstation.stack import Model, Service, Stack, data_key, is_below
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra

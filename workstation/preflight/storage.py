@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from workstation import fstab
-from workstation.cifs import same_source
+from workstation.docker.daemon_json import DATA_ROOT, read_or_nothing
 from workstation.findings import Finding
+from workstation.mounts import fstab
+from workstation.mounts.cifs import same_source
 from workstation.stack import Mount, Service, Stack, is_below
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
@@ -31,11 +31,8 @@ def data_folders(daemon_json: bytes | None) -> list[str]:
 
     + daemon_json: the Engine's configuration, whose ``data-root`` moves it
     """
-    try:
-        configured = json.loads(daemon_json or b"{}").get("data-root")
-    except (ValueError, AttributeError):
-        configured = None
-    root = configured if isinstance(configured, str) and configured else "/var/lib/docker"
+    configured = read_or_nothing(daemon_json).get("data-root")
+    root = configured if isinstance(configured, str) and configured else DATA_ROOT
     return [root, "/var/lib/containerd"]
 
 
@@ -273,7 +270,7 @@ def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]
             f"move them to the share, {other}",
             note=True,
         )
-    if not found.guardable:
+    if not found.flags:
         yield _mountpoint(
             f"the file system of {mountpoint} knows no immutable folders (chattr +i): while the "
             "share is away, outputs are written to the disk in its place",

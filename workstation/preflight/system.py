@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from workstation.apt import refusal
+from workstation.apt.failures import refusal
 from workstation.findings import Finding
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra

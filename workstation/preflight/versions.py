@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from workstation.docker import OLDEST_COMPOSE
 from workstation.findings import Finding
-from workstation.gpu import version
+from workstation.version import version
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import EngineState
@@ -14,8 +15,6 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 # The first with CDI as a feature of its own, not an experiment (moby/moby#47087; on by default
 # since 28.2, moby/moby#45192), and with start_interval of health checks (docker/compose#11360).
 _OLDEST_ENGINE = "25.0"
-# What EngineState.complete asks for.
-_OLDEST_COMPOSE = "2.24"
 # Of the lab's newest lane, lab/upstream/docker.py.
 _NEWEST_TRIED = {"Engine": "28.5", "Compose": "2.40", "Buildx": "0.29", "containerd": "2.1"}
 
@@ -36,7 +35,7 @@ def version_findings(engine: EngineState) -> Iterator[Finding]:
         yield Finding(
             "Docker Compose",
             engine.new_compose,
-            f"{engine.compose} is there, {_OLDEST_COMPOSE} or newer is needed",
+            f"{engine.compose} is there, {OLDEST_COMPOSE} or newer is needed",
             "leave it: the run upgrades its package, or stops before its first change and says why "
             "it cannot",
             note=True,

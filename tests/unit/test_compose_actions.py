@@ -1,0 +1,243 @@
+"""The plan of a stack: from hashes and labels to what `up` will do, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workstation.compose.actions import (
+    Action,
+    Container,
+    ProjectState,
+    actions,
+    strangers,
+)
+from workstation.stack import Secret, Service, Stack
+
+WEB = Service("web", "docker.io/library/nginx:1")
+APP = Service("app", "s/app:1-aaa", build="/opt/stacks/s/app")
+BASE = Service("base", "s/base:1-bbb", build="/opt/stacks/s/base", profiles=("build",))
+STACK = Stack("s", (WEB, APP, BASE), ())
+HASHES = {"web": "1" * 64, "app": "2" * 64}
+IMAGES = {"nginx:1": "sha256:web", "s/app:1-aaa": "sha256:app", "s/base:1-bbb": "sha256:base"}
+
+
+def container(service: str, **changes: Any) -> Container:
+    values = {
+        "id": f"id-{service}",
+        "service": service,
+        "image": f"sha256:{service}",
+        "hash": HASHES.get(service, "0" * 64),
+        "state": "running",
+        **changes,
+    }
+    return Container(**values)
+
+
+def state(*containers: Container, **changes: Any) -> ProjectState:
+    values: dict[str, Any] = {
+        "docker": True,
+        "hashes": HASHES,
+        "images": IMAGES,
+        "containers": containers or (container("web"), container("app")),
+        **changes,
+    }
+    return ProjectState(**values)
+
+
+def plan(found: ProjectState, stack: Stack = STACK) -> list[str]:
+    return [str(action) for action in actions(stack, found)]
+
+
+def test_on_a_bare_host_everything_is_fetched_built_and_created():
+    """Images first; what is only built gets no container."""
+    assert plan(ProjectState()) == [
+        "pull docker.io/library/nginx:1",
+        "build s/app:1-aaa",
+        "build s/base:1-bbb",
+        "create web",
+        "create app",
+    ]
+
+
+def test_a_stack_that_runs_as_it_should_needs_nothing():
+    """The second run."""
+    assert plan(state()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"hash": "f" * 64}, "recreate web (configuration)"),
+        ({"hash": ""}, "recreate web (configuration)"),
+        ({"image": "sha256:older"}, "recreate web (image)"),
+        ({"image": "sha256:older", "hash": "f" * 64}, "recreate web (image)"),
+        ({"state": "exited"}, "start web (exited)"),
+        ({"state": "created"}, "start web (created)"),
+        ({"state": "paused"}, "start web (paused)"),
+        ({"state": "dead"}, "start web (dead)"),
+        ({"state": "exited", "hash": "f" * 64}, "recreate web (configuration)"),
+    ],
+)
+def test_a_container_that_differs_is_named_with_the_cause(change: dict[str, str], expected: str):
+    """And the other service is not touched."""
+    assert plan(state(container("web", **change), container("app"))) == [expected]
+
+
+@pytest.mark.parametrize("change", [{"state": "restarting"}, {"health": "unhealthy"}])
+def test_a_container_that_struggles_is_not_restarted(change: dict[str, str]):
+    """Its own restart policy and its health are not ours to plan."""
+    assert plan(state(container("web", **change), container("app"))) == []
+
+
+def test_a_service_that_left_the_file_is_removed():
+    """Last of all."""
+    assert plan(state(container("web"), container("old"), container("app"))) == [
+        "remove old (no longer in the file)"
+    ]
+
+
+def test_a_service_that_got_a_profile_is_removed():
+    """`up` no longer starts it."""
+    assert plan(state(container("web"), container("app"), container("base"))) == [
+        "remove base (no longer in the file)"
+    ]
+
+
+APPLIED = """
+services:
+  web:
+    image: docker.io/library/nginx:1
+    environment: {COLOUR: red, SIZE: "1"}
+    volumes: ["data:/data"]
+    x-workstation: {probe: /}
+"""
+
+
+def test_a_change_is_told_by_the_keys_that_differ():
+    """As the file that was brought up last says; values may be secret and are not told."""
+    keys = {
+        "image": WEB.image,
+        "environment": {"COLOUR": "blue", "SIZE": "1", "NEW": "x"},
+        "volumes": [],
+        "x-workstation": {"probe": "/other"},
+    }
+    stack = Stack("s", (Service("web", WEB.image, keys=keys), APP, BASE), ())
+    changed = state(container("web", hash="f" * 64), container("app"), applied=APPLIED)
+    assert plan(changed, stack) == ["recreate web (environment.COLOUR, environment.NEW, volumes)"]
+    both = state(
+        container("web", hash="f" * 64, image="sha256:old"), container("app"), applied=APPLIED
+    )
+    assert plan(both, stack)[0].startswith("recreate web (image, environment.COLOUR")
+
+
+@pytest.mark.parametrize("applied", ["", "a: [", "services: 5", "- 1", "services: {web: 1}"])
+def test_without_a_file_to_compare_with_the_cause_is_the_configuration(applied: str):
+    """Or with one that cannot be read."""
+    changed = state(container("web", hash="f" * 64), container("app"), applied=applied)
+    assert plan(changed) == ["recreate web (configuration)"]
+
+
+def test_two_containers_become_one():
+    """Compose's scale, or a recreation that died half-way."""
+    found = state(container("web"), container("web", id="second"), container("app"))
+    assert plan(found) == ["recreate web (2 containers instead of one)"]
+
+
+def test_containers_of_docker_compose_run_are_not_counted():
+    """They are somebody's own, removed or not."""
+    found = state(
+        container("web"),
+        container("app"),
+        container("web", oneoff=True, state="exited"),
+        container("old", oneoff=True),
+    )
+    assert plan(found) == []
+
+
+def test_a_missing_image_is_fetched_and_its_container_recreated():
+    """A container outlives the image that was removed by force."""
+    images = {name: identity for name, identity in IMAGES.items() if name != "nginx:1"}
+    assert plan(state(images=images)) == [
+        "pull docker.io/library/nginx:1",
+        "recreate web (image)",
+    ]
+
+
+def test_an_image_that_two_services_share_is_fetched_once():
+    """And both are created."""
+    stack = Stack("s", (WEB, Service("web2", WEB.image)), ())
+    assert plan(ProjectState(docker=True), stack) == [
+        "pull docker.io/library/nginx:1",
+        "create web",
+        "create web2",
+    ]
+
+
+def test_a_pinned_digest_is_found_under_the_name_the_engine_lists():
+    """The tag beside a digest is not kept by the Engine."""
+    digest = "sha256:" + "d" * 64
+    stack = Stack("s", (Service("web", f"docker.io/library/nginx:1@{digest}"),), ())
+    found = state(container("web"), images={f"nginx@{digest}": "sha256:web"})
+    assert plan(found, stack) == []
+    other = state(container("web"), images={"nginx:1": "sha256:web"})
+    assert plan(other, stack)[0].startswith("pull ")
+
+
+def test_an_action_reads_as_a_line_of_the_plan():
+    """The cause in parentheses, if there is one."""
+    assert str(Action("create", "web")) == "create web"
+    assert str(Action("start", "web", "exited")) == "start web (exited)"
+
+
+def test_the_cause_of_a_build_is_what_changed_of_its_inputs():
+    """Read from the running container's image."""
+    found = state(
+        container("web"),
+        container("app", inputs="Dockerfile=00000000 start.sh=11111111"),
+        images={"nginx:1": "sha256:web", "s/base:1-bbb": "sha256:base"},
+    )
+    inputs = {"app": "Dockerfile=00000000 start.sh=22222222"}
+    assert str(actions(STACK, found, inputs)[0]) == "build s/app:1-aaa (changed: start.sh)"
+
+
+def test_the_cause_of_a_pull_is_the_image_before():
+    """Its tag and digest, as the file had it that was brought up last."""
+    applied = "services: {web: {image: 'docker.io/library/nginx:0@sha256:aa'}}"
+    found = state(images={"s/app:1-aaa": "sha256:app", "s/base:1-bbb": "b"}, applied=applied)
+    planned = [str(action) for action in actions(STACK, found)]
+    assert planned[0] == "pull docker.io/library/nginx:1 (was 0@sha256:aa)"
+
+
+PASSWORD = Secret("password", "/opt/stacks/s/secrets/password")
+KEEPER = Service("web", "docker.io/library/nginx:1", secrets=("password",))
+
+
+@pytest.mark.parametrize(
+    ("modified", "expected"),
+    [(99.0, []), (100.0, []), (100.5, ["recreate web (secret password)"])],
+)
+def test_a_container_with_an_old_secret_is_made_anew(modified: float, expected: list[str]):
+    """Compose does not look into the file; one that was written before it was made is its own."""
+    found = state(container("web", created=100.0), secrets={PASSWORD.path: modified})
+    assert plan(found, Stack("s", (KEEPER,), (), (PASSWORD,))) == expected
+
+
+def test_a_secret_concerns_the_services_that_read_it():
+    """Others stay, and one without a container is made, not made anew."""
+    stack = Stack("s", (WEB, APP), (), (PASSWORD,))
+    late = {PASSWORD.path: 200.0}
+    assert plan(state(secrets=late), stack) == []
+    found = state(container("app"), secrets=late)
+    assert plan(found, Stack("s", (KEEPER, APP), (), (PASSWORD,))) == ["create web"]
+
+
+def test_containers_of_another_project_with_the_same_name_are_told():
+    """By the folder that Compose notes on each; one from before it noted any is taken for ours."""
+    theirs = [container(name, folder="/home/anna/s") for name in ("web", "db")]
+    found = state(container("app", folder="/opt/stacks/s"), container("old"), *theirs)
+    seen, fix = strangers("s", "/opt/stacks/s", found)
+    assert seen == "Docker has another project s: web, db of /home/anna/s"
+    assert "docker compose -p s down" in fix
+    assert strangers("s", "/opt/stacks/s", state())[0] == ""

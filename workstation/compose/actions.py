@@ -1,0 +1,230 @@
+"""What bringing a stack up will do: decided from hashes and labels, never by trying.
+
+Compose labels every container with the hash of its service's configuration and with the id of
+the image that it was made from; ``docker compose config --hash '*'`` gives the hash that the file
+asks for (checked with Compose 2.26). ``docker compose up --dry-run`` is not used: it has swapped
+real containers (docker/compose#14029).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from workstation.compose.builds import changed_inputs
+from workstation.docker.references import familiar, parts
+from workstation.quoting import interpolated
+from workstation.stack import Service, Stack
+from workstation.yaml_file import ComposeLoader
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the project: ids, what it was made from, how it is. ``inputs``: the listing
+    of what went into its image, where that was built here; ``created``: Unix time; ``folder``: of
+    the project that made it."""
+
+    id: str
+    service: str
+    image: str
+    hash: str
+    state: str
+    health: str = ""
+    started: str = ""
+    oneoff: bool = False
+    inputs: str = ""
+    created: float = 0.0
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
+    ``images``: reference -> id of those that are there; ``unsettled``: those of them that are at
+    work, or were when the machine went down, and not on its disk; ``secrets``: path of a secret's
+    file -> Unix time of its last change; ``applied``: the Compose file that the last successful run
+    brought up, empty for none; ``error``: what Compose says against the file; ``docker``: whether
+    there is an Engine; ``cut_off``: since when (UTC) what BuildKit has cached may be damaged,
+    because the machine went down during a build, empty if that is not known; None: it is not."""
+
+    docker: bool = False
+    hashes: dict[str, str] = field(default_factory=dict)
+    containers: tuple[Container, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
+    unsettled: tuple[str, ...] = ()
+    secrets: dict[str, float] = field(default_factory=dict)
+    applied: str = ""
+    error: str = ""
+    cut_off: str | None = None
+
+    def by_service(self) -> dict[str, Container]:
+        """Return the container of each service, those of ``docker compose run`` left out."""
+        return {
+            container.service: container for container in self.containers if not container.oneoff
+        }
+
+    def image_id(self, reference: str) -> str:
+        """Return the id of an image that is on the host, empty for one that is not, or that a power
+        cut may have damaged. Containers are made of what is on the disk: there the mark alone was
+        left."""
+        name = familiar(reference)
+        found = self.images.get(name, "")
+        used = any(container.image == found for container in self.containers)
+        return found if used or name not in self.unsettled else ""
+
+
+def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:
+    """Return what another project of the same name has on the host, or nothing, and what to do.
+    Compose tells projects apart by name alone: it would take their containers for its own.
+
+    + folder: the project's on the host
+    """
+    others: dict[str, list[str]] = {}
+    for container in state.containers:
+        if container.folder not in ("", folder):
+            others.setdefault(container.folder, []).append(container.service)
+    told = "; ".join(f"{', '.join(services)} of {other}" for other, services in others.items())
+    return (
+        f"Docker has another project {name}: {told}" if told else "",
+        f"end it with `docker compose -p {name} down`, which keeps its volumes for this one, or "
+        "give it another name",
+    )
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step: ``verb`` is build, pull, create, recreate, start or remove; ``cause`` says why."""
+
+    verb: str
+    subject: str
+    cause: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject}" + (f" ({self.cause})" if self.cause else "")
+
+
+def actions(
+    stack: Stack, state: ProjectState, inputs: Mapping[str, str] | None = None
+) -> list[Action]:
+    """Return what bringing ``stack`` up will do, in order; empty if it runs as it should.
+
+    + inputs: service -> listing of what goes into its image, of those that are built here
+    """
+    applied = _services(state.applied)
+    planned = [*_images(stack.services, state, applied, inputs or {})]
+    by_service: dict[str, list[Container]] = {}
+    for container in state.containers:
+        if not container.oneoff:
+            by_service.setdefault(container.service, []).append(container)
+    for service in stack.running:
+        containers = by_service.pop(service.name, [])
+        newer = newer_secrets(stack, service, containers, state)
+        if action := _container(service, containers, state, applied.get(service.name, {}), newer):
+            planned.append(action)
+    planned += [Action("remove", name, "no longer in the file") for name in by_service]
+    return planned
+
+
+def _images(
+    services: Iterable[Service],
+    state: ProjectState,
+    applied: Mapping[str, Mapping[str, Any]],
+    inputs: Mapping[str, str],
+) -> Iterable[Action]:
+    containers = state.by_service()
+    seen = set()
+    for service in services:
+        if state.image_id(service.image) or service.image in seen:
+            continue
+        seen.add(service.image)
+        if service.build:
+            container = containers.get(service.name)
+            before = container.inputs if container else ""
+            changed = changed_inputs(before, inputs.get(service.name, ""))
+            cause = f"changed: {', '.join(changed)}" if changed else ""
+            yield Action("build", service.image, cause)
+        else:
+            before = str(applied.get(service.name, {}).get("image", ""))
+            yield Action("pull", service.image, f"was {_version(before)}" if before else "")
+
+
+def _version(reference: str) -> str:
+    """Return the tag and digest of an image's reference."""
+    _, tag, digest = parts(reference)
+    return f"{tag}{'@' if digest else ''}{digest}" or "without a tag"
+
+
+def newer_secrets(
+    stack: Stack, service: Service, containers: Iterable[Container], state: ProjectState
+) -> list[str]:
+    """Return the secrets of a service that changed after one of its containers was made. The
+    file's content is no part of Compose's hash, and a container keeps the file it was given."""
+    paths = {secret.setting: secret.path for secret in stack.secrets}
+    made = min((container.created for container in containers), default=None)
+    return [
+        name
+        for name in service.secrets
+        if made is not None and state.secrets.get(paths.get(name, ""), 0.0) > made
+    ]
+
+
+def _container(
+    service: Service,
+    containers: list[Container],
+    state: ProjectState,
+    applied: Mapping[str, Any],
+    newer: list[str],
+) -> Action | None:
+    if not containers:
+        long = f"its first start takes {service.first_start}" if service.first_start else ""
+        return Action("create", service.name, long)
+    if len(containers) > 1:
+        return Action("recreate", service.name, f"{len(containers)} containers instead of one")
+    container = containers[0]
+    causes = []
+    if container.image != state.image_id(service.image):
+        causes.append("image")
+    if container.hash != state.hashes.get(service.name):
+        keys = differences(applied, service.keys)
+        # The image's name is part of the configuration too.
+        causes += [key for key in keys if key != "image"] or ([] if causes else ["configuration"])
+    causes += [f"secret {name}" for name in newer]
+    if causes:
+        return Action("recreate", service.name, ", ".join(causes))
+    if container.state not in ("running", "restarting"):
+        return Action("start", service.name, container.state)
+    return None
+
+
+# Of these Compose makes no container's configuration.
+_NO_CONFIGURATION = ("build", "profiles", "pull_policy")
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a service in which two Compose files differ, as ``environment.NAME``;
+    none if there is nothing to compare with. Values are not told: they may be secret."""
+    found = []
+    for key in sorted(before.keys() | after.keys()) if before else []:
+        old, new = before.get(key), after.get(key)
+        if old == new or key.startswith("x-") or key in _NO_CONFIGURATION:
+            continue
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            names = sorted(
+                name for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+            )
+            found += [f"{key}.{name}" for name in names]
+        else:
+            found.append(key)
+    return found
+
+
+def _services(compose: str) -> dict[str, dict[str, Any]]:
+    """Return the services of a Compose file that was applied once; none of one that is broken."""
+    try:
+        content = interpolated(yaml.load(compose, ComposeLoader) or {}, {}, strict=False)
+        return {name: dict(keys) for name, keys in content.get("services", {}).items()}
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError):
+        return {}

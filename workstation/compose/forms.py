@@ -1,0 +1,258 @@
+"""Forms of the values in a Compose file, and what is wrong with a value that has another.
+
+A form is a function that yields problems: where, as the keys that lead there, and the end of a
+sentence whose subject is that place. ``schema`` is the table that is made of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workstation.errors import nearest, shown
+
+Path = tuple[str | int, ...]
+Problem = tuple[Path, str]
+
+_TRUE = frozenset({"true", "y", "yes", "on"})
+_FALSE = frozenset({"false", "n", "no", "off"})
+
+
+@dataclass(frozen=True)
+class Form:
+    """``expected``: what a value is, for a sentence; ``kind``: the type by which it is chosen
+    among several."""
+
+    expected: str
+    kind: type | None
+    problems: Callable[[Any, Path], Iterator[Problem]]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text."""
+    return tuple(text.split())
+
+
+def is_true(value: Any) -> bool:
+    """Whether Compose takes a value for true: also the words that YAML 1.1 had for it, as text
+    (compose-go, loader/interpolate.go: toBoolean)."""
+    return str(value).lower() in _TRUE
+
+
+def scalar(expected: str, accepts: Callable[[Any], bool], known: Iterable[str] = ()) -> Form:
+    """A value that ``accepts`` takes; ``known``: names that may have been meant."""
+    words = tuple(known)
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if not accepts(value):
+            meant = nearest(value, words) if isinstance(value, str) else ""
+            yield path, f"is {shown(value)}{meant}: expected {expected}"
+
+    return Form(expected, None, problems)
+
+
+def pattern(regex: str, expected: str) -> Form:
+    """Text that matches as a whole."""
+    compiled = re.compile(regex, re.ASCII)
+    return scalar(
+        expected, lambda value: isinstance(value, str) and bool(compiled.fullmatch(value))
+    )
+
+
+def one_of(*words: str, expected: str = "", also: str = "") -> Form:
+    """One of the words, or text that matches ``also``."""
+    compiled = re.compile(also, re.ASCII) if also else None
+    return scalar(
+        expected or " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))),
+        lambda value: (
+            isinstance(value, str)
+            and (value in words or bool(compiled and compiled.fullmatch(value)))
+        ),
+        words,
+    )
+
+
+def like(*words: str, expected: str) -> Form:
+    """Text that is one of the words or goes on behind one, or none that is nearly one: plugins and
+    people have further names."""
+    begins = tuple(f"{word}{sign}" for word in words for sign in "-.")
+    return scalar(
+        expected,
+        lambda value: (
+            isinstance(value, str)
+            and value != ""
+            and (value in words or value.startswith(begins) or not nearest(value, words, 0.66))
+        ),
+        words,
+    )
+
+
+def checked(check: Callable[[Any], str]) -> Form:
+    """Text, or a number, of which ``check`` says what it must be, or nothing."""
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if expected := check(value):
+            yield path, f"is {shown(value)}: expected {expected}"
+
+    return Form("", str, problems)
+
+
+def whole(least: int = -(2**63), most: int = 2**63 - 1, text: bool = True) -> Form:
+    """A whole number, or the digits of one if ``text``."""
+
+    def accepts(value: Any) -> bool:
+        if text and isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,19}", value, re.ASCII):
+            value = int(value)
+        return type(value) is int and least <= value <= most
+
+    limits = f" from {least}" if least > -(2**63) else ""
+    limits += f" to {most}" if most < 2**31 - 1 else ""
+    return scalar(f"a whole number{limits}", accepts)
+
+
+def real(expected: str, above: float = 0) -> Form:
+    """A number of at least ``above``, or the text of one."""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value, re.ASCII):
+            value = float(value)
+        return (
+            not isinstance(value, bool)
+            and isinstance(value, int | float)
+            and above <= value < 2**31
+        )
+
+    return scalar(expected, accepts)
+
+
+FLAG = scalar(
+    "true or false",
+    lambda value: (
+        isinstance(value, bool) or (isinstance(value, str) and value.lower() in _TRUE | _FALSE)
+    ),
+)
+TEXT = scalar("text (put it in quotes)", lambda value: isinstance(value, str))
+NAME = scalar("text that is not empty", lambda value: isinstance(value, str) and value != "")
+PLAIN = scalar("text or a number", lambda value: _is_scalar(value) and value is not None)
+ANYTHING = Form("anything", None, lambda value, path: iter(()))
+NOTHING = scalar("nothing", lambda value: value is None)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def either(*forms: Form) -> Form:
+    """What one of the forms takes; what is wrong is said by the form of the value's own kind."""
+    expected = " or ".join(form.expected for form in forms if form.expected)
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if any(next(form.problems(value, path), None) is None for form in forms):
+            return
+        own = [form for form in forms if form.kind and isinstance(value, form.kind)]
+        if own:
+            yield from own[0].problems(value, path)
+        else:
+            yield path, f"is {shown(value)}: expected {expected}"
+
+    return Form(expected, None, problems)
+
+
+def optional(form: Form) -> Form:
+    """The form, or nothing at all."""
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if value is not None:
+            yield from form.problems(value, path)
+
+    return Form(form.expected, form.kind, problems)
+
+
+def listed(form: Form, expected: str = "a list") -> Form:
+    """A list of such."""
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if not isinstance(value, list):
+            yield path, f"is {shown(value)}: expected {expected}"
+            return
+        for number, entry in enumerate(value):
+            yield from form.problems(entry, (*path, number))
+
+    return Form(expected, list, problems)
+
+
+def named_by(names: Form, form: Form, expected: str = "a mapping") -> Form:
+    """A mapping of names that ``names`` takes to such."""
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if not isinstance(value, dict):
+            yield path, f"is {shown(value)}: expected {expected}"
+            return
+        for name, entry in value.items():
+            if not isinstance(name, str):
+                yield path, f"has the key {shown(name)}, which is no text: put it in quotes"
+                continue
+            if found := next(names.problems(name, path), None):
+                yield (
+                    (*path, str(name)),
+                    f"cannot be here{found[1].removeprefix(f'is {shown(name)}')}",
+                )
+                continue
+            yield from form.problems(entry, (*path, name))
+
+    return Form(expected, dict, problems)
+
+
+def keys(known: Mapping[str, Form], *, required: Iterable[str] = (), of: str = "Compose") -> Form:
+    """A mapping with no other keys than those, and Compose's extensions (``x-``).
+
+    + of: whose keys they are. Where ``x-workstation`` is known, a near miss of it is refused.
+    """
+    needed = tuple(required)
+    expected = f"a mapping with {', '.join(known)}" if len(known) < 6 else "a mapping"
+
+    def problems(value: Any, path: Path) -> Iterator[Problem]:
+        if not isinstance(value, dict):
+            yield path, f"is {shown(value)}: expected {expected}"
+            return
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                yield path, f"has the key {shown(key)}, which is no text: put it in quotes"
+            elif key in known:
+                yield from known[key].problems(entry, (*path, key))
+            elif not key.startswith("x-") or of != "Compose":
+                yield (*path, key), f"is a key that {of} does not know{nearest(key, known)}"
+            elif "x-workstation" in known and (hint := nearest(key, {"x-workstation"}, 0.8)):
+                yield (*path, key), f"is an extension that nobody reads{hint}"
+        for key in needed:
+            if key not in value:
+                yield path, f"has no {key}: add it"
+
+    return Form(expected, dict, problems)
+
+
+def size(value: Any) -> str:
+    """Say what memory is, as go-units reads it (RAMInBytes), or nothing if ``value`` is that. A
+    number alone is bytes, and 8 would be eight."""
+    number = type(value) is int and (value == 0 or 2**20 <= value < 2**63)
+    text = isinstance(value, str) and re.fullmatch(
+        r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgtp]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE | re.ASCII
+    )
+    return "" if number or text else "memory with its unit, such as 8gb"
+
+
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|ms|s|m|h|d|w))+", re.ASCII)
+
+
+def duration(value: Any) -> str:
+    """Say what a duration is, or nothing if ``value`` is one that Docker takes: none, or at least
+    a millisecond (moby, daemon/container.go)."""
+    if value == "0" or (
+        isinstance(value, str)
+        and _DURATION.fullmatch(value)
+        and (re.search(r"[1-9][0-9.]*(ms|s|m|h|d|w)", value) or not re.search("[1-9]", value))
+    ):
+        return ""
+    return "a duration such as 1m30s"

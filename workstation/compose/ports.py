@@ -1,0 +1,56 @@
+"""Ports of the host that services publish, in short or long syntax.
+
+Source: docs.docker.com/reference/compose-file/services, "ports".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from workstation.stack import Service
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that is to be listened on; ``address`` is ``*`` for all."""
+
+    address: str
+    number: int
+    protocol: str = "tcp"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether this machine alone can reach it."""
+        return self.address.startswith("127.") or self.address == "::1"
+
+
+def published(service: Service) -> Iterator[Port]:
+    """Yield the host's TCP ports that a service publishes."""
+    return (port for port in all_published(service) if port.protocol == "tcp")
+
+
+def all_published(service: Service) -> Iterator[Port]:
+    """Yield the host's ports that a service publishes, of every protocol. A port without one of the
+    host gets any that is free."""
+    for entry in service.keys.get("ports") or ():
+        address, ports, protocol = _long(entry) if isinstance(entry, dict) else _short(str(entry))
+        first, _, last = ports.partition("-")
+        if first.isdigit():
+            for number in range(int(first), int(last or first) + 1):
+                every = address in ("", "0.0.0.0", "::")
+                yield Port("*" if every else address, number, protocol or "tcp")
+
+
+def _short(entry: str) -> tuple[str, str, str]:
+    rest, _, protocol = entry.partition("/")
+    rest, _, _ = rest.rpartition(":")
+    address, _, ports = rest.rpartition(":")
+    return address.strip("[]"), ports, protocol
+
+
+def _long(entry: dict[str, Any]) -> tuple[str, str, str]:
+    keys = ("host_ip", "published", "protocol")
+    address, ports, protocol = (str(entry.get(key) or "") for key in keys)
+    return address, ports, protocol

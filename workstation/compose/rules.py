@@ -1,0 +1,225 @@
+"""Rules for a stack's Compose file besides its form (``schema``), checked before anything is made
+of it.
+
+Compose itself would find most of it too, but only on the host, in the middle of a run.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from workstation.compose import together
+from workstation.compose.forms import is_true
+from workstation.compose.ports import Port, published
+from workstation.errors import named, nearest, shown
+from workstation.stack import Service, Stack, StackError
+
+# github.com/distribution/reference. A first part without dot and port is no registry but a name on
+# Docker Hub.
+_IMAGE = re.compile(
+    r"(?P<registry>(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:))(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+_OWNER = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}(:[a-z0-9_][a-z0-9_-]{0,31})?( [0-7]{3,4})?")
+
+
+def check(stack: Stack, place: str, files: Iterable[str] | None = None) -> None:
+    """Raise StackError for the first rule that the stack's Compose file breaks.
+
+    + place: of its template
+    + files: those of the stack, below its folder on the host; None: they are not known
+    """
+    for problem in _problems(stack, None if files is None else set(files)):
+        raise StackError(f"{place}: {problem}.")
+
+
+def _problems(stack: Stack, files: set[str] | None) -> Iterator[str]:
+    """Yield what is wrong, each with what to do."""
+    if not stack.services:
+        yield "`services` is empty: describe one at least"
+    if "include" in stack.keys:
+        yield "`include` hides services from this project: write them into this file"
+    names = {
+        kind: set(stack.keys.get(kind) or {})
+        for kind in ("networks", "volumes", "secrets", "configs", "models")
+    }
+    for service in stack.services:
+        for problem in _service(service, stack, names, files):
+            yield f"service {service.name}: {problem}"
+    yield from _definitions(stack)
+    yield from _same_ports(stack)
+    yield from together.problems(stack)
+    for disk in stack.disks:
+        if not disk.startswith("/"):
+            yield f"x-workstation.disks has {shown(disk)}: expected an absolute path"
+    for secret in stack.secrets:
+        if not _OWNER.fullmatch(secret.owner):
+            yield f"the owner of secret {secret.setting} is {shown(secret.owner)}: {_OWNERS}"
+
+
+def _definitions(stack: Stack) -> Iterator[str]:
+    """Yield what contradicts itself in configs and volumes (compose-go, validation)."""
+    for name, keys in (stack.keys.get("configs") or {}).items():
+        given = [one for one in ("file", "environment", "content", "external") if one in keys]
+        if len(given) != 1:
+            yield f"configs.{named(name)} needs one of file, environment and content, and one alone"
+    for name, keys in (stack.keys.get("volumes") or {}).items():
+        if keys and is_true(keys.get("external")) and (more := set(keys) - {"external", "name"}):
+            yield f"volumes.{named(name)} is external, but has {named(min(more))}: remove it"
+
+
+_OWNERS = "expected user:group, such as 999:1000"
+
+
+def _service(
+    service: Service, stack: Stack, names: Mapping[str, set[str]], files: set[str] | None
+) -> Iterator[str]:
+    keys = service.keys
+    yield from _image(service)
+    build = keys.get("build")
+    for key in build if isinstance(build, dict) else ():
+        if key != "context":
+            yield f"`build` has {named(key)}, which is not done here: say it in the Dockerfile"
+    if "extends" in keys:
+        yield "`extends` hides keys from this project: write them here, or use an anchor of YAML"
+    for port in keys.get("ports") or ():
+        if problem := port_problem(port):
+            yield f"the port {shown(port)} cannot be used: {problem}"
+    yield from _mounts(service, names["volumes"])
+    for key, known in (
+        ("networks", names["networks"] | {"default"}),
+        ("secrets", names["secrets"]),
+        ("configs", names["configs"]),
+        ("models", names["models"]),
+        ("depends_on", {one.name for one in stack.services}),
+    ):
+        for name in _named(keys.get(key)):
+            if name not in known:
+                yield f"`{key}` has {named(name)}, which is not in this file{nearest(name, known)}"
+    if files is not None:
+        yield from _files(keys, files)
+    yield from _own(service)
+
+
+def _files(keys: Mapping[str, Any], files: set[str]) -> Iterator[str]:
+    """Yield files of the stack that Compose itself reads, and that are not among them."""
+    for key in ("env_file", "label_file"):
+        given = keys.get(key) or ()
+        for entry in [given] if isinstance(given, str) else given:
+            path = entry if isinstance(entry, str) else entry["path"]
+            if isinstance(entry, dict) and not is_true(entry.get("required", True)):
+                continue
+            name = posixpath.normpath(path)
+            if not path.startswith(("/", "~")) and name not in files:
+                yield f"`{key}` has {named(path)}, which is not in the stack{nearest(name, files)}"
+
+
+def _image(service: Service) -> Iterator[str]:
+    found = _IMAGE.fullmatch(service.image)
+    image = shown(service.image)
+    if not found:
+        yield f"the image {image} has no name that a registry takes"
+    elif not service.build and not found["registry"]:
+        yield (
+            f"the image {image} names no registry: write it as docker.io/library/redis:7.2, or pin "
+            "it in pins.yml"
+        )
+    elif not found["digest"] and found["tag"] in (None, "latest"):
+        yield f"the image {image} is another one tomorrow: give it the tag of a version"
+
+
+_RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+
+
+def port_problem(entry: Any) -> str:
+    """Return what is wrong with an entry of ``ports:``, in either syntax; empty if nothing is."""
+    if isinstance(entry, dict):
+        address, host = entry.get("host_ip"), entry.get("published")
+        container, protocol = entry.get("target"), entry.get("protocol")
+    else:
+        if isinstance(entry, bool) or not isinstance(entry, str | int):
+            return "expected HOST:CONTAINER, in quotes"
+        rest, slash, protocol = str(entry).partition("/")
+        head, _, container = rest.rpartition(":")
+        address, _, host = head.rpartition(":")
+        address = address or None
+        if (slash and not protocol) or (":" in rest and not address and not host):
+            return "expected HOST:CONTAINER, with nothing left out"
+        protocol, host = protocol or None, host or None
+    if protocol not in (None, "tcp", "udp", "sctp"):
+        return f"{shown(protocol)} is no protocol of tcp, udp and sctp"
+    if address is not None:
+        try:
+            ipaddress.ip_address(str(address).strip("[]"))
+        except ValueError:
+            return f"{shown(address)} is no address"
+    counts = []
+    for number in (container, host):
+        if number is None and number is not container:
+            continue
+        found = _RANGE.fullmatch(str(number)) if type(number) in (int, str) else None
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last <= 65535:
+            return f"{shown(number)} is no number from 1 to 65535"
+        counts.append(last - first)
+    # More ports of the host than of the container: Docker takes the first that is free.
+    if len(counts) == 2 and counts[0] and counts[0] != counts[1]:
+        return "the two ranges have different lengths"
+    return ""
+
+
+def _same_ports(stack: Stack) -> Iterator[str]:
+    """Yield a port of the host that two services would have; the second would not start."""
+    taken: dict[int, list[tuple[Port, str]]] = defaultdict(list)
+    for service in stack.running:
+        for port in published(service):
+            for other, name in taken[port.number]:
+                if "*" in (port.address, other.address) or port.address == other.address:
+                    yield f"port {port.number} is that of {name} and of {service.name}: change one"
+            taken[port.number].append((port, service.name))
+
+
+def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
+    tmpfs = service.keys.get("tmpfs") or ()
+    seen = {one.partition(":")[0] for one in ([tmpfs] if isinstance(tmpfs, str) else tmpfs)}
+    for mount in service.mounts:
+        if not mount.target.startswith("/"):
+            yield f"a mount has the target {shown(mount.target)}: expected an absolute path"
+        if mount.target in seen:
+            yield f"two mounts have the target {mount.target}: keep one of them"
+        seen.add(mount.target)
+        if mount.kind == "bind" and (not mount.source or "/~" in mount.source):
+            yield f"the mount of {mount.target} has no folder of the host: write its whole path"
+        if mount.kind == "volume" and mount.source and mount.source not in volumes:
+            yield (
+                f"the volume {named(mount.source)} is not in this file"
+                f"{nearest(mount.source, volumes)}: add it below `volumes:`"
+            )
+
+
+def _named(value: Any) -> Iterator[str]:
+    """Yield the names in a list, of mappings with a ``source`` perhaps, or of a mapping."""
+    for entry in value or ():
+        yield entry["source"] if isinstance(entry, dict) else entry
+
+
+def _own(service: Service) -> Iterator[str]:
+    """Yield what is wrong in ``x-workstation``."""
+    for key, path in (("probe", service.probe), ("websocket", service.websocket)):
+        if path and not re.fullmatch(r"/[!-~]*", path):
+            yield f"x-workstation.{key} is {shown(path)}: expected a path such as /health"
+    sources = [mount.source for mount in service.mounts if mount.source]
+    for key, named_sources in (("owners", service.owners), ("holds", service.holds)):
+        for source in named_sources:
+            if source not in sources:
+                hint = nearest(source, sources)
+                yield f"x-workstation.{key} has {named(source)}, which it does not mount{hint}"
+    for source, owner in service.owners.items():
+        if not _OWNER.fullmatch(owner):
+            yield f"the owner of {source} is {shown(owner)}: {_OWNERS}, or 999:1000 750"

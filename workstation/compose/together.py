@@ -1,0 +1,135 @@
+"""What does not go together in a Compose file although each part would do.
+
+Source: compose-go 2.9, loader and validation; Compose 2.40 was asked about each rule of
+``tests/unit/test_compose_together.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from workstation.errors import named, nearest, shown
+from workstation.stack import Service, Stack
+from workstation.traefik.labels import pairs
+
+_TWICE = (
+    ("scale", "deploy.replicas"),
+    ("cpus", "deploy.resources.limits.cpus"),
+    ("mem_limit", "deploy.resources.limits.memory"),
+    ("pids_limit", "deploy.resources.limits.pids"),
+    ("mem_reservation", "deploy.resources.reservations.memory"),
+)
+
+
+def problems(stack: Stack) -> Iterator[str]:
+    """Yield what is wrong, each with what to do."""
+    known = {service.name: service for service in stack.services}
+    needed = {service.name: list(_needed(service)) for service in stack.services}
+    for service in stack.services:
+        for problem in _of_one(service):
+            yield f"service {service.name}: {problem}"
+        for key, name in needed[service.name]:
+            if name not in known:
+                yield (
+                    f"service {service.name}: `{key}` has {named(name)}, which is not in this file"
+                    f"{nearest(name, known)}"
+                )
+            elif service.runs and not known[name].runs:
+                yield (
+                    f"service {service.name}: `{key}` has {name}, which does not run: it has "
+                    "`profiles`"
+                )
+    yield from _circles({name: [one for _, one in found] for name, found in needed.items()})
+    yield from _same_names(stack)
+    yield from _same_routers(stack)
+
+
+def _needed(service: Service) -> Iterator[tuple[str, str]]:
+    """Yield the services that one cannot be without, with the key that says so."""
+    keys = service.keys
+    given = keys.get("depends_on") or ()
+    for name in given:
+        how = given[name] if isinstance(given, dict) else {}
+        if how.get("required", True):
+            yield "depends_on", name
+    for key in ("links", "volumes_from"):
+        for entry in keys.get(key) or ():
+            name = entry.partition(":")[0]
+            if name != "container":
+                yield key, name
+    for key in ("network_mode", "ipc", "pid"):
+        kind, _, name = str(keys.get(key) or "").partition(":")
+        if kind == "service":
+            yield key, name
+
+
+def _of_one(service: Service) -> Iterator[str]:
+    keys = service.keys
+    if "network_mode" in keys and "networks" in keys:
+        yield "it has both `network_mode` and `networks`: keep one of the two"
+    for one, other in _TWICE:
+        if _value(keys, one) is not None and _value(keys, other) is not None:
+            yield f"it has both `{one}` and `{other}`: keep one of the two"
+    number = _value(keys, "scale") or _value(keys, "deploy.replicas") or 1
+    if "container_name" in keys and int(number) > 1:
+        yield f"`container_name` is the name of one container, but {number} would have it"
+    devices = _value(keys, "deploy.resources.reservations.devices") or []
+    gpus = keys.get("gpus")
+    for device in [*devices, *(gpus if isinstance(gpus, list) else [])]:
+        if "count" in device and "device_ids" in device:
+            yield "devices have both `count` and `device_ids`: keep one of the two"
+
+
+def _value(keys: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        keys = (keys or {}).get(key)
+    return keys
+
+
+def _circles(needed: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the first circle of services that wait for each other."""
+    done: set[str] = set()
+    for first in needed:
+        way: list[str] = []
+        waiting = [(first, 0)]
+        while waiting:
+            name, depth = waiting.pop()
+            way = way[:depth]
+            if name in way:
+                circle = " -> ".join([*way[way.index(name) :], name])
+                yield f"services wait for each other: {circle}"
+                return
+            if name not in done:
+                way.append(name)
+                waiting += [(one, depth + 1) for one in needed.get(name, ())]
+        done.update(way)
+
+
+def _same_names(stack: Stack) -> Iterator[str]:
+    """Yield the name of a container that two services would have."""
+    taken: dict[str, str] = {}
+    for service in stack.services:
+        if name := service.keys.get("container_name"):
+            if name in taken:
+                yield f"`container_name` {name} is that of {taken[name]} and of {service.name}"
+            taken[name] = service.name
+
+
+def _same_routers(stack: Stack) -> Iterator[str]:
+    """Yield a router that two services describe in different ways: Traefik then drops it."""
+    taken: dict[str, tuple[str, str]] = {}
+    for service in stack.running:
+        labels = {name.lower(): value for name, value in pairs(service.keys.get("labels")).items()}
+        if labels.get("traefik.enable", "").lower() not in ("true", "1", "t"):
+            continue
+        for label, value in labels.items():
+            if not re.fullmatch(r"traefik\.(http|tcp)\.routers\.[^.]+\.rule", label):
+                continue
+            name, rule = taken.setdefault(label, (service.name, value))
+            if name != service.name and rule != value:
+                yield (
+                    f"{label} is {shown(rule)} in {name} and {shown(value)} in {service.name}: a "
+                    "router's name is of the whole machine, so take another one"
+                )

@@ -1,0 +1,86 @@
+"""Where paths really lie on a host, and whether root may follow the links that lead there."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workstation.stack import is_below
+
+if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
+    from workstation.facts.files import PathState
+
+# Nothing below these, and none of those, is any service's own, whoever made a link to it.
+_SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
+)
+_COMMON = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib")
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a path lies, or will lie; ``planted``: by which link, ``<owner> <path>``, that root did
+    not make and that may lead anywhere; ``system``: whether a link leads to a folder of the system.
+    """
+
+    real: str
+    planted: str = ""
+    system: bool = False
+
+
+def above(path: str) -> list[str]:
+    """Return the folders above a path, the nearest first, without the root."""
+    folder = posixpath.dirname(path)
+    return [folder, *above(folder)] if len(folder) > 1 else []
+
+
+def destination(path: str, folders: Iterable[str], states: Mapping[str, PathState]) -> Destination:
+    """Return where ``path`` lies.
+
+    + folders: those that are made in the same call: who shares one may make links within it
+    + states: what the fact ``Paths`` says of ``path``, of what is above it and of ``folders``
+    """
+    real, planted = _real(path, states)
+    if real == path:
+        return Destination(real)
+    trusted = [
+        _real(folder, states)[0]
+        for folder in folders
+        if folder != path and is_below(path, folder) and not _real(folder, states)[1]
+    ]
+    if is_below_any(real, trusted):
+        planted = ""
+    system = real in _COMMON or is_below_any(real, _SYSTEM)
+    return Destination(real, planted, system and not is_below_any(path, _SYSTEM))
+
+
+def is_below_any(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is one of the folders or lies below one."""
+    return any(is_below(path, folder) for folder in folders)
+
+
+def refusal(found: Destination) -> str:
+    """Return why root must not change anything at a path, and what to do, or nothing."""
+    if found.system:
+        return f"leads to {found.real}, a folder of the system: remove that link, then run again"
+    if found.planted:
+        # An owner's name may hold blanks, and no slash.
+        owner, _, link = found.planted.partition(" /")
+        return (
+            f"leads to {found.real} by the link /{link} of {owner}: who may change it "
+            "could lead a run, which is root, anywhere. To fix it: `chown -h root:root "
+            f"{shlex.quote(f'/{link}')}` if it is meant, or remove it, then run again"
+        )
+    return ""
+
+
+def _real(path: str, states: Mapping[str, PathState]) -> tuple[str, str]:
+    """Return where a path lies or will lie, and by which link that root did not make."""
+    nearest = next((one for one in (path, *above(path)) if one in states), "")
+    if not nearest:
+        return path, ""
+    real = states[nearest].real or nearest
+    return real + path.removeprefix(nearest), states[nearest].planted

@@ -1,0 +1,1 @@
+"""NVIDIA: which cards there are, which driver they need, what is wrong with it, CDI."""

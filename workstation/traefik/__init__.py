@@ -1,0 +1,1 @@
+"""Traefik's labels and rules, at which nothing but Traefik ever looks."""

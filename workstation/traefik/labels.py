@@ -1,0 +1,329 @@
+"""Labels for Traefik, at which nothing but Traefik ever looks: a misspelt one means no route.
+
+Traefik 3 overlooks a label that goes on otherwise than its own behind ``traefik.``, and drops all
+labels of a container of which one is wrong below ``traefik.http``. Source: doc.traefik.io, "Docker
+Routing" and "Middlewares"; Traefik 3.7 was asked about each label of
+``tests/unit/test_traefik.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from workstation.errors import named, nearest, shown
+from workstation.traefik import rules as traefik_rules
+from workstation.traefik.rules import RuleError
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+# Kinds of the values that end a label; a mapping goes on, with "" for the value of its own label.
+_ANY, _FLAG, _NUMBER, _PORT, _RULE, _SCHEME = "any", "flag", "number", "port", "rule", "scheme"
+_Tree = Mapping[str, Any]
+
+_DOMAINS = {"main": _ANY, "sans": _ANY}
+_TLS = {"": _FLAG, "certresolver": _ANY, "options": _ANY, "domains": _DOMAINS}
+_COOKIE = {
+    "": _FLAG,
+    **dict.fromkeys(("name", "samesite", "domain", "path"), _ANY),
+    **dict.fromkeys(("secure", "httponly"), _FLAG),
+    "maxage": _NUMBER,
+}
+_STRATEGY = {
+    "depth": _NUMBER,
+    "excludedips": _ANY,
+    "ipv6subnet": _NUMBER,
+}
+_SOURCE = {
+    "ipstrategy": _STRATEGY,
+    "requestheadername": _ANY,
+    "requesthost": _FLAG,
+}
+
+
+def _options(text: str, **others: Any) -> _Tree:
+    """The options of a middleware: those whose values are not looked at, and others."""
+    return {**dict.fromkeys(text.split(), _ANY), **others}
+
+
+_FILES = _options("ca cert key", insecureskipverify=_FLAG, caoptional=_FLAG)
+_SUBJECT = dict.fromkeys(
+    (
+        *("country", "province", "locality", "organization"),
+        *("commonname", "serialnumber", "domaincomponent"),
+    ),
+    _FLAG,
+)
+_MIDDLEWARES: _Tree = {
+    "addprefix": _options("prefix"),
+    "basicauth": _options("users usersfile realm headerfield", removeheader=_FLAG),
+    "buffering": _options(
+        "retryexpression disablerequestbuffer",
+        **dict.fromkeys(
+            (
+                *("maxrequestbodybytes", "memrequestbodybytes"),
+                *("maxresponsebodybytes", "memresponsebodybytes"),
+            ),
+            _NUMBER,
+        ),
+    ),
+    "chain": _options("middlewares"),
+    "circuitbreaker": _options(
+        "expression checkperiod fallbackduration recoveryduration", responsecode=_NUMBER
+    ),
+    "compress": {
+        "": _FLAG,
+        **_options(
+            "excludedcontenttypes includedcontenttypes encodings defaultencoding",
+            minresponsebodybytes=_NUMBER,
+        ),
+    },
+    "contenttype": {"": _FLAG, "autodetect": _FLAG},
+    "digestauth": _options("users usersfile realm headerfield", removeheader=_FLAG),
+    "encodedcharacters": {"**": _ANY},
+    "errors": _options("status service query", statusrewrites={"*": _NUMBER}),
+    "forwardauth": _options(
+        "address authresponseheaders authresponseheadersregex authrequestheaders headerfield "
+        "addauthcookiestoresponse",
+        **dict.fromkeys(
+            (
+                *("trustforwardheader", "forwardbody", "preservelocationheader"),
+                "preserverequestmethod",
+            ),
+            _FLAG,
+        ),
+        maxbodysize=_NUMBER,
+        maxresponsebodysize=_NUMBER,
+        tls=_FILES,
+    ),
+    "grpcweb": _options("alloworigins"),
+    "headers": _options(
+        "accesscontrolallowheaders accesscontrolallowmethods accesscontrolalloworiginlist "
+        "accesscontrolalloworiginlistregex accesscontrolexposeheaders allowedhosts "
+        "hostsproxyheaders sslhost customframeoptionsvalue custombrowserxssvalue "
+        "contentsecuritypolicy contentsecuritypolicyreportonly publickey referrerpolicy "
+        "featurepolicy permissionspolicy",
+        **dict.fromkeys(
+            (
+                *("accesscontrolallowcredentials", "addvaryheader", "stsincludesubdomains"),
+                *("stspreload", "forcestsheader", "framedeny", "contenttypenosniff"),
+                *("browserxssfilter", "isdevelopment", "sslredirect", "ssltemporaryredirect"),
+                "sslforcehost",
+            ),
+            _FLAG,
+        ),
+        accesscontrolmaxage=_NUMBER,
+        stsseconds=_NUMBER,
+        customrequestheaders={"*": _ANY},
+        customresponseheaders={"*": _ANY},
+        sslproxyheaders={"*": _ANY},
+    ),
+    "inflightreq": _options("", amount=_NUMBER, sourcecriterion=_SOURCE),
+    "ipallowlist": _options(
+        "sourcerange", ipstrategy={"": _FLAG, **_STRATEGY}, rejectstatuscode=_NUMBER
+    ),
+    "ipwhitelist": _options("sourcerange", ipstrategy={"": _FLAG, **_STRATEGY}),
+    "passtlsclientcert": _options(
+        "",
+        pem=_FLAG,
+        info=_options(
+            "",
+            **dict.fromkeys(("notafter", "notbefore", "sans", "serialnumber"), _FLAG),
+            subject={**_SUBJECT, "organizationalunit": _FLAG},
+            issuer=_SUBJECT,
+        ),
+    ),
+    "plugin": {"*": {"**": _ANY}},
+    "ratelimit": _options(
+        "period", average=_NUMBER, burst=_NUMBER, sourcecriterion=_SOURCE, redis={"**": _ANY}
+    ),
+    "redirectregex": _options("regex replacement", permanent=_FLAG),
+    "redirectscheme": _options("scheme port", permanent=_FLAG),
+    "replacepath": _options("path"),
+    "replacepathregex": _options("regex replacement"),
+    "retry": _options("initialinterval timeout status", attempts=_NUMBER),
+    "stripprefix": _options("prefixes", forceslash=_FLAG),
+    "stripprefixregex": _options("regex"),
+}
+_HTTP = {
+    "routers": {
+        "*": {
+            "rule": _RULE,
+            **dict.fromkeys(
+                ("entrypoints", "middlewares", "service", "rulesyntax", "parentrefs"), _ANY
+            ),
+            "priority": _NUMBER,
+            "tls": _TLS,
+            "observability": {
+                **dict.fromkeys(("accesslogs", "metrics", "tracing"), _FLAG),
+                "traceverbosity": _ANY,
+            },
+        }
+    },
+    "services": {
+        "*": {
+            "loadbalancer": {
+                "server": {
+                    "port": _PORT,
+                    "scheme": _SCHEME,
+                    "url": _ANY,
+                    "weight": _NUMBER,
+                    "preservepath": _FLAG,
+                    "fenced": _FLAG,
+                },
+                "passhostheader": _FLAG,
+                "strategy": _ANY,
+                "sticky": {"": _FLAG, "cookie": _COOKIE},
+                "serverstransport": _ANY,
+                "responseforwarding": {"flushinterval": _ANY},
+                "healthcheck": {
+                    **dict.fromkeys(
+                        (
+                            *("path", "scheme", "hostname", "method", "interval", "timeout"),
+                            *("unhealthyinterval", "mode"),
+                        ),
+                        _ANY,
+                    ),
+                    "port": _PORT,
+                    "status": _NUMBER,
+                    "followredirects": _FLAG,
+                    "headers": {"*": _ANY},
+                },
+                "passivehealthcheck": {
+                    "failurewindow": _ANY,
+                    "maxfailedattempts": _NUMBER,
+                },
+            }
+        }
+    },
+    "middlewares": {"*": _MIDDLEWARES},
+    "serverstransports": {"*": {"**": _ANY}},
+    "models": {"*": {"**": _ANY}},
+}
+_STREAMS = {
+    "routers": {
+        "*": {
+            **dict.fromkeys(("rule", "entrypoints", "middlewares", "service", "rulesyntax"), _ANY),
+            "priority": _NUMBER,
+            "tls": {**_TLS, "passthrough": _FLAG},
+        }
+    },
+    "services": {"*": {"loadbalancer": {"**": _ANY}}},
+    "middlewares": {
+        "*": {
+            "inflightconn": {"amount": _NUMBER},
+            "ipallowlist": _options("sourcerange"),
+            "ipwhitelist": _options("sourcerange"),
+        }
+    },
+}
+_TREE: _Tree = {
+    "enable": _FLAG,
+    "docker": {"network": _ANY, "lbswarm": _FLAG, "allownonrunning": _FLAG},
+    "swarm": {"network": _ANY, "lbswarm": _FLAG},
+    "http": _HTTP,
+    "tcp": _STREAMS,
+    "udp": {
+        "routers": {"*": {"entrypoints": _ANY, "service": _ANY}},
+        "services": {"*": {"loadbalancer": {"**": _ANY}}},
+    },
+    "tls": {"stores": {"*": {"**": _ANY}}},
+}
+
+
+def pairs(labels: Mapping[str, Any] | list[str] | None) -> dict[str, str]:
+    """Return labels in either syntax of Compose as text; true and false are those of YAML."""
+    if isinstance(labels, list):
+        return dict(str(label).partition("=")[::2] for label in labels)
+    return {
+        name: str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+        for name, value in (labels or {}).items()
+    }
+
+
+def routed_host(labels: Mapping[str, Any] | list[str]) -> str:
+    """Return the first host name of the first router in the labels of a service."""
+    found = {name.lower(): value for name, value in pairs(labels).items()}
+    if found.get("traefik.enable") not in _TRUE:
+        return ""
+    rule = re.compile(r"traefik\.http\.routers\.[^.]+\.rule")
+    rules = (value for label, value in found.items() if rule.fullmatch(label))
+    return next((name for value in rules for name in traefik_rules.hosts(value)), "")
+
+
+def problems(labels: Mapping[str, Any] | list[str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong in the labels of a service: the label, and the end of a sentence about
+    it."""
+    found = pairs(labels)
+    for label, value in found.items():
+        first, _, rest = label.partition(".")
+        if first != "traefik":
+            if rest and (hint := nearest(first, {"traefik"}, 0.8)):
+                yield label, f"is nothing that Traefik reads{hint}"
+            continue
+        kind, problem = _kind(label)
+        if problem := problem or _value(kind, value):
+            yield label, problem
+    routers = [one for one in found if re.match(r"traefik\.(http|tcp|udp)\.routers\.", one.lower())]
+    if routers and "traefik.enable" not in {label.lower() for label in found}:
+        yield (
+            routers[0],
+            'makes a route, but traefik.enable is missing: set it to "true", or to "false" for no '
+            "route",
+        )
+
+
+def _kind(label: str) -> tuple[str, str]:
+    """Return what kind of value a label has, or what is wrong with the label itself."""
+    parts = label.split(".")
+    tree: Any = _TREE
+    for number, part in enumerate(parts[1:], 1):
+        name = re.sub(r"\[[0-9]+\]$", "", part).lower()
+        if isinstance(tree, str):
+            return "", f"goes on behind {'.'.join(parts[:number])}, where a value is expected"
+        if "**" in tree:
+            return _ANY, ""
+        if "*" in tree and name:
+            tree = tree["*"]
+        elif name and name in tree:
+            tree = tree[name]
+        else:
+            known = [one for one in tree if one not in ("", "*")]
+            if hint := nearest(part, known):
+                right = re.sub(r".*did you mean (.*)\?.*", r"\1", hint)
+                meant = ".".join([*parts[:number], right, *parts[number + 1 :]])
+                return "", f"is nothing that Traefik 3 reads (did you mean {named(meant)}?)"
+            if label.startswith("traefik.http.middlewares.") and number > 4:
+                return _ANY, ""  # perhaps a newer option
+            return "", (
+                f"is nothing that Traefik 3 reads: behind {'.'.join(parts[:number])} it knows "
+                f"{', '.join(known) or 'a name'}"
+            )
+    if isinstance(tree, str):
+        return tree, ""
+    if "**" in tree:
+        return _ANY, ""
+    if "" in tree:
+        return str(tree[""]), ""
+    more = [one for one in tree if one not in ("", "*")]
+    return "", f"ends too early: {', '.join(more) or 'a name'} is missing behind it"
+
+
+def _value(kind: str, value: str) -> str:
+    """Say what is wrong with the value of a label, or nothing."""
+    if kind == _FLAG and value not in _TRUE + _FALSE:
+        return f'is {shown(value)}: expected "true" or "false"'
+    if kind == _NUMBER and not re.fullmatch(r"-?[0-9]{1,18}", value):
+        return f"is {shown(value)}: expected a whole number"
+    if kind == _PORT and not (re.fullmatch(r"[0-9]{1,5}", value) and 0 < int(value) < 65536):
+        return f"is {shown(value)}: expected a port of the container, from 1 to 65535"
+    if kind == _SCHEME and value not in ("http", "https", "h2c"):
+        return f"is {shown(value)}: expected http, https or h2c"
+    if kind == _RULE:
+        try:
+            traefik_rules.parse(value)
+        except RuleError as error:
+            return f"is {shown(value)}, which Traefik 3 cannot route by: {error}"
+    return ""
