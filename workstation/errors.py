@@ -23,12 +23,26 @@ class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli ha
 
     pyinfra lets a ``PyinfraError`` pass through the files that it runs, and its command line ends
     with status 1 after showing a ``CliError``: the sentence, without a traceback.
+
+    ``id`` is the heading in docs/errors.md that explains it. A class has one for all of its errors;
+    a single error may have its own.
     """
+
+    id = ""
+
+    def __init__(self, message: str, id: str = "") -> None:
+        super().__init__(message)
+        self.id = id or self.id
 
     @override
     def show(self, file: object = None) -> None:
-        """Print the sentence."""
-        logger.error(f"--> {click.style('error', 'red', bold=True)}: {self}")
+        """Print the sentence, and its id in brackets."""
+        logger.error(f"--> {click.style('error', 'red', bold=True)}: {self}{in_brackets(self.id)}")
+
+
+def in_brackets(id: str) -> str:
+    """Return an id as the end of a sentence; empty where there is none."""
+    return f" [{id}]" if id else ""
 
 
 class HostError(UserError):

@@ -19,7 +19,8 @@ class Finding:
     """One check's result. ``detail`` says what was seen, ``fix`` what a person can do,
     ``evidence`` is what was asked and what came back, in full. ``subject`` is what it is about:
     a service such as ``dhoch3/comfyui``, or ``host``; see :func:`subject_of` where it is empty.
-    ``note``: one that is not ok is worth knowing, and stops nothing."""
+    ``note``: one that is not ok is worth knowing, and stops nothing. ``id`` is the heading in
+    docs/errors.md that explains it."""
 
     name: str
     ok: bool
@@ -28,6 +29,7 @@ class Finding:
     evidence: str = ""
     subject: str = ""
     note: bool = False
+    id: str = ""
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from workstation.errors import in_brackets
 from workstation.findings import Finding
 
 
 def line(finding: Finding) -> str:
     """Return a finding that is not ok as a person reads it."""
-    return f"{finding.name}: {finding.detail}. To fix it: {finding.fix}."
+    words = f"{finding.name}: {finding.detail}. To fix it: {finding.fix}."
+    return words + in_brackets(finding.id)
 
 
 def summary(findings: Iterable[Finding]) -> str:
