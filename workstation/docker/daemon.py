@@ -9,7 +9,7 @@ says of itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from workstation.docker.daemon_flags import keys, values
@@ -30,6 +30,9 @@ DEFAULTS: Mapping[str, Any] = {
 # docs.docker.com/reference/cli/dockerd, "Configuration reload behavior", of what we ever set; tried
 # with 26.1 and 28.5. `features` is among them, but what CDI is about is read at the start alone.
 RELOADED = frozenset({"live-restore", "insecure-registries", "runtimes", "features"})
+
+CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
+"""Where the Engine looks for descriptions of devices, unless it is told otherwise."""
 
 # Since then a reload loses the address of `host-gateway`, also one that the file gives: until it is
 # restarted, the Engine starts no container that has it ("could not parse extra host IP"; seen with
@@ -186,6 +189,15 @@ def loading(
     if harm:
         step = "by-hand" if needed else "later"
     return Loading(step, tuple(sorted(due)), live, tuple(harm), reloads)
+
+
+def once_loaded(daemon: DaemonState, content: bytes, load: Loading) -> DaemonState:
+    """Return the Engine as it will be with this configuration, for what else a run plans."""
+    cdi = daemon.cdi
+    if load.step == "restart" and _features(read_or_nothing(content)).get("cdi"):
+        cdi = cdi or CDI_FOLDERS
+    unloaded = load.keys if load.step == "later" else ()
+    return replace(daemon, content=content, unloaded=unloaded, cdi=cdi)
 
 
 def forgets(daemon: DaemonState) -> bool:

@@ -49,6 +49,15 @@ def ask(host: Any, fact: type[FactBase[T]], **arguments: Any) -> T:
     return answer
 
 
+def expect(host: Any, fact: type[FactBase[T]], answer: T) -> None:
+    """Have a fact answer this from now on, while the plan is made: what an operation will have
+    changed by the time that the next ones run. The run itself asks the host again.
+
+    + fact: one that is asked without arguments
+    """
+    run.current().answers.setdefault(host.name, {})[_key((fact, {}))] = answer
+
+
 def ask_together(host: Any, questions: Sequence[Question]) -> None:
     """Ask facts in one command, side by side, so that each is answered from memory then.
 

@@ -66,8 +66,9 @@ def commands_of(changes: Changes) -> Commands:
     told += [line for change in made for line in change.lines]
     for command in [command for change in made for command in change.commands]:
         yield command
-        # It has run, and may have changed what the host would answer.
-        current().forget(host.name)
+        if state.is_executing:
+            # It has run, and may have changed what the host would answer.
+            current().forget(host.name)
         if not isinstance(command, FunctionCommand):
             current().count(host.name)
 

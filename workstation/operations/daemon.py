@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from pyinfra import host
+from pyinfra import host, state
 from pyinfra.api import FunctionCommand
 
 from workstation import scripts
@@ -18,10 +18,11 @@ from workstation.docker.daemon import (
     fitted,
     forgets,
     loading,
+    once_loaded,
 )
 from workstation.docker.daemon_json import DaemonJsonError, merge
 from workstation.errors import HostError
-from workstation.facts.asking import ask
+from workstation.facts.asking import ask, expect
 from workstation.facts.daemon import UNLOADED, Daemon, DaemonState, Refusal, Stake, StakeState
 from workstation.facts.docker import Engine
 from workstation.facts.shell import HiddenText, script
@@ -64,6 +65,8 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
             for key, reason in fit.left_out
         ]
     changes += _loaded(found, load, stake)
+    if found.program and not state.is_executing:
+        expect(host, Daemon, once_loaded(found, content, load))
     if not found.program and "features" in fit.wanted:
         # A plan for a machine that has no Engine yet.
         cause = "restarted if it does not know CDI by itself"
