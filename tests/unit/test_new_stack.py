@@ -192,11 +192,12 @@ def test_a_key_of_its_own_is_known_in_env(line: str, checkout: Path, tmp_path: P
 READ = """
 from pathlib import Path
 from tests.page.sample import SITE, host_settings
-from workstation import criteria, documentation, environment, pins, topology
+from workstation import documentation, environment, pins
 from workstation.acceptance.services import service_probes
 from workstation.mirror import Mirror
-from workstation.project import ProjectState
+from workstation.compose.actions import ProjectState
 from workstation.render import StackRenderer
+from workstation.report import criteria, topology
 name, given, pinned = "STACK", host_settings(), pins.load(Path("pins.yml"))
 data = environment.data_of(Path.cwd(), [name])[name]
 stack = StackRenderer(name, given, pinned, Mirror(), data, True).render().model
