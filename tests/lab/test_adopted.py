@@ -11,20 +11,15 @@ from tests.lab.conftest import Workstation
 
 pytestmark = pytest.mark.long
 
-# Debian's Docker without Buildx, a configuration and a drop-in of theirs, and containers that
-# nothing starts again: one without a restart policy, one with a health check, one that Docker
-# removes when it ends, one of a Compose project, one that publishes a port.
-_THEIRS = r"""
+# Debian's Docker without Buildx, and a configuration of theirs.
+_INSTALLED = r"""
 set -e; exec >/dev/null 2>&1
 apt-get update
-mkdir -p /etc/docker /etc/systemd/system/docker.service.d /srv/app
+mkdir -p /etc/docker /srv/app
 cat >/etc/docker/daemon.json <<'EOF'
 {"labels": ["owner=anna"], "max-concurrent-downloads": 2, "bip": "172.20.0.1/16"}
 EOF
 chmod 640 /etc/docker/daemon.json
-cat >/etc/systemd/system/docker.service.d/theirs.conf <<'EOF'
-DROP-IN
-EOF
 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
   docker.io docker-cli docker-compose busybox-static
 mkdir -p /tmp/image/bin
@@ -32,6 +27,19 @@ cp /bin/busybox /tmp/image/bin/
 for name in sh sleep httpd true; do ln -s busybox /tmp/image/bin/$name; done
 tar -C /tmp/image -c . | docker import - theirs:1
 printf 'services: {app: {image: "theirs:1", command: [sleep, "1000000"]}}\n' >/srv/app/compose.yaml
+"""
+
+# A drop-in of theirs, and containers that nothing starts again: one without a restart policy, one
+# with a health check, one that Docker removes when it ends, one of a Compose project, one that
+# publishes a port.
+_RUNNING = r"""
+set -e; exec >/dev/null 2>&1
+mkdir -p /etc/systemd/system/docker.service.d
+cat >/etc/systemd/system/docker.service.d/theirs.conf <<'EOF'
+DROP-IN
+EOF
+systemctl daemon-reload
+systemctl restart docker.service
 MORE
 docker run -d --name plain theirs:1 sleep 1000000
 docker run -d --name healthy --health-cmd true --health-interval 2s theirs:1 sleep 1000000
@@ -40,12 +48,21 @@ docker run -d --name web -p 8088:80 theirs:1 httpd -f -p 80 -h /bin
 docker compose --project-directory /srv/app up -d
 """
 
+# The machine with their Docker, on which nothing runs yet: installing it takes minutes.
+_THEIRS = "theirs"
+
 _TASKS = ("tasks/docker.py", "tasks/nvidia.py")
 
 
 def theirs(machine: Workstation, drop_in: str = "[Service]", more: str = "") -> dict[str, str]:
     """Set all of it up; return the containers with their ids and start times."""
-    machine.run(_THEIRS.replace("DROP-IN", drop_in).replace("MORE", more))
+    vm = machine.lab.machine
+    if _THEIRS in vm.checkpoints():
+        vm.restore(_THEIRS)
+    else:
+        machine.run(_INSTALLED)
+        vm.checkpoint(_THEIRS)
+    machine.run(_RUNNING.replace("DROP-IN", drop_in).replace("MORE", more))
     return run_of(machine)
 
 
