@@ -1,5 +1,4 @@
-"""Check the servers that a run downloads from: which ones this run needs, and whether they answer.
-"""
+"""Check the servers that a run downloads from: which ones it needs, and whether they answer."""
 
 from __future__ import annotations
 
