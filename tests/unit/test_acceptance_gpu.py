@@ -50,7 +50,7 @@ def test_a_driver_that_is_in_order():
         (GpuState(status=124, error="nvidia-smi does not answer within 60 s"), "hangs"),
         (
             replace(WORKS, cards=(), status=18, nvml="580.105.08", error="version mismatch"),
-            "580.95.05 is loaded, nvidia-smi and its library are of 580.105.08",
+            "580.95.05 is loaded, but nvidia-smi and its library have version 580.105.08",
         ),
         (replace(WORKS, cards=(), status=255, error="Unable to determine"), "Unable to determine"),
     ],

@@ -353,7 +353,10 @@ def test_each_name_is_a_finding_and_none_of_them_stops_anything(tmp_path: Path):
             False,
             "f.example: 172.17.0.1, not this machine's 192.168.0.20",
         ),
-        "s/g's name resolves": (True, "g.localhost: on every machine, it means that machine itself"),
+        "s/g's name resolves": (
+            True,
+            "g.localhost: on every machine, it means that machine itself",
+        ),
     }
     assert all(one.note is not one.ok for one in found.values())
     assert found["s/d's name resolves"].subject == "s/d"

@@ -137,7 +137,11 @@ def test_a_known_trouble_is_told_with_what_to_do(tmp_path: Path):
 def test_a_log_whose_beginning_was_rotated_away_fails_nothing(tmp_path: Path):
     """What is not there any more is no broken promise."""
     found = log(tmp_path, "127.0.0.1 GET /\n", rotated=True)['says "Starting server"']
-    assert (found.ok, found.note, found.detail) == (False, True, "unknown, because the log was rotated")
+    assert (found.ok, found.note, found.detail) == (
+        False,
+        True,
+        "unknown, because the log was rotated",
+    )
     found = log(tmp_path, "Starting server\n", rotated=True)['says "Starting server"']
     assert found.ok
 

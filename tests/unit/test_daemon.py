@@ -273,7 +273,11 @@ def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
     ("content", "changes", "expected"),
     [
         ({"data-root": "/srv/docker"}, {}, "/srv/docker"),
-        ({}, {"data_root": "/srv/docker"}, "would look for its images and containers in /var/lib/docker"),
+        (
+            {},
+            {"data_root": "/srv/docker"},
+            "would look for its images and containers in /var/lib/docker",
+        ),
         ({}, {"next_arguments": ("-g", "/srv/x")}, "/srv/x"),
         ({"storage-driver": "btrfs"}, {}, "from overlay2 to btrfs"),
         ({"features": {"containerd-snapshotter": True}}, {}, "containerd-snapshotter"),
@@ -281,7 +285,11 @@ def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
         ({"userns-remap": "default"}, {}, "userns-remap"),
         ({}, {"security": ("name=userns",)}, "userns-remap"),
         ({"live-restore": True}, {"swarm": True}, "would not start"),
-        ({"mtu": 1400}, {"next_arguments": ("--mtu=9",)}, "would not start, with mtu both on its command"),
+        (
+            {"mtu": 1400},
+            {"next_arguments": ("--mtu=9",)},
+            "would not start, with mtu both on its command",
+        ),
     ],
 )
 def test_a_restart_that_would_lose_sight_of_containers_is_not_made(

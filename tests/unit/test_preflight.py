@@ -264,9 +264,7 @@ def test_a_host_that_has_everything_needs_no_internet(capsys: pytest.CaptureFixt
     """What does not answer is told, and stops nothing."""
     check(converged(offline()))
     shown = capsys.readouterr().err
-    assert (
-        "upstream github.com: it cannot be reached (no answer); this run needs nothing" in shown
-    )
+    assert "upstream github.com: it cannot be reached (no answer); this run needs nothing" in shown
 
 
 @pytest.mark.parametrize(
@@ -405,7 +403,9 @@ def test_models_are_asked_for_where_a_service_loads_one():
 def test_a_missing_model_stops_the_run():
     """With those that are there."""
     machine = alone(Weights(entries=("other.gguf",)))
-    with pytest.raises(preflight.PreflightError, match=r"does not exist \(in the same folder: other\.gguf\)"):
+    with pytest.raises(
+        preflight.PreflightError, match=r"does not exist \(in the same folder: other\.gguf\)"
+    ):
         check(machine, knowledge(machine))
 
 
@@ -414,7 +414,9 @@ def test_layers_on_a_gpu_that_containers_do_not_get_stop_the_run():
     machine = alone()
     made = knowledge(machine)
     machine.data["knowledge_center"]["n_gpu_layers"] = -1
-    with pytest.raises(preflight.PreflightError, match="GPU for llm-server: this service needs a GPU"):
+    with pytest.raises(
+        preflight.PreflightError, match="GPU for llm-server: this service needs a GPU"
+    ):
         check(machine, made)
 
 

@@ -131,7 +131,7 @@ def test_a_driver_that_is_not_loaded_is_the_runs_own_matter_if_a_gpu_is_asked_fo
         assert list(gpu_findings(configured(**changes), INSTALLED)) == []
     (note,) = noted(gpu_findings(configured(gpu="optional"), INSTALLED))
     assert note.detail == (
-        "the driver 580.95.05 is installed, and its kernel module is not loaded; containers get "
+        "the driver 580.95.05 is installed, but its kernel module is not loaded; containers get "
         "no GPU"
     )
 

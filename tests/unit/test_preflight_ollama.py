@@ -111,7 +111,10 @@ def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: s
     [
         ("/usr/bin/docker start -a ollama", "start /usr/bin/docker instead of the pinned release"),
         ("/usr/bin/docker run --name ollama ollama/ollama serve", "start /usr/bin/docker instead"),
-        ("/usr/bin/podman exec ollama /usr/local/bin/ollama serve", "start /usr/bin/podman instead"),
+        (
+            "/usr/bin/podman exec ollama /usr/local/bin/ollama serve",
+            "start /usr/bin/podman instead",
+        ),
         ("/usr/bin/env -S 'A=1 /opt/ollama serve'", "start /opt/ollama instead"),
         ("/bin/sh -c 'exec docker start -a ollama; ollama serve'", "start docker instead"),
         ("/bin/sh -c 'if true; then ollama serve; fi'", "start /bin/sh instead"),
@@ -120,7 +123,10 @@ def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: s
         ("/usr/bin/nice", "start nothing instead"),
         ("/usr/local/bin/ollama run llama3", "start `/usr/local/bin/ollama run llama3` instead"),
         ("/usr/local/bin/ollama", "start `/usr/local/bin/ollama` instead of the server"),
-        ("/bin/true ; /usr/local/bin/ollama serve", "turns it into several commands, which systemd"),
+        (
+            "/bin/true ; /usr/local/bin/ollama serve",
+            "turns it into several commands, which systemd",
+        ),
     ],
 )
 def test_a_start_that_only_names_ollama_is_named(start: str, stop: str):

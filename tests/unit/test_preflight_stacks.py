@@ -82,7 +82,12 @@ def test_a_model_of_the_right_form_is_told_as_there():
     ("form", "found", "seen", "fix"),
     [
         ("gguf", Weights(), "does not exist", "copy a GGUF file to " + PATH),
-        ("gguf", Weights(entries=("a.gguf", "notes")), "(in the same folder: a.gguf)", "copy a GGUF"),
+        (
+            "gguf",
+            Weights(entries=("a.gguf", "notes")),
+            "(in the same folder: a.gguf)",
+            "copy a GGUF",
+        ),
         ("gguf", Weights("folder", entries=("config.json",)), "is a folder", "copy a GGUF"),
         ("gguf", Weights("file", 0, ""), "is empty", "copy a GGUF"),
         ("gguf", Weights("file", 9, "76657273696f6e20"), "a Git LFS pointer", "git lfs pull"),
