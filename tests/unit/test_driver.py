@@ -160,7 +160,7 @@ def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
                 error="No devices were found",
                 kernel_log=("NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",),
             ),
-            "the kernel reports: NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",
+            "the kernel reports: NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel",
             "Blackwell cards need one that ends in -open",
         ),
         (
