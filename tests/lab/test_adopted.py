@@ -133,7 +133,7 @@ def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
-    assert "= live-restore of /etc/docker/daemon.json (left out: this is a node of a Swarm" in told
+    assert "= live-restore of /etc/docker/daemon.json (left out: this is a Swarm node" in told
     assert "from Docker's next start on, not now: it would stop" in told
     assert (run_of(bare), _pid(bare)) == (before, pid)
     assert bare.pyinfra("tasks/docker.py", "-y").changed == []
@@ -157,7 +157,7 @@ def test_what_a_flag_gives_is_left_out(bare: Workstation, drop_in: str, keys: se
     before = theirs(bare, drop_in)
     run = bare.pyinfra(*_TASKS, "-y")
     assert run.status == 0, run.error
-    assert "Docker's command line gives" in " ".join(run.output.split())
+    assert "Docker's command line sets" in " ".join(run.output.split())
     assert run_of(bare) == before
     ours = {"live-restore", "log-driver", "log-opts"}
     assert ours & set(json.loads(bare.run("cat /etc/docker/daemon.json"))) == keys

@@ -151,7 +151,7 @@ def test_all_that_stands_against_a_run_is_told_at_once(bare: Workstation) -> Non
     assert "SMB_PASSWORD" in run.output
     assert "port 80: it is held by python3" in run.output
     assert "PROXY=existing" in run.output
-    assert "/etc/docker/daemon.json: nothing can be merged into it: it is not JSON" in run.output
+    assert "daemon.json: our settings cannot be merged into it: it is not JSON" in run.output
     assert "Traceback" not in run.output
     assert bare.files() == before
 
@@ -246,8 +246,9 @@ def test_an_ollama_of_somebodys_own_stops_the_run(bare: Workstation) -> None:
     before = bare.files()
     run = bare.pyinfra("deploy.py", "-y")
     assert run.status != 0
-    assert "ollama.service: ExecStart: it starts /home/anna/ollama, not the pinned" in run.output
-    assert "/etc/systemd/system/ollama.service.d/override.conf" in run.output
+    override = "/etc/systemd/system/ollama.service.d/override.conf"
+    seen = f"{override} makes it start /home/anna/ollama instead of the pinned"
+    assert f"ollama.service: ExecStart: {seen}" in run.output
     assert bare.files() == before
     assert bare.succeeds("systemctl is-active ollama")
 

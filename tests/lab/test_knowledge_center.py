@@ -331,7 +331,7 @@ def test_without_a_gpu_it_is_built_with_openblas(machine: Knowledge) -> None:
     asked = {"GPU": "none", "KNOWLEDGE_CENTER_N_GPU_LAYERS": "-1"}
     run = machine.pyinfra("deploy.py", "-y", environment=asked)
     assert run.status != 0
-    assert "GPU for llm-server: it needs one" in run.output
+    assert "GPU for llm-server: this service needs a GPU" in run.output
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_what_is_for_this_machine_alone_is_said_to_need_a_tunnel():
         "s/a does not answer on the LAN",
     ]
     assert "ssh -L 8188:127.0.0.1:8188" in found["s/a does not answer on the LAN"].fix
-    assert "not https://" in found["s/a speaks plain HTTP"].fix
+    assert "instead of https://" in found["s/a speaks plain HTTP"].fix
     assert len(probes(made_up(a={"image": "a:1", "ports": ["8188:8188"]}))) == 1
 
 
@@ -256,7 +256,7 @@ def test_evidence_has_a_limit():
     told = evidence("cat", "first\n" + "x" * 100_000 + "\nlast", 3)
     assert LIMIT < len(told) < LIMIT + 100
     assert told.startswith("$ cat\nfirst\n")
-    assert "95915 characters are left out" in told
+    assert "95915 characters omitted" in told
     assert told.endswith("last\nexit status 3")
 
 
@@ -266,7 +266,7 @@ def test_an_answer_that_nobody_can_read_fails_its_own_check():
 
     odd = Probe("a", "", (), "mend it", read=read)
     finding = one(odd.findings(Answer(True, "%!$", 0)))
-    assert (finding.ok, finding.detail) == (False, "the answer cannot be read: %!$")
+    assert (finding.ok, finding.detail) == (False, "unexpected answer: %!$")
 
 
 GPU_HEADER = "name, memory.total [MiB], compute_cap\n"

@@ -74,8 +74,8 @@ def test_a_container_that_went_meanwhile_is_named_by_docker():
     ("state", "ok", "detail"),
     [
         (f"running none {STARTED} 17", True, "up since 2026-11-21 06:41:09 UTC"),
-        ("running none 2026-11-21T06:42:00Z 18", False, "started anew at 2026-11-21 06:42:00 UTC"),
-        (f"restarting none {STARTED} 4", False, "started anew at 2026-11-21 06:41:09 UTC"),
+        ("running none 2026-11-21T06:42:00Z 18", False, "restarted at 2026-11-21 06:42:00 UTC"),
+        (f"restarting none {STARTED} 4", False, "restarted at 2026-11-21 06:41:09 UTC"),
     ],
 )
 def test_one_that_started_anew_since_it_was_first_seen_restarts(state: str, ok: bool, detail: str):
@@ -106,7 +106,7 @@ DIGEST = "sha256:" + "ab" * 32
             True,
             "1, sha256:abababababab",
         ),
-        ("web:1", {"web:1": "sha256:2"}, False, "another image than web:1"),
+        ("web:1", {"web:1": "sha256:2"}, False, "an image other than web:1"),
         (
             f"docker.io/x/web:1@{DIGEST}",
             {"x/web:1": "sha256:1"},

@@ -38,8 +38,8 @@ def test_a_driver_that_is_in_order():
     assert all(one.ok and one.subject == HOST and one.evidence for one in findings)
     assert [one.detail for one in findings] == [
         "NVIDIA L4, driver 580.95.05",
-        "580.95.05 is loaded, its libraries are of 580.95.05",
-        "6.8.0-85-generic will load 580.95.05, and 580.95.05 works now",
+        "580.95.05 is loaded, and its libraries have version 580.95.05",
+        "6.8.0-85-generic will load 580.95.05; 580.95.05 works now",
         "/var/run/cdi/nvidia.yaml, driver 580.95.05",
     ]
 
@@ -50,7 +50,7 @@ def test_a_driver_that_is_in_order():
         (GpuState(status=124, error="nvidia-smi does not answer within 60 s"), "hangs"),
         (
             replace(WORKS, cards=(), status=18, nvml="580.105.08", error="version mismatch"),
-            "580.95.05 is loaded, nvidia-smi and its library are of 580.105.08",
+            "580.95.05 is loaded, but nvidia-smi and its library have version 580.105.08",
         ),
         (replace(WORKS, cards=(), status=255, error="Unable to determine"), "Unable to determine"),
     ],
@@ -68,19 +68,19 @@ def test_a_driver_that_broke_meanwhile_fails(gpu: GpuState, detail: str):
     ("changes", "detail"),
     [
         ({"warnings": ("WARNING: infoROM is corrupted",), "status": 14}, "WARNING: infoROM"),
-        ({"nvml": "535.1"}, "580.95.05 is loaded, its libraries are of 535.1"),
-        ({"next_kernel": "6.8.0-90-generic"}, "6.8.0-90-generic has no module of it"),
+        ({"nvml": "535.1"}, "580.95.05 is loaded, and its libraries have version 535.1"),
+        ({"next_kernel": "6.8.0-90-generic"}, "6.8.0-90-generic has no module for it"),
         (
             {"boot_module": "580.105.08"},
-            "6.8.0-85-generic will load 580.105.08, and 580.95.05 works now",
+            "6.8.0-85-generic will load 580.105.08; 580.95.05 works now",
         ),
         (
             {"boot_module": "580.105.08", "nvml": "", "module": "?"},
-            "will load 580.105.08, and 580.95.05 works now",
+            "will load 580.105.08; 580.95.05 works now",
         ),
         (
             {"boot_module": "570.1", "boot_kernel": "6.8.0-90-generic"},
-            "6.8.0-90-generic will load 570.1, and 580.95.05 works now",
+            "6.8.0-90-generic will load 570.1; 580.95.05 works now",
         ),
     ],
 )

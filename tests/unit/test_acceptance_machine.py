@@ -75,17 +75,17 @@ def test_what_no_stack_uses_is_not_asked():
     assert list(bare) == [
         "units",
         "free space",
-        "containers are closed to neighbours but for what they publish",
+        "containers are closed to neighbors except for published ports",
     ]
     whole = of(made_up(painter=PAINTER))
     assert set(whole) - set(bare) == {
-        "the model store is there, for one group",
+        "the model store exists and belongs to its group",
         "the share is mounted",
         "free space on the share",
         "Ollama runs the pinned release",
         "Ollama answers on the host",
         "Ollama does not answer on the LAN",
-        "Ollama's socket for containers is closed to neighbours",
+        "Ollama's socket for containers is closed to neighbors",
     }
     assert "ollama.service" not in bare["units"].arguments
     assert "/mnt/ki" in whole["units"].arguments
@@ -150,7 +150,7 @@ def test_each_unit_is_a_finding(tmp_path: Path):
         "ai-workstation-guard.service is active and enabled": (True, "active (some), enabled"),
         "ollama.service is active and enabled": (False, "failed (some), enabled"),
         "ollama-docker.socket is active and enabled": (False, "active (some), disabled"),
-        "ollama-docker-guard.service is active and enabled": (False, "there is no such unit"),
+        "ollama-docker-guard.service is active and enabled": (False, "this unit does not exist"),
         "the mount of /mnt/ki is active and enabled": (True, "active (some), generated"),
     }
     broken = found["ollama.service is active and enabled"]
@@ -195,7 +195,7 @@ def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
 
 def test_the_model_store_belongs_to_one_group(tmp_path: Path):
     """Whatever is made in it does too: the folder is setgid."""
-    probe = of(made_up(painter=PAINTER))["the model store is there, for one group"]
+    probe = of(made_up(painter=PAINTER))["the model store exists and belongs to its group"]
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras/a.safetensors").touch()
     group = grp.getgrgid(os.getegid()).gr_name
@@ -302,7 +302,7 @@ def test_the_rules_that_close_containers_to_neighbours_are_looked_for(
     tmp_path: Path, nft: str, ok: bool
 ):
     """As Debian 12's nft lists them; flushed, they are missing while the unit is active."""
-    name = "containers are closed to neighbours but for what they publish"
+    name = "containers are closed to neighbors except for published ports"
     assert judged(of()[name], programs(tmp_path, nft=nft))[name].ok is ok
 
 
@@ -346,14 +346,17 @@ def test_each_name_is_a_finding_and_none_of_them_stops_anything(tmp_path: Path):
             False,
             "b.example: 192.168.0.7, 192.168.0.8, not this machine's 192.168.0.20",
         ),
-        "s/c's name resolves": (False, "c.example: 127.0.1.1, which says nothing about the LAN"),
+        "s/c's name resolves": (False, "c.example: 127.0.1.1, which proves nothing for the LAN"),
         "s/d's name resolves": (False, "d.example: it has no address"),
         "s/e's name resolves": (True, "e.example: 2001:db8::20"),
         "s/f's name resolves": (
             False,
             "f.example: 172.17.0.1, not this machine's 192.168.0.20",
         ),
-        "s/g's name resolves": (True, "g.localhost: every machine takes it for itself"),
+        "s/g's name resolves": (
+            True,
+            "g.localhost: on every machine, it means that machine itself",
+        ),
     }
     assert all(one.note is not one.ok for one in found.values())
     assert found["s/d's name resolves"].subject == "s/d"

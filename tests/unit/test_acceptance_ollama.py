@@ -185,5 +185,5 @@ echo 'table inet ai_workstation {
 )
 def test_the_guards_rule_is_looked_for_where_it_works(tmp_path: Path, nft: str, ok: bool):
     """Its unit stays active when somebody flushes the tables."""
-    name = "Ollama's socket for containers is closed to neighbours"
+    name = "Ollama's socket for containers is closed to neighbors"
     assert judged(of(made_up(painter=PAINTER))[name], programs(tmp_path, nft=nft))[name].ok is ok

@@ -118,7 +118,7 @@ def test_a_log_that_is_as_it_should_be(tmp_path: Path):
     """Of this start of the container alone."""
     found = log(tmp_path, "== Cloning\nStarting server\n127.0.0.1 GET /\n")
     assert {name: (one.ok, one.detail) for name, one in found.items()} == {
-        "is clean": (True, "no trouble that is known"),
+        "is clean": (True, "no known problem"),
         'says "Starting server"': (True, "Starting server"),
     }
 
@@ -137,7 +137,11 @@ def test_a_known_trouble_is_told_with_what_to_do(tmp_path: Path):
 def test_a_log_whose_beginning_was_rotated_away_fails_nothing(tmp_path: Path):
     """What is not there any more is no broken promise."""
     found = log(tmp_path, "127.0.0.1 GET /\n", rotated=True)['says "Starting server"']
-    assert (found.ok, found.note, found.detail) == (False, True, "its beginning is gone")
+    assert (found.ok, found.note, found.detail) == (
+        False,
+        True,
+        "unknown, because the log was rotated",
+    )
     found = log(tmp_path, "Starting server\n", rotated=True)['says "Starting server"']
     assert found.ok
 
@@ -176,9 +180,9 @@ def test_plain_http_is_told_from_https(tmp_path: Path, curl: str, ok: bool, deta
         (
             ["s/web\tweb\tUp 3 minutes\t", "s/db\tdb\tExited (1)\t"],
             False,
-            "1 of 2 are up, not s/db",
+            "1 of 2 are up; down: s/db",
         ),
-        ([], False, "0 of 2 are up, not s/web, s/db"),
+        ([], False, "0 of 2 are up; down: s/web, s/db"),
     ],
 )
 def test_every_service_is_in_dockers_table(rows: list[str], ok: bool, detail: str):

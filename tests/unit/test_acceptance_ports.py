@@ -207,7 +207,7 @@ def test_ports_of_others_are_a_note_that_lists_them():
         )
     )
     assert found[OPEN].ok
-    assert found[OPEN].detail == "as allowed: 22 ssh.socket, 80 proxy/traefik"
+    assert found[OPEN].detail == "all allowed: 22 ssh.socket, 80 proxy/traefik"
     assert "traefik 0.0.0.0:80->80/tcp" in found[OPEN].evidence
     assert (found[OTHERS].ok, found[OTHERS].note) == (False, True)
     assert found[OTHERS].detail == "445 smbd, 5353/udp avahi-daemon"

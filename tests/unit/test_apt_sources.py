@@ -210,11 +210,14 @@ def test_a_password_in_an_address_is_not_shown():
 @pytest.mark.parametrize(
     ("said", "helps"),
     [
-        ("Connection failed [IP: 127.0.0.8 40117]", "reaches that server"),
-        ("Connection failed [IP: 192.0.2.1 404]", "reaches that server"),
-        ("401  Unauthorized [IP: 192.0.2.1 50380]", "asks for a login"),
-        ("503  Service Unavailable [IP: 192.0.2.1 40117]", "reaches that server"),
-        ("File has unexpected size (40371 != 5021). Mirror sync in progress?", "mirror is whole"),
+        ("Connection failed [IP: 127.0.0.8 40117]", "can reach that server"),
+        ("Connection failed [IP: 192.0.2.1 404]", "can reach that server"),
+        ("401  Unauthorized [IP: 192.0.2.1 50380]", "requires a login"),
+        ("503  Service Unavailable [IP: 192.0.2.1 40117]", "can reach that server"),
+        (
+            "File has unexpected size (40371 != 5021). Mirror sync in progress?",
+            "mirror has finished",
+        ),
     ],
 )
 def test_a_port_is_no_status(said: str, helps: str):

@@ -47,7 +47,7 @@ def test_what_acceptance_checks_today_proves_seven_of_them():
 def test_each_is_proved_by_its_own_checks_alone():
     found = judged(all_is_well())
     assert names(found[2]) == {
-        "the model store is there, for one group",
+        "the model store exists and belongs to its group",
         *(
             f"dhoch3/{name} reads models, and only reads"
             for name in ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit")

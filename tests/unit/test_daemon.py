@@ -62,7 +62,7 @@ def test_a_node_of_a_swarm_gets_no_live_restore():
     ((key, reason),) = fitted(daemon(swarm=True), {}, DEFAULTS).left_out
     assert (key, reason) == (
         "live-restore",
-        "this is a node of a Swarm, with which Docker would not start",
+        "this is a Swarm node, where Docker would not start with it",
     )
     assert left_out(daemon({"live-restore": False}, swarm=True)) == []
 
@@ -273,15 +273,23 @@ def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
     ("content", "changes", "expected"),
     [
         ({"data-root": "/srv/docker"}, {}, "/srv/docker"),
-        ({}, {"data_root": "/srv/docker"}, "would look for them in /var/lib/docker"),
+        (
+            {},
+            {"data_root": "/srv/docker"},
+            "would look for its images and containers in /var/lib/docker",
+        ),
         ({}, {"next_arguments": ("-g", "/srv/x")}, "/srv/x"),
-        ({"storage-driver": "btrfs"}, {}, "would be btrfs"),
+        ({"storage-driver": "btrfs"}, {}, "from overlay2 to btrfs"),
         ({"features": {"containerd-snapshotter": True}}, {}, "containerd-snapshotter"),
         ({"features": {"containerd-snapshotter": False}}, {"snapshotter": True}, "another store"),
         ({"userns-remap": "default"}, {}, "userns-remap"),
         ({}, {"security": ("name=userns",)}, "userns-remap"),
         ({"live-restore": True}, {"swarm": True}, "would not start"),
-        ({"mtu": 1400}, {"next_arguments": ("--mtu=9",)}, "would not start: mtu on its command"),
+        (
+            {"mtu": 1400},
+            {"next_arguments": ("--mtu=9",)},
+            "would not start, with mtu both on its command",
+        ),
     ],
 )
 def test_a_restart_that_would_lose_sight_of_containers_is_not_made(

@@ -76,7 +76,7 @@ def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], 
     [
         (
             replace(BARE, nvml="570.133.07", status=9, error="NVIDIA-SMI has failed"),
-            "(the library libnvidia-ml.so.570.133.07), and has no module for the running kernel",
+            "(the library libnvidia-ml.so.570.133.07) has no module for the running kernel",
         ),
         (replace(BARE, kernels=("6.8.0-59-generic",)), "(a module for 6.8.0-59-generic)"),
     ],
@@ -115,10 +115,12 @@ def test_a_driver_of_which_only_parts_are_there_is_named():
     """With both ways out, and not as none."""
     found = trouble(BARE, dict.fromkeys(("nvidia-utils-535", "libnvidia-compute-535"), THERE))
     assert found is not None
-    assert found.seen.startswith("libnvidia-compute-535 and nvidia-utils-535, of a driver, are")
+    assert found.seen.startswith(
+        "parts of a driver (libnvidia-compute-535 and nvidia-utils-535) are"
+    )
     named = trouble(BARE, dict.fromkeys(("nvidia-utils-535", "nvidia-dkms-535"), THERE))
     assert named is not None
-    assert named.seen.startswith("nvidia-dkms-535 is installed, and has no module for the running")
+    assert named.seen.startswith("nvidia-dkms-535 is installed, but has no module for the running")
 
 
 def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
@@ -142,12 +144,12 @@ def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
         ),
         (
             replace(BARE, installed="580.95.05", error="NVIDIA-SMI has failed", status=9),
-            "its kernel module is not loaded (nvidia-smi says: NVIDIA-SMI has failed)",
+            "its kernel module is not loaded (nvidia-smi reports: NVIDIA-SMI has failed)",
             "modprobe nvidia",
         ),
         (
             replace(BARE, module="580.95.05"),
-            "the driver 580.95.05 is loaded, and nvidia-smi is not installed",
+            "the driver 580.95.05 is loaded, but nvidia-smi is not installed",
             "nvidia-utils-580",
         ),
         (
@@ -158,12 +160,12 @@ def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
                 error="No devices were found",
                 kernel_log=("NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",),
             ),
-            "the kernel says: NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel modules",
-            "Blackwell needs one that ends in -open",
+            "the kernel reports: NVRM: The NVIDIA GPU requires use of the NVIDIA open kernel",
+            "Blackwell cards need one that ends in -open",
         ),
         (
             replace(BARE, module="?", status=255, error="Failed to initialize NVML: Unknown Error"),
-            "the driver of unknown version is loaded, and nvidia-smi says: Failed to initialize",
+            "the driver of unknown version is loaded, but nvidia-smi reports: Failed to initialize",
             "Another driver would not help",
         ),
     ],
@@ -194,8 +196,8 @@ def test_a_card_beside_one_for_virtual_machines_is_used():
         ("EINVAL", "built for another kernel"),
         ("ENOENT", "built for another kernel"),
         ("EBADMSG", "built for another kernel"),
-        ("ENODEV", "finds no card that it drives"),
-        ("ENOMEM", "modprobe's own words stand above"),
+        ("ENODEV", "finds no card that it supports"),
+        ("ENOMEM", "modprobe's message is above"),
         ("not-found", "no module for the running kernel"),
     ],
 )
@@ -219,9 +221,9 @@ def test_the_key_that_there_is_is_named(key: str):
         ("nvidia-smi fails (exit status 124):\n", "does not answer: the card or its driver hangs"),
         (
             "nvidia-smi fails (exit status 18):\nDriver/library version mismatch\n",
-            "replaced under the running kernel: reboot this host",
+            "replaced while its old module was loaded: reboot this host",
         ),
-        ("nvidia-smi fails (exit status 9):\nNVIDIA-SMI has failed\n", "if that was done already"),
+        ("nvidia-smi fails (exit status 9):\nNVIDIA-SMI has failed\n", "if you already did"),
         (
             "modprobe nvidia fails (exit status 1):\nNo such device\nnouveau holds the card\n",
             "nouv",
@@ -246,7 +248,7 @@ def test_a_card_is_no_trouble():
         ("", "reboot the host"),
         (
             "580.95.05",
-            "a reboot alone does not help, 6.8.0-85-generic would load 580.95.05",
+            "a reboot alone does not help, because 6.8.0-85-generic would load 580.95.05",
         ),
     ],
 )

@@ -72,15 +72,12 @@ def test_ids_are_short_words():
 
 def test_every_error_has_an_id():
     """Of its class, or of its own where the class has none."""
-    owners = _own_ids()
+    owners, errors = _own_ids(), _of_users()
     without = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
         for node in _calls(path)
-        if _name(node).endswith("Error")
-        and not owners.get(_name(node))
-        and _id(node) is None
-        and _name(node) in _of_users()
+        if _name(node) in errors and not owners.get(_name(node)) and _id(node) is None
     ]
     assert without == []
 

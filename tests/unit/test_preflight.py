@@ -136,7 +136,7 @@ def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.Capture
     assert all(finding.detail for finding in findings)
     shown = capsys.readouterr().err.strip().splitlines()
     assert len(shown) == 1
-    assert "[gpu1] note: upstreams: whether they can be reached is not known" in shown[0]
+    assert "[gpu1] note: upstreams: they could not be tried, because python3 is not" in shown[0]
 
 
 def test_the_host_is_asked_few_questions_and_each_once():
@@ -210,7 +210,7 @@ def test_folders_that_cannot_be_used_stop_the_run_and_links_are_worth_knowing():
     with pytest.raises(preflight.PreflightError) as caught:
         check(machine, context(machine, compose=compose))
     told = str(caught.value)
-    assert f"folder {store}: it lies in /mnt/usb (exfat)" in told
+    assert f"folder {store}: it is on /mnt/usb (exfat)" in told
     assert "folder /vol: it does not answer" in told
     notes = [
         one for one in current().findings["gpu1"] if one.note and one.name == f"links in {store}"
@@ -264,9 +264,7 @@ def test_a_host_that_has_everything_needs_no_internet(capsys: pytest.CaptureFixt
     """What does not answer is told, and stops nothing."""
     check(converged(offline()))
     shown = capsys.readouterr().err
-    assert (
-        "upstream github.com: no connection to it (no answer), and this run fetches noth" in shown
-    )
+    assert "upstream github.com: it cannot be reached (no answer); this run needs nothing" in shown
 
 
 @pytest.mark.parametrize(
@@ -281,7 +279,7 @@ def test_a_host_that_has_everything_needs_no_internet(capsys: pytest.CaptureFixt
 )
 def test_what_is_missing_must_be_reachable(changes: dict[str, Any], host: str):
     """A toolkit or Ollama of another version, images, Docker."""
-    with pytest.raises(UserError, match=f"\n  upstream {host}: no connection"):
+    with pytest.raises(UserError, match=f"\n  upstream {host}: it cannot be reached"):
         check(converged(**changes))
 
 
@@ -405,7 +403,9 @@ def test_models_are_asked_for_where_a_service_loads_one():
 def test_a_missing_model_stops_the_run():
     """With those that are there."""
     machine = alone(Weights(entries=("other.gguf",)))
-    with pytest.raises(preflight.PreflightError, match=r"is not there \(beside it: other\.gguf\)"):
+    with pytest.raises(
+        preflight.PreflightError, match=r"does not exist \(in the same folder: other\.gguf\)"
+    ):
         check(machine, knowledge(machine))
 
 
@@ -414,7 +414,9 @@ def test_layers_on_a_gpu_that_containers_do_not_get_stop_the_run():
     machine = alone()
     made = knowledge(machine)
     machine.data["knowledge_center"]["n_gpu_layers"] = -1
-    with pytest.raises(preflight.PreflightError, match="GPU for llm-server: it needs one"):
+    with pytest.raises(
+        preflight.PreflightError, match="GPU for llm-server: this service needs a GPU"
+    ):
         check(machine, made)
 
 

@@ -89,7 +89,7 @@ def test_dockers_snap_is_refused(system: MachineState, found: EngineState):
     findings = failed(docker_findings(system, found))
     assert [finding.name for finding in findings] == ["Docker"]
     assert "snap" in findings[0].detail
-    assert findings[0].fix.startswith("save what its volumes hold")
+    assert findings[0].fix.startswith("back up its volumes")
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_docker_desktop_beside_an_engine_is_left_alone():
         (daemon(pid=0, loaded="masked", answers=False), "docker.service", "it is masked"),
         (daemon(security=("name=seccomp", "name=userns")), "users of containers", "userns-remap"),
         (daemon(security=("name=rootless",)), "users of containers", "rootless"),
-        (daemon({"iptables": False}), "Docker's iptables", "containers reach the internet only by"),
+        (daemon({"iptables": False}), "Docker's iptables", "containers reach the internet only if"),
         (daemon(arguments=("--iptables=false",)), "Docker's iptables", "it is off"),
         (daemon({"ip-forward": False}, forwarding=False), "Docker's ip-forward", "nothing outside"),
         (daemon({"bridge": "none"}), "Docker's bridge", "images cannot be built"),
         (
             daemon({"default-network-opts": {"bridge": {ICC: "false"}}}),
             "Docker's default-network-opts",
-            "no service reaches another",
+            "services cannot reach each other",
         ),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_docker_that_could_not_serve_stops_the_run(found: DaemonState, name: s
 def test_an_engine_that_listens_elsewhere_stops_the_run(found: DaemonState):
     """A restart would not help; nor is it wedged where systemd holds the socket for it."""
     for finding in (*failed(about(found, engine(server=""))), unanswered(found)):
-        assert finding.detail == "Docker runs, and does not listen at /run/docker.sock"
+        assert finding.detail == "Docker is running but does not listen on /run/docker.sock"
         assert "-H fd://" in finding.fix
 
 
@@ -182,7 +182,7 @@ def test_an_engine_that_listens_elsewhere_stops_the_run(found: DaemonState):
 def test_an_engine_that_listens_and_does_not_answer_stops_the_run(hosts: tuple[str, ...]):
     """As one that has not come up yet."""
     (finding,) = failed(about(daemon(answers=False, arguments=hosts), engine(server="")))
-    assert finding.detail == "Docker runs, and does not answer at /run/docker.sock"
+    assert finding.detail == "Docker is running but does not answer on /run/docker.sock"
 
 
 @pytest.mark.parametrize(
@@ -229,14 +229,14 @@ def test_a_wedged_engine_is_one_sentence():
     finding = unanswered(daemon())
     assert not finding.ok
     assert finding.detail == "Docker does not answer within 60 s"
-    assert "`systemctl status docker`, `journalctl -u docker`" in finding.fix
+    assert "`systemctl status docker` and `journalctl -u docker`" in finding.fix
 
 
 def test_an_engine_without_cdi_that_would_be_left_alone_is_refused():
     """By what runs, not by the client beside it."""
     (finding,) = failed(docker_findings(MACHINE, engine(client="28.5.1", server="24.0.7")))
     assert finding.name == "Docker Engine"
-    assert "24.0.7 is there, 25.0 or newer is needed" in finding.detail
+    assert "24.0.7 is installed; 25.0 or newer is needed" in finding.detail
     assert "CDI" in finding.fix
 
 
@@ -253,7 +253,7 @@ def test_an_old_compose_is_worth_knowing():
     assert failed(findings) == []
     (finding,) = noted(findings)
     assert finding.name == "Docker Compose"
-    assert "2.20.2 is there, 2.24 or newer is needed" in finding.detail
+    assert "2.20.2 is installed; 2.24 or newer is needed" in finding.detail
 
 
 def test_what_is_newer_than_all_that_were_tried_is_worth_knowing():
@@ -335,7 +335,7 @@ def test_who_reached_containers_by_their_addresses_is_told(
     assert failed(findings) == []
     assert bool(findings) == bool(named)
     for finding in findings:
-        assert f"from {named} only published ports of wiki are reached" in finding.detail
+        assert f"{named} can reach only the published ports of wiki" in finding.detail
         first = named.partition(",")[0]
         assert f'iifname "{first}" accept' in finding.fix
 

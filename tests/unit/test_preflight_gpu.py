@@ -131,7 +131,7 @@ def test_a_driver_that_is_not_loaded_is_the_runs_own_matter_if_a_gpu_is_asked_fo
         assert list(gpu_findings(configured(**changes), INSTALLED)) == []
     (note,) = noted(gpu_findings(configured(gpu="optional"), INSTALLED))
     assert note.detail == (
-        "the driver 580.95.05 is installed, and its kernel module is not loaded; containers get "
+        "the driver 580.95.05 is installed, but its kernel module is not loaded; containers get "
         "no GPU"
     )
 
@@ -147,13 +147,13 @@ IN_APT = DriverSourceState("580.95.05-0ubuntu1", "", "linux-headers-6.8.0-85-gen
         (
             SECURE,
             IN_APT,
-            "apt has no modules of 580-open that Ubuntu has signed for the kernel 6",
+            "apt has no 580-open modules signed by Ubuntu for the kernel 6",
         ),
-        (SECURE, DriverSourceState(), "where apt has none for the kernel 6.8.0-85-generic, DKMS"),
+        (SECURE, DriverSourceState(), "if apt has none for the kernel 6.8.0-85-generic, DKMS"),
         (
             replace(SECURE, keys=((KEY, f"{KEY} is not enrolled"),)),
             IN_APT,
-            f"machine's own key, {KEY}, which the firmware does not trust yet",
+            f"machine's own key {KEY}. The firmware does not trust that key yet",
         ),
     ],
 )
@@ -280,9 +280,9 @@ def test_cards_that_are_not_used_are_not_judged(gpu: GpuState, changes: dict[str
 def test_a_card_that_a_build_does_not_run_on_is_refused():
     """By the pin's name, with what would work; a newer driver would not."""
     assert judged(card("Quadro M4000", "5.2", "470.256.02")) == [
-        "  pins.yml images.comfyui: it runs on Turing (7.5) to Blackwell (12.0), found: "
-        "Quadro M4000 (Maxwell). To fix it: use a card from Turing (7.5) to Blackwell (12.0), "
-        "pin a build for this one, or set GPU to none."
+        "  pins.yml images.comfyui: it runs on Turing (7.5) to Blackwell (12.0); this machine has "
+        "Quadro M4000 (Maxwell). To fix it: use a card in the range Turing (7.5) to Blackwell "
+        "(12.0), pin a build for this card, or set GPU to none. [gpu-not-supported]"
     ]
 
 
@@ -322,7 +322,7 @@ def test_a_driver_that_is_too_old_is_refused_for_each_pin():
         GpuState(cards=state.cards, pci=("10de:2230",)), "images.comfyui", "sources.fooocus"
     )
     assert [line.partition(". To fix it: ")[0] for line in found] == [
-        f"  pins.yml {key}: CUDA 12.8 needs driver 525.60.13 or newer, 470.256.02 is loaded"
+        f"  pins.yml {key}: CUDA 12.8 needs driver 525.60.13 or newer; 470.256.02 is loaded"
         for key in ("images.comfyui", "sources.fooocus")
     ]
     assert all("nvidia-driver-580-open" in line and "reboot" in line for line in found)
@@ -331,8 +331,8 @@ def test_a_driver_that_is_too_old_is_refused_for_each_pin():
 def test_a_branch_that_is_too_old_is_refused_before_it_is_installed():
     """With the setting's name."""
     assert judged(GpuState(pci=("10de:26b1",)), nvidia_driver="470-server") == [
-        "  pins.yml images.comfyui: CUDA 12.8 needs driver 525.60.13 or newer, NVIDIA_DRIVER is "
-        "470-server. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
+        "  pins.yml images.comfyui: CUDA 12.8 needs driver 525.60.13 or newer; NVIDIA_DRIVER is "
+        "470-server. To fix it: set NVIDIA_DRIVER to a branch such as 580-open. [driver-too-old]"
     ]
 
 
@@ -340,7 +340,7 @@ def test_a_build_with_cuda_13_needs_a_newer_driver():
     """On the card on which CUDA 12 runs."""
     found = judged(GpuState(cards=(ADA,)), "images.comfyui", "images.next")
     assert len(found) == 1
-    assert "images.next: CUDA 13.0 needs driver 580 or newer, 550.163.01 is loaded" in found[0]
+    assert "images.next: CUDA 13.0 needs driver 580 or newer; 550.163.01 is loaded" in found[0]
     assert judged(GpuState(cards=(CARD,)), "images.next") == []
 
 
@@ -349,7 +349,7 @@ def test_blackwell_needs_a_driver_that_knows_it():
     found = judged(card("RTX 5090", "12.0", "550.163.01"))
     assert len(found) == 1
     assert found[0].startswith(
-        "  GPU driver: RTX 5090 (Blackwell) needs driver 570 or newer, 550.163.01 is loaded. "
+        "  GPU driver: RTX 5090 (Blackwell) needs driver 570 or newer; 550.163.01 is loaded. "
     )
     assert "NVIDIA_DRIVER is 550-open" in judged(BARE_BLACKWELL, nvidia_driver="550-open")[0]
 
@@ -359,9 +359,10 @@ def test_blackwell_needs_the_open_kernel_modules(gpu: GpuState):
     """Told on the bare machine, and for the next one where a driver works."""
     found = judged(gpu, nvidia_driver="580")
     assert len(found) == 1
-    assert found[0].startswith("  NVIDIA_DRIVER: 580 has the proprietary kernel modules, and ")
+    assert found[0].startswith("  NVIDIA_DRIVER: 580 has the proprietary kernel modules, but ")
     assert found[0].endswith(
-        "needs the open ones. To fix it: set NVIDIA_DRIVER to a branch such as 580-open."
+        "needs the open ones. To fix it: set NVIDIA_DRIVER to a branch such as 580-open. "
+        "[driver-wrong-branch]"
     )
 
 

@@ -69,15 +69,15 @@ def test_a_build_of_somebodys_own_is_named_before_anything_is_changed():
     )
     found = findings(text)
     assert {one.name: one.detail for one in failed(found)} == {
-        "ollama.service: ExecStart": "it starts /home/anna/ollama-build/ollama, not the pinned "
-        f"release: {OVERRIDE} says so",
-        "ollama.service: User": f"{OVERRIDE} has it run as user anna, and its models belong to "
+        "ollama.service: ExecStart": f"{OVERRIDE} makes it start "
+        "/home/anna/ollama-build/ollama instead of the pinned release",
+        "ollama.service: User": f"{OVERRIDE} makes it run as user anna, but its models belong to "
         "ollama",
     }
     fix = failed(found)[0].fix
-    assert fix.startswith(f"take ExecStart out of {OVERRIDE}, or rename that file so that it does")
+    assert fix.startswith(f"remove ExecStart from {OVERRIDE}, or rename that file so that it does")
     assert notes(text)["ollama.service: OLLAMA_HOST"].startswith(
-        f"0.0.0.0 in {OVERRIDE} gives way to {HOST}"
+        f"{HOST} will override 0.0.0.0 from {OVERRIDE}"
     )
 
 
@@ -109,18 +109,24 @@ def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: s
 @pytest.mark.parametrize(
     ("start", "stop"),
     [
-        ("/usr/bin/docker start -a ollama", "starts /usr/bin/docker, not the pinned release"),
-        ("/usr/bin/docker run --name ollama ollama/ollama serve", "starts /usr/bin/docker, not"),
-        ("/usr/bin/podman exec ollama /usr/local/bin/ollama serve", "starts /usr/bin/podman, not"),
-        ("/usr/bin/env -S 'A=1 /opt/ollama serve'", "starts /opt/ollama, not"),
-        ("/bin/sh -c 'exec docker start -a ollama; ollama serve'", "starts docker, not"),
-        ("/bin/sh -c 'if true; then ollama serve; fi'", "starts /bin/sh, not"),
-        ("/bin/sh /opt/ollama", "starts /bin/sh, not"),
-        ("/bin/sh -c 'echo \"/usr/local/bin/ollama serve'", "starts /bin/sh, not"),
-        ("/usr/bin/nice", "starts nothing, not"),
-        ("/usr/local/bin/ollama run llama3", "starts `/usr/local/bin/ollama run llama3`, not the"),
-        ("/usr/local/bin/ollama", "starts `/usr/local/bin/ollama`, not the server"),
-        ("/bin/true ; /usr/local/bin/ollama serve", "makes it several commands, which systemd"),
+        ("/usr/bin/docker start -a ollama", "start /usr/bin/docker instead of the pinned release"),
+        ("/usr/bin/docker run --name ollama ollama/ollama serve", "start /usr/bin/docker instead"),
+        (
+            "/usr/bin/podman exec ollama /usr/local/bin/ollama serve",
+            "start /usr/bin/podman instead",
+        ),
+        ("/usr/bin/env -S 'A=1 /opt/ollama serve'", "start /opt/ollama instead"),
+        ("/bin/sh -c 'exec docker start -a ollama; ollama serve'", "start docker instead"),
+        ("/bin/sh -c 'if true; then ollama serve; fi'", "start /bin/sh instead"),
+        ("/bin/sh /opt/ollama", "start /bin/sh instead"),
+        ("/bin/sh -c 'echo \"/usr/local/bin/ollama serve'", "start /bin/sh instead"),
+        ("/usr/bin/nice", "start nothing instead"),
+        ("/usr/local/bin/ollama run llama3", "start `/usr/local/bin/ollama run llama3` instead"),
+        ("/usr/local/bin/ollama", "start `/usr/local/bin/ollama` instead of the server"),
+        (
+            "/bin/true ; /usr/local/bin/ollama serve",
+            "turns it into several commands, which systemd",
+        ),
     ],
 )
 def test_a_start_that_only_names_ollama_is_named(start: str, stop: str):
@@ -180,31 +186,31 @@ STORE = settings().ollama_models
         ("DevicePolicy=closed\nDeviceAllow=char-nvidia-uvm rw", "", ""),
         ("PrivateDevices=no", "", ""),
         ("PrivateDevices=yes\nPrivateDevices=no", "", ""),
-        ("PrivateNetwork=1", "has no network", ""),
-        ("NetworkNamespacePath=/run/netns/vpn", "has no network", ""),
-        ("RestrictAddressFamilies=AF_UNIX", "has no network", ""),
-        ("RestrictAddressFamilies=~AF_INET", "has no network", ""),
+        ("PrivateNetwork=1", "cut off from the host's network", ""),
+        ("NetworkNamespacePath=/run/netns/vpn", "cut off from the host's network", ""),
+        ("RestrictAddressFamilies=AF_UNIX", "cut off from the host's network", ""),
+        ("RestrictAddressFamilies=~AF_INET", "cut off from the host's network", ""),
         ("RestrictAddressFamilies=AF_UNIX\nRestrictAddressFamilies=AF_INET AF_INET6", "", ""),
-        ("RootDirectory=/srv/ollama", "in another root", ""),
-        ("RootImage=/srv/ollama.raw", "in another root", ""),
+        ("RootDirectory=/srv/ollama", "with another root folder", ""),
+        ("RootImage=/srv/ollama.raw", "with another root folder", ""),
         ("RootDirectory=/", "", ""),
-        ("Type=oneshot", "waits for what", ""),
-        ("Type=notify", "waits for what", ""),
+        ("Type=oneshot", "waits for a signal", ""),
+        ("Type=notify", "waits for a signal", ""),
         ("Type=exec", "", ""),
         ("Type=", "", ""),
-        ("DynamicUser=yes", "in folders of its own", ""),
-        ("ProtectSystem=strict", "may not write to its models", ""),
+        ("DynamicUser=yes", "only to its own folders", ""),
+        ("ProtectSystem=strict", "may not write its models", ""),
         (f"ProtectSystem=strict\nReadWritePaths={STORE} /usr/share/ollama", "", "at the end"),
         ("ProtectSystem=full", "", "at the end"),
         ("ProtectHome=yes", "", ""),
-        (f"ReadOnlyPaths=-{STORE}", "may not write to its models", ""),
+        (f"ReadOnlyPaths=-{STORE}", "may not write its models", ""),
         ("ReadOnlyPaths=/etc", "", ""),
-        ("InaccessiblePaths=/opt", "does not get to /opt/ollama", ""),
-        ("TemporaryFileSystem=/usr/local:ro", "does not get to /usr/local/bin/ollama", ""),
-        ("NoExecPaths=/", "does not get to /usr/local/bin/ollama", ""),
-        ("ExecStartPre=/bin/false", "", "where that command fails"),
+        ("InaccessiblePaths=/opt", "cannot access /opt/ollama", ""),
+        ("TemporaryFileSystem=/usr/local:ro", "cannot access /usr/local/bin/ollama", ""),
+        ("NoExecPaths=/", "cannot access /usr/local/bin/ollama", ""),
+        ("ExecStartPre=/bin/false", "", "if that command fails"),
         ("ExecStartPre=-/bin/false", "", ""),
-        ("ExecCondition=/bin/false", "", "where that command fails"),
+        ("ExecCondition=/bin/false", "", "if that command fails"),
         ("MemoryDenyWriteExecute=yes", "", "at the end"),
         ("SystemCallFilter=@system-service", "", "at the end"),
         ("WorkingDirectory=/srv/x", "", "at the end"),
@@ -213,11 +219,11 @@ STORE = settings().ollama_models
         ("Nice=-5\nLimitNOFILE=65536\nMemoryMax=32G\nOOMScoreAdjust=-500", "", ""),
         ("Restart=on-failure\nTimeoutStartSec=5min\nSupplementaryGroups=render", "", ""),
         ("[Unit]\nAfter=network.target\nWants=x.service\nStartLimitBurst=9", "", ""),
-        ("[Unit]\nRequires=nope.service", "", "where that unit does not start"),
+        ("[Unit]\nRequires=nope.service", "", "if that unit does not start"),
         ("[Unit]\nConflicts=docker.service", "stops Docker", ""),
         ("[Unit]\nConflicts=other.service", "", ""),
         ("[Unit]\nRefuseManualStart=yes", "is never started", ""),
-        ("EnvironmentFile=/etc/default/none", "which is missing", ""),
+        ("EnvironmentFile=/etc/default/none", "which does not exist", ""),
         ("EnvironmentFile=-/etc/default/none", "", ""),
         ("EnvironmentFile=/etc/default/none\nEnvironmentFile=", "", ""),
     ],
@@ -285,7 +291,7 @@ def test_a_condition_that_does_not_hold_is_named(
 def test_a_second_start_is_refused_by_systemd():
     """Where the drop-in does not take the first one back."""
     found = stops("[Service]\nExecStart=/opt/mine serve\n")
-    assert "makes it 2 commands" in found["ollama.service: ExecStart"]
+    assert "turns it into 2 commands" in found["ollama.service: ExecStart"]
     assert "ollama.service: ExecStart" in stops("[Service]\nExecStart=\n")
 
 
@@ -322,8 +328,8 @@ def test_a_file_of_variables_wins_over_ours(path: str):
     file = UnitFile("/etc/default/ollama", "OLLAMA_HOST=0.0.0.0\n")
     text = "[Service]\nEnvironmentFile=-/etc/default/ollama\n"
     (finding,) = failed(findings(text, path, (file,), ours=True))
-    assert finding.detail == f"/etc/default/ollama sets it to 0.0.0.0, not {HOST}"
-    assert finding.fix == "take OLLAMA_HOST out of /etc/default/ollama; then run again"
+    assert finding.detail == f"/etc/default/ollama sets it to 0.0.0.0 instead of {HOST}"
+    assert finding.fix == "remove OLLAMA_HOST from /etc/default/ollama; then run again"
     assert stops(text, path, (UnitFile("/etc/default/ollama", "OLLAMA_KEEP_ALIVE=1h"),)) == {}
 
 
@@ -337,11 +343,13 @@ def test_what_has_given_way_is_not_told_again():
 def test_another_unit_file_gives_way_with_a_note():
     """One of a package is overridden, one of somebody's own is kept beside ours."""
     package = UnitFile("/usr/lib/systemd/system/ollama.service", INSTALL_SH.text)
-    assert "gives way to /etc/systemd" in notes(unit=package)["ollama.service: file"]
+    assert "will override /usr/lib/systemd" in notes(unit=package)["ollama.service: file"]
     own = UnitFile(UNIT, INSTALL_SH.text.replace("/usr/local/bin", "/home/anna"))
     (note,) = noted(findings(unit=own))
-    assert note.detail == "it starts /home/anna/ollama and gives way to the pinned release"
-    assert note.fix == f"find yours in {UNIT}.before-ai-workstation"
+    assert note.detail == (
+        "it starts /home/anna/ollama and will be replaced by a unit for the pinned release"
+    )
+    assert note.fix == f"nothing to do; your unit is kept as {UNIT}.before-ai-workstation"
 
 
 def test_a_masked_unit_is_named():

@@ -79,14 +79,14 @@ def test_a_port_that_docker_keeps_for_nobody_is_noted():
     """A run restarts Docker for it."""
     finding = about_80(replace(OURS, ports=()))
     assert noted([finding])
-    assert "after a power cut" in finding.detail
+    assert "after a power failure" in finding.detail
 
 
 def test_a_port_of_an_engine_that_is_down_may_be_ours():
     """Containers run on without it, and nobody else knows which: the run starts it."""
     finding = about_80(listeners=(DOCKER,), listed=False)
     assert noted([finding])
-    assert "does not run to say for which container" in finding.detail
+    assert "is not running and cannot say for which container" in finding.detail
     assert not about_80(listeners=(Listener("*", 80, "nginx"),), listed=False).note
 
 
@@ -201,7 +201,7 @@ def test_a_foreign_traefik_on_our_port_is_refused():
     """With its name, its ports and the network to join."""
     (finding,) = failed(foreign_proxy_findings(settings(), [OURS, THEIRS, NGINX]))
     assert finding.name == "foreign Traefik"
-    assert "edge (traefik:v3.1) runs (published ports: 80, 443)" in finding.detail
+    assert "edge (traefik:v3.1) is running (published ports: 80, 443)" in finding.detail
     assert "PROXY=existing" in finding.fix
     assert "PROXY_NETWORK=base" in finding.fix
 

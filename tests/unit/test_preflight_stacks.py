@@ -48,8 +48,8 @@ def test_models_are_looked_for_on_the_host():
     ("found", "words"),
     [
         (Weights("file", 9, GGUF, link="/mnt/big/model.gguf"), "is a link to /mnt/big/model.gguf"),
-        (Weights("file", 9, GGUF, link="/vol/gguf/other.gguf"), "to which the container cannot"),
-        (Weights("file", 9, GGUF, link="../other/model.gguf"), "to which the container cannot"),
+        (Weights("file", 9, GGUF, link="/vol/gguf/other.gguf"), "which the container cannot"),
+        (Weights("file", 9, GGUF, link="../other/model.gguf"), "which the container cannot"),
         (Weights("silent"), "does not answer"),
     ],
 )
@@ -81,17 +81,22 @@ def test_a_model_of_the_right_form_is_told_as_there():
 @pytest.mark.parametrize(
     ("form", "found", "seen", "fix"),
     [
-        ("gguf", Weights(), "is not there", "copy a GGUF file to " + PATH),
-        ("gguf", Weights(entries=("a.gguf", "notes")), "(beside it: a.gguf)", "copy a GGUF"),
+        ("gguf", Weights(), "does not exist", "copy a GGUF file to " + PATH),
+        (
+            "gguf",
+            Weights(entries=("a.gguf", "notes")),
+            "(in the same folder: a.gguf)",
+            "copy a GGUF",
+        ),
         ("gguf", Weights("folder", entries=("config.json",)), "is a folder", "copy a GGUF"),
         ("gguf", Weights("file", 0, ""), "is empty", "copy a GGUF"),
-        ("gguf", Weights("file", 9, "76657273696f6e20"), "pointer of Git LFS", "git lfs pull"),
+        ("gguf", Weights("file", 9, "76657273696f6e20"), "a Git LFS pointer", "git lfs pull"),
         ("gguf", Weights("file", 9, "504b030414000808"), "PyTorch", "convert_hf_to_gguf.py"),
         ("gguf", Weights("file", 9, "3c21444f43545950"), "a web page", "download the file again"),
-        ("gguf", Weights("file", 9, "0011223344556677"), "is no GGUF file", "copy a GGUF"),
-        ("safetensors", Weights(entries=("other",)), "(beside it: other)", "copy a model of"),
-        ("safetensors", Weights("file", 9, GGUF), "is a GGUF file", "copy a model of Hugging Face"),
-        ("safetensors", Weights("folder"), "has no config.json", "copy a model"),
+        ("gguf", Weights("file", 9, "0011223344556677"), "is not a GGUF file", "copy a GGUF"),
+        ("safetensors", Weights(entries=("other",)), "(in the same folder: other)", "copy a"),
+        ("safetensors", Weights("file", 9, GGUF), "is a GGUF file", "copy a Hugging Face model"),
+        ("safetensors", Weights("folder"), "has no config.json", "copy a Hugging"),
         ("safetensors", Weights("folder", entries=("config.json",)), "has no weights", "copy a"),
     ],
 )
@@ -127,13 +132,13 @@ def test_a_port_or_name_that_two_services_claim_is_told():
     two = stack("two", ports=["8000:8000", "9000:9000"], labels=labels, **name)
     found = {finding.name: finding.detail for finding in collision_findings([one, two])}
     assert found == {
-        "port 8000": "one/llm and two/llm claim it",
-        "host name llm.example.org": "one/llm and two/llm claim it",
-        "container name llm": "one/llm and two/llm claim it",
+        "port 8000": "it is claimed by one/llm and two/llm",
+        "host name llm.example.org": "it is claimed by one/llm and two/llm",
+        "container name llm": "it is claimed by one/llm and two/llm",
     }
     assert not list(collision_findings([one]))
     (finding,) = collision_findings([one], {"port 8000": "a program"})
-    assert finding.detail == "a program and one/llm claim it"
+    assert finding.detail == "it is claimed by a program and one/llm"
 
 
 def test_all_stacks_of_this_repository_run_on_one_machine():

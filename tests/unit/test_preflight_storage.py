@@ -126,7 +126,7 @@ def test_of_stand_ins_no_size_is_known():
     """The lab's disk is small, and so are its images."""
     finding = judged(disks(10), *ALL, stand_ins=True)["disk /"]
     assert finding.ok
-    assert "what stand-ins take is not known" in finding.detail
+    assert "the size of the stand-ins is unknown" in finding.detail
 
 
 def test_what_was_not_told_is_not_judged():
@@ -221,25 +221,25 @@ def test_a_mountpoint_that_is_the_shares_own_passes(found: MountState):
 @pytest.mark.parametrize(
     ("found", "words", "fix"),
     [
-        (MountState(real="/srv/x"), "is really /srv/x", "set SMB_MOUNT=/srv/x"),
-        (MountState(above="/etc/auto.mnt"), "by its map /etc/auto.mnt", "reload autofs"),
+        (MountState(real="/srv/x"), "its real path is /srv/x", "set SMB_MOUNT=/srv/x"),
+        (MountState(above="/etc/auto.mnt"), "through its map /etc/auto.mnt", "reload autofs"),
         (MountState(layers=(layer("autofs", "/etc/auto.direct"), layer("cifs"))), "map", "autofs"),
         (MountState(mount=MountUnit("m.mount", masked=True)), "masked", "systemctl unmask m.mount"),
         (
             MountState(mount=MountUnit("m.mount", file="/etc/systemd/system/m.mount")),
-            "/etc/systemd/system/m.mount says what is mounted",
+            "/etc/systemd/system/m.mount defines what is mounted",
             "systemctl disable --now m.mount",
         ),
         (
             MountState(
                 automount=MountUnit("m.automount", active=True, file="/usr/lib/m.automount")
             ),
-            "/usr/lib/m.automount says",
+            "/usr/lib/m.automount defines",
             "systemctl disable --now m.automount",
         ),
         (
             MountState(mount=MountUnit("m.mount", file="/run/systemd/transient/m.mount")),
-            "/run/systemd/transient/m.mount says",
+            "/run/systemd/transient/m.mount defines",
             "`systemctl stop m.mount`",
         ),
         (MountState(layers=(layer("ext4", "/dev/sdb1"),)), "/dev/sdb1 (ext4)", "umount"),
@@ -258,8 +258,8 @@ def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: s
     [
         (MountState(layers=(layer("ext4", "/dev/sdb1"), layer("cifs"))), "under the share"),
         (MountState(mount=MountUnit("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
-        (MountState(folder=True, hidden=2), "2 files or folders lie in"),
-        (MountState(flags=False), "knows no immutable folders"),
+        (MountState(folder=True, hidden=2), "contains 2 files or folders"),
+        (MountState(flags=False), "does not support immutable folders"),
     ],
 )
 def test_what_is_odd_at_the_mountpoint_is_worth_knowing(found: MountState, words: str):

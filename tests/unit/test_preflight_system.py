@@ -178,7 +178,7 @@ REFUSED = ("Malformed entry 2 in list file /etc/apt/sources.list.d/x.list (Compo
 def test_a_file_that_apt_cannot_read_stops_what_would_install(installs: bool):
     """By name; a run that needs no packages goes on."""
     (finding,) = source_findings(SourcesState(REFUSED), installs)
-    assert finding.detail == f"apt refuses all of them: {REFUSED[0]}"
+    assert finding.detail == f"apt rejects all of them: {REFUSED[0]}"
     assert finding.fix == "correct /etc/apt/sources.list.d/x.list, or move it away"
     assert bool(failed([finding])) is installs
     assert [one.ok for one in source_findings(SourcesState(), installs)] == [True]
@@ -197,14 +197,14 @@ def test_an_active_ufw_is_told_what_it_does_not_cover():
     [
         (FirewallState(), [], ""),
         (FirewallState(ufw=True), [], ""),
-        (FirewallState(ufw_at_boot=True), ["ufw at boot"], "with the next boot"),
+        (FirewallState(ufw_at_boot=True), ["ufw at boot"], "after the next boot"),
         (FirewallState(firewalld=True), [], ""),
         (FirewallState(firewalld=True, zone="docker", target="ACCEPT"), [], ""),
         (FirewallState(firewalld=True, zone="public", target="default"), ["firewalld"], "public"),
         (
             FirewallState(dropping=("table inet mine, chain input",)),
             ["firewall"],
-            "table inet mine, chain input: what no rule accepts is dropped there",
+            "table inet mine, chain input: everything that no rule accepts is dropped there",
         ),
     ],
 )

@@ -211,7 +211,7 @@ def test_names_without_an_address_are_one_finding():
     findings = judged((HUB, lost), (GITHUB, lost))
     assert [finding.name for finding in findings] == ["DNS"]
     (finding,) = failed(findings)
-    assert "github.com, registry-1.docker.io (Temporary failure" in finding.detail
+    assert "github.com, registry-1.docker.io cannot be resolved (Temp" in finding.detail
     assert "resolvectl" in finding.fix
 
 

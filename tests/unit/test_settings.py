@@ -133,7 +133,7 @@ def test_a_missing_setting_says_where_to_set_it():
         ({"smb_options": ["seal noperm"]}, "expected mount options"),
         ({"smb_options": ["x-systemd.automount"]}, "mounted at boot"),
         ({"smb_options": ["ro"]}, "written to the share"),
-        ({"smb_options": ["prefixpath=a/b"]}, "smb_server and smb_share alone"),
+        ({"smb_options": ["prefixpath=a/b"]}, "only by smb_server and smb_share"),
         ({"mirror": "a\nb"}, "without line breaks"),
         ({"mirror": None}, "expected a valid string"),
         ({"ollama_port": 80}, "ollama_port and proxy_http_port are the same port"),

@@ -149,7 +149,7 @@ def test_stacks_of_one_host_are_not_in_each_others_way(stacks: tuple[str, ...]):
     ]
     names = [probe.name for probe in probes]
     assert len(names) == len(set(names))
-    assert "containers are closed to neighbours but for what they publish" in names
+    assert "containers are closed to neighbors except for published ports" in names
 
 
 def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
@@ -157,7 +157,7 @@ def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
     both = made("dhoch3", "prometheus", gpu="required")
     models = [stack.model for stack in both.stacks()]
     (finding,) = collision_findings(models, NATIVE)
-    assert finding.detail == "the native Ollama and prometheus/ollama claim it"
+    assert finding.detail == "it is claimed by the native Ollama and prometheus/ollama"
 
 
 @pytest.mark.parametrize("stacks", HOSTS)

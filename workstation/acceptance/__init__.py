@@ -1,7 +1,7 @@
-"""What proves that a machine keeps its promises: probes, and how their answers are judged.
+"""Probes that check what a machine promises, and how their answers are judged.
 
-A probe is a small shell script that runs on the host. What a stack promises is read from its
-Compose file and nothing in here names a service, so a new one is checked without new code.
+A probe is a small shell script that runs on the host. A stack's promises are read from its Compose
+file. No code here names a service, so a new one is checked without new code.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from workstation.findings import HOST, Finding
 
 LIMIT = 4096
-"""Characters that a finding's evidence has at most, about."""
+"""Approximate maximum length of a finding's evidence, in characters."""
 
 _LONGEST_DETAIL = 160
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a probe printed, and whether it succeeded. ``status`` is its exit status, None if it has
-    none; it says no more than ``ok`` to whoever compares."""
+    """The output of a probe, and whether it succeeded. ``status``: its exit status, None if it has
+    none; comparisons ignore it because ``ok`` says the same."""
 
     ok: bool
     output: str
@@ -28,7 +28,7 @@ class Answer:
 
     @property
     def detail(self) -> str:
-        """The first line that it printed, in short."""
+        """The first line of its output, shortened."""
         first = self.output.strip().partition("\n")[0].strip()
         if not first:
             return "no output" if self.ok or self.status is None else f"exit status {self.status}"
@@ -37,11 +37,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Probe:
-    """A script with its arguments. Its exit status decides, the first line of its output says what
-    was seen, and all of it is the evidence.
+    """A script with its arguments. Its exit status decides, the first line of its output is the
+    detail, and all of its output is the evidence.
 
     + asked: the command as a person could run it
-    + read: makes findings of the answer, where more than the exit status decides
+    + read: makes findings from the answer if more than the exit status matters
     """
 
     name: str
@@ -53,13 +53,13 @@ class Probe:
     read: Callable[[Probe, Answer], Iterable[Finding]] | None = None
 
     def findings(self, answer: Answer) -> list[Finding]:
-        """Return what the answer says. One that cannot be read fails the probe, not the run."""
+        """Return the findings of an answer. An unreadable answer fails the probe, not the run."""
         if self.read is None:
             return [self.finding(answer.ok, answer.detail, answer)]
         try:
             return list(self.read(self, answer))
         except (LookupError, ValueError):
-            return [self.finding(False, f"the answer cannot be read: {answer.detail}", answer)]
+            return [self.finding(False, f"unexpected answer: {answer.detail}", answer)]
 
     def finding(self, ok: bool, detail: str, answer: Answer) -> Finding:
         """Return a finding with the whole answer as its evidence."""
@@ -68,10 +68,10 @@ class Probe:
 
 
 def evidence(asked: str, said: str, status: int | None = None) -> str:
-    """Return what was asked and what came back, as a terminal would show it, within LIMIT."""
+    """Return the command and its output as a terminal would show them, within LIMIT."""
     said = said.strip("\n")
     if len(said) > LIMIT:
-        left_out = f"\n… {len(said) - LIMIT} characters are left out …\n"
+        left_out = f"\n… {len(said) - LIMIT} characters omitted …\n"
         said = said[: LIMIT * 3 // 4] + left_out + said[-LIMIT // 4 :]
     lines = [f"$ {asked}", said, "" if status is None else f"exit status {status}"]
     return "\n".join(line for line in lines if line)

@@ -1,4 +1,4 @@
-"""What holds of every container: it is healthy, stays up, and was made from the pinned image."""
+"""Checks of every container: it is healthy, stays up, and was created from the pinned image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TABLE = (
 
 
 def table_probe(stacks: Sequence[Stack]) -> Probe:
-    """Return the probe of whether every service is in Docker's own table, and up."""
+    """Return the probe that checks that Docker lists every service as up."""
     wanted = [f"{stack.name}/{service.name}" for stack in stacks for service in stack.running]
     return Probe(
         "all containers are up",
@@ -45,13 +45,17 @@ def _table_findings(probe: Probe, answer: Answer, wanted: Sequence[str]) -> Iter
     lacking = [subject for subject in wanted if subject not in up]
     seen = f"{len(wanted) - len(lacking)} of {len(wanted)} are up"
     yield probe.finding(
-        answer.ok and not lacking, f"{seen}, not {', '.join(lacking)}" if lacking else seen, answer
+        answer.ok and not lacking,
+        f"{seen}; down: {', '.join(lacking)}" if lacking else seen,
+        answer,
     )
 
 
 def container_probe(projects: Projects) -> Probe:
-    """Return the probe of all containers' states. It must be asked last: a container that started
-    anew since ``projects`` were read does not stay up."""
+    """Return the probe of all containers' states.
+
+    It must run last: a container that has restarted since ``projects`` was read does not stay up.
+    """
     ids = [container.id for _, _, container in _containers(projects) if container]
     return Probe(
         "containers run",
@@ -111,9 +115,9 @@ def _of_state(
         yield Finding(
             f"{stack.name}/{service.name} does not restart",
             stays,
-            f"up since {since} UTC" if stays else f"started anew at {since} UTC",
+            f"up since {since} UTC" if stays else f"restarted at {since} UTC",
             _fix(stack, service),
-            f"{shown}\na moment before: started {container.started}, restarts now: {restarts}",
+            f"{shown}\njust before: started {container.started}; restarts so far: {restarts}",
             f"{stack.name}/{service.name}",
         )
 
@@ -129,7 +133,7 @@ def _fix(stack: Stack, service: Service) -> str:
 
 
 def image_findings(projects: Projects) -> Iterator[Finding]:
-    """Yield whether each container was made from the very image that its Compose file names."""
+    """Yield whether each container was created from exactly the image in its Compose file."""
     states = {stack.name: state for stack, state in projects}
     for stack, service, container in _containers(projects):
         if container is None:
@@ -139,7 +143,7 @@ def image_findings(projects: Projects) -> Iterator[Finding]:
         if not wanted:
             seen = f"{familiar(service.image)} is not on the machine"
         elif container.image != wanted:
-            seen = f"another image than {familiar(service.image)}"
+            seen = f"an image other than {familiar(service.image)}"
         else:
             seen = _version(service)
         digests = [
@@ -163,7 +167,7 @@ def image_findings(projects: Projects) -> Iterator[Finding]:
 
 
 def _version(service: Service) -> str:
-    """Return tag and digest of a service's image, or why it has no digest."""
+    """Return the tag and digest of a service's image, or why it has no digest."""
     _, tag, digest = parts(service.image)
     without = "built here" if service.build else "no digest is pinned"
     return f"{tag or 'latest'}, {digest[:19] or without}"

@@ -1,4 +1,4 @@
-"""What must hold of the GPU on the host itself; whether services see it is their own check."""
+"""Checks of the GPU on the host itself; whether services see it is checked for each service."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 
 
 def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
-    """Yield whether the driver works, is the one that is installed, is there after the next boot
-    too, and is described to Docker as it is.
+    """Yield whether the driver works, is the installed one, will work after the next boot, and is
+    described correctly to Docker (CDI).
 
-    + gpu, packages: as the run has left them
+    + gpu, packages: their state at the end of the run
     """
     said = [*(f"{card.name}, driver {card.driver}" for card in gpu.cards), gpu.error, *gpu.warnings]
     seen = evidence("nvidia-smi", "\n".join(line for line in said if line), gpu.status)
@@ -33,14 +33,14 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
     yield Finding("the NVIDIA driver works", True, shown, "", seen, HOST)
     for words in gpu.warnings:
         fix = drivers.warning_fix(words)
-        yield Finding("nvidia-smi has no complaint", False, words, fix, seen, HOST, note=True)
+        yield Finding("nvidia-smi prints no warnings", False, words, fix, seen, HOST, note=True)
     if gpu.module.strip("?") and gpu.nvml:
         yield Finding(
-            "the NVIDIA driver that is loaded is the one that is installed",
+            "the loaded NVIDIA driver is the installed one",
             gpu.module == gpu.nvml,
-            f"{gpu.module} is loaded, its libraries are of {gpu.nvml}",
-            "reboot the host; where another library lies about beside the driver's own, remove it "
-            "(`ldconfig -p | grep libnvidia-ml`)",
+            f"{gpu.module} is loaded, and its libraries have version {gpu.nvml}",
+            "reboot the host; if another copy of the library is installed next to the driver's "
+            "own, remove it (`ldconfig -p | grep libnvidia-ml`)",
             evidence("cat /sys/module/nvidia/version; ldconfig -p", gpu.module, 0),
             HOST,
             note=True,
@@ -51,9 +51,9 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
         yield Finding(
             "the kernel of the next boot has the NVIDIA driver",
             False,
-            f"{kernel} has no module of it, the running {gpu.running} has",
-            f"before the next boot, `apt install linux-modules-nvidia-BRANCH-{kernel}`, or "
-            f"`apt install linux-headers-{kernel}`, with which DKMS builds it",
+            f"{kernel} has no module for it, although the running {gpu.running} has one",
+            f"before the next boot, run `apt install linux-modules-nvidia-BRANCH-{kernel}`, or "
+            f"`apt install linux-headers-{kernel}` to let DKMS build the module",
             evidence(f"find /lib/modules/{kernel} -name 'nvidia.ko*'", "nothing"),
             HOST,
             note=True,
@@ -61,7 +61,7 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
     if found := gpu.description:
         old = cdi.outdated(gpu)
         finding = Finding(
-            "the GPU is described to Docker as it is",
+            "Docker's description of the GPU is up to date",
             not old,
             old or f"{found.path}, driver {', '.join(found.versions) or 'not named'}",
             "run tasks/nvidia.py",
@@ -72,10 +72,10 @@ def driver_findings(gpu: GpuState, packages: Packages) -> Iterator[Finding]:
 
 
 def _next_boot(gpu: GpuState) -> Iterator[Finding]:
-    """Yield whether the next boot loads a module of the version of the driver's libraries.
+    """Yield whether the next boot loads a module of the same version as the driver's libraries.
 
-    It is another one where an upgrade brought the module alone, as of held libraries, or DKMS has
-    built one that came otherwise: nothing can use the GPU then.
+    The versions differ if an upgrade brought only the module, for example because the libraries are
+    held, or if DKMS built a module from another source. Then nothing can use the GPU.
     """
     loaded, loads = gpu.module.strip("?") or gpu.cards[0].driver, gpu.boot_module
     if not loads:
@@ -83,11 +83,11 @@ def _next_boot(gpu: GpuState) -> Iterator[Finding]:
     yield Finding(
         "the next boot loads the NVIDIA driver that works now",
         loads in (loaded, gpu.nvml),
-        f"{gpu.boot_kernel} will load {loads}, and {loaded} works now",
-        "before the next boot, bring module and libraries to one version: `apt-mark showhold` and "
-        "`apt-cache policy` show what keeps the driver's packages apart, `dkms status` what was "
-        f"built; then `modinfo -k {gpu.boot_kernel} -F version nvidia` has the version of "
-        "`nvidia-smi`",
+        f"{gpu.boot_kernel} will load {loads}; {loaded} works now",
+        "before the next boot, bring the module and libraries to the same version: `apt-mark "
+        "showhold` and `apt-cache policy` show why the driver's packages differ, `dkms status` "
+        "shows which modules were built; when it is fixed, "
+        f"`modinfo -k {gpu.boot_kernel} -F version nvidia` shows the same version as `nvidia-smi`",
         evidence(f"modinfo -k {gpu.boot_kernel} -F version nvidia", loads),
         HOST,
         note=True,

@@ -1,4 +1,4 @@
-"""What must hold on the host itself: units, the model store, the share, disks, Ollama, names."""
+"""Checks of the host itself: units, the model store, the share, disks, Ollama, names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from workstation.units.show import blocks
 
 _GB = 10**9
 _FULL = 2 * _GB
-"""Bytes below which services fail: logs, temporary files and databases find no room."""
+"""Free bytes below which services fail: no space for logs, temporary files and databases."""
 _COMFORTABLE = 20 * _GB
-"""Bytes that builds and models soon take."""
+"""Free bytes that builds and models soon use up."""
 
 _UNITS = {
     "docker.service": "docker",
@@ -33,11 +33,11 @@ _OLLAMA_UNITS = {
     "ollama-docker.socket": "ollama",
     "ollama-docker-guard.service": "ollama",
 }
-"""Units that must run -> the task that makes them; the latter where a service uses Ollama here."""
+"""Units that must run -> the task that creates them; these only if a service uses native Ollama."""
 
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState"
 
-# The Engine's own folder may have been moved (data-root); one that is not there has no disk.
+# The Engine's own folder may have been moved (data-root); a folder that does not exist is skipped.
 _DISKS = """
 df -Pk -- "$@" $(timeout 60 docker info -f '{{.DockerRootDir}}' 2>/dev/null) 2>&1
 true
@@ -50,11 +50,11 @@ def host_probes(
     further: Mapping[str, str] | None = None,
     ollama: str = "",
 ) -> Iterator[Probe]:
-    """Yield the probes of the host; of the model store, the share, Ollama and disks of their own if
-    a stack uses them.
+    """Yield the probes of the host; those of the model store, the share, Ollama and separate disks
+    only if a stack uses them.
 
-    + further: units that must run on this host alone -> the task that makes them
-    + ollama: the version that its Ollama must have; empty: any
+    + further: additional units that must run on this host -> the task that creates them
+    + ollama: the required version of Ollama; empty: any
     """
     used = needs(settings, stacks)
     units = {
@@ -73,7 +73,7 @@ def host_probes(
     )
     if any(stack.uses(settings.models_path) for stack in stacks):
         yield Probe(
-            "the model store is there, for one group",
+            "the model store exists and belongs to its group",
             scripts.text("acceptance/store.sh"),
             (settings.models_path, settings.store_group),
             "run tasks/storage.py",
@@ -87,14 +87,14 @@ def host_probes(
             f"run tasks/smb.py; see `journalctl -k --grep CIFS` and `findmnt {settings.smb_mount}`",
             shlex.join(["findmnt", settings.smb_mount]),
         )
-        # Apart from the other disks: a file server that is gone keeps whoever asks.
+        # Separate from the other disks: the query hangs if the file server is gone.
         yield _disk_probe("free space on the share", 'df -Pk -- "$@" 2>&1', settings.smb_mount)
     for disk in used.disks:
         yield Probe(
             f"{disk} is a disk of its own",
             scripts.text("acceptance/mounted.sh"),
             (disk,),
-            "mount it, see /etc/fstab and `systemctl --failed`; then run tasks/stacks.py",
+            "mount it (see /etc/fstab and `systemctl --failed`), then run tasks/stacks.py",
             shlex.join(["findmnt", disk]),
         )
     folders = ["/", "/var/lib/docker", settings.models_path, *used.disks]
@@ -104,7 +104,7 @@ def host_probes(
     if used.ollama:
         yield from _ollama_probes(str(settings.ollama_port), ollama)
     yield Probe(
-        "containers are closed to neighbours but for what they publish",
+        "containers are closed to neighbors except for published ports",
         scripts.text("acceptance/guard.sh"),
         ("ai_workstation_forward", 'ct state new oifname "br-.*drop'),
         "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
@@ -122,7 +122,7 @@ def _unit_findings(units: Mapping[str, str], answer: Answer) -> Iterator[Finding
             state, enabled = keys.get("ActiveState", ""), keys.get("UnitFileState") or "no file"
             seen = f"{state} ({keys.get('SubState', '')}), {enabled}"
         if keys.get("LoadState") == "not-found":
-            seen = "there is no such unit"
+            seen = "this unit does not exist"
         yield Finding(
             f"{shown} is active and enabled",
             keys.get("ActiveState") == "active"
@@ -143,15 +143,15 @@ def _disk_probe(name: str, script: str, *folders: str) -> Probe:
         name,
         script,
         folders,
-        "make room: `docker system df` shows what Docker takes, `du -xh --max-depth=2 / | sort -h` "
-        "the rest",
+        "free up space: `docker system df` shows what Docker uses, `du -xh --max-depth=2 / | sort "
+        "-h` shows the rest",
         shlex.join(["df", "-Pk", *folders]),
         read=_disk_findings,
     )
 
 
 _DF_LINE = re.compile(r"(.*?) +(\d+) +\d+ +(-?\d+) +\S+ +(/.*)")
-"""``df -P``: file system, its size, used, available, capacity, mountpoint (POSIX)."""
+"""``df -P``: file system, size, used, available, capacity, mountpoint (POSIX)."""
 
 
 def _disk_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
@@ -172,7 +172,7 @@ def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
         "Ollama runs the pinned release",
         scripts.text("acceptance/ollama_runs.sh"),
         (BINARY, RELEASES),
-        "run tasks/ollama.py; see `systemctl cat ollama.service` for a drop-in with ExecStart",
+        "run tasks/ollama.py; look for a drop-in with ExecStart in `systemctl cat ollama.service`",
         f"readlink -f {BINARY} /proc/$(systemctl show -P MainPID ollama.service)/exe",
     )
     yield Probe(
@@ -186,11 +186,11 @@ def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
         "Ollama does not answer on the LAN",
         scripts.text("acceptance/not_on_lan.sh"),
         (port,),
-        "run tasks/ollama.py; look for an OLLAMA_HOST in drop-ins of ollama.service",
+        "run tasks/ollama.py; look for OLLAMA_HOST in drop-ins of ollama.service",
         f"curl http://ADDRESS:{port}/; ss -Hltnp 'sport = :{port}'",
     )
     yield Probe(
-        "Ollama's socket for containers is closed to neighbours",
+        "Ollama's socket for containers is closed to neighbors",
         scripts.text("acceptance/guard.sh"),
         ("ai_workstation", f"dport {port} .*drop"),
         "run `systemctl restart ollama-docker-guard.service`; another firewall may have flushed it",
@@ -199,8 +199,8 @@ def _ollama_probes(port: str, version: str) -> Iterator[Probe]:
 
 
 def name_probe(stacks: Sequence[Stack]) -> Probe | None:
-    """Return the probe of whether the names of routed services lead to this machine; None if there
-    is no name to ask for."""
+    """Return the probe that checks that the names of routed services resolve to this machine; None
+    if there are no names."""
     names = {
         f"{stack.name}/{service.name}": service.host
         for stack in stacks
@@ -221,12 +221,13 @@ def name_probe(stacks: Sequence[Stack]) -> Probe | None:
 
 
 def _is_local(name: str) -> bool:
-    """Whether every machine takes a name for itself (RFC 6761, 6.3)."""
+    """Whether a name means the local machine on every machine (RFC 6761, 6.3)."""
     return name.endswith(".localhost")
 
 
 def _name_findings(names: Mapping[str, str], answer: Answer) -> Iterator[Finding]:
-    """Names that the host itself does not resolve are notes: the LAN's name server may know."""
+    """Yield a finding per name. One that the host itself cannot resolve is a note, because the
+    LAN's name server may know it."""
     lines = [line.split() for line in answer.output.splitlines()]
     own = [words[1] for words in lines if words[:1] == ["own"]]
     found = {words[1]: words[2:] for words in lines if words[:1] == ["name"]}
@@ -234,21 +235,21 @@ def _name_findings(names: Mapping[str, str], answer: Answer) -> Iterator[Finding
     for subject, name in names.items():
         addresses = found.get(name, [])
         if _is_local(name):
-            seen, good = "every machine takes it for itself", True
+            seen, good = "on every machine, it means that machine itself", True
         elif not addresses:
             seen, good = "it has no address", False
         else:
             good = not set(addresses).isdisjoint(own)
             seen = ", ".join(addresses) + ("" if good else f", not this machine's {here}")
             if not good and all(ipaddress.ip_address(one).is_loopback for one in addresses):
-                seen = f"{', '.join(addresses)}, which says nothing about the LAN"
+                seen = f"{', '.join(addresses)}, which proves nothing for the LAN"
         zone = name.partition(".")[2]
         yield Finding(
             f"{subject}'s name resolves",
             good,
             f"{name}: {seen}",
-            f"give `*.{zone}` the address {here} in the DNS server of the LAN, or add the line "
-            f"`{here} {name}` to the hosts file of each machine that opens it",
+            f"give `*.{zone}` the address {here} in the LAN's DNS server, or add the line "
+            f"`{here} {name}` to the hosts file of every machine that opens it",
             evidence(f"getent hosts {name}", " ".join(addresses) or "nothing"),
             subject,
             note=not good,

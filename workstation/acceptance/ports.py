@@ -1,5 +1,5 @@
-"""What the host offers to the LAN, compared with what is allowed: SSH, the proxy, and what stacks
-publish there on purpose."""
+"""Compare the ports that the host opens to the LAN with those allowed: SSH, the proxy, and ports
+that stacks publish there on purpose."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _SSH = {"sshd", "ssh.service", "ssh.socket", "sshd.service", "sshd.socket"}
 _OLLAMA = {"ollama", "ollama.service", "ollama-docker.service", "ollama-docker.socket"}
 
 Judgement = Literal["allowed", "ours", "other"]
-"""``ours``: of this project, and not meant for the LAN. ``other``: not this project's business."""
+"""``ours``: of this project, but not meant for the LAN. ``other``: of other programs."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A port that the LAN may reach: who holds it, what is thought of it, and how it was seen."""
+    """A port that the LAN may reach: its holder, the judgement, and the output that shows it."""
 
     protocol: str
     port: int
@@ -48,17 +48,17 @@ class Offer:
 
 
 def port_probe(settings: Settings, stacks: Sequence[Stack], entered: int) -> Probe:
-    """Return the probe of what the host offers to the LAN.
+    """Return the probe of the ports that the host opens to the LAN.
 
-    + stacks: of this host, with the proxy's if it is our own
-    + entered: the port of SSH through which this run came in, 0 for none
+    + stacks: of this host, including the proxy's if it is our own
+    + entered: the SSH port that this run uses, 0 for none
     """
     return Probe(
         "ports open to the LAN",
         scripts.text("acceptance/listeners.sh"),
         (_FORMAT,),
-        "run tasks/stacks.py and tasks/ollama.py; what the LAN is to reach must be published in "
-        "its stack's Compose file",
+        "run tasks/stacks.py and tasks/ollama.py; a port that the LAN should reach must be "
+        "published in its stack's Compose file",
         "ss -Hltnup; docker ps --format '{{.Names}} {{.Ports}}'",
         read=lambda probe, answer: _findings(
             probe, answer, offers(answer.output, settings, stacks, entered)
@@ -77,7 +77,7 @@ def _findings(probe: Probe, answer: Answer, found: Sequence[Offer]) -> Iterator[
     yield Finding(
         probe.name,
         not ours,
-        f"not allowed: {_listed(ours)}" if ours else f"as allowed: {_listed(allowed)}",
+        f"not allowed: {_listed(ours)}" if ours else f"all allowed: {_listed(allowed)}",
         probe.fix,
         _shown(probe, [*ours, *allowed]),
         HOST,
@@ -86,7 +86,7 @@ def _findings(probe: Probe, answer: Answer, found: Sequence[Offer]) -> Iterator[
         "ports of other programs open to the LAN",
         not others,
         _listed(others),
-        "stop the programs that nobody needs, or let a firewall keep the LAN away from them",
+        "stop the programs that are not needed, or block them from the LAN with a firewall",
         _shown(probe, others),
         HOST,
         note=bool(others),
@@ -99,12 +99,12 @@ def _listed(found: Iterable[Offer]) -> str:
 
 def _shown(probe: Probe, found: Iterable[Offer]) -> str:
     lines = dict.fromkeys(offer.seen for offer in found)
-    return evidence(probe.asked, "\n".join(lines) or "nothing of that kind")
+    return evidence(probe.asked, "\n".join(lines) or "none")
 
 
 @dataclass(frozen=True)
 class _Container:
-    """A container that runs; ``ports``: protocol, address and port of what it publishes."""
+    """A running container; ``ports``: protocol, address and number of its published ports."""
 
     id: str
     image: str
@@ -121,7 +121,7 @@ class _Container:
 @dataclass(frozen=True)
 class _Told:
     """The probe's output. ``bridges``: names and addresses of Docker's bridges; ``units``: port ->
-    unit whose socket systemd holds; ``groups``: process id -> control group; ``sockets``, each with
+    unit whose socket systemd holds; ``groups``: process ID -> control group; ``sockets``, each with
     its line."""
 
     bridges: frozenset[str]
@@ -134,7 +134,7 @@ class _Told:
 def offers(
     output: str, settings: Settings, stacks: Sequence[Stack], entered: int = 0
 ) -> list[Offer]:
-    """Return what the LAN may reach, by port.
+    """Return the ports that the LAN may reach, sorted by number.
 
     + output: of the probe
     + stacks, entered: see :func:`port_probe`
@@ -169,7 +169,7 @@ def offers(
 def _of_socket(
     socket: Socket, told: _Told, settings: Settings, projects: Mapping[str, Stack]
 ) -> tuple[str, Judgement]:
-    """Return who holds a socket, and what is thought of it."""
+    """Return the holder of a socket, and the judgement."""
     group = told.groups.get(socket.pid, "")
     inside = next((one for one in told.containers if one.id in group), None)
     if inside:
@@ -199,17 +199,20 @@ def _of_container(
 
 
 def _of_program(names: set[str], settings: Settings) -> Judgement:
-    """+ names: of the program and its unit"""
+    """Return the judgement of a program.
+
+    + names: of the program and its unit
+    """
     if names & _SSH or (settings.proxy == "existing" and "traefik" in names):
         return "allowed"
     return "ours" if names & _OLLAMA else "other"
 
 
 def _on_lan(address: str, bridges: Collection[str] = (), interface: str = "") -> bool:
-    """Whether a socket on this address (``*`` for all) waits for others than this machine and its
-    containers.
+    """Whether a socket on this address (``*`` for all) can be reached from outside this machine and
+    its containers.
 
-    + bridges: names and addresses of interfaces that have but containers behind them
+    + bridges: names and addresses of interfaces that lead only to containers
     """
     if interface == "lo" or {address, interface} & {*bridges}:
         return False
@@ -241,7 +244,8 @@ def _container(line: str) -> _Container:
 
 
 def _units(lines: Iterable[str]) -> dict[int, str]:
-    """Return port -> unit of what systemd holds; ``0.0.0.0:22 ssh.socket ssh.service``."""
+    """Return port -> unit of the sockets that systemd holds, from lines such as
+    ``0.0.0.0:22 ssh.socket ssh.service``."""
     found = {}
     for columns in map(str.split, lines):
         port = columns[0].rpartition(":")[2] if columns else ""

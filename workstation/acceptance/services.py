@@ -1,4 +1,5 @@
-"""What a service promises in its Compose entry: that it is reached, and uses what it is given."""
+"""Checks of what a service promises in its Compose entry: it can be reached, and can use what it
+is given."""
 
 from __future__ import annotations
 
@@ -17,20 +18,20 @@ from workstation.nvidia.smi import row
 from workstation.settings import Settings
 from workstation.stack import Mount, Service, Stack, is_below
 
-# Seconds that a service may take to answer: it may be loading a model, on a machine that is busy.
-# One that is well answers at once, one that has ended refuses at once.
+# Seconds that a service may take to answer: it may be loading a model on a busy machine. A healthy
+# one answers at once, and a stopped one refuses the connection at once.
 PATIENCE = 200
 
 _GPU_QUERY = "nvidia-smi --query-gpu=name,memory.total,compute_cap --format=csv"
-# An image's PATH may not lead to where the driver's programs are mounted from.
+# An image's PATH may not include the folder where the driver's programs are mounted.
 _GPU = (
     'docker exec "$1" sh -c \'PATH=$PATH:/usr/local/nvidia/bin:/usr/lib/wsl/lib; '
     f"exec {_GPU_QUERY}' 2>&1"
 )
 _WARNING = 14
-"""nvidia-smi(1), "RETURN VALUE": an infoROM is corrupted."""
+"""Exit status for a corrupted infoROM (nvidia-smi(1), "RETURN VALUE")."""
 
-# The container's mounts below the target hide a part of the folder.
+# Other mounts of the container below the target hide a part of the folder.
 _OWNER = r"""
 stat -L -c 'owner %u:%g %a %U:%G' -- "$2" 2>&1 || exit 1
 docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1" 2>&1
@@ -39,7 +40,7 @@ docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where requests for a service go in: as people name it, as curl is told, with its options."""
+    """Where requests for a service enter; ``shown`` is for people, the rest for curl."""
 
     shown: str
     base: str
@@ -47,15 +48,15 @@ class Entrance:
 
 
 def proxy_entrance(settings: Settings) -> tuple[Literal["http", "https"], int]:
-    """Return scheme and port on which browsers reach the proxy. An existing one that has
-    certificates is on HTTPS's own port; ``proxy_http_port`` is that of plain HTTP."""
-    # Our own has none: settings.py refuses a resolver for it.
+    """Return the scheme and port where browsers reach the proxy. An existing proxy with
+    certificates uses HTTPS's standard port; ``proxy_http_port`` is for plain HTTP."""
+    # Our own proxy has no certificates: settings.py rejects a resolver for it.
     return ("https", 443) if settings.proxy_certresolver else ("http", settings.proxy_http_port)
 
 
 def entrance(service: Service, settings: Settings) -> Entrance | None:
-    """Return where a service is asked: at the proxy by its name, or at the first TCP port that it
-    publishes. None if it is reached by other containers alone, or says ``probe: ""``."""
+    """Return where to query a service: at the proxy by its name, or at the first TCP port that it
+    publishes. None if only other containers can reach it, or if it sets ``probe: ""``."""
     if not service.probe:
         return None
     if service.host:
@@ -64,7 +65,7 @@ def entrance(service: Service, settings: Settings) -> Entrance | None:
             return Entrance(
                 service.host, f"http://127.0.0.1:{port}", ("-H", f"Host: {service.host}")
             )
-        # The certificate's name is asked for with it (SNI), its validity is not in question here.
+        # The name is needed for SNI; the certificate's validity is not checked here.
         return Entrance(
             service.host,
             f"https://{service.host}:{port}",
@@ -81,10 +82,10 @@ def entrance(service: Service, settings: Settings) -> Entrance | None:
 def service_probes(
     stack: Stack, state: ProjectState, settings: Settings, token: str
 ) -> Iterator[Probe]:
-    """Yield the probes of every service of a stack that runs.
+    """Yield the probes of every running service of a stack.
 
-    + state: the project on the host; a service without a container has no probe inside it
-    + token: random text of this run, part of the names of test files
+    + state: the project on the host; a service without a container gets no probes inside it
+    + token: random text of this run, used in the names of test files
     """
     containers = {name: container.id for name, container in state.by_service().items()}
     for service in stack.running:
@@ -102,8 +103,8 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
     fix = f"read its log: `docker compose -p {stack.name} logs {service.name}`"
     if service.host:
         fix += (
-            "; then the proxy's. Traefik answers 404 to names that it does not know, and hides "
-            "containers that are not healthy"
+            "; then the proxy's log. Traefik answers 404 for unknown names, and ignores containers "
+            "that are not healthy"
         )
     url = into.base + service.probe
     yield Probe(
@@ -124,7 +125,7 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
             f"{subject} takes websockets",
             scripts.text("acceptance/websocket.sh"),
             (str(PATIENCE), url, *into.options),
-            "look for a middleware of the proxy that buffers or compresses"
+            "look for a middleware in the proxy that buffers or compresses"
             if service.host
             else fix,
             shlex.join(curl),
@@ -133,8 +134,8 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
 
 
 def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterator[Probe]:
-    """Yield what whoever comes through a tunnel may run into: the port is for this machine alone,
-    and it is not HTTPS."""
+    """Yield the probes of a port that people reach through a tunnel: it must be closed to the LAN,
+    and it does not speak HTTPS."""
     subject = f"{stack.name}/{service.name}"
     port = next(published(service), None)
     if service.host or port is None or not port.loopback:
@@ -145,7 +146,7 @@ def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterat
             f"{subject} speaks plain HTTP",
             scripts.text("acceptance/not_tls.sh"),
             (tls, into.base),
-            f"open {into.base}, not https:// (`wrong version number`)",
+            f"open {into.base} instead of https:// (which fails with `wrong version number`)",
             shlex.join(["curl", "-k", tls]),
             subject,
         )
@@ -153,8 +154,8 @@ def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterat
         f"{subject} does not answer on the LAN",
         scripts.text("acceptance/not_on_lan.sh"),
         (str(port.number),),
-        f"publish it as 127.0.0.1:{port.number}; who is elsewhere comes through a tunnel: `ssh -L "
-        f"{port.number}:{port.address}:{port.number}` to this machine",
+        f"publish it as 127.0.0.1:{port.number}; from elsewhere, use a tunnel to this machine: "
+        f"`ssh -L {port.number}:{port.address}:{port.number}`",
         f"curl http://ADDRESS:{port.number}/; ss -Hltnp 'sport = :{port.number}'",
         subject,
     )
@@ -170,7 +171,7 @@ def _inside_probes(
             f"{name} sees the GPU",
             _GPU,
             (container,),
-            "run `nvidia-smi` on the host and tasks/nvidia.py",
+            "run `nvidia-smi` on the host, then run tasks/nvidia.py",
             shlex.join([*within, service.name, *_GPU_QUERY.split()]),
             name,
             _gpu_findings,
@@ -193,7 +194,7 @@ def _inside_probes(
                 f"{name} writes outputs",
                 scripts.text("acceptance/write.sh"),
                 (container, mount.target, token),
-                "run tasks/smb.py; the share's owner must be the user of the container",
+                "run tasks/smb.py; the share must belong to the user that the container runs as",
                 shlex.join([*within, "--user", "UID", service.name, "sh", "-c", asked]),
                 name,
             )
@@ -229,8 +230,9 @@ def _owner_probe(name: str, mount: Mount, owner: str, container: str) -> Probe:
         f"{name} has {mount.target} as one folder of its own",
         _OWNER,
         (container, mount.source),
-        f"run tasks/stacks.py: it gives {mount.source} to {owner}; mount it as a whole, nothing "
-        f"below {mount.target}, or the start ends in `owned by unexpected user/group`",
+        f"run tasks/stacks.py, which gives {mount.source} to {owner}; mount the whole folder, with "
+        f"nothing else below {mount.target}, or the service fails to start with `owned by "
+        "unexpected user/group`",
         shlex.join(["stat", "-c", "%u:%g %a", mount.source]),
         name,
         lambda probe, answer: _owner_findings(probe, answer, mount.target, owner),
@@ -238,8 +240,8 @@ def _owner_probe(name: str, mount: Mount, owner: str, container: str) -> Probe:
 
 
 def _owner_findings(probe: Probe, answer: Answer, target: str, owner: str) -> Iterator[Finding]:
-    """``owner 1024:1024 775 UNKNOWN:UNKNOWN``, then ``mount /comfy/mnt`` for each mount. A name may
-    hold blanks, such as ``domain users``."""
+    """Yield the finding from ``owner 1024:1024 775 UNKNOWN:UNKNOWN``, then ``mount /comfy/mnt`` for
+    each mount. A name may contain spaces, such as ``domain users``."""
     if not answer.ok:
         yield probe.finding(False, answer.detail, answer)
         return
@@ -257,8 +259,8 @@ def _owner_findings(probe: Probe, answer: Answer, target: str, owner: str) -> It
 
 
 def _log_findings(probe: Probe, answer: Answer, service: Service) -> Iterator[Finding]:
-    """Lines that begin with ``says``, ``trouble`` or ``log``; ``rotated`` if its beginning is
-    gone."""
+    """Yield the findings from lines that begin with ``says``, ``trouble`` or ``log``; ``rotated``
+    if the beginning of the log is gone."""
     lines = [line.partition(" ")[::2] for line in answer.output.splitlines()]
     found = [text for word, text in lines if word == "trouble"]
     known = next(
@@ -269,18 +271,20 @@ def _log_findings(probe: Probe, answer: Answer, service: Service) -> Iterator[Fi
         yield clean.finding(False, answer.detail, answer)
         return
     if service.troubles:
-        yield clean.finding(not found, found[0] if found else "no trouble that is known", answer)
+        yield clean.finding(not found, found[0] if found else "no known problem", answer)
     if service.says:
         told = next((text for word, text in lines if word == "says"), "")
         rotated = ("rotated", "") in lines
         said = replace(probe, name=f'{probe.name} says "{service.says}"')
-        seen = told.strip() or ("its beginning is gone" if rotated else "not since its start")
+        seen = told.strip() or (
+            "unknown, because the log was rotated" if rotated else "not since its start"
+        )
         yield replace(said.finding(bool(told), seen, answer), note=rotated and not told)
 
 
 def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
-    """nvidia-smi prints a header, a card in each row, and warnings beside them, with status 14 too;
-    without cards it may still exit 0."""
+    """Yield the finding from nvidia-smi's output: a header, one row per card, and warnings, also
+    with status 14. Without cards it may still exit with 0."""
     lines = [line.strip() for line in answer.output.splitlines() if line.strip()]
     rows = [row(line) for line in lines]
     names = [one.name for one in rows if one]
@@ -293,7 +297,7 @@ def _gpu_findings(probe: Probe, answer: Answer) -> Iterator[Finding]:
 
 
 def outputs(stacks: Iterable[Stack], settings: Settings) -> list[tuple[str, str]]:
-    """Return ``(service, folder on the share)`` of each mount that outputs are written to."""
+    """Return ``(service, folder on the share)`` for each mount that outputs are written to."""
     return [
         (
             f"{stack.name}/{service.name}",

@@ -1,5 +1,5 @@
-"""Which versions the machine runs, what it is called by, and its card: worth knowing, no check,
-except for a Docker that is newer than any that was tried."""
+"""Versions, address and card of the machine. They are shown but not judged, except that a Docker
+newer than any version tried is a note."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class Versions:
-    """``shown``: what -> version, of what there is; ``address`` by which the network knows the
-    machine; ``gpu``: the names of its cards."""
+    """``shown``: component -> version, of those found; ``address``: the machine's address in the
+    network; ``gpu``: the names of its cards."""
 
     shown: dict[str, str] = field(default_factory=dict)
     address: str = ""
@@ -38,8 +38,8 @@ class Versions:
 
 
 def version_probe(settings: Settings) -> Probe:
-    """Return the probe whose answer :func:`versions` reads. What it finds is a note for each part
-    of Docker that is newer than any that was tried."""
+    """Return the probe whose answer :func:`versions` reads. It yields a note for each part of
+    Docker that is newer than any version tried."""
     return Probe(
         "versions",
         scripts.text("acceptance/versions.sh"),
@@ -56,17 +56,17 @@ def _untried(probe: Probe, answer: Answer) -> Iterator[Finding]:
         if not one.ok:
             yield replace(
                 one,
-                fix="leave it, if all else here is as promised",
+                fix="nothing to do if all other checks pass",
                 evidence=evidence(f"docker {_ASKED[name]}", found[name]),
                 subject=HOST,
             )
 
 
 def versions(answer: Answer) -> Versions:
-    """Return what there is on the machine."""
+    """Return the versions, address and cards of the machine."""
     lines = [line.partition(": ")[::2] for line in answer.output.splitlines()]
     found = {word: text.strip() for word, text in lines if text.strip()}
-    # nvidia-smi may print other lines beside them.
+    # nvidia-smi may print other lines, too.
     rows = [row(text) for word, text in lines if word == "card"]
     cards = [one for one in rows if one and one.driver]
     if cards:
@@ -82,7 +82,7 @@ def versions(answer: Answer) -> Versions:
 
 
 def _traefik(image: str) -> str:
-    """Return the version of Traefik from an image's reference and, if it has one, label; empty for
+    """Return the version of Traefik from an image's label, or else from its reference; empty for
     any other image."""
     reference, _, label = image.partition(" ")
     if not is_traefik(reference):

@@ -1,1 +1,1 @@
-"""apt: its sources, the keys that vouch for them, and what it says when it fails."""
+"""apt: its sources, their signing keys, and its error messages."""

@@ -1,6 +1,6 @@
-"""What apt says when it works, in its own C locale, and what a person can do about it.
+"""Interpret apt's messages, in its C locale, and suggest fixes.
 
-Pure: ``workstation.operations.packages`` runs apt and shows what these functions return.
+Pure: ``workstation.operations.packages`` runs apt and shows the results of these functions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from workstation.apt.sources import Entry, shown
 
 LISTS = "fetching package lists"
-"""What ``files/packages/update.sh`` prints before each ``apt-get update``: only the last counts."""
+"""Line that ``files/packages/update.sh`` prints before each ``apt-get update``; the last counts."""
 
-_DISABLE = "`Enabled: no` in a .sources file, # before the line in a .list file"
+_DISABLE = "add `Enabled: no` in a .sources file, or # before the line in a .list file"
 
-# apt-pkg/acquire-item.cc and apt-pkg/update.cc, 2.4 to 3.0. The address of a repository stands
-# there without the slash at its end.
+# apt-pkg/acquire-item.cc and apt-pkg/update.cc, 2.4 to 3.0. They show the address of a repository
+# without its trailing slash.
 _ABOUT_A_REPOSITORY = (
     re.compile(
         r"[EW]: (?:The repository|Repository) '(?P<uri>.+?) (?P<suite>\S+) \S+' (?P<said>.+)"
@@ -33,26 +33,35 @@ _ABOUT_A_FILE = (
     re.compile(r"[EW]: Failed to fetch (?P<url>\S+)\s*(?P<said>.*)"),
 )
 
-# The first that matches decides. Each is what apt says -> what helps.
+# apt's message -> fix; the first match counts.
 _SOURCE_FIXES = (
-    (r"EXPKEYSIG|KEYEXPIRED|key .*expired", "fetch its signing key again: that one has expired"),
+    (
+        r"EXPKEYSIG|KEYEXPIRED|key .*expired",
+        "install its current signing key: the present one has expired",
+    ),
     (
         r"NO_PUBKEY|[Mm]issing key|public key is not available|not signed|signature|BADSIG",
-        "fetch its signing key again, as its maintainers describe",
+        "install its signing key again, as its maintainers describe",
     ),
-    (r"is expired", "see whether the host's clock is right, or use another mirror of it"),
-    (r"not valid yet", "see whether the host's clock is right"),
+    (r"is expired", "check the host's clock, or use another mirror of the source"),
+    (r"not valid yet", "check the host's clock"),
     (
         r"does not have a Release file|no longer has a Release file|\b404\b",
-        "correct its address or suite: nothing is there for this one (any more)",
+        "correct its address or suite: the server does not have it, or no longer has it",
     ),
-    (r"changed its", "accept that once with `apt-get update --allow-releaseinfo-change`"),
-    (r"Hash Sum mismatch|unexpected size|[Mm]irror sync", "wait until its mirror is whole again"),
-    (r"Could not resolve|Temporary failure", "see whether the host's name server knows that name"),
-    (r"[Cc]ertificate|handshake|TLS|SSL", "see whether the host trusts that server's certificate"),
-    (r"\b40[137]\b", "see whether it asks for a login (`/etc/apt/auth.conf.d`)"),
-    (r"onnect|timed out|imeout|unreachable|\b5\d\d\b", "see whether the host reaches that server"),
-    (r"method", "use an address that apt can fetch from, such as https"),
+    (r"changed its", "accept the change once with `apt-get update --allow-releaseinfo-change`"),
+    (
+        r"Hash Sum mismatch|unexpected size|[Mm]irror sync",
+        "wait until the mirror has finished updating",
+    ),
+    (r"Could not resolve|Temporary failure", "check that the host's name server knows that name"),
+    (r"[Cc]ertificate|handshake|TLS|SSL", "check that the host trusts that server's certificate"),
+    (r"\b40[137]\b", "check whether it requires a login (`/etc/apt/auth.conf.d`)"),
+    (
+        r"onnect|timed out|imeout|unreachable|\b5\d\d\b",
+        "check that the host can reach that server",
+    ),
+    (r"method", "use an address that apt supports, such as https"),
 )
 
 _NOT_SOURCES = re.compile(
@@ -65,8 +74,8 @@ _INSTALL_FIXES = (
         r"Malformed|Conflicting values|list of sources|Syntax error|Unable to parse",
         "correct {file}",
     ),
-    (r"Could not get lock|Unable to (?:lock|acquire)", "wait until that program is done"),
-    (r"No space left|enough free space", "make room there"),
+    (r"Could not get lock|Unable to (?:lock|acquire)", "wait until that program has finished"),
+    (r"No space left|enough free space", "free up space there"),
     (r"Default-Release", "correct `APT::Default-Release` in /etc/apt/apt.conf.d"),
     (r"preferences file", "correct that file"),
     (
@@ -79,15 +88,15 @@ _INSTALL_FIXES = (
         "see `apt-mark showhold` and `apt-get -s install {package}`",
     ),
     (r"not found|Unable to locate", "see `apt-cache policy {package}`"),
-    (r"Failed to fetch|Unable to fetch", "see whether the host reaches that server"),
+    (r"Failed to fetch|Unable to fetch", "check that the host can reach that server"),
     (r"dpkg", "see /var/log/apt/term.log on the host, then `dpkg --configure -a`"),
 )
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A source that apt could not update: what it is called there, apt's words, where it is
-    configured, and what helps."""
+    """A source that apt could not update: its name, apt's message, where it is configured, and the
+    fix."""
 
     source: str
     said: str
@@ -103,7 +112,7 @@ class Broken:
 
 
 def last_update(output: Sequence[str]) -> list[str]:
-    """Return the lines of our script's output from its last ``apt-get update`` on, or all."""
+    """Return our script's output from its last ``apt-get update`` on, or all of it if none."""
     begins = [number for number, line in enumerate(output) if line.strip() == LISTS]
     return list(output[begins[-1] :]) if begins else list(output)
 
@@ -111,11 +120,11 @@ def last_update(output: Sequence[str]) -> list[str]:
 def broken_sources(
     output: Iterable[str], entries: Sequence[Entry], proxies: Mapping[str, str] | None = None
 ) -> list[Broken]:
-    """Return the sources that apt complains of.
+    """Return the sources that apt complains about.
 
-    + output: of ``apt-get update``, one or two dozen lines of which may be about one source
+    + output: of ``apt-get update``; up to two dozen lines may concern one source
     + entries: of all of apt's sources, to name the files
-    + proxies: address of each proxy that apt goes through -> the file that says so
+    + proxies: address of each proxy that apt uses -> the file that configures it
     """
     said: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for name, places, words in _complaints(output, entries):
@@ -131,8 +140,8 @@ def _way_out(name: str, words: Sequence[str], proxies: Mapping[str, str]) -> str
         server = urlsplit(address).hostname or address
         if server in " ".join(words) and server not in name:
             where = f" that {file} names" if file else ""
-            return f"start the proxy {shown(address)}{where}, or take it out there"
-    return f"{_fix(words)}, or disable it ({_DISABLE})"
+            return f"start the proxy {shown(address)}{where}, or remove that setting"
+    return f"{_fix(words)}, or disable the source ({_DISABLE})"
 
 
 def _complaints(
@@ -160,7 +169,7 @@ def _is(entry: Entry, uri: str, suite: str) -> bool:
 
 
 def _plain(uri: str) -> str:
-    # A disc is named in brackets in the file, and without in apt's words.
+    # A disc's name has brackets in the file, but not in apt's messages.
     return re.sub(r"^cdrom:\[(.*)\]", r"cdrom://\1", shown(uri)).rstrip("/")
 
 
@@ -169,26 +178,26 @@ def _places(entries: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def _best(words: Sequence[str]) -> str:
-    """Return the words that say most: a signature's trouble is told twice."""
+    """Return the most useful message: apt reports signature problems twice."""
     return next((one for one in words if one != "is not signed"), words[0])
 
 
 def _fix(words: Sequence[str]) -> str:
-    # An address and its port are numbers, too: "Connection failed [IP: 192.0.2.1 40117]".
+    # Ports look like HTTP status codes: "Connection failed [IP: 192.0.2.1 40117]".
     text = re.sub(r"\[IP: [^\]]*\]", "", "\n".join(words))
     found = (fix for pattern, fix in _SOURCE_FIXES if re.search(pattern, text))
-    return next(found, "see what its maintainers say")
+    return next(found, "ask its maintainers")
 
 
 def failure(packages: Sequence[str], output: Sequence[str], broken: Sequence[Broken]) -> str:
-    """Return why packages were not installed, and what helps, as a sentence without its subject.
+    """Return why packages were not installed, and the fix, as a sentence without its subject.
 
-    + packages: those that were asked for, such as ``curl`` or ``toolkit=1.2``
+    + packages: the requested ones, such as ``curl`` or ``toolkit=1.2``
     + output: of our script
     + broken: sources that could not be updated
     """
     words = list(_errors(last_update(output)))
-    seen = "; ".join(words[:3]) or "apt-get ended without a word of why"
+    seen = "; ".join(words[:3]) or "apt-get failed without an error message"
     named = next((one for one in packages if _name(one) in seen), packages[0])
     fixes = (fix for pattern, fix in _INSTALL_FIXES if re.search(pattern, seen))
     file = re.search(r"(?:in list file|file|in) (/\S+)", seen)
@@ -198,7 +207,7 @@ def failure(packages: Sequence[str], output: Sequence[str], broken: Sequence[Bro
     if broken:
         lost = "; ".join(map(str, broken))
         seen = f"{seen}. Sources that could not be updated: {lost}"
-        fix = f"{broken[0].fix}; if it is none of these, {fix}"
+        fix = f"{broken[0].fix}; if no source is the cause, {fix}"
     return f"could not install {', '.join(packages)}: {seen}. To fix it: {fix}."
 
 
@@ -207,10 +216,10 @@ def _name(package: str) -> str:
 
 
 def refusal(said: Sequence[str], entries: Sequence[Entry]) -> tuple[str, str]:
-    """Return what is wrong where apt refuses all of its sources, and what helps.
+    """Return why apt rejects all of its sources, and the fix.
 
     + said: apt's errors, without their ``E:``
-    + entries: of all of apt's sources that can be read
+    + entries: of all readable sources of apt
     """
     words = [one for one in said if not one.startswith("The list of sources could not be read")]
     words = list(dict.fromkeys(words))
@@ -219,7 +228,7 @@ def refusal(said: Sequence[str], entries: Sequence[Entry]) -> tuple[str, str]:
     if conflict:
         places = _places(one for one in entries if _same_list(one, *conflict.group("uri", "suite")))
         where = " and ".join(places) or "its files"
-        return seen, f"that repository stands in {where}: keep one of these entries"
+        return seen, f"keep only one of the entries for that repository, in {where}"
     file = re.search(r"(?:in list file |file |in )?(/[^\s:]+)", seen)
     return seen, f"correct {file[1] if file else 'that file'}, or move it away"
 
@@ -230,8 +239,8 @@ def _same_list(entry: Entry, uri: str, suite: str) -> bool:
 
 
 def _errors(lines: Iterable[str]) -> Iterator[str]:
-    """Yield apt's and dpkg's errors that are not about sources, each once, with what belongs to
-    it: what an unmet dependency is, why dpkg gave up."""
+    """Yield apt's and dpkg's errors that are not about sources, each once, with their details: the
+    unmet dependency, or why dpkg gave up."""
     told: set[str] = set()
     lines = [shown(line) for line in lines]
     about_sources = (*_ABOUT_A_REPOSITORY, *_ABOUT_A_FILE[:1])

@@ -1,4 +1,4 @@
-"""Fingerprints of OpenPGP keys, without gpg: a machine may have none, and apt needs none."""
+"""Fingerprints of OpenPGP keys, without gpg: a machine may lack it, and apt does not need it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ARMOR = re.compile(
 
 
 def fingerprints(keyring: bytes) -> tuple[str, ...]:
-    """Return the fingerprints of the primary keys in a keyring, in upper case, in its order.
+    """Return the fingerprints of the primary keys in a keyring, in upper case and in order; none if
+    it cannot be read.
 
-    + keyring: in binary form or in armor, several blocks too; nothing that can be read as a key
-      gives none
+    + keyring: binary or armored, possibly in several blocks
 
     Source: RFC 9580, 4.2 (packets), 5.5.4 (fingerprints), 6.2 (armor).
     """
@@ -27,12 +27,12 @@ def fingerprints(keyring: bytes) -> tuple[str, ...]:
         packets = [packet for block in blocks for packet in _packets(block)]
         return tuple(_fingerprint(body) for tag, body in packets if tag == _PUBLIC_KEY)
     except (LookupError, ValueError):
-        # One block that cannot be read may hold a key that somebody else's program reads.
+        # An unreadable block may contain a key that another program can read.
         return ()
 
 
 def _unarmored(text: bytes) -> bytes:
-    """Return what stands between the header lines and the checksum. Raises ValueError."""
+    """Return the data between the header lines and the checksum. Raises ValueError."""
     text = text.replace(b"\r\n", b"\n")
     _, _, body = text.partition(b"\n\n") if b":" in text.partition(b"\n\n")[0] else (b"", b"", text)
     lines = [line.strip() for line in body.splitlines()]

@@ -1,4 +1,4 @@
-"""The sources of apt, read as apt reads them (``sources.list(5)``, both formats)."""
+"""Parse apt's sources in the same way as apt (``sources.list(5)``, both formats)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 _NO = ("no", "false", "without", "off", "disable", "0")
 _YES = ("yes", "true", "with", "on", "enable", "1")
 
-# Names that are longer in deb822 than in brackets.
+# Options with a longer name in deb822 than in brackets.
 _LONG = {"arch": "architectures", "lang": "languages", "target": "targets"}
 
 _OPTION = re.compile(r"([a-z-]+?)([+-]?)=(\S*)", re.IGNORECASE)
@@ -21,11 +21,11 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Entry:
-    """One repository that one entry names: an entry of several URIs and suites is several of these.
+    """One repository of an entry; an entry with several URIs and suites yields several of these.
 
     ``file``, ``line``: where it begins; ``kind``: ``deb`` or ``deb-src``; ``uri``, ``suite``: with
-    ``$(ARCH)`` filled in; ``options``: by their names in deb822, in lower case, those that add to
-    or take from the default with ``+`` or ``-`` behind. ``signed_by`` is as it stands there: paths,
+    ``$(ARCH)`` replaced; ``options``: by their deb822 names in lower case, with a trailing ``+`` or
+    ``-`` if they add to or remove from the default. ``signed_by`` is the raw value: paths,
     fingerprints, or the lines of a key.
     """
 
@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """File and line, for a person."""
+        """File and line, for people."""
         return f"{self.file}:{self.line}"
 
     @property
@@ -48,25 +48,25 @@ class Entry:
 
     @property
     def keyrings(self) -> tuple[str, ...]:
-        """The paths of the keyrings that may sign it; none where it says fingerprints or a key."""
+        """The paths of its keyrings; none if it names fingerprints or contains a key."""
         parts = re.split(r"[,\s]+", self.signed_by)
         return tuple(parts) if all(part.startswith("/") for part in parts) else ()
 
     @property
     def unchecked(self) -> bool:
-        """Whether apt is told to take it without, or with a wrong, signature."""
+        """Whether apt is configured to accept it without a valid signature."""
         names = ("trusted", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure")
         return any(self.options.get(name, "").lower() in _YES for name in names)
 
     @property
     def base(self) -> str:
-        """The address below which its files lie, as apt asks for them."""
+        """The address below which apt requests its files."""
         flat = self.suite.endswith("/")
         below = self.suite.removeprefix("/") if flat else f"dists/{self.suite}/"
         return f"{self.uri.rstrip('/')}/{below}"
 
     def serves(self, architecture: str, components: tuple[str, ...]) -> bool:
-        """Whether packages of this architecture and of all these components come from it."""
+        """Whether it provides packages of this architecture and of all these components."""
         named = re.split(r"[,\s]+", self.options.get("architectures", ""))
         without = re.split(r"[,\s]+", self.options.get("architectures-", ""))
         return (
@@ -78,9 +78,9 @@ class Entry:
 
 
 def parse(file: str, text: str, architecture: str) -> list[Entry]:
-    """Return the entries in force of one file; what apt cannot read is left out: it says so itself.
+    """Return the active entries of one file. Malformed ones are skipped; apt reports them itself.
 
-    + file: its path, whose end tells the format
+    + file: its path, whose suffix determines the format
     + architecture: of the host, as dpkg names it
     """
     read = _stanzas if file.endswith(".sources") else _lines
@@ -109,8 +109,8 @@ _Raw = tuple[int, list[str], list[str], list[str], list[str], dict[str, str]]
 def _lines(text: str) -> Iterator[_Raw]:
     """Yield the entries of the one-line format."""
     for number, line in enumerate(text.split("\n"), 1):
-        # Brackets hold options, and the name of a disc; a # in them begins no comment, a blank no
-        # other word (apt-pkg/sourcelist.cc).
+        # Brackets contain options, or the name of a disc; # and spaces have no special meaning in
+        # them (apt-pkg/sourcelist.cc).
         match = re.match(r"\s*(\S+)\s+(?:\[([^\]]*)\]\s*)?((?:\[[^\]]*\]|[^#\[])*)", line)
         if not match or match[1].startswith("#"):
             continue
@@ -128,7 +128,7 @@ def _unquoted(word: str) -> str:
 
 
 def _stanzas(text: str) -> Iterator[_Raw]:
-    """Yield the entries of the format deb822."""
+    """Yield the entries of the deb822 format."""
     fields: dict[str, str] = {}
     start, name = 0, ""
     for number, line in enumerate([*text.replace("\r", "").split("\n"), ""], 1):
@@ -157,9 +157,9 @@ def _stanzas(text: str) -> Iterator[_Raw]:
 
 
 def same_repository(one: str, other: str) -> bool:
-    """Whether two addresses are of one repository.
+    """Whether two addresses belong to the same repository.
 
-    apt names its lists without scheme and user, so that it takes ``http`` and ``https`` for one.
+    apt names its lists without scheme and user, so it treats ``http`` and ``https`` as the same.
     """
     return _identity(one) == _identity(other)
 
@@ -172,12 +172,12 @@ def _identity(uri: str) -> tuple[str, str]:
 
 
 def same_suite(one: str, other: str) -> bool:
-    """Whether two suites are one; ``./`` and ``/`` are both the folder itself."""
+    """Whether two suites are the same; ``./`` and ``/`` both mean the folder itself."""
     return one.removeprefix("./").strip("/") == other.removeprefix("./").strip("/") and (
         one.endswith("/") == other.endswith("/")
     )
 
 
 def shown(uri: str) -> str:
-    """Return an address without the password that may stand in it."""
+    """Return an address without the credentials that it may contain."""
     return re.sub(r"//[^/@]*@", "//", uri)

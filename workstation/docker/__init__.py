@@ -1,7 +1,7 @@
-"""Docker: whose packages it is of, how its Engine is started and configured, what it lets in."""
+"""Docker: its packages, how its Engine is started and configured, and which traffic it lets in."""
 
 OLDEST_COMPOSE = "2.24"
-"""Version of the oldest Compose plugin that our Compose files can do with."""
+"""Oldest version of the Compose plugin that supports our Compose files."""
 
 WEDGED = "Docker does not answer within 60 s"
-"""What is said of an Engine that takes longer than ``files/daemon/engine.sh`` waits."""
+"""Detail of a finding about an Engine that takes longer than ``files/daemon/engine.sh`` waits."""

@@ -1,6 +1,6 @@
-"""Traffic that Docker itself lets into its networks from outside: somebody asked for that.
+"""Traffic that Docker itself lets into its networks from outside, because somebody configured it.
 
-Pure: ``workstation.facts.docker`` says how networks are configured, the guard of
+Pure: ``workstation.facts.docker`` reports how networks are configured, and the guard in
 ``templates/docker/ai-workstation-guard.service.j2`` leaves these ways open.
 
 Sources: moby v28.5.2, daemon/libnetwork/drivers/bridge/internal/iptabler (network.go, endpoint.go);
@@ -17,17 +17,17 @@ from ipaddress import ip_network
 _OPTION = "com.docker.network.bridge"
 _ROUTED, _UNPROTECTED = "routed", "nat-unprotected"
 
-# What can stand in a rule of nft and in a unit without quoting.
+# Names that need no quoting in an nft rule or a unit.
 _INTERFACE = re.compile(r"[\w.-]{1,15}")
 
 DOCKERS = re.compile(r"docker0|br-[0-9a-f]{12}")
-"""Names that Docker itself gives to bridges."""
+"""Names that Docker gives to its bridges."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A match of nft for what Docker lets in. ``everything``: to every port of the containers;
-    otherwise Docker's own rules keep it to those that they publish."""
+    """An nft match for traffic that Docker lets in. ``everything``: to all ports of the containers;
+    otherwise Docker's own rules limit it to the published ones."""
 
     match: str
     everything: bool = False
@@ -35,22 +35,22 @@ class Way:
 
 @dataclass(frozen=True)
 class Daemon:
-    """What the Engine is told about all of its networks. ``direct``: it does not drop packets that
-    are addressed to containers (``allow-direct-routing``); ``mark``: packets with this mark are let
-    in (``bridge-accept-fwmark``), such as ``0x40000/0xff0000``; empty for none."""
+    """The Engine's settings for all of its networks. ``direct``: it does not drop packets addressed
+    to containers (``allow-direct-routing``); ``mark``: it accepts packets with this mark
+    (``bridge-accept-fwmark``), such as ``0x40000/0xff0000``; empty for none."""
 
     direct: bool = False
     mark: str = ""
 
 
 def ways(options: Mapping[str, str], subnets: Iterable[str], daemon: Daemon) -> Iterator[Way]:
-    """Yield what Docker lets into a network from outside, not counting published ports.
+    """Yield the traffic that Docker lets into a network from outside, except to published ports.
 
-    + options: of the network, as ``docker network inspect`` shows them
-    + subnets: of the network; they stay the same where its owner makes it again, as
+    + options: of the network, as shown by ``docker network inspect``
+    + subnets: of the network; they stay the same when its owner re-creates it, as
       ``docker compose up`` does, while its bridge gets another name
 
-    What nft could not read is left out: it stays closed.
+    Anything that nft could not parse is skipped and stays closed.
     """
     marked = _marked(daemon.mark)
     trusted = str(options.get(f"{_OPTION}.trusted_host_interfaces") or "").split(":")
@@ -71,7 +71,7 @@ def ways(options: Mapping[str, str], subnets: Iterable[str], daemon: Daemon) -> 
 
 
 def _marked(mark: str) -> str:
-    """Return nft's match for a mark as dockerd takes it: a number, or a number and a mask."""
+    """Return nft's match for a mark in dockerd's format: a number, or a number and a mask."""
     number, _, mask = mark.partition("/")
     try:
         value, bits = int(number, 0), int(mask or "0xffffffff", 0)
@@ -81,8 +81,8 @@ def _marked(mark: str) -> str:
 
 
 def others(links: Iterable[str], dockers: Iterable[str]) -> tuple[str, ...]:
-    """Return the interfaces named ``br-`` that are not Docker's: a bridge of the LAN, of virtual
-    machines, a VLAN on one.
+    """Return the interfaces named ``br-*`` that are not Docker's, such as a bridge of the LAN or of
+    virtual machines, or a VLAN on one.
 
     + links: names of the host's interfaces
     + dockers: names of the bridges of Docker's networks

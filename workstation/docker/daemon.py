@@ -1,9 +1,9 @@
-"""A Docker Engine as it is started, and what its configuration may be given.
+"""How a Docker Engine is started, and which settings can be added to its configuration.
 
-``dockerd`` does not start where an option stands both on its command line and in ``daemon.json``,
-nor where ``live-restore`` meets Swarm, which ``dockerd --validate`` does not see. So each key is
-judged by how this Engine is started; and what a change needs, a reload or a restart, by what it
-says of itself.
+``dockerd`` does not start if an option is set both on its command line and in ``daemon.json``, or
+if ``live-restore`` is set on a Swarm node, which ``dockerd --validate`` does not detect. So each
+key is judged by how this Engine is started, and whether a change needs a reload or a restart is
+judged by what the Engine reports.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 DEFAULTS: Mapping[str, Any] = {
     "log-driver": "json-file",
     "log-opts": {"max-size": "10m", "max-file": "3"},
-    # Containers run on while the Engine restarts.
+    # Containers keep running while the Engine restarts.
     "live-restore": True,
 }
-"""What we put into a ``daemon.json`` that does not say otherwise."""
+"""Keys that we add to a ``daemon.json`` that does not set them."""
 
-# docs.docker.com/reference/cli/dockerd, "Configuration reload behavior", of what we ever set; tried
-# with 26.1 and 28.5. `features` is among them, but what CDI is about is read at the start alone.
+# docs.docker.com/reference/cli/dockerd, "Configuration reload behavior", limited to keys we set;
+# tried with 26.1 and 28.5. `features` is reloaded, but its `cdi` is read only at the start.
 RELOADED = frozenset({"live-restore", "insecure-registries", "runtimes", "features"})
 
 CDI_FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where the Engine looks for descriptions of devices, unless it is told otherwise."""
 
-# Since then a reload loses the address of `host-gateway`, also one that the file gives: until it is
-# restarted, the Engine starts no container that has it ("could not parse extra host IP"; seen with
-# 28.5.2, not with 26.1.5).
+# Since this version, a reload loses the address of `host-gateway`, even one set in the file: until
+# it is restarted, the Engine starts no container that uses it ("could not parse extra host IP";
+# seen with 28.5.2, not with 26.1.5).
 _FORGETS = (28,)
 
 _RUNS_ON = ("process", "none")
-"""What KillMode of its unit must be for containers to outlive a restart: with any other systemd
-ends what the Engine has started too, which may be its containerd and what holds containers up."""
+"""KillMode values of its unit with which containers survive a restart. With any other, systemd also
+ends the Engine's child processes, which may include containerd and the containers' shims."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is merged into ``daemon.json``, and what is left out of it: key and reason."""
+    """The settings to merge into ``daemon.json``, and the omitted ones: key and reason."""
 
     wanted: dict[str, Any]
     defaults: dict[str, Any]
@@ -56,23 +56,23 @@ class Fitted:
 def fitted(
     daemon: DaemonState, wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> Fitted:
-    """Return what this Engine can be given.
+    """Return the settings that can be added to this Engine's configuration.
 
     + wanted, defaults: see ``daemon_json.merge``
 
-    Raises DaemonJsonError where it cannot be given what it must have.
+    Raises DaemonJsonError if a required one cannot be added.
     """
     existing = read(daemon.content)
     must, may = dict(wanted), dict(defaults or {})
     left: dict[str, str] = {}
     given = _given(daemon)
     if daemon.swarm and "live-restore" not in existing and may.pop("live-restore", None):
-        left["live-restore"] = "this is a node of a Swarm, with which Docker would not start"
+        left["live-restore"] = "this is a Swarm node, where Docker would not start with it"
     for key in sorted(given & {*may} - {*existing}):
         del may[key]
         left[key] = _by_flag(key)
     if {"log-driver", "log-opts"} & {*left}:
-        # One is about the other: options of one driver are none of another, and end the Engine.
+        # They belong together: options of another driver would keep the Engine from starting.
         for key in {"log-driver", "log-opts"} & {*may}:
             del may[key]
             left[key] = _by_flag("log-driver" if "log-driver" in given else "log-opts")
@@ -85,9 +85,9 @@ def fitted(
     if _wants_cdi(must) and not _cdi_is_there(daemon, existing):
         if "features" in given:
             raise DaemonJsonError(
-                "Docker is started with --feature and without cdi, by which containers get the "
-                "GPU, and takes no features from the file beside it (add `--feature cdi=true` to "
-                "its command line)"
+                "Docker is started with --feature but without cdi, which gives containers the GPU, "
+                "and then ignores features in the file (add `--feature cdi=true` to its command "
+                "line)"
             )
     elif _wants_cdi(must):
         del must["features"]
@@ -95,12 +95,12 @@ def fitted(
 
 
 def _given(daemon: DaemonState) -> set[str]:
-    """Return the keys that a command line gives: the running Engine's or its next start's."""
+    """Return the keys set on a command line: the running Engine's, or that of its next start."""
     return keys(daemon.arguments) | keys(daemon.next_arguments)
 
 
 def _by_flag(key: str) -> str:
-    return f"Docker's command line gives {key}, and it does not start where the file does too"
+    return f"Docker's command line sets {key}, and Docker does not start if the file sets it too"
 
 
 def _refuse_missing_registries(daemon: DaemonState, wanted: list[str]) -> None:
@@ -109,8 +109,8 @@ def _refuse_missing_registries(daemon: DaemonState, wanted: list[str]) -> None:
     if missing:
         flags = " ".join(f"--insecure-registry={one}" for one in missing)
         raise DaemonJsonError(
-            "Docker is started with --insecure-registry, and takes none from the file beside it "
-            f"(add `{flags}` to its command line)"
+            "Docker is started with --insecure-registry and then ignores insecure-registries in "
+            f"the file (add `{flags}` to its command line)"
         )
 
 
@@ -119,16 +119,16 @@ def _wants_cdi(keys: Mapping[str, Any]) -> bool:
 
 
 def _cdi_is_there(daemon: DaemonState, existing: Mapping[str, Any]) -> bool:
-    """Whether CDI is on without our doing. Raises DaemonJsonError where somebody switched it off.
+    """Whether CDI is on without our setting; it is by default since Docker 28.2.
 
-    It is on by default since Docker 28.2.
+    Raises DaemonJsonError if the file turns it off.
     """
     features = existing.get("features")
     said = features.get("cdi") if isinstance(features, dict) else None
     if said is False:
         raise DaemonJsonError(
-            "features.cdi is false in it, and containers get the GPU by CDI (set it to true, or "
-            "GPU=none)"
+            "features.cdi is false in it, but containers get the GPU through CDI (set it to true, "
+            "or set GPU=none)"
         )
     return bool(daemon.cdi) and said is None
 
@@ -138,13 +138,13 @@ Step = Literal["", "reload", "restart", "start", "later", "by-hand"]
 
 @dataclass(frozen=True)
 class Loading:
-    """How a changed ``daemon.json`` gets into effect.
+    """How a changed ``daemon.json`` takes effect.
 
-    ``step``: nothing; reload; restart; start of an Engine that does not run; ``later``: with its
-    next start, since a restart would do harm and what waits is no must; ``by-hand``: the same, of
-    what is a must. ``keys``: those that a reload does not load. ``live``: containers run through a
-    restart, once the file is reloaded. ``harm``: what a restart would do. ``reloads``: keys that a
-    reload loads.
+    ``step``: nothing; reload; restart; start of a stopped Engine; ``later``: on its next start,
+    because a restart would do harm and no required key is pending; ``by-hand``: a restart would do
+    harm, but a required key is pending. ``keys``: pending keys that a reload does not load.
+    ``live``: containers survive a restart once the file is reloaded. ``harm``: effects of a
+    restart. ``reloads``: pending keys that a reload loads.
     """
 
     step: Step = ""
@@ -157,11 +157,11 @@ class Loading:
 def loading(
     daemon: DaemonState, content: bytes, must: Mapping[str, Any], stake: StakeState | None
 ) -> Loading:
-    """Return how a configuration gets into effect.
+    """Return how a configuration takes effect.
 
-    + content: of the file, as it will be
-    + must: keys that this machine must have, see ``Fitted.wanted``
-    + stake: what a restart would touch; None: not known yet, nothing
+    + content: the new content of the file
+    + must: the required keys, see ``Fitted.wanted``
+    + stake: what a restart would affect; None: not known yet, assume nothing
     """
     if not daemon.program:
         return Loading()
@@ -175,13 +175,13 @@ def loading(
     if _features(new).get("cdi") and not daemon.cdi and daemon.answers:
         due.add("features")
     if not daemon.client:
-        why = "its client `docker` is not there to see to it"
+        why = "the client `docker`, which is needed for that, is not installed"
         return Loading("later", tuple(sorted(due | pending)), harm=(why,))
     live = _runs_on(daemon, new)
     if not due:
         return Loading("reload", live=live, reloads=reloads) if pending else Loading()
     harm = [*next_start(daemon, new), *_ended(stake)]
-    # Our own services ask for no runtime.
+    # Our own services request no runtime.
     needed = bool(due & ({*must} - {"runtimes"}))
     if not needed and stake and stake.containers and not live:
         harm.append(f"it would stop {counted(len(stake.containers))}")
@@ -201,18 +201,18 @@ def once_loaded(daemon: DaemonState, content: bytes, load: Loading) -> DaemonSta
 
 
 def forgets(daemon: DaemonState) -> bool:
-    """Whether the running Engine is left worse by a reload, so that only a restart will do."""
+    """Whether a reload would damage the running Engine, so that it must be restarted instead."""
     return version(daemon.version) >= _FORGETS
 
 
 def counted(containers: int) -> str:
-    """Return a number of containers in words."""
+    """Return the number of containers with its noun."""
     return "1 container" if containers == 1 else f"{containers} containers"
 
 
 def _ended(stake: StakeState | None) -> Iterator[str]:
-    """Yield what would end with a restart though its container may run on: what is attached to one,
-    and what systemd restarts together with Docker."""
+    """Yield what a restart would end even if containers keep running: clients attached to one, and
+    units that systemd restarts together with Docker."""
     for client in stake.clients if stake else ():
         yield f"it would end {client}"
     for unit in stake.units if stake else ():
@@ -225,49 +225,53 @@ def _features(configured: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _runs_on(daemon: DaemonState, configured: Mapping[str, Any]) -> bool:
-    """Whether containers outlive a restart, once this configuration is loaded."""
+    """Whether containers survive a restart once this configuration is loaded."""
     said = values(daemon.arguments, "live-restore")
     on = said[-1] == "true" if said else configured.get("live-restore") is True
     return on and not daemon.swarm and daemon.kill_mode in _RUNS_ON
 
 
 def next_start(daemon: DaemonState, configured: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """Yield what a restart, ours or any other, would do beside loading our keys, where somebody
-    changed the configuration and has not restarted Docker since.
+    """Yield what any restart would do besides loading our keys, if somebody changed the
+    configuration without restarting Docker.
 
-    + configured: what its file says; None: what it says now
+    + configured: content of its file; None: its present content
     """
     if not daemon.answers:
         return
     if configured is None:
         configured = read_or_nothing(daemon.content)
-    # Runtimes may stand in both (moby: daemon/config, skipDuplicates).
+    # Runtimes may be set in both (moby: daemon/config, skipDuplicates).
     both = sorted((keys(daemon.next_arguments) & {*configured}) - {"runtimes"})
     if both:
-        yield f"it would not start: {' and '.join(both)} on its command line and in the file"
+        named = " and ".join(both)
+        yield f"Docker would not start, with {named} both on its command line and in the file"
     root = setting(daemon, configured, "data-root") or DATA_ROOT
-    # With userns-remap it is a folder below.
+    # With userns-remap it is a subfolder.
     if daemon.data_root and not f"{daemon.data_root}/".startswith(f"{str(root).rstrip('/')}/"):
         yield (
-            f"its images and containers are in {daemon.data_root}, and it would look for them "
-            f"in {root}"
+            f"Docker would look for its images and containers in {root}, but they are in "
+            f"{daemon.data_root}"
         )
     driver = setting(daemon, configured, "storage-driver")
     if daemon.storage_driver and driver and driver != daemon.storage_driver:
-        yield f"its storage driver is {daemon.storage_driver}, and would be {driver}"
+        yield f"Docker's storage driver would change from {daemon.storage_driver} to {driver}"
     store = _features(configured).get("containerd-snapshotter")
     if isinstance(store, bool) and store != daemon.snapshotter:
-        yield "images and containers would be looked for in another store (containerd-snapshotter)"
+        yield (
+            "Docker would look for its images and containers in another store "
+            "(containerd-snapshotter)"
+        )
     remapped = any(one.startswith("name=userns") for one in daemon.security)
     if bool(setting(daemon, configured, "userns-remap")) != remapped:
-        yield "images and containers would be looked for under other users (userns-remap)"
+        yield "Docker would look for its images and containers under other users (userns-remap)"
     if daemon.swarm and setting(daemon, configured, "live-restore") is True:
-        yield "it would not start: live-restore is on, and this is a node of a Swarm"
+        yield "Docker would not start, because live-restore is on and this is a Swarm node"
 
 
 def setting(daemon: DaemonState, configured: Mapping[str, Any], key: str) -> Any:
-    """Return what the Engine's next start will have for a key: its command line's word, or its
-    file's; ``true`` and ``false`` as such."""
+    """Return the value that a key will have on the Engine's next start, from its command line or
+    its file; ``true`` and ``false`` as booleans."""
     said = values(daemon.next_arguments or daemon.arguments, key)
     if not said:
         return configured.get(key)
@@ -275,12 +279,12 @@ def setting(daemon: DaemonState, configured: Mapping[str, Any], key: str) -> Any
 
 
 def listens(daemon: DaemonState) -> bool:
-    """Whether the Engine was told to listen where its client asks by default."""
+    """Whether the Engine listens on the socket that clients use by default."""
     hosts = values(daemon.arguments, "hosts") or read_or_nothing(daemon.content).get("hosts") or []
     usual = ("unix:///var/run/docker.sock", "unix:///run/docker.sock", "unix://")
     return not hosts or any(one in usual or one.startswith("fd://") for one in hosts)
 
 
 def content_of(daemon: DaemonState, fit: Fitted) -> bytes:
-    """Return the file as it will be. Raises DaemonJsonError."""
+    """Return the new content of the file. Raises DaemonJsonError."""
     return merge(daemon.content, fit.wanted, fit.defaults)

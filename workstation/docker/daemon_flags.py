@@ -1,5 +1,5 @@
-"""What the command line of ``dockerd`` says: an option that stands there may not stand in
-``daemon.json`` too, and where it does, the Engine does not start."""
+"""Parse the command line of ``dockerd``. The Engine does not start if an option is set both there
+and in ``daemon.json``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SWITCHES = {
     *("selinux-enabled", "tls", "tlsverify", "userland-proxy", "validate", "version"),
 }
 
-# Where the file's key has another name than the option.
+# Options whose key in the file has another name.
 _KEYS = {
     "add-runtime": "runtimes",
     "authorization-plugin": "authorization-plugins",
@@ -52,7 +52,7 @@ _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)\}|(?P<bare>\w+)|\$)")
 
 
 def options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each option of a command line with its value, ``true`` for a switch.
+    """Yield each option of a command line with its value; ``true`` for a switch.
 
     + arguments: without the program; in the forms ``--name=value``, ``--name value``, ``-n value``
       and ``-nvalue``
@@ -74,21 +74,21 @@ def options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def values(arguments: Sequence[str], key: str) -> list[str]:
-    """Return what a command line gives for a key of ``daemon.json``, in order."""
+    """Return the values that a command line sets for a key of ``daemon.json``, in order."""
     return [value for name, value in options(arguments) if _KEYS.get(name, name) == key]
 
 
 def keys(arguments: Sequence[str]) -> set[str]:
-    """Return the keys of ``daemon.json`` that a command line gives."""
+    """Return the keys of ``daemon.json`` that a command line sets."""
     return {_KEYS.get(name, name) for name, _ in options(arguments)}
 
 
 def started_by(command: str, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words of a unit's command with its variables in place, as systemd has them:
-    ``$NAME`` as a word of its own is split at blanks, ``${NAME}`` is not (systemd.service(5)).
+    """Return the words of a unit's command with its variables substituted as systemd does it:
+    ``$NAME`` as a separate word is split at spaces, ``${NAME}`` is not (systemd.service(5)).
 
-    + command: as ``systemctl show -P ExecStart`` gives it behind ``argv[]=``, which shows no
-      quotation marks: words that hold blanks come apart
+    + command: the part after ``argv[]=`` of ``systemctl show -P ExecStart``, which shows no
+      quotation marks, so words that contain spaces are split
     """
     words: list[str] = []
     for word in command.split():

@@ -1,4 +1,4 @@
-"""Merging settings into somebody's ``daemon.json``."""
+"""Merge settings into an existing ``daemon.json``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Any
 from workstation.errors import UserError
 
 PATH = "/etc/docker/daemon.json"
-"""Where it is, unless the Engine's command line names another."""
+"""Its path, unless the Engine's command line names another."""
 
 DATA_ROOT = "/var/lib/docker"
-"""Where images and containers are, unless it says otherwise."""
+"""Where Docker stores images and containers by default."""
 
 
 class DaemonJsonError(UserError):
-    """The file on the host cannot be merged into; the message says why."""
+    """Our settings cannot be merged into the host's file; the message says why."""
+
+    id = "daemon-json-invalid"
 
 
 def merge(
@@ -25,14 +27,15 @@ def merge(
 ) -> bytes:
     """Return the content of ``daemon.json`` with ``wanted`` merged in, key by key.
 
-    Objects are merged recursively, lists gain the entries they lack, other values are set.
-    Keys that are not in ``wanted`` stay as they are, and so do runtimes that have a name of ours.
-    The very same bytes come back if nothing is to change, so that a second run finds nothing to do.
+    Objects are merged recursively, missing entries are added to lists, other values are set. Keys
+    that are not in ``wanted`` stay as they are, and so do existing runtimes with one of our names.
+    If nothing changes, the same bytes are returned, so that a second run has nothing to do.
 
-    + defaults: keys and values for which what is there already wins; a logging driver's
-      ``log-opts`` only go with that driver
+    + defaults: keys and values that existing ones override; ``log-opts`` are added only for their
+      own logging driver
 
-    Raises DaemonJsonError if ``current`` is not a JSON object, or Docker would read it otherwise.
+    Raises DaemonJsonError if ``current`` is not a JSON object, or if Docker would read it
+    differently.
     """
     existing = read(current)
     extra = dict(defaults or {})
@@ -48,16 +51,16 @@ def merge(
 
 
 def read(content: bytes | None) -> dict[str, Any]:
-    """Return what a ``daemon.json`` says, in UTF-8 or, behind a byte order mark, UTF-16, as Docker
+    """Return the parsed ``daemon.json``, in UTF-8 or, with a byte order mark, UTF-16, as Docker
     reads it (moby: daemon/config, getConflictFreeConfiguration).
 
-    Raises DaemonJsonError if it is not a JSON object in these, or names a key twice: Docker takes
-    the last of two values, but both of two objects.
+    Raises DaemonJsonError if it is not a JSON object in these encodings, or contains a key twice:
+    Docker uses the last of two values but merges two objects.
     """
     try:
         parsed = json.loads(_text(content or b"") or "{}", object_pairs_hook=_once)
     except UnicodeDecodeError as error:
-        raise DaemonJsonError(f"its byte {error.start + 1} is no UTF-8") from error
+        raise DaemonJsonError(f"its byte {error.start + 1} is not valid UTF-8") from error
     except ValueError as error:
         raise DaemonJsonError(f"it is not JSON ({error})") from error
     if parsed is None:
@@ -73,7 +76,7 @@ def _text(content: bytes) -> str:
 
 
 def read_or_nothing(content: bytes | None) -> dict[str, Any]:
-    """Return the same, and nothing where it cannot be read."""
+    """Return the same as ``read``, or an empty dict if the file cannot be read."""
     try:
         return read(content)
     except DaemonJsonError:
@@ -84,7 +87,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise DaemonJsonError(f"it names {key} twice")
+            raise DaemonJsonError(f"it contains the key {key} twice")
         found[key] = value
     return found
 

@@ -1,4 +1,4 @@
-"""Whose packages a Docker is of, and in which of them its parts come."""
+"""Which family of packages a Docker comes from, and which packages contain its parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "buildx": ("docker-buildx",),
         "compose": ("docker-compose",),
     },
-    # packages.ubuntu.com/noble: docker.io has the client too.
+    # packages.ubuntu.com/noble: docker.io also contains the client.
     "ubuntu": {
         "engine": ("docker.io",),
         "client": ("docker.io",),
@@ -39,16 +39,16 @@ FAMILIES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
-# Containers are held up by these; Kubernetes has the first two without any Docker.
+# Containers depend on these; Kubernetes uses the first two without Docker.
 _RUNTIMES = ("containerd", "runc", "cri-o", "podman")
 _ENGINES = ("docker.io", "docker-ce", "moby-engine", "containerd.io", "moby-containerd")
 
-# What Docker's own packages put in their place (their Conflicts and Replaces).
+# Packages that Docker's own packages replace (their Conflicts and Replaces).
 _REPLACED = ("docker.io", "containerd", "runc", "docker-compose-v2", "docker-buildx", "docker-cli")
 
 
 def family_of(package: str, distribution: str) -> str:
-    """Return whose a package of Docker's is: a key of ``FAMILIES``, or empty for no known one."""
+    """Return the family of a Docker package: a key of ``FAMILIES``, or empty if unknown."""
     if package.startswith("moby-"):
         return "moby"
     for family in ("docker", distribution if distribution in FAMILIES else "debian"):
@@ -63,7 +63,7 @@ def all_of(family: str) -> list[str]:
 
 
 def lacking(engine: EngineState) -> list[str]:
-    """Return the parts that a Docker lacks: ``engine``, ``client``, ``buildx``, ``compose``."""
+    """Return the missing parts of a Docker: ``engine``, ``client``, ``buildx``, ``compose``."""
     parts = {
         "engine": engine.without_daemon,
         "client": not engine.client,
@@ -74,11 +74,11 @@ def lacking(engine: EngineState) -> list[str]:
 
 
 def stopped_by(names: Iterable[str]) -> list[str]:
-    """Return those of these packages without which containers stop, or stop for a while."""
+    """Return those of these packages whose removal or upgrade stops containers."""
     kept = (*_RUNTIMES, *_ENGINES, "kubelet", "snapd")
     return [name for name in names if name in kept]
 
 
 def in_the_way(installed: Collection[str]) -> list[str]:
-    """Return the packages that Docker's own would have removed."""
+    """Return the installed packages that Docker's own packages would remove."""
     return [name for name in _REPLACED if name in installed]

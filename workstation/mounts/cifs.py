@@ -1,4 +1,4 @@
-"""Mount options of a CIFS share: which of them the kernel is given, and what it shows of them.
+"""Mount options of a CIFS share: which ones the kernel receives, and which ones it shows.
 
 Sources: mount.cifs(8), and mount.cifs.c of cifs-utils 7.4 (``parse_options``); the kernel's
 fs/smb/client/fs_context.c and ``cifs_show_options``, tried with 6.12.
@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 MARK = "x-ai-workstation"
-"""Option that keeps, in fstab and in what mount(8) remembers, a digest of what a mount was made
-with."""
+"""Option that stores, in fstab and in mount(8)'s own records, a digest of the source and options of
+a mount."""
 
 REFUSED = {
     **dict.fromkeys(
@@ -20,18 +20,18 @@ REFUSED = {
     ),
     "ro": "outputs are written to the share",
     "guest": "the share is used as smb_user",
-    **dict.fromkeys(("bind", "rbind", "remount"), "that mounts no share"),
+    **dict.fromkeys(("bind", "rbind", "remount"), "it does not mount a share"),
     **dict.fromkeys(
         ("prefixpath", "unc", "target", "path"),
-        "the kernel takes the share from smb_server and smb_share alone",
+        "the share is set only by smb_server and smb_share",
     ),
 }
-"""Options of mount(8) and mount.cifs(8) with which the share would not do what it is for -> why."""
+"""Options of mount(8) and mount.cifs(8) that would defeat the purpose of the share -> why."""
 
-# What mount.cifs takes for another option, or would if it did: of 7.4 its kernel refuses fmask.
+# Synonyms for mount.cifs, or intended as such: with 7.4, the kernel rejects fmask.
 _SYNONYMS = {"fmask": "file_mode", "dmask": "dir_mode", "dirmode": "dir_mode", "addr": "ip"}
 
-# Read by mount(8), systemd or mount.cifs alone; user, password and domain go their own way.
+# Read only by mount(8), systemd or mount.cifs; user, password and domain are passed separately.
 _USER_SPACE = (
     *("_netdev", "nofail", "comment", "defaults", "auto", "noauto", "user", "nouser", "users"),
     *("nousers", "owner", "noowner", "group", "nogroup", "credentials", "cred", "username", "pass"),
@@ -51,7 +51,7 @@ _VERSIONS = {
     "3": {"3.0", "3.02", "3.1.1"},
     "default": {"2.1", "3.0", "3.02", "3.1.1"},
 }
-"""Version that is asked for -> those that the kernel may show for it."""
+"""Requested version -> those that the kernel may show for it."""
 
 _FLAGS = ("seal", "nobrl", "mfsymlinks", "noperm")
 _OPPOSITES = {"brl": "nobrl", "perm": "noperm"}
@@ -59,8 +59,8 @@ _MODES = ("file_mode", "dir_mode")
 
 
 def meant(option: str) -> str:
-    """Return an option of a person in the form in which the kernel takes it as it is meant: the
-    kernel reads ``file_mode=777`` as a decimal number."""
+    """Return a user's option in the form in which the kernel understands it as intended: it would
+    read ``file_mode=777`` as a decimal number."""
     key, equals, value = option.partition("=")
     key = _SYNONYMS.get(key, key)
     if key in _MODES and value and value.strip("01234567") == "":
@@ -69,7 +69,7 @@ def meant(option: str) -> str:
 
 
 def kernel(options: str) -> list[str]:
-    """Return those of fstab's options that the kernel's client is given, besides user, password,
+    """Return the options in fstab that are passed to the kernel's client, besides user, password,
     domain and the server's address."""
     return [
         option
@@ -81,20 +81,20 @@ def kernel(options: str) -> list[str]:
 
 
 def marked(source: str, options: str) -> str:
-    """Return the options with a digest of what is mounted with them."""
+    """Return the options with a digest of themselves and the source."""
     digest = hashlib.sha256("\n".join([source.lower(), *kernel(options)]).encode("utf-8"))
     return f"{options},{MARK}={digest.hexdigest()[:12]}"
 
 
 def mark(options: Iterable[str]) -> str:
-    """Return that digest, or nothing."""
+    """Return that digest, or an empty string."""
     found = [option.partition("=")[2] for option in options if option.startswith(f"{MARK}=")]
     return found[-1] if found else ""
 
 
 def same_source(one: str, other: str) -> bool:
-    """Whether both name the same share: SMB knows no upper and lower case, and a slash at the end
-    or another kind of slash is no difference."""
+    """Whether both name the same share: case, trailing slashes and the kind of slash do not matter
+    in SMB."""
     return _source(one) == _source(other)
 
 
@@ -103,18 +103,18 @@ def _source(text: str) -> str:
 
 
 def changed(old: str, new: str) -> bool:
-    """Whether two lists of options are for different mounts."""
+    """Whether two lists of options lead to different mounts."""
     return {meant(one) for one in kernel(old)} != {meant(one) for one in kernel(new)}
 
 
 def drift(wanted: str, shown: Sequence[str]) -> list[str]:
-    """Return the wanted options that differ in meaning from what the kernel shows of a mount.
+    """Return the wanted options that differ in meaning from those that the kernel shows.
 
-    Only those are compared that it shows as they were given. An option that it negotiates with the
-    server, or that is not understood here, is no difference.
+    Only options that the kernel shows as given are compared. Options that it negotiates with the
+    server, and unknown ones, are ignored.
 
-    + wanted: of the entry in fstab
-    + shown: of the mount
+    + wanted: options of the entry in fstab
+    + shown: options of the mount
     """
     have = dict(option.partition("=")[::2] for option in shown)
     want: dict[str, str] = {}

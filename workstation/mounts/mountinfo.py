@@ -1,5 +1,5 @@
-"""What is mounted where, in layers: the kernel's list of mounts (proc_pid_mountinfo(5)), and what
-mount(8) remembers of its own (``/run/mount/utab``)."""
+"""What is mounted where, in layers: the kernel's list of mounts (proc_pid_mountinfo(5)), and
+mount(8)'s own records (``/run/mount/utab``)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from workstation.mounts.fstab import unescape
 from workstation.stack import is_below
 
 SYSTEMD = "systemd-1"
-"""Source of the mounts by which systemd itself waits for somebody who looks (autofs)."""
+"""Source of systemd's own automount points (autofs), which wait for the first access."""
 
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount. ``root``: which folder of the file system it shows; ``target``: on which folder;
+    """One mount. ``root``: the folder of the file system that it shows; ``target``: its mountpoint;
     ``options``: its own, and those of the file system."""
 
     id: int
@@ -28,13 +28,13 @@ class Mount:
 
     @property
     def shown(self) -> str:
-        """Source and type, for a person."""
+        """Source and type, for people."""
         part = "" if self.root == "/" else f"[{self.root}]"
         return f"{self.source}{part} ({self.kind})"
 
 
 def parse(text: str) -> list[Mount]:
-    """Return the mounts that ``/proc/self/mountinfo`` lists; lines of another form are left out."""
+    """Return the mounts listed in ``/proc/self/mountinfo``; malformed lines are skipped."""
     return [mount for line in text.split("\n") if (mount := _mount(line))]
 
 
@@ -55,8 +55,8 @@ def _mount(line: str) -> Mount | None:
 
 
 def passed(mounts: Sequence[Mount], path: str) -> list[Mount]:
-    """Return the mounts that the kernel passes on its way to ``path``, in their order: the last one
-    holds it. One that is hidden below another is not among them.
+    """Return the mounts that the kernel passes on its way to ``path``, in order; the last one
+    contains it. Mounts hidden below another are not included.
 
     + path: absolute, without links
     """
@@ -79,7 +79,7 @@ def _onward(mounts: Sequence[Mount], mount: Mount, path: str) -> Iterator[Mount]
 
 
 def remembered(text: str, target: str) -> tuple[str, ...]:
-    """Return the options for user space with which mount(8) mounted on ``target`` last.
+    """Return the user-space options with which mount(8) last mounted on ``target``.
 
     + text: content of ``/run/mount/utab``
     """

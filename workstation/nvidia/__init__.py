@@ -1,1 +1,1 @@
-"""NVIDIA: which cards there are, which driver they need, what is wrong with it, CDI."""
+"""NVIDIA: cards, the driver they need, problems with it, and CDI."""

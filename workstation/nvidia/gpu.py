@@ -1,7 +1,7 @@
-"""NVIDIA's rules: which chip a card has, what a build runs on, which driver it needs.
+"""NVIDIA's rules: which chip a card has, which cards a build runs on, which driver it needs.
 
-A compute capability, and a driver's version, is a tuple of numbers here: ``(12, 0)``; an empty one
-is not known, and nothing is held against it.
+Compute capabilities and driver versions are tuples of numbers, such as ``(12, 0)``; an empty one is
+unknown and passes every check.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _FAMILIES: tuple[tuple[Version, str], ...] = (
     ((13,), "unknown"),
 )
 
-# First device id -> lowest compute capability of the chips from there on. Chips by id: pci.ids of
-# 2026-10-24 (Debian package pci.ids), whose ids of audio and bridges do not matter here.
+# First device ID -> lowest compute capability of the chips from there on. Source: pci.ids of
+# 2026-10-24 (Debian package pci.ids), whose IDs of audio devices and bridges do not matter here.
 _CHIPS: tuple[tuple[int, Version], ...] = (
     (0x0000, (0,)),
     (0x1340, (5, 0)),  # GM10x, GM20x
@@ -52,14 +52,14 @@ _CHIPS: tuple[tuple[int, Version], ...] = (
     (0x2400, (8, 6)),  # GA10x
     (0x2680, (8, 9)),  # AD10x
     (0x2900, (10, 0)),  # GB100, GB102
-    (0x2B00, ()),  # Thor, which is no card
+    (0x2B00, ()),  # Thor, which is not a card
     (0x2B80, (12, 0)),  # GB20x
     (0x2F90, ()),
     (0x3180, (10, 3)),  # GB110: B300, GB300
-    (0x3200, ()),  # not known yet
+    (0x3200, ()),  # unknown
 )
 
-# First CUDA version -> oldest driver by minor-version compatibility.
+# First CUDA version -> oldest driver under minor-version compatibility.
 _DRIVERS: tuple[tuple[Version, str], ...] = (
     ((11,), "450.80.02"),
     ((12,), "525.60.13"),
@@ -69,7 +69,7 @@ _DRIVERS: tuple[tuple[Version, str], ...] = (
 
 @dataclass(frozen=True)
 class Device:
-    """A card: what to call it, and its compute capability (the chip's lowest, by PCI id)."""
+    """A card: its name, and its compute capability (from the PCI ID, the chip's lowest)."""
 
     name: str
     compute: Version
@@ -93,16 +93,16 @@ def family(compute: Version) -> str:
 
 
 def by_pci_id(pci: str) -> Version:
-    """Return the lowest compute capability of a chip by its id (``10de:2bb1``)."""
+    """Return the lowest compute capability of a chip by its PCI ID (``10de:2bb1``)."""
     device = int(pci.partition(":")[2], 16)
     return [compute for first, compute in _CHIPS if first <= device][-1]
 
 
 def devices(state: GpuState) -> tuple[Device, ...]:
-    """Return the cards, each kind once: as the driver sees them, or else by their PCI ids.
+    """Return the cards, each kind once: as the driver reports them, or else by their PCI IDs.
 
-    A driver that works but is too old to tell compute capabilities is no help here. Cards that are
-    kept for virtual machines (vfio-pci) do not count.
+    The driver's report is ignored if it is too old to include compute capabilities. Cards reserved
+    for virtual machines (vfio-pci) do not count.
     """
     if state.cards and all(version(card.compute_capability) for card in state.cards):
         found = [Device(card.name, version(card.compute_capability)) for card in state.cards]
@@ -117,10 +117,10 @@ def devices(state: GpuState) -> tuple[Device, ...]:
 
 
 def runs_on(span: str, compute: Version) -> bool:
-    """Whether a build for the compute capabilities ``7.5-12.0`` runs on ``compute``.
+    """Whether a build for a span of compute capabilities (``7.5-12.0``) runs on ``compute``.
 
-    Machine code runs on its own and on later minor versions, so 12.0 runs on 12.1, and not on the
-    next major version (CUDA C++ Programming Guide, "Binary Compatibility").
+    Machine code runs on its own and later minor versions, but not on the next major version, so
+    12.0 runs on 12.1 (CUDA C++ Programming Guide, "Binary Compatibility").
     """
     low, high = (version(end) for end in span.split("-"))
     return not compute or low <= compute < (high[0] + 1,)
@@ -132,18 +132,18 @@ def families_of(span: str) -> str:
 
 
 def oldest_driver(cuda: str) -> str:
-    """Return the oldest driver on which a program for the CUDA version ``12.8`` runs.
+    """Return the oldest driver on which a program for a CUDA version, such as ``12.8``, runs.
 
-    Any driver of the same major version of CUDA will do (CUDA Compatibility, "Minor Version
+    Any driver for the same major version of CUDA is enough (CUDA Compatibility, "Minor Version
     Compatibility"; exact versions: CUDA release notes, table 2): 525.60.13 for CUDA 12.x, 580 for
-    13.x. All features need the toolkit's own driver: 570 for CUDA 12.8. Newer drivers run
-    everything older.
+    13.x. To use all features, the toolkit's own driver is needed: 570 for CUDA 12.8. Newer drivers
+    also run programs for older versions.
     """
     return [driver for first, driver in _DRIVERS if first <= version(cuda)][-1]
 
 
 def suffices(driver: str, oldest: str) -> bool:
-    """Whether a driver's version, or the newest of a branch (``580-open``), is at least oldest."""
+    """Whether a driver's version, or the newest of a branch (``580-open``), is new enough."""
     found = version(driver)
     return found >= version(oldest)[: len(found)]
 
@@ -151,7 +151,7 @@ def suffices(driver: str, oldest: str) -> bool:
 def is_open(branch: str) -> bool:
     """Whether a branch has the open kernel modules.
 
-    They drive Turing and later cards, and they alone drive Blackwell (NVIDIA Linux driver README,
-    "Open Linux Kernel Modules").
+    They support Turing and later cards, and only they support Blackwell (NVIDIA Linux driver
+    README, "Open Linux Kernel Modules").
     """
     return branch.endswith("-open")

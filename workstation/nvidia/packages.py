@@ -1,8 +1,8 @@
-"""Which packages are an NVIDIA driver, or a part of one: Ubuntu's by branch, and those of others.
+"""Which packages are an NVIDIA driver, or a part of one: Ubuntu's by branch, and foreign ones.
 
-Ubuntu's are named after their branch (Ubuntu: source packages ``nvidia-graphics-drivers-580`` and
-``linux-restricted-modules``). Those of NVIDIA's own repository, of its vGPU portal and of Debian
-are somebody else's to mend.
+Ubuntu's packages are named after their branch (Ubuntu: source packages
+``nvidia-graphics-drivers-580`` and ``linux-restricted-modules``). A run does not touch packages
+from NVIDIA's own repository, from its vGPU portal, or from Debian.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 
 _BRANCH = r"(\d{3}(?:-server)?(?:-open)?)"
 _DRIVER = re.compile(f"nvidia-(?:driver|headless|headless-no-dkms)-{_BRANCH}")
-# Those with the kernel module differ with its kind, too: -open.
+# Packages with the kernel module also differ by its kind: -open.
 _WITH_MODULE = re.compile(
     f"nvidia(?:-(?:driver|headless|headless-no-dkms|dkms|kernel-source))?-{_BRANCH}"
     f"|linux-(?:modules|objects)-nvidia-{_BRANCH}-.+"
@@ -36,25 +36,25 @@ _LIBRARY = re.compile(r"libnvidia-compute-(\d+(?:-server)?)")
 
 
 def branches(packages: Packages) -> dict[str, str]:
-    """Return the installed packages of Ubuntu's that are a driver, and the branch of each."""
+    """Return Ubuntu's installed driver packages, and the branch of each."""
     found = {name: _DRIVER.fullmatch(name) for name in sorted(packages)}
     return {name: match[1] for name, match in found.items() if match}
 
 
 def modules(packages: Packages) -> list[str]:
-    """Return the installed packages of Ubuntu's that have a driver's kernel module, or bring it;
-    those that are a driver first."""
+    """Return Ubuntu's installed packages that contain a driver's kernel module or depend on it;
+    complete drivers first."""
     found = [name for name in sorted(packages) if _WITH_MODULE.fullmatch(name)]
     return sorted(found, key=lambda name: not _DRIVER.fullmatch(name))
 
 
 def parts(packages: Packages) -> list[str]:
-    """Return the installed packages of Ubuntu's that there are only with a driver."""
+    """Return Ubuntu's installed packages that belong only to a driver."""
     return [*modules(packages), *(name for name in sorted(packages) if _WITHOUT.fullmatch(name))]
 
 
 def foreign(packages: Packages) -> list[str]:
-    """Return the installed packages of a driver that are not Ubuntu's."""
+    """Return the installed driver packages that are not Ubuntu's."""
     return [name for name in sorted(packages) if _FOREIGN.fullmatch(name)]
 
 
@@ -64,8 +64,8 @@ def others(branch: str, packages: Packages) -> list[str]:
 
 
 def fits(name: str, branch: str) -> bool:
-    """Return whether a package is of this branch, or of no driver's. Libraries and programs are the
-    same for both kinds of kernel modules."""
+    """Return whether a package belongs to this branch, or to no driver. Libraries and programs are
+    the same for both kinds of kernel modules."""
     for kind, wanted in ((_WITH_MODULE, branch), (_BESIDE, branch.removesuffix("-open"))):
         if match := kind.fullmatch(name):
             return wanted in match.groups()
@@ -73,8 +73,8 @@ def fits(name: str, branch: str) -> bool:
 
 
 def of_version(version: str, packages: Packages) -> bool:
-    """Return whether a driver of this version came as Ubuntu's packages: others may lie about
-    beside one that came otherwise."""
+    """Return whether a driver of this version was installed from Ubuntu's packages. Packages of
+    another version may be left over next to a driver from elsewhere."""
     return any(
         packages[name].version.rpartition(":")[2].partition("-")[0] == version
         for name in parts(packages)
@@ -82,8 +82,8 @@ def of_version(version: str, packages: Packages) -> bool:
 
 
 def utilities(packages: Packages) -> str:
-    """Return the package that has nvidia-smi for the driver's installed libraries, with its
-    version; empty where these did not come as Ubuntu's packages."""
+    """Return the package, with its version, that contains nvidia-smi for the driver's installed
+    libraries; empty if these were not installed from Ubuntu's packages."""
     for name in sorted(packages):
         if match := _LIBRARY.fullmatch(name):
             return f"nvidia-utils-{match[1]}={packages[name].version}"

@@ -1,4 +1,4 @@
-"""Rows that nvidia-smi prints for a query (``--query-gpu``), known by the form of their fields."""
+"""Parse rows that nvidia-smi prints for a query (``--query-gpu``), by the form of their fields."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class Row:
-    """A card; ``memory`` in MiB, which one that shares the system's does not report. What was not
-    asked for, or has no value, is empty."""
+    """A card; ``memory`` in MiB, which cards that share the system's memory do not report. Fields
+    that were not queried, or have no value, are empty."""
 
     name: str
     compute: str = ""
@@ -29,8 +29,8 @@ class Row:
 
 
 def row(line: str) -> Row | None:
-    """Return the card of a row, whose number and order of fields differ with the query; None of any
-    other line, or of a card that has an error in place of a value."""
+    """Return the card of a row; the number and order of fields depend on the query. Return None for
+    any other line, or for a card with an error in place of a value."""
     parts = [part.strip() for part in line.split(",")]
     fields = len(parts)
     found: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""What must be true of a host before anything on it is changed: one module a subject.
+"""Checks that a host must pass before anything on it is changed, one module per subject.
 
-Each function takes what facts returned and yields findings; docs/preflight.md lists them all. A
-finding that is not ok stops the run, unless it is a note.
+Each function takes the results of facts and yields findings; docs/preflight.md lists them all. A
+failed finding stops the run unless it is a note.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from workstation.findings import Finding
 
 
 def line(finding: Finding) -> str:
-    """Return a finding that is not ok as a person reads it."""
+    """Return a failed finding as one line for the user."""
     words = f"{finding.name}: {finding.detail}. To fix it: {finding.fix}."
     return words + in_brackets(finding.id)
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Return one line per finding that is not ok."""
+    """Return one line per failed finding."""
     return "\n".join(f"  {line(finding)}" for finding in findings if not finding.ok)

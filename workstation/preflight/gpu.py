@@ -1,4 +1,4 @@
-"""Cards and their driver, held against the pinned builds; docs/gpu.md says what runs where."""
+"""Check cards and their driver against the pinned builds; docs/gpu.md says what runs where."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.stack import Stack
 
 NONE: Packages = {}
-"""Where nothing is known of packages."""
+"""No packages are known."""
 
 
 def module_findings(
     settings: Settings, gpu: GpuState, packages: Packages = NONE
 ) -> Iterator[Finding]:
-    """Yield whether the loaded kernel module is of the same version as the driver's libraries.
+    """Yield whether the loaded kernel module and the driver's libraries have the same version.
 
-    It is not after an upgrade of the driver, a background one too, until the next boot: nothing
-    can use the GPU meanwhile.
+    After an upgrade of the driver, including unattended ones, they differ until the next boot, and
+    nothing can use the GPU.
     """
     problem = drivers.trouble(gpu, packages)
     refused = problem is not None and problem.mismatch
@@ -41,13 +41,16 @@ def module_findings(
         problem.seen if problem and refused else f"{gpu.module} is loaded",
         problem.fix if problem and refused else "",
         note=settings.gpu == "optional",
+        id="driver-version-mismatch",
     )
 
 
 def gpu_findings(settings: Settings, gpu: GpuState, packages: Packages = NONE) -> Iterator[Finding]:
-    """Yield whether a card can be used, or a driver is to be installed for it; one that only needs
-    a reboot is the matter of :func:`module_findings`. What nvidia-smi says beside the cards is a
-    note."""
+    """Yield whether a card can be used, or will get a driver.
+
+    A driver that only needs a reboot is left to :func:`module_findings`. Warnings that nvidia-smi
+    prints next to the cards are notes.
+    """
     problem = drivers.trouble(gpu, packages)
     if settings.gpu == "none" or (problem and problem.mismatch):
         return
@@ -55,29 +58,39 @@ def gpu_findings(settings: Settings, gpu: GpuState, packages: Packages = NONE) -
     planned = drivers.action(settings.nvidia_driver, gpu, packages, not optional)
     if problem and not (planned or (optional and problem.absent)):
         without = "; containers get no GPU" if optional else ""
-        yield Finding("GPU", False, problem.seen + without, problem.fix, note=optional)
+        yield Finding(
+            "GPU", False, problem.seen + without, problem.fix, note=optional, id="gpu-unavailable"
+        )
     elif gpu.cards:
         card = gpu.cards[0]
-        yield Finding("GPU", True, f"{card.name}, driver {card.driver}")
+        yield Finding("GPU", True, f"{card.name}, driver {card.driver}", id="gpu-unavailable")
     for words in gpu.warnings if gpu.cards else ():
-        yield Finding("nvidia-smi", False, words, drivers.warning_fix(words), note=True)
+        yield Finding(
+            "nvidia-smi",
+            False,
+            words,
+            drivers.warning_fix(words),
+            note=True,
+            id="nvidia-smi-warning",
+        )
     driven = [bound for bound in gpu.bound if bound == "nvidia"]
     if 0 < len(gpu.cards) < len(driven):
         yield Finding(
             "GPU cards",
             False,
-            f"the driver offers {len(gpu.cards)} of the {len(driven)} cards that are bound to it",
+            f"the driver offers only {len(gpu.cards)} of the {len(driven)} cards bound to it",
             drivers.warning_fix("a card is lost"),
             note=True,
+            id="gpu-card-missing",
         )
 
 
 def signing_findings(
     settings: Settings, gpu: GpuState, packages: Packages, source: DriverSourceState
 ) -> Iterator[Finding]:
-    """Yield what Secure Boot means for a driver that this run installs, and whether apt has it.
+    """Yield a note if Secure Boot will reject the driver that this run installs.
 
-    + source: what apt's lists have of the branch
+    + source: what apt's package lists offer for the branch
     """
     branch = settings.nvidia_driver
     if settings.gpu == "none" or drivers.action(branch, gpu, packages) not in (
@@ -89,11 +102,11 @@ def signing_findings(
     if not gpu.signed_only or source.modules:
         return
     maybe = (
-        f"apt has no modules of {branch} that Ubuntu has signed for the kernel {gpu.running}, so "
-        "DKMS will build them here"
+        f"apt has no {branch} modules signed by Ubuntu for the kernel {gpu.running}, so DKMS will "
+        "build them on this machine"
         if source.version
-        else f"modules of {branch} that Ubuntu has signed are preferred; where apt has none for "
-        f"the kernel {gpu.running}, DKMS will build them here"
+        else f"{branch} modules signed by Ubuntu are preferred; if apt has none for the kernel "
+        f"{gpu.running}, DKMS will build them on this machine"
     )
     key, said = gpu.keys[0] if gpu.keys else (drivers.KEYS[0], "")
     if "already enrolled" in said:
@@ -101,35 +114,37 @@ def signing_findings(
     yield Finding(
         "Secure Boot",
         False,
-        f"it is on, and the kernel loads signed modules alone; {maybe} and sign them with this "
-        f"machine's own key, {key}, which the firmware does not trust yet: the run will stop when "
-        "it cannot load the driver",
-        f"when it has stopped, {drivers.ENROLL.format(key=key)}; or turn Secure Boot off in the "
-        "firmware beforehand",
+        f"it is on, so the kernel loads only signed modules; {maybe} and sign them with the "
+        f"machine's own key {key}. The firmware does not trust that key yet, so the run will stop "
+        "when it cannot load the driver",
+        f"after the run has stopped, {drivers.ENROLL.format(key=key)}; or turn off Secure Boot in "
+        "the firmware beforehand",
         note=True,
+        id="secure-boot-key",
     )
 
 
 def source_findings(
     settings: Settings, machine: MachineState, gpu: GpuState, packages: Packages
 ) -> Iterator[Finding]:
-    """Yield whether a driver that this run installs can be had: its packages are Ubuntu's."""
+    """Yield whether the driver to be installed is available: its packages exist only on Ubuntu."""
     planned = drivers.action(settings.nvidia_driver, gpu, packages)
     if settings.gpu == "none" or planned not in ("install", "replace"):
         return
     yield Finding(
         "NVIDIA_DRIVER",
         machine.distribution in ("ubuntu", ""),
-        f"{settings.nvidia_driver} names packages of Ubuntu, and this is {machine.distribution}",
-        "leave NVIDIA_DRIVER empty and install the driver by hand (on Debian the package "
-        "nvidia-driver, or those of NVIDIA's own repository)",
+        f"{settings.nvidia_driver} stands for Ubuntu packages, but this is {machine.distribution}",
+        "leave NVIDIA_DRIVER empty and install the driver by hand (on Debian, the package "
+        "nvidia-driver or the packages from NVIDIA's own repository)",
+        id="driver-needs-ubuntu",
     )
 
 
 def card_findings(
     settings: Settings, gpu: GpuState, packages: Packages = NONE
 ) -> Iterator[Finding]:
-    """Yield whether the driver, loaded or asked for, drives a Blackwell card."""
+    """Yield whether the loaded or requested driver supports a Blackwell card."""
     driver, seen, fix = _driver(settings, gpu, packages)
     branch = settings.nvidia_driver
     for card in _used_cards(settings, gpu, packages):
@@ -138,15 +153,17 @@ def card_findings(
             yield Finding(
                 "GPU driver",
                 rules.suffices(driver, oldest),
-                f"{card} needs driver {oldest} or newer, {seen}",
+                f"{card} needs driver {oldest} or newer; {seen}",
                 fix,
+                id="driver-too-old",
             )
         if card.blackwell and branch and not rules.is_open(branch):
             yield Finding(
                 "NVIDIA_DRIVER",
                 False,
-                f"{branch} has the proprietary kernel modules, and {card} needs the open ones",
+                f"{branch} has the proprietary kernel modules, but {card} needs the open ones",
                 "set NVIDIA_DRIVER to a branch such as 580-open",
+                id="driver-wrong-branch",
             )
 
 
@@ -157,12 +174,12 @@ def pin_findings(
     used: Iterable[str],
     packages: Packages = NONE,
 ) -> Iterator[Finding]:
-    """Yield whether each pinned build runs on the cards and on the driver.
+    """Yield whether each pinned build runs on the cards and with the driver.
 
     + used: keys of the pins that the host's stacks use (``RenderedStack.pins_used``)
 
-    Services are given all cards, so one card that a build runs on is enough; one that is not known
-    may be that card.
+    Services get all cards, so one card that supports the build is enough. An unknown card may
+    support it.
     """
     driver, seen, fix = _driver(settings, gpu, packages)
     cards = _used_cards(settings, gpu, packages)
@@ -177,24 +194,26 @@ def pin_findings(
             yield Finding(
                 f"pins.yml {key}",
                 fits,
-                f"it runs on {span}, found: {', '.join(str(card) for card in cards)}",
-                f"use a card from {span}, pin a build for this one, or set GPU to none",
+                f"it runs on {span}; this machine has {', '.join(map(str, cards))}",
+                f"use a card in the range {span}, pin a build for this card, or set GPU to none",
+                id="gpu-not-supported",
             )
-        # Where the card is wrong, no driver helps.
+        # No driver helps if the card does not fit.
         if fits and pin.cuda and driver:
             oldest = rules.oldest_driver(pin.cuda)
             yield Finding(
                 f"pins.yml {key}",
                 rules.suffices(driver, oldest),
-                f"CUDA {pin.cuda} needs driver {oldest} or newer, {seen}",
+                f"CUDA {pin.cuda} needs driver {oldest} or newer; {seen}",
                 fix,
+                id="driver-too-old",
             )
 
 
 def flag_findings(
     settings: Settings, gpu: GpuState, stack: Stack, packages: Packages = NONE
 ) -> Iterator[Finding]:
-    """Yield the services that are not started as a Blackwell card needs it (``on_blackwell``)."""
+    """Yield the services that lack the flag that a Blackwell card needs (``on_blackwell``)."""
     card = next((card for card in _used_cards(settings, gpu, packages) if card.blackwell), None)
     for service in stack.running if card else ():
         if not (rule := service.on_blackwell):
@@ -206,13 +225,14 @@ def flag_findings(
                 f"flags of {service.name}",
                 False,
                 f"{rule['why']}, and this is {card}",
-                f"in group_data/{stack.name}.py give {service.name} the flag {rule['flag']}, and "
+                f"in group_data/{stack.name}.py, give {service.name} the flag {rule['flag']} and "
                 f"not {rule['never']}",
+                id="blackwell-flag",
             )
 
 
 def _used_cards(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[rules.Device, ...]:
-    """Return the cards that services will use; none if GPU is optional and has no driver."""
+    """Return the cards that services will use; none if GPU is optional and there is no driver."""
     driver, _, _ = _driver(settings, gpu, packages)
     if settings.gpu == "none" or (settings.gpu == "optional" and not driver):
         return ()
@@ -220,7 +240,7 @@ def _used_cards(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[
 
 
 def _driver(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[str, str, str]:
-    """Return the driver or branch that services will use (or ""), what is so, and the fix."""
+    """Return the driver or branch that services will use (or ""), a description, and the fix."""
     branch = settings.nvidia_driver
     if drivers.action(branch, gpu, packages) in ("install", "complete", "replace"):
         return (
@@ -232,9 +252,9 @@ def _driver(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[str,
     if not loaded:
         return "", "no driver is loaded", "set NVIDIA_DRIVER to a branch such as 580-open"
     fix = (
-        "set NVIDIA_DRIVER to a newer branch such as 580-open, which then replaces it"
+        "set NVIDIA_DRIVER to a newer branch such as 580-open, which will replace it"
         if drivers.packaged(gpu, packages)
-        else "install a newer driver in its place, such as nvidia-driver-580-open, and reboot (a "
-        "run never replaces one that did not come as Ubuntu's packages)"
+        else "replace it by hand with a newer driver, such as nvidia-driver-580-open, and reboot "
+        "(a run never replaces a driver that was not installed from Ubuntu's packages)"
     )
     return loaded, f"{loaded} is loaded", fix

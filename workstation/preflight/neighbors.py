@@ -1,4 +1,4 @@
-"""Who reaches containers of others by their addresses, until the guard closes them."""
+"""Who can reach other people's containers by their addresses, until the guard closes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.docker import BridgesState, EngineState
     from workstation.facts.surroundings import RunningContainer
 
-# Interfaces behind which are machines that somebody's rules or routes may bring to containers.
+# Kinds of interfaces whose machines may reach containers, through somebody's rules or routes.
 _WAYS_IN = (
     *("bridge", "openvswitch", "tun", "wireguard", "vxlan", "gre", "gretap", "ipip", "vti"),
     *("xfrm", "ppp"),
@@ -22,8 +22,8 @@ _WAYS_IN = (
 
 
 def lets_neighbors_in(engine: EngineState) -> bool:
-    """Whether an Engine runs that leaves it to others' rules who reaches its containers: 28 drops
-    all but published ports by itself."""
+    """Whether a running Engine leaves access to its containers to other firewall rules; since 28 it
+    drops everything except published ports itself."""
     return bool(engine.server) and version(engine.server) < (28,)
 
 
@@ -32,12 +32,14 @@ def guard_findings(
     containers: Sequence[RunningContainer],
     projects: Sequence[str],
 ) -> Iterator[Finding]:
-    """Yield a note about what the guard keeps from others' containers: until Docker 28 virtual
-    machines and VPNs may reach every port of them. What ``Bridge.ways`` names stays open.
+    """Yield a note about the access to other people's containers that the guard will close.
+
+    Before Docker 28, virtual machines and VPNs may reach all their ports. The ways in
+    ``Bridge.ways`` stay open.
 
     + bridges: of an Engine that ``lets_neighbors_in``
-    + containers: that run
-    + projects: Compose projects of ours
+    + containers: the running ones
+    + projects: our own Compose projects
     """
     own = {bridge.interface for bridge in bridges.bridges}
     names = [
@@ -58,10 +60,11 @@ def guard_findings(
         yield Finding(
             "ways to containers",
             False,
-            f"from {', '.join(names)} only published ports of {some(theirs)} are reached once "
-            "ai-workstation-guard.service runs",
-            "publish what is needed, or let all of it in by a drop-in: "
+            f"once ai-workstation-guard.service runs, {', '.join(names)} can reach only the "
+            f"published ports of {some(theirs)}",
+            "publish the ports that are needed, or allow all access with a drop-in: "
             "`systemctl edit ai-workstation-guard.service`, [Service], "
             f"`ExecStartPost=/usr/sbin/nft '{rule}'`",
             note=True,
+            id="guard-closes-access",
         )

@@ -1,4 +1,4 @@
-"""What somebody has configured for Ollama's unit, and what of it will hold beside ours."""
+"""Check what others have configured for Ollama's unit, and how it combines with our files."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/b
 def unit_findings(
     found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool = True
 ) -> Iterator[Finding]:
-    """Yield what of the unit is not as the stacks need it, though our files are there.
+    """Yield what the stacks need of the unit but will not get, even with our files in place.
 
-    + unit, drop_in: ours
-    + gpu: whether Ollama is to have the card
+    + unit, drop_in: our files
+    + gpu: whether Ollama needs the card
 
-    A drop-in of somebody else's is never changed: one that keeps the pinned release from running,
-    or opens it to the LAN, stops the run; what gives way to ours is a note, and so is what may keep
-    it from running.
+    A run never changes anybody else's drop-in. One that keeps the pinned release from running, or
+    opens it to the LAN, stops the run. One that our files override, or that may keep Ollama from
+    running, is a note.
     """
     if found.masked:
         yield Finding(
             _NAME,
             False,
-            f"it is masked: {found.masked} leads to /dev/null",
+            f"it is masked: {found.masked} links to /dev/null",
             "run `systemctl unmask ollama.service` on the host",
+            id="ollama-masked",
         )
         return
     before = service([*([found.unit] if found.unit else []), *found.drop_ins], found.variables)
@@ -53,81 +54,87 @@ def unit_findings(
     ]
     yield from problems
     if not problems:
-        yield Finding(_NAME, True, "no drop-in overrides what this project needs of it")
+        yield Finding(
+            _NAME,
+            True,
+            "no drop-in overrides the settings that this project needs",
+            id="ollama-unit-override",
+        )
     yield from _giving_way(found, before, after)
 
 
 def _starts(after: Service, starts: Started) -> Iterator[Finding]:
-    """Yield whether the pinned release is what is started, as a server."""
+    """Yield a finding if the unit starts anything but the server of the pinned release."""
     if len(after.start) != 1 or starts.several:
         files = " and ".join(dict.fromkeys(one.file for one in after.start[1:])) or "a drop-in"
         several = f"{len(after.start)} commands" if len(after.start) != 1 else "several commands"
         files = after.start[0].file if starts.several else files
-        yield overridden("ExecStart", f"{files} makes it {several}, which systemd refuses", files)
+        seen = f"{files} turns it into {several}, which systemd rejects"
+        yield overridden("ExecStart", seen, files)
         return
     file = after.start[0].file
     if seen := _other_program(starts):
-        yield overridden("ExecStart", f"it starts {seen}: {file} says so", file)
+        yield overridden("ExecStart", f"{file} makes it start {seen}", file)
         return
     for read in starts.reads:
-        seen = f"{file} has it read {read} first, which may set variables of Ollama"
+        seen = f"{file} makes it read {read} first, which may set variables for Ollama"
         yield overridden("ExecStart", seen, file, note=True)
 
 
 def _other_program(starts: Started) -> str:
-    """Return what is started in place of the pinned release's server; empty if that is."""
+    """Return what is started instead of the pinned release's server; empty if nothing else is."""
     if starts.program not in (BINARY, PurePosixPath(BINARY).name):
-        return f"{starts.program or 'nothing'}, not the pinned release"
+        return f"{starts.program or 'nothing'} instead of the pinned release"
     if starts.words[1:2] not in (("serve",), ("start",)):
-        return f"`{' '.join(starts.words)}`, not the server of the pinned release"
+        return f"`{' '.join(starts.words)}` instead of the server of the pinned release"
     path = starts.environment.get("PATH")
     if starts.program != BINARY and starts.searched and path:
         folders = path.text.split(":")
         place = folders.index(_FOLDER) if _FOLDER in folders else len(folders)
         if first := [one for one in folders[:place] if one not in _SYSTEM]:
-            return f"the ollama of {first[0]}, if there is one, and not the pinned release"
+            return f"the ollama in {first[0]}, if there is one, instead of the pinned release"
         if place == len(folders):
-            return "an ollama that is not the pinned release, by PATH"
+            return "an ollama found in PATH instead of the pinned release"
     return ""
 
 
 def _runs_as(after: Service, wanted: Service, starts: Started) -> Iterator[Finding]:
     if starts.privileged:
         file = after.start[0].file
-        yield overridden("User", f"{file} has it run as root (+ or !)", file, note=True)
+        yield overridden("User", f"{file} makes it run as root (+ or !)", file, note=True)
     for key in ("User", "Group"):
         value = after.settings.get(key, Value("", ""))
         if value.text == wanted.settings[key].text:
             continue
         who = value.text or "root"
-        # root can read and write everything; so can its own user in whatever group.
+        # root can read and write everything, and so can Ollama's own user in any group.
         harmless = key == "Group" or who in ("root", "0")
         yield overridden(
             key,
-            f"{value.file} has it run as {key.lower()} {who}, and its models belong to {USER}",
+            f"{value.file} makes it run as {key.lower()} {who}, but its models belong to {USER}",
             value.file,
             note=harmless,
         )
 
 
 def _environment(starts: Started, wanted: Service) -> Iterator[Finding]:
-    """Yield what of our variables has another value; the first two decide who reaches it and where
-    its models are."""
+    """Yield our variables that have another value. OLLAMA_HOST and OLLAMA_MODELS decide who can
+    reach it and where its models are, so they stop the run."""
     for name, ours in wanted.environment.items():
         value = starts.environment.get(name)
         if value is not None and _same(name, value.text, ours.text):
             continue
-        seen = f"{value.file} sets it to {value.text}" if value else "a drop-in takes it away"
+        seen = f"{value.file} sets it to {value.text}" if value else "a drop-in removes it"
         yield overridden(
             name,
-            f"{seen}, not {ours.text}",
+            f"{seen} instead of {ours.text}",
             value.file if value else "that drop-in",
             note=name not in ("OLLAMA_HOST", "OLLAMA_MODELS"),
         )
 
 
 def _same(name: str, one: str, other: str) -> bool:
-    """Whether two values say the same to Ollama (envconfig/config.go, Host and Models)."""
+    """Whether two values mean the same to Ollama (envconfig/config.go, Host and Models)."""
     if name == "OLLAMA_HOST":
         return _address(one) == _address(other)
     if name == "OLLAMA_MODELS":
@@ -136,7 +143,7 @@ def _same(name: str, one: str, other: str) -> bool:
 
 
 def _address(text: str) -> tuple[str, str]:
-    """Return host and port that Ollama listens on; both have a default."""
+    """Return the host and port that Ollama listens on; both have a default."""
     place = text.strip().strip("\"'").rpartition("://")[2].partition("/")[0]
     host, separator, port = place.rpartition(":")
     if not separator or not port.isdigit():
@@ -145,37 +152,40 @@ def _address(text: str) -> tuple[str, str]:
 
 
 def _giving_way(found: OllamaState, before: Service, after: Service) -> Iterator[Finding]:
-    """Yield what holds now and will not: once ours are there, nothing."""
+    """Yield what our files will override; nothing once they are in place."""
     if found.unit and found.unit.path != UNIT:
         yield Finding(
             f"{_NAME}: file",
             False,
-            f"{found.unit.path} gives way to {UNIT}, which starts the pinned release",
-            f"keep it as it is: remove {UNIT} and its drop-in to have it back",
+            f"{UNIT}, which starts the pinned release, will override {found.unit.path}",
+            f"nothing to do; to return to your unit later, remove {UNIT} and its drop-in",
             note=True,
+            id="ollama-unit-replaced",
         )
     elif found.unit and (other := _own_program(found.unit, before)):
         yield Finding(
             f"{_NAME}: file",
             False,
-            f"it starts {other} and gives way to the pinned release",
-            f"find yours in {UNIT}.before-ai-workstation",
+            f"it starts {other} and will be replaced by a unit for the pinned release",
+            f"nothing to do; your unit is kept as {UNIT}.before-ai-workstation",
             note=True,
+            id="ollama-unit-replaced",
         )
     now, then = before.environment.get("OLLAMA_HOST"), after.environment.get("OLLAMA_HOST")
     if now and then and not _same("OLLAMA_HOST", now.text, then.text) and now.file != then.file:
         yield Finding(
             f"{_NAME}: OLLAMA_HOST",
             False,
-            f"{now.text} in {now.file} gives way to {then.text}: it will answer on loopback and to "
-            "containers alone",
-            "reach it from elsewhere through a tunnel: `ssh -L 11434:127.0.0.1:11434`",
+            f"{then.text} will override {now.text} from {now.file}: Ollama will answer only on "
+            "loopback and to containers",
+            "use a tunnel to reach it from elsewhere: `ssh -L 11434:127.0.0.1:11434`",
             note=True,
+            id="ollama-unit-replaced",
         )
 
 
 def _own_program(unit: UnitFile, before: Service) -> str:
-    """Return the program that a unit file, not a drop-in, starts in place of the pinned release."""
+    """Return the program that a unit file, not a drop-in, starts instead of the pinned release."""
     if not before.start or before.start[0].file != unit.path:
         return ""
     starts = started(before.start[0], before.environment)

@@ -1,5 +1,5 @@
-"""What else of Ollama's unit keeps it from running, from its models, from its card, or from those
-who ask it: sandboxes, conditions, commands before it (``systemd.exec(5)``, ``systemd.unit(5)``)."""
+"""Check what else in Ollama's unit keeps it from running, or from its models, card or clients:
+sandboxes, conditions, commands before it (``systemd.exec(5)``, ``systemd.unit(5)``)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
 
 _NAME = "ollama.service"
 _OFF = ("", "no", "n", "false", "f", "0", "off", "all", "default", "inherit", "auto", "none")
-_NETWORKED = "has no network of the host's, so that nobody reaches it"
-_ELSEWHERE = "finds neither the pinned release nor its models in another root"
-_WITHOUT_CARD = "hides the card from it"
-_NOT_SAID = "waits for what Ollama never says"
+_NETWORKED = "Ollama is cut off from the host's network, so nothing can reach it"
+_ELSEWHERE = "with another root folder, Ollama finds neither the pinned release nor its models"
+_WITHOUT_CARD = "this hides the card from Ollama"
+_NOT_SAID = "systemd waits for a signal that Ollama never sends"
 
-# Where _stops has nothing against their value, nor has anybody.
+# Keys that _stops judges completely: any value it accepts is fine.
 _JUDGED = (
     *("Type", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths", "NoExecPaths", "Conflicts"),
     *("TemporaryFileSystem", "ProtectHome", "RestrictAddressFamilies", "RootDirectory"),
     *("PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow"),
 )
-# Judged elsewhere, or of no matter for whether it runs and who reaches it.
+# Judged elsewhere, or irrelevant to whether Ollama runs and who can reach it.
 _HARMLESS = re.compile(
     r"ExecStart|ExecStop|ExecStopPost|ExecReload|Environment|EnvironmentFile|UnsetEnvironment"
     r"|PassEnvironment|User|Group|SupplementaryGroups|Condition\w+|Assert\w+"
@@ -48,9 +48,9 @@ _HARMLESS = re.compile(
 
 
 def overridden(key: str, seen: str, file: str, note: bool = False) -> Finding:
-    """Return the finding that a file of somebody's sets a key as it must not be.
+    """Return the finding that somebody's file sets a key to a value that does not work.
 
-    + seen: what is so
+    + seen: the detail
     """
     rename = ", or rename that file so that it does not end in .conf" if "/" in file else ""
     if not file.endswith(".conf"):
@@ -59,18 +59,19 @@ def overridden(key: str, seen: str, file: str, note: bool = False) -> Finding:
         f"{_NAME}: {key}",
         False,
         seen,
-        f"take {key} out of {file}{rename}; then run again",
+        f"remove {key} from {file}{rename}; then run again",
         note=note,
+        id="ollama-unit-override",
     )
 
 
 def service_findings(
     found: OllamaState, after: Service, wanted: Service, gpu: bool
 ) -> Iterator[Finding]:
-    """Yield what files of somebody's set that Ollama does not run with, or may not.
+    """Yield the keys in somebody's files that do, or may, keep Ollama from running.
 
-    + after: all that will hold; wanted: what ours alone say
-    + gpu: whether Ollama is to have the card
+    + after: the unit with all files; wanted: the unit with our files only
+    + gpu: whether Ollama needs the card
     """
     ours = {value.file for values in wanted.lists.values() for value in values}
     models = wanted.environment["OLLAMA_MODELS"].text
@@ -82,7 +83,7 @@ def service_findings(
             continue
         last = theirs[-1]
         if reason := _stops(key, last.text, after, models, gpu):
-            yield overridden(key, f"{key}={last.text} in {last.file}: it {reason}", last.file)
+            yield overridden(key, f"{key}={last.text} in {last.file}: {reason}", last.file)
         elif reason := _may_stop(key, theirs):
             yield overridden(
                 key, f"{key}={last.text} in {last.file}: {reason}", last.file, note=True
@@ -90,7 +91,8 @@ def service_findings(
 
 
 def _stops(key: str, text: str, after: Service, models: str, gpu: bool) -> str:
-    """Return why Ollama does not run, or is not of use, with a value; empty if it is, or may be."""
+    """Return why a value keeps Ollama from running or being of use; empty if it does not, or only
+    may."""
     on = text.lower() not in _OFF
     if key == "Type" and text not in ("simple", "exec", "idle"):
         return _NOT_SAID
@@ -99,13 +101,13 @@ def _stops(key: str, text: str, after: Service, models: str, gpu: bool) -> str:
     if key in ("RootDirectory", "RootImage", "RootEphemeral") and on and text != "/":
         return _ELSEWHERE
     if key == "DynamicUser" and on:
-        return f"may write in folders of its own alone, and its models are in {models}"
+        return f"Ollama may write only to its own folders, but its models are in {models}"
     if key == "RefuseManualStart" and on:
-        return "is never started"
+        return "Ollama is never started"
     if key == "Conflicts" and {"docker.service", "docker.socket", "containerd.service"} & {
         *text.split()
     }:
-        return "stops Docker whenever it starts"
+        return "Ollama stops Docker whenever it starts"
     if key == "RestrictAddressFamilies" and not _has_internet(after):
         return _NETWORKED
     if gpu and key in ("PrivateDevices", "ProtectClock", "DevicePolicy", "DeviceAllow"):
@@ -121,7 +123,7 @@ def _has_internet(after: Service) -> bool:
 
 
 def _hides_card(key: str, text: str, after: Service) -> bool:
-    """Whether a unit's devices lack NVIDIA's; one that is allowed keeps all others away."""
+    """Whether a unit denies NVIDIA's devices; allowing one device denies all others."""
     if key == "PrivateDevices":
         return text.lower() not in _OFF
     allowed = " ".join(one.text for one in after.lists.get("DeviceAllow", ()))
@@ -133,7 +135,7 @@ def _hides_card(key: str, text: str, after: Service) -> bool:
 
 
 def _hides_files(key: str, after: Service, models: str) -> str:
-    """Return why the release or its models cannot be read, or these not be written."""
+    """Return why Ollama cannot read its release or models, or cannot write its models."""
     named = [
         word.lstrip("-+").partition(":")[0]
         for one in after.lists.get(key, ())
@@ -148,13 +150,13 @@ def _hides_files(key: str, after: Service, models: str) -> str:
         named, key = ["/home", "/root", "/run/user"], "ReadOnlyPaths"
     if key == "ProtectSystem" and named[-1] == "strict":
         named, key = ["/"], "ReadOnlyPaths"
-    reads_only = f"may not write to its models in {models}"
+    reads_only = f"Ollama may not write its models in {models}"
     if key == "ReadOnlyPaths" and _covers(named, models) and not _covers(writable, models):
         return reads_only
     if key in ("InaccessiblePaths", "TemporaryFileSystem", "NoExecPaths"):
         kept = (BINARY, RELEASES) if key == "NoExecPaths" else (BINARY, RELEASES, models)
         hidden = [path for path in kept if _covers(named, path)]
-        return f"does not get to {hidden[0]}" if hidden else ""
+        return f"Ollama cannot access {hidden[0]}" if hidden else ""
     return ""
 
 
@@ -164,20 +166,22 @@ def _covers(folders: list[str], path: str) -> bool:
 
 
 def _may_stop(key: str, values: list[Value]) -> str:
-    """Return why Ollama may not run with a key; empty if it does."""
+    """Return why Ollama might not run with a key; empty if it does."""
     if key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
         binding = [one for one in values if not one.text.startswith("-")]
-        return "where that command fails, Ollama does not run" if binding else ""
+        return "if that command fails, Ollama does not run" if binding else ""
     if key in ("Requires", "Requisite", "BindsTo"):
-        return "where that unit does not start, Ollama does not either"
+        return "if that unit does not start, neither does Ollama"
     if key in _JUDGED or _HARMLESS.fullmatch(key) or values[-1].text.lower() in _OFF:
         return ""
-    return "whether Ollama runs with that is seen at the end of a run alone"
+    return "only the checks at the end of a run will show whether Ollama runs with it"
 
 
 def _conditions(found: OllamaState, after: Service, models: str) -> Iterator[Finding]:
-    """Yield conditions that do not hold, without which systemd starts nothing and says nothing. Of
-    those with a ``|`` one must hold. What a run itself lays down is not there yet."""
+    """Yield conditions that are false: systemd then silently does not start the unit.
+
+    Of those with a ``|``, one must be true. Files that the run itself creates do not exist yet.
+    """
     known = {**dict.fromkeys(found.met, True), **dict.fromkeys(found.unmet, False)}
     either = [one for one in after.conditions if "=|" in one.text]
     one_holds = any(known.get(one.text) for one in either)
@@ -191,17 +195,17 @@ def _conditions(found: OllamaState, after: Service, models: str) -> Iterator[Fin
             place.is_relative_to(path) or PurePosixPath(path).is_relative_to(place)
             for path in (BINARY, RELEASES, models)
         )
-        seen = "does not hold now" if holds is False else "is not known to hold"
+        seen = "is false at present" if holds is False else "may be false"
         yield overridden(
             key,
-            f"{one.text} in {one.file} {seen}, and without it Ollama is not started",
+            f"{one.text} in {one.file} {seen}, and Ollama is started only if it is true",
             one.file,
             note=holds is None or laid_down,
         )
 
 
 def _variables(found: OllamaState, after: Service) -> Iterator[Finding]:
-    """Yield files of variables that are named and missing, without which nothing is started."""
+    """Yield the missing ``EnvironmentFile=``s, without which systemd does not start the unit."""
     known = [one.path for one in found.variables]
     for one in after.lists.get("EnvironmentFile", ()):
         pattern = one.text
@@ -209,6 +213,7 @@ def _variables(found: OllamaState, after: Service) -> Iterator[Finding]:
             continue
         yield overridden(
             "EnvironmentFile",
-            f"{one.file} names {pattern}, which is missing: Ollama is not started without it",
+            f"{one.file} names {pattern}, which does not exist: systemd does not start Ollama "
+            "without it",
             one.file,
         )

@@ -1,4 +1,4 @@
-"""TCP ports that services are to listen on, and who holds them; Traefiks that are not ours."""
+"""Check the TCP ports that services will listen on, and find Traefiks that are not ours."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.machine import Listener, MachineState
     from workstation.facts.surroundings import RunningContainer
 
-# Ours, and the one of install.sh, which a run takes over. Sockets of units belong to systemd, and
-# systemd-socket-proxyd passes their connections on.
+# Our units, and the one of install.sh, which a run takes over. systemd itself holds the sockets of
+# socket units; systemd-socket-proxyd forwards their connections.
 _OLLAMAS = ("ollama.service", "ollama-docker.service", "init.scope")
 
 
 def _takes(listener: Listener, port: Port) -> bool:
-    """Whether a socket is in the way: one on all addresses is, and all are in its way."""
+    """Whether a socket occupies a port; "all addresses" overlaps with every address."""
     same = "*" in (port.address, listener.address) or port.address == listener.address
     return port.number == listener.port and same
 
@@ -33,11 +33,12 @@ def port_findings(
     stacks: Iterable[Stack],
     listed: bool = True,
 ) -> Iterator[Finding]:
-    """Yield whether each port that the stacks publish is free or already theirs.
+    """Yield whether each port that the stacks publish is free, or already held by that stack.
 
-    + containers: all that run
-    + stacks: the host's, with the proxy's if it is our own
-    + listed: whether an Engine told them; one that is down may have left some running
+    + containers: all running ones
+    + stacks: the host's, including the proxy's if it is our own
+    + listed: whether a running Engine listed the containers; one that is down may have left some
+      running
     """
     for stack in stacks:
         for port in [port for service in stack.running for port in published(service)]:
@@ -60,8 +61,9 @@ def port_findings(
                 not holder,
                 f"it is held by {holder}"
                 if holder
-                else f"nobody but the stack {stack.name} holds it",
+                else f"it is free, or held by the stack {stack.name} itself",
                 f"stop that program, {fix}",
+                id="port-taken",
             )
 
 
@@ -70,23 +72,25 @@ def _left(port: Port, stack: Stack, listed: bool) -> Finding:
         return Finding(
             f"port {port.number}",
             False,
-            "Docker holds it, and does not run to say for which container",
-            f"leave it if that is of {stack.name}: the run starts Docker",
+            "Docker holds it, but is not running and cannot say for which container",
+            f"nothing to do if the container belongs to {stack.name}: the run starts Docker",
             note=True,
+            id="port-kept-by-docker",
         )
     return Finding(
         f"port {port.number}",
         False,
-        "Docker keeps it for a container that is gone, as after a power cut",
-        f"leave it: bringing {stack.name} up restarts Docker",
+        "Docker still holds it for a container that is gone, as happens after a power failure",
+        f"nothing to do: the run restarts Docker when it starts {stack.name}",
         note=True,
+        id="port-kept-by-docker",
     )
 
 
 def ollama_findings(
     settings: Settings, machine: MachineState, containers: Sequence[RunningContainer], bridge: str
 ) -> Iterator[Finding]:
-    """Yield whether Ollama's port is free or Ollama's on loopback and on Docker's bridge.
+    """Yield whether Ollama's port is free, or held by Ollama, on loopback and on Docker's bridge.
 
     + bridge: address of the default bridge
     """
@@ -97,23 +101,26 @@ def ollama_findings(
         if _takes(listener, Port(address, settings.ollama_port)) and not _is_ollama(listener)
     }
     port = settings.ollama_port
-    # Without Docker's helper programs nobody listens on a port that a container publishes.
+    # Without Docker's helper programs, no program listens on a port that a container publishes.
     if not any(one.port == port and one.program == "docker-proxy" for one in machine.listeners):
         holders |= {str(one) for one in containers if port in one.ports}
     yield Finding(
         f"port {settings.ollama_port}",
         not holders,
-        f"it is held by {', '.join(sorted(holders))}" if holders else "nobody but Ollama holds it",
-        "stop that program (models in a container's volume stay there), or set OLLAMA_PORT to "
+        f"it is held by {', '.join(sorted(holders))}"
+        if holders
+        else "it is free, or held by Ollama itself",
+        "stop that program (models in a container's volume are kept), or set OLLAMA_PORT to "
         "another port",
+        id="port-taken",
     )
 
 
 def foreign_proxy_findings(
     settings: Settings, containers: Sequence[RunningContainer]
 ) -> Iterator[Finding]:
-    """Yield the Traefiks beside our own: one that holds our port stops the run; another may run
-    beside it, but one would do."""
+    """Yield the Traefiks besides our own. One that holds our port stops the run; any other may keep
+    running, but a single Traefik would be enough."""
     if settings.proxy != "own":
         return
     foreign = [one for one in containers if is_traefik(one.image) and one.project != PROXY]
@@ -122,19 +129,20 @@ def foreign_proxy_findings(
         yield Finding(
             "foreign Traefik",
             False,
-            f"{container} runs (published ports: {ports}), and PROXY=own runs another beside it",
-            "set PROXY=existing to join it, and PROXY_NETWORK to its network"
+            f"{container} is running (published ports: {ports}), and PROXY=own starts a second one",
+            "set PROXY=existing to use the running one, and PROXY_NETWORK to its network"
             f"{_network([container])}",
             note=settings.proxy_http_port not in container.ports,
+            id="traefik-already-there",
         )
     if not foreign:
-        yield Finding("foreign Traefik", True, "none runs")
+        yield Finding("foreign Traefik", True, "none is running", id="traefik-already-there")
 
 
 def _holder(
     port: Port, project: str, machine: MachineState, containers: Sequence[RunningContainer]
 ) -> str:
-    """Return who but ``project`` holds a port; empty for nobody."""
+    """Return what holds a port other than ``project``; empty if nothing does."""
     publishers = [container for container in containers if port.number in container.ports]
     if any(container.project == project for container in publishers):
         return ""
@@ -142,12 +150,12 @@ def _holder(
     if listener:
         ours = any(one.project == project and _runs_in(listener, one) for one in containers)
         return "" if ours else _named(listener, containers)
-    # With "userland-proxy": false nobody listens, and the kernel passes connections on.
+    # With "userland-proxy": false, no program listens; the kernel forwards connections.
     return str(publishers[0]) if publishers else ""
 
 
 def _is_left(port: Port, machine: MachineState, containers: Sequence[RunningContainer]) -> bool:
-    """Whether Docker's helper listens for no container."""
+    """Whether Docker's helper holds a port that no container publishes."""
     return not any(port.number in one.ports for one in containers) and any(
         _takes(one, port) and (one.program, one.unit) == ("docker-proxy", "docker.service")
         for one in machine.listeners
@@ -155,7 +163,7 @@ def _is_left(port: Port, machine: MachineState, containers: Sequence[RunningCont
 
 
 def _named(listener: Listener, containers: Sequence[RunningContainer]) -> str:
-    """Return a holder's name, with its container: Docker's helper tells nobody anything."""
+    """Return the holder's name, with its container: the name of Docker's helper says little."""
     for container in containers:
         published = listener.program == "docker-proxy" and listener.port in container.ports
         if published or _runs_in(listener, container):
@@ -170,12 +178,12 @@ def _is_ollama(listener: Listener) -> bool:
 
 
 def _runs_in(listener: Listener, container: RunningContainer) -> bool:
-    """Whether a program runs in a container, as it does with the host's network."""
+    """Whether a program runs in a container, as one with the host's network does."""
     return listener.unit == f"docker-{container.id}.scope"
 
 
 def _network(containers: Iterable[RunningContainer]) -> str:
-    """Return the networks of those that are a Traefik, for a person to choose from."""
+    """Return a hint with the networks of the Traefiks among them, for the user to choose from."""
     found = [one for one in containers if is_traefik(one.image) and one.project != PROXY]
     names = sorted({name for container in found for name in container.networks})
     return f" (PROXY_NETWORK={' or '.join(names)})" if names else ""

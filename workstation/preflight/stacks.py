@@ -1,5 +1,5 @@
-"""What stacks need of the machine besides images: models in the right form, a GPU; and what two
-stacks of one machine must not share."""
+"""Check what stacks need besides images (models in the right format, a GPU), and what two stacks
+of one machine must not share."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from workstation.stack import Model, Service, Stack, data_key, is_below
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.weights import Weights
 
-# What vLLM loads (docs.vllm.ai, "load-format"); SafeTensors is what is published today.
+# Formats that vLLM loads (docs.vllm.ai, "load-format"); most models today are SafeTensors.
 _WEIGHTS = (".safetensors", ".bin", ".pt")
-# How files begin that are taken for models, in hexadecimal digits.
+# First bytes of GGUF files, and of files often mistaken for them, in hexadecimal.
 _GGUF = "47475546"
 _OTHERS = {
-    "76657273696f6e20": "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`",
+    "76657273696f6e20": "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     "504b0304": "a PyTorch checkpoint: convert it with llama.cpp's convert_hf_to_gguf.py",
-    "3c": "a web page, perhaps of a login: download the file again",
+    "3c": "a web page, perhaps a login page: download the file again",
 }
 
 
 def models(stacks: Iterable[Stack]) -> list[str]:
-    """Return the paths on the host of all models that services load when they start."""
+    """Return the host paths of all models that services load when they start."""
     return sorted({service.model.path for _, service in _running(stacks) if service.model})
 
 
 def model_findings(stacks: Iterable[Stack], found: Mapping[str, Weights]) -> Iterator[Finding]:
-    """Yield whether each model is there, in the form that its service loads.
+    """Yield whether each model exists, in the format that its service loads.
 
-    + found: by path, of all of :func:`models`
+    + found: by path, for all of :func:`models`
     """
     for stack, service in _running(stacks):
         if model := service.model:
@@ -44,35 +44,37 @@ def model_findings(stacks: Iterable[Stack], found: Mapping[str, Weights]) -> Ite
             yield Finding(
                 f"model of {service.name}",
                 not wrong,
-                f"{model.path} {wrong}" if wrong else f"{model.path} is there",
+                f"{model.path} {wrong}" if wrong else f"{model.path} exists",
                 f"{fix}; or {_set(stack, model.setting)}",
                 subject=f"{stack.name}/{service.name}",
+                id="model-unusable",
             )
 
 
 def gpu_findings(stacks: Iterable[Stack]) -> Iterator[Finding]:
-    """Yield whether each service that does not start without a GPU is given one."""
+    """Yield whether each service that needs a GPU to start gets one."""
     for stack, service in _running(stacks):
         if service.needs_gpu:
             yield Finding(
                 f"GPU for {service.name}",
                 service.gpu,
-                "it is given all cards"
+                "it gets all cards"
                 if service.gpu
-                else "it needs one, and containers get none: GPU is none, or optional without a "
-                "driver that works",
+                else "this service needs a GPU, but containers get none: GPU is `none`, or "
+                "`optional` with no working driver",
                 f"{service.needs_gpu} in group_data/{stack.name}.py, or GPU to required",
                 subject=f"{stack.name}/{service.name}",
+                id="service-needs-gpu",
             )
 
 
 def collision_findings(
     stacks: Iterable[Stack], others: Mapping[str, str] | None = None
 ) -> Iterator[Finding]:
-    """Yield what more than one service of the machine's stacks claims: ports, host names, and names
-    of containers that are given as they are.
+    """Yield what more than one service of the machine's stacks claims: ports, host names, and fixed
+    container names.
 
-    + others: claim, such as ``port 11434`` -> what of this project has it besides
+    + others: claim, such as ``port 11434`` -> what else in this project claims it
     """
     claims: dict[str, list[str]] = defaultdict(list)
     for claim, claimant in (others or {}).items():
@@ -90,22 +92,29 @@ def collision_findings(
             yield Finding(
                 claim,
                 False,
-                f"{' and '.join(claimants)} claim it",
-                "change it in the group_data/ or templates/stacks/ of one of them, or take a stack "
-                "out of STACKS",
+                f"it is claimed by {' and '.join(claimants)}",
+                "change it in group_data/ or templates/stacks/ for one of them, or remove a stack "
+                "from STACKS",
+                id="claimed-twice",
             )
 
 
 def stranger_findings(
     projects: Iterable[tuple[Stack, str, ProjectState]],
 ) -> Iterator[Finding]:
-    """Yield whether each stack's name is its own among Docker's projects.
+    """Yield whether each stack's name is unique among Docker's Compose projects.
 
     + projects: stack, its folder on the host, its project there
     """
     for stack, folder, found in projects:
         seen, fix = strangers(stack.name, folder, found)
-        yield Finding(f"project {stack.name}", not seen, seen or f"it is that of {folder}", fix)
+        yield Finding(
+            f"project {stack.name}",
+            not seen,
+            seen or f"it belongs to {folder}",
+            fix,
+            id="project-name-taken",
+        )
 
 
 def _running(stacks: Iterable[Stack]) -> Iterator[tuple[Stack, Service]]:
@@ -114,15 +123,15 @@ def _running(stacks: Iterable[Stack]) -> Iterator[tuple[Stack, Service]]:
 
 def _set(stack: Stack, setting: str) -> str:
     key = f"{data_key(stack.name)}_{setting}".upper()
-    return f"set {setting} in group_data/{stack.name}.py, or {key} in .env, to another"
+    return f"set {setting} in group_data/{stack.name}.py, or {key} in .env, to another model"
 
 
 def _unreachable(service: Service, found: Weights) -> tuple[str, str] | None:
-    """Return what keeps a container from a model that the host has, and what to do, or None."""
+    """Return why a container cannot read a model that the host has, and the fix; None if it can."""
     assert service.model
     path = service.model.path
     if found.kind == "silent":
-        return "does not answer", f"see `findmnt --target {path}`, and mount the disk anew"
+        return "does not answer", f"see `findmnt --target {path}`, and mount the disk again"
     source = next(one.source for one in service.mounts if is_below(path, one.source))
     leads = posixpath.normpath(posixpath.join(posixpath.dirname(path), found.link))
     absolute = found.link.startswith("/") and not any(
@@ -131,35 +140,35 @@ def _unreachable(service: Service, found: Weights) -> tuple[str, str] | None:
     out = not found.link.startswith("/") and not is_below(leads, source)
     if found.link and (absolute or out):
         return (
-            f"is a link to {found.link}, to which the container cannot follow",
-            f"put the model itself into {source}, or make the link a relative one within it",
+            f"is a link to {found.link}, which the container cannot follow",
+            f"put the model itself into {source}, or use a relative link within that folder",
         )
     return None
 
 
 def _gguf(model: Model, found: Weights) -> tuple[str, str]:
-    """Return what is wrong, or nothing, and what to do."""
+    """Return what is wrong (empty if nothing), and the fix."""
     copy = f"copy a GGUF file to {model.path}"
     if found.kind == "absent":
-        return f"is not there{_beside(found, ('.gguf',))}", copy
+        return f"does not exist{_beside(found, ('.gguf',))}", copy
     if found.kind == "folder":
-        return "is a folder, and llama.cpp loads one GGUF file", copy
+        return "is a folder, but llama.cpp loads a single GGUF file", copy
     if found.begins.startswith(_GGUF):
         return "", copy
     if not found.size:
         return "is empty", copy
     known = next((text for start, text in _OTHERS.items() if found.begins.startswith(start)), "")
     what, _, fix = known.partition(": ")
-    return f"is no GGUF file{', but ' + what if what else ''}", fix or copy
+    return f"is not a GGUF file{' but ' + what if what else ''}", fix or copy
 
 
 def _safetensors(model: Model, found: Weights) -> tuple[str, str]:
-    copy = f"copy a model of Hugging Face, with its config.json, to {model.path}/"
+    copy = f"copy a Hugging Face model, including its config.json, to {model.path}/"
     if found.kind == "absent":
-        return f"is not there{_beside(found)}", copy
+        return f"does not exist{_beside(found)}", copy
     if found.kind == "file":
         form = "a GGUF file" if found.begins.startswith(_GGUF) else "a file"
-        return f"is {form}, and vLLM loads a folder of Hugging Face", copy
+        return f"is {form}, but vLLM loads a Hugging Face folder", copy
     if "config.json" not in found.entries:
         return "has no config.json", copy
     if not any(name.endswith(_WEIGHTS) for name in found.entries):
@@ -169,4 +178,4 @@ def _safetensors(model: Model, found: Weights) -> tuple[str, str]:
 
 def _beside(found: Weights, endings: tuple[str, ...] = ("",)) -> str:
     names = [name for name in found.entries if name.endswith(endings)]
-    return f" (beside it: {', '.join(names[:5])})" if names else ""
+    return f" (in the same folder: {', '.join(names[:5])})" if names else ""

@@ -1,4 +1,4 @@
-"""Disks, for what will be pulled and built and for stacks; the entry in fstab, and the share."""
+"""Check disks (for images and for stacks), the entry in fstab, and the share."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _GB = 10**9
 
 _COMFORTABLE = 20 * _GB
 
-# Their files have the owner and mode that mount options say, and chown is refused or ignored.
+# Mount options set the owner and mode of all their files; chown is rejected or ignored.
 _WITHOUT_OWNERS = ("vfat", "msdos", "exfat", "cifs", "smb3")
 _SHOWN = 3
 
 
 def data_folders(daemon_json: bytes | None) -> list[str]:
-    """Return the folders in which images may lie: the Engine's, and containerd's, where a fresh
-    Docker 29 keeps them.
+    """Return the folders where images may be stored: the Engine's, and containerd's, which a new
+    Docker 29 uses.
 
-    + daemon_json: the Engine's configuration, whose ``data-root`` moves it
+    + daemon_json: the Engine's configuration, whose ``data-root`` moves its folder
     """
     configured = read_or_nothing(daemon_json).get("data-root")
     root = configured if isinstance(configured, str) and configured else DATA_ROOT
@@ -37,8 +37,8 @@ def data_folders(daemon_json: bytes | None) -> list[str]:
 
 
 def size(services: Iterable[Service]) -> int:
-    """Return how many bytes the images of these services take at least, those of unknown size left
-    out."""
+    """Return the minimum size in bytes of the images of these services, ignoring those of unknown
+    size."""
     return round(sum({one.image: one.image_gb for one in services}.values()) * _GB)
 
 
@@ -48,12 +48,12 @@ def disk_findings(
     missing: Iterable[Service],
     stand_ins: bool,
 ) -> Iterator[Finding]:
-    """Yield whether there is room on every disk concerned.
+    """Yield whether every disk that is used has enough free space.
 
-    + disks: folder -> the disk in which it lies
-    + images: those of the folders in which images may lie; the roomier one counts
+    + disks: folder -> the disk it is on
+    + images: the folders where images may be stored; the one with more free space counts
     + missing: services whose image will be pulled or built
-    + stand_ins: whether images are not the real ones, whose sizes are known
+    + stand_ins: whether images are stand-ins, whose sizes are unknown
     """
     roomiest = max((disks[one] for one in images if one in disks), key=_free, default=None)
     need = 0 if stand_ins else size(missing)
@@ -65,14 +65,15 @@ def disk_findings(
         if takes:
             detail += f"; images to be pulled and built take at least {takes / _GB:.0f} GB"
         if stand_ins:
-            detail += "; what stand-ins take is not known"
+            detail += "; the size of the stand-ins is unknown"
         yield Finding(
             f"disk {mountpoint}",
             stand_ins or free - takes >= _COMFORTABLE,
             detail,
-            "make room (`docker system df` shows what Docker takes), or put a larger disk there: "
-            "20 GB beyond the images are soon filled by builds' caches and models",
+            "free up space (`docker system df` shows what Docker uses), or use a larger disk: "
+            "build caches and models soon fill 20 GB on top of the images",
             note=free >= takes,
+            id="disk-too-small",
         )
 
 
@@ -83,20 +84,21 @@ def _free(disk: Disk) -> int:
 def place_findings(
     disks: Mapping[str, Disk], silent: Iterable[str], stores: Iterable[str], share: str
 ) -> Iterator[Finding]:
-    """Yield the folders that cannot be used where they lie, links followed.
+    """Yield the folders that cannot be used at their real location, with links resolved.
 
-    + disks: folder -> the disk in which it lies
-    + silent: folders that do not answer
-    + stores: those that a run gives to an owner and a group
+    + disks: folder -> the disk it is on
+    + silent: folders that do not respond
+    + stores: folders whose owner and group a run sets
     + share: where the share is mounted
     """
     for folder in silent:
         yield Finding(
             f"folder {folder}",
             False,
-            "it does not answer: what is mounted there or above it waits for its server",
-            f"see `findmnt --target {folder}` and `systemctl list-automounts`; `umount -l` ends a "
-            "mount whose server is gone",
+            "it does not answer: a file system mounted there or above waits for its server",
+            f"see `findmnt --target {folder}` and `systemctl list-automounts`; `umount -l` "
+            "detaches a mount whose server is gone",
+            id="folder-not-answering",
         )
     for folder in stores:
         disk = disks.get(folder)
@@ -104,20 +106,21 @@ def place_findings(
             yield Finding(
                 f"folder {folder}",
                 False,
-                f"it lies in {disk.mountpoint} ({disk.kind}), where files have no owners and modes "
-                "of their own",
+                f"it is on {disk.mountpoint} ({disk.kind}), where files have no owner and mode of "
+                "their own",
                 "use a folder on ext4, xfs, btrfs or zfs",
+                id="files-without-owners",
             )
 
 
 def link_findings(
     store: str, real: str, links: Sequence[tuple[str, str]], stacks: Iterable[Stack]
 ) -> Iterator[Finding]:
-    """Yield which links of the model store lead where containers cannot follow: they see the store,
-    and what else they mount, under names of their own.
+    """Yield the links in the model store that containers cannot follow, because they mount the
+    store and other folders at different paths.
 
-    + real: where the store really lies
-    + links: path below the store -> what the link says, of those that are absolute or lead out
+    + real: the store's real path
+    + links: path below the store -> target, for links that are absolute or point outside the store
     """
     views = [
         [mount for mount in service.mounts if mount.kind == "bind"]
@@ -141,14 +144,14 @@ def link_findings(
         if group is inside:
             start = posixpath.dirname(f"{store if is_below(leads, store) else real}/{name}")
             fix = (
-                "make them relative, so that they hold wherever the store is mounted: "
+                "make them relative, so that they work wherever the store is mounted: "
                 f"`ln -sfn {posixpath.relpath(leads, start)} {store}/{name}`"
             )
         else:
             fix = (
-                "move the files into the store, or bind a folder instead of the link, by a line in "
-                f"/etc/fstab such as `{leads} {store}/{name} none bind 0 0`, mount it and start "
-                "the containers anew"
+                "move the files into the store, or replace the link with a bind mount: add a line "
+                f"such as `{leads} {store}/{name} none bind 0 0` to /etc/fstab, mount it, and "
+                "restart the containers"
             )
         yield Finding(
             f"links in {store}",
@@ -156,17 +159,18 @@ def link_findings(
             f"containers cannot follow {fstab.printable(shown)}{more}",
             fstab.printable(fix),
             note=True,
+            id="model-links",
         )
 
 
 def _follows(view: Iterable[Mount], said: str) -> bool:
-    """Whether a link's absolute path is the same file in a container as on the host."""
+    """Whether a link's absolute path names the same file in a container as on the host."""
     return any(mount.source == mount.target and is_below(said, mount.target) for mount in view)
 
 
 def mount_findings(wanted: Iterable[str], mounted: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield whether a disk of its own is mounted on each folder on which a stack wants one. A
-    folder of that name on the disk of the system is none.
+    """Yield whether a separate disk is mounted on each folder for which a stack requires one. A
+    folder of that name on the system disk does not count.
 
     + mounted: folder -> source
     """
@@ -176,9 +180,9 @@ def mount_findings(wanted: Iterable[str], mounted: Mapping[str, str]) -> Iterato
             f"mount {folder}",
             source not in ("", "does not answer"),
             source or "nothing is mounted there",
-            f"mount the disk, with a line in /etc/fstab so that it is there after a reboot, or, if "
-            f"the disk of the system is to be used, take {folder} out of `disks` in the stack's "
-            "group_data",
+            "mount the disk, with a line in /etc/fstab so that it survives a reboot; or, to use "
+            f"the system disk, remove {folder} from `disks` in the stack's group_data",
+            id="disk-not-mounted",
         )
 
 
@@ -187,12 +191,12 @@ def fstab_findings(
 ) -> Iterator[Finding]:
     """Yield what else ``/etc/fstab`` mounts where the share belongs.
 
-    An entry of the same kind gives way to ours, which is worth knowing if it is another share; any
-    other is somebody's disk.
+    Our entry replaces an entry for a share, which is a note if it is another share. Any other entry
+    is somebody's disk.
 
     + text: content of fstab
-    + source: of the share, ``//server/share``
-    + linked: numbers of the lines that name the mountpoint by a link
+    + source: the share, ``//server/share``
+    + linked: numbers of the lines that name the mountpoint through a link
     """
     others = [
         (number, entry)
@@ -207,21 +211,24 @@ def fstab_findings(
             "belongs" + (", and will be replaced" if entry.is_share else ""),
             "remove that line, or set SMB_MOUNT to another folder",
             note=entry.is_share,
+            id="fstab-conflict",
         )
     if not others:
-        yield Finding("/etc/fstab", True, f"nothing else is mounted on {mountpoint}")
+        yield Finding(
+            "/etc/fstab", True, f"nothing else is mounted on {mountpoint}", id="fstab-conflict"
+        )
 
 
 def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]:
-    """Yield what is in the way of the share on its mountpoint, besides an entry of fstab.
+    """Yield what prevents mounting the share on its mountpoint, besides entries of fstab.
 
-    + found: what is on the mountpoint
+    + found: the state of the mountpoint
     """
     other = "or set SMB_MOUNT to another folder"
     if found.real:
         yield _mountpoint(
-            f"{mountpoint} is really {found.real}, to which a link leads, and systemd names mounts "
-            "by where they are",
+            f"{mountpoint} is a link or behind one: its real path is {found.real}, and systemd "
+            "names mounts after real paths",
             f"set SMB_MOUNT={found.real}",
         )
         return
@@ -231,28 +238,28 @@ def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]
     map_ = found.above or "".join(one.source for one in automounters[:1])
     if map_:
         yield _mountpoint(
-            f"an automounter has {mountpoint} by its map {map_}",
-            f"take the folder out of that map and reload autofs, {other}",
+            f"an automounter manages {mountpoint} through its map {map_}",
+            f"remove the folder from that map and reload autofs, {other}",
         )
     for unit in (found.mount, found.automount):
         if unit.masked:
             yield _mountpoint(
-                f"{unit.name} is masked, so that systemd never mounts there",
-                f"`systemctl unmask {unit.name}`, {other}",
+                f"{unit.name} is masked, so systemd never mounts anything there",
+                f"run `systemctl unmask {unit.name}`, {other}",
             )
         elif unit.file:
             lasting = not unit.file.startswith("/run/systemd/transient")
             yield _mountpoint(
-                f"{unit.file} says what is mounted on {mountpoint}, and systemd does not look into "
-                "/etc/fstab for it",
-                f"`systemctl disable --now {unit.name}` and move the file away, {other}"
+                f"{unit.file} defines what is mounted on {mountpoint}, so systemd ignores the "
+                "entry in /etc/fstab",
+                f"run `systemctl disable --now {unit.name}` and move the file away, {other}"
                 if lasting
-                else f"`systemctl stop {unit.name}`, {other}",
+                else f"run `systemctl stop {unit.name}`, {other}",
             )
     for drop_in in found.mount.overrides:
         yield _mountpoint(
             f"{drop_in} changes what systemd mounts on {mountpoint} at boot",
-            "move it away unless it is meant: a run does not look into it",
+            "move it away unless you want it; a run does not check its content",
             note=True,
         )
     foreign = [one for one in found.layers if one.kind not in ("cifs", "smb3", "autofs")]
@@ -260,44 +267,45 @@ def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]
         yield _mountpoint(
             f"{fstab.printable(layer.shown)} is mounted on {mountpoint}"
             + (", under the share" if found.share else ""),
-            f"`umount {mountpoint}`, {other}",
+            f"run `umount {mountpoint}`, {other}",
             note=bool(found.share),
         )
     if found.hidden and not found.share:
+        entries = "1 file or folder" if found.hidden == 1 else f"{found.hidden} files or folders"
         yield _mountpoint(
-            f"{found.hidden} files or folders lie in {mountpoint}, and are hidden while the share "
-            "is mounted there",
-            f"move them to the share, {other}",
+            f"{mountpoint} contains {entries}, hidden while the share is mounted there",
+            f"move its content to the share, {other}",
             note=True,
         )
     if not found.flags:
         yield _mountpoint(
-            f"the file system of {mountpoint} knows no immutable folders (chattr +i): while the "
-            "share is away, outputs are written to the disk in its place",
+            f"the file system of {mountpoint} does not support immutable folders (chattr +i): "
+            "while the share is not mounted, outputs are written to the local disk",
             "set SMB_MOUNT to a folder on ext4, xfs or btrfs",
             note=True,
         )
 
 
 def _mountpoint(detail: str, fix: str, note: bool = False) -> Finding:
-    return Finding("SMB_MOUNT", False, detail, fix, note=note)
+    return Finding("SMB_MOUNT", False, detail, fix, note=note, id="smb-mountpoint")
 
 
 def share_finding(refusal: str | None, verdict: str, detail: str, source: str) -> Finding:
-    """Return whether the file server lets us in.
+    """Return whether the file server accepts our login.
 
-    + refusal: why it does not, with the way out behind the last colon
+    + refusal: why it does not, with the fix after the last colon
     + verdict, detail: the server's answer (``ShareAnswer``)
     """
     if refusal:
         seen, _, fix = refusal.rstrip(".").rpartition(": ")
-        return Finding("share", False, seen, fix)
+        return Finding("share", False, seen, fix, id="smb-login")
     if verdict != "accepted":
         return Finding(
             "share",
             False,
-            f"whether {source} lets us in is not known: {detail}",
-            "go on: the run tells what the server answers where it mounts the share",
+            f"the login to {source} could not be tried: {detail}",
+            "nothing to do: the run shows the server's answer when it mounts the share",
             note=True,
+            id="smb-not-tried",
         )
-    return Finding("share", True, f"{source} accepts user and password")
+    return Finding("share", True, f"{source} accepts the user and password", id="smb-login")

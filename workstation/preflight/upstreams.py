@@ -1,4 +1,4 @@
-"""Where a run fetches from, what of it this run will fetch, and whether it can be reached."""
+"""Check the servers that a run downloads from: which ones it needs, and whether they answer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.surroundings import Answer
 
 PACKAGES = "packages"
-"""What image builds install besides the pins: from Debian, PyPI and npm."""
+"""What image builds install in addition to the pins: from Debian, PyPI and npm."""
 
-# What the Engine fetches and no command in a build or on the host.
+# Fetched by the Engine itself, not by a command in a build or on the host.
 _BY_ENGINE = ("images.", "sources.")
 
-# docker.io is only a name (github.com/distribution/reference).
+# docker.io is only a name, not a server (github.com/distribution/reference).
 _REGISTRIES = {"docker.io": "registry-1.docker.io"}
-# files.pythonhosted.org has the files that pypi.org lists; Prisma's engines come with AI-Toolkit.
+# files.pythonhosted.org serves the files that pypi.org lists; AI-Toolkit needs Prisma's engines.
 _PYPI = ("https://pypi.org/simple/", "https://files.pythonhosted.org/")
 _NPM = "https://registry.npmjs.org/"
 _OTHERS = ("http://deb.debian.org/debian/", "https://binaries.prisma.sh/")
@@ -34,8 +34,8 @@ _OTHERS = ("http://deb.debian.org/debian/", "https://binaries.prisma.sh/")
 
 @dataclass(frozen=True)
 class Upstream:
-    """A server that something is fetched from: an address to ask whether it answers, and what is
-    fetched there, as ``section.key`` of the pins or ``PACKAGES``."""
+    """A server that something is fetched from: an address that shows whether it answers, and what
+    is fetched there, as ``section.key`` of the pins or ``PACKAGES``."""
 
     address: str
     uses: frozenset[str]
@@ -46,7 +46,7 @@ class Upstream:
 
     @property
     def named(self) -> bool:
-        """Whether its address is a name, which DNS must know."""
+        """Whether its address is a name, which DNS must resolve."""
         try:
             ipaddress.ip_address(urlsplit(self.address).hostname or "")
         except ValueError:
@@ -54,16 +54,16 @@ class Upstream:
         return False
 
     def lets_in(self, answer: Answer) -> bool:
-        """Whether an answer is one of a server that can be fetched from: 401 is a registry's first
-        word, 404 that of a root without a page; filters and proxies say 403 and 407."""
+        """Whether an answer shows that the server can be used: a registry first answers with 401,
+        a root without a page with 404; filters and proxies answer with 403 and 407."""
         refused = {"403", "407", *(["404"] if self.address.endswith("/v2/") else [])}
         return answer.step == "http" and answer.detail < "500" and answer.detail not in refused
 
 
 def upstreams(pins: Pins, mirror: Mirror, settings: Settings) -> list[Upstream]:
-    """Return the servers that runs with these pins and settings fetch from, each once.
+    """Return the servers that runs with these pins and settings download from, each once.
 
-    The distribution's own apt sources are not among them: what they are, the host knows alone.
+    The distribution's own apt sources are not included, because only the host knows them.
     """
     by_server: dict[tuple[str, str | None, int | None], Upstream] = {}
     for use, address in _addresses(pins, mirror, settings):
@@ -75,7 +75,7 @@ def upstreams(pins: Pins, mirror: Mirror, settings: Settings) -> list[Upstream]:
 
 
 def _addresses(pins: Pins, mirror: Mirror, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield what is fetched and an address that answers whether or not it is really there."""
+    """Yield what is fetched, with an address on its server that always answers."""
     for key, image in pins.images.items():
         yield f"images.{key}", _registry(image.name, mirror)
     unused = {"nvidia": settings.gpu == "none", "docker": settings.docker_source == "distribution"}
@@ -94,7 +94,7 @@ def _addresses(pins: Pins, mirror: Mirror, settings: Settings) -> Iterator[tuple
 
 
 def _registry(name: str, mirror: Mirror) -> str:
-    """Return the address at which a registry answers with 200 or 401 (distribution-spec, end-1)."""
+    """Return the address where a registry answers with 200 or 401 (distribution-spec, end-1)."""
     if mirror.registry:
         scheme = "http" if mirror.insecure else "https"
         return f"{scheme}://{mirror.registry.partition('/')[0]}/v2/"
@@ -113,10 +113,10 @@ def fetched(
     missing: Iterable[tuple[RenderedStack, list[Service]]],
     others: Mapping[str, bool],
 ) -> frozenset[str]:
-    """Return what this run will fetch, in the words of ``Upstream.uses``.
+    """Return what this run will fetch, in the form of ``Upstream.uses``.
 
-    + missing: each stack with those of its services whose image is not on the host
-    + others: ``section.key`` of the pins -> whether it is to be fetched
+    + missing: each stack, with its services whose image is not on the host
+    + others: ``section.key`` of the pins -> whether it will be fetched
     """
     uses = {use for use, needed in others.items() if needed}
     for stack, services in missing:
@@ -143,21 +143,25 @@ def upstream_findings(
     mirrored: bool,
     engine_proxied: bool,
 ) -> Iterator[Finding]:
-    """Yield whether each server can be reached. One from which this run fetches nothing stops
-    nothing, nor does one that the Engine itself fetches from, through a proxy of its own.
+    """Yield whether each server can be reached.
+
+    A server is only a note if this run fetches nothing from it, or if only the Engine does so,
+    through a proxy of its own.
 
     + wanted: what this run fetches, see :func:`fetched`
     + answers: by address
     + mirrored: whether there is a mirror
+    + engine_proxied: whether the Engine uses a proxy of its own
     """
     known = [one for one in servers if one.address in answers]
     if not known:
         yield Finding(
             "upstreams",
             False,
-            "whether they can be reached is not known: python3 is not installed on the host",
+            "they could not be tried, because python3 is not installed on the host",
             "install python3 on the host",
             note=True,
+            id="upstreams-not-tried",
         )
         return
 
@@ -172,21 +176,23 @@ def upstream_findings(
         yield Finding(
             "DNS",
             False,
-            f"no address is found for {names} ({said})",
+            f"{names} cannot be resolved ({said})",
             "correct the host's name server (`resolvectl status` shows it)" + _or_mirror(mirrored),
             note=not any(needed(one) for one in lost),
+            id="dns-lookup",
         )
     elif any(one.named for one in known):
-        yield Finding("DNS", True, "every upstream's name has an address")
+        yield Finding("DNS", True, "all upstream names resolve", id="dns-lookup")
     for one in known:
         answer = answers[one.address]
         if one not in lost:
             yield Finding(
                 f"upstream {one.host}",
                 one.lets_in(answer),
-                _said(answer) + ("" if needed(one) else ", and this run fetches nothing there"),
+                _said(answer) + ("" if needed(one) else "; this run needs nothing from there"),
                 _fix(answer) + _or_mirror(mirrored),
                 note=not needed(one),
+                id="upstream-unreachable",
             )
 
 
@@ -194,18 +200,18 @@ def _said(answer: Answer) -> str:
     return {
         "http": f"it answers with HTTP {answer.detail}",
         "tls": f"its certificate is not trusted ({answer.detail})",
-    }.get(answer.step, f"no connection to it ({answer.detail})")
+    }.get(answer.step, f"it cannot be reached ({answer.detail})")
 
 
 def _fix(answer: Answer) -> str:
     if answer.step == "tls":
         return (
             "set CA_BUNDLE to the CA certificate of the proxy that re-signs TLS in your network, "
-            "and see whether the host's clock is right"
+            "and check the host's clock"
         )
     if answer.step == "http":
-        return "see what answers there: the server itself, or a proxy or filter before it"
-    return "see whether the host has a route there (`ip route`) and no firewall is in between"
+        return "find out what answers there: the server itself, or a proxy or filter in between"
+    return "check that the host has a route there (`ip route`) and that no firewall blocks it"
 
 
 def _or_mirror(mirrored: bool) -> str:

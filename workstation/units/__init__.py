@@ -1,1 +1,1 @@
-"""systemd units as their files say them, and the unit of the native Ollama."""
+"""systemd units as defined in their files, and the unit of the native Ollama."""

@@ -1,7 +1,7 @@
-"""Which program a command of a unit ends in, behind nice, env or a shell, and with which variables.
+"""Which program a unit's command finally starts, behind nice, env or a shell, and its variables.
 
-Only what is known to pass a command on is looked through: of everything else the program itself
-counts, since a container or a wrapper may start anything.
+Only programs known to run their arguments as a command are looked through. Any other program counts
+itself, because a container or a wrapper may start anything.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 
 from workstation.units.files import Value, words
 
-# Program -> its options whose value is a word of its own, and how many words stand before the
-# command (their manual pages).
+# Program -> its options with a separate value, and the number of words before the command (from
+# their manual pages).
 _PASSING: dict[str, tuple[str, int]] = {
     "nice": ("-n --adjustment", 0),
     "ionice": ("-c -n --class --classdata", 0),
@@ -39,9 +39,9 @@ _BLOCKS = ("if", "for", "while", "until", "case", "select", "function", "eval", 
 
 @dataclass(frozen=True)
 class Started:
-    """``words``: the program and its arguments; ``environment``: its variables; ``searched``: a
-    name was looked for in ``PATH``; ``privileged``: it runs as root, whatever ``User=`` says;
-    ``several``: there is more than one command; ``reads``: what may set other variables still."""
+    """``words``: the program and its arguments; ``environment``: its variables; ``searched``: its
+    name is looked up in ``PATH``; ``privileged``: it runs as root, whatever ``User=`` says;
+    ``several``: there is more than one command; ``reads``: files that may set more variables."""
 
     words: tuple[str, ...] = ()
     environment: dict[str, Value] = field(default_factory=dict)
@@ -52,14 +52,15 @@ class Started:
 
     @property
     def program(self) -> str:
-        """The program's path, or its name; empty if there is none that is known."""
+        """The program's path or name; empty if unknown."""
         return str(PurePosixPath(self.words[0])) if self.words else ""
 
 
 def started(line: Value, environment: Mapping[str, Value]) -> Started:
-    """Return what a command of ``ExecStart=`` ends in (``systemd.service(5)``, "COMMAND LINES").
+    """Return what a command of ``ExecStart=`` finally starts (``systemd.service(5)``, "COMMAND
+    LINES").
 
-    + line: the command and the file that says so
+    + line: the command and the file that contains it
     + environment: of the unit
     """
     found = words(line.text)
@@ -76,7 +77,7 @@ def started(line: Value, environment: Mapping[str, Value]) -> Started:
 
 
 def _behind(found: Sequence[str], state: Started, file: str) -> Started:
-    """Return what a command ends in."""
+    """Return what a command finally starts."""
     name = PurePosixPath(found[0]).name if found else ""
     if name == "env":
         return _behind_env(found[1:], state, file)
@@ -128,7 +129,7 @@ def _behind_env(found: Sequence[str], state: Started, file: str) -> Started:
 
 
 def _behind_shell(found: Sequence[str], state: Started, file: str) -> Started:
-    """Return what the script of ``sh -c`` starts; one without is itself the program."""
+    """Return what the script of ``sh -c`` starts; without ``-c``, the shell is the program."""
     rest = list(found[1:])
     while rest and rest[0].startswith(("-", "+")):
         option = rest.pop(0)
@@ -142,8 +143,9 @@ def _behind_shell(found: Sequence[str], state: Started, file: str) -> Started:
 
 
 def _script(text: str, shell: Sequence[str], state: Started, file: str) -> Started:
-    """Return which program a script starts as Ollama: the first of that name, or what takes the
-    shell's place before; the shell itself where the script is more than a list of commands."""
+    """Return the program that a script starts as Ollama: the first of that name, or an earlier
+    program that replaces the shell. If the script is more than a list of commands, return the shell
+    itself."""
     unknown = replace(state, words=tuple(shell))
     environment, reads, last = dict(state.environment), list(state.reads), unknown
     for command in _commands(text):
@@ -175,7 +177,7 @@ def _script(text: str, shell: Sequence[str], state: Started, file: str) -> Start
 
 
 def _commands(text: str) -> list[list[str]]:
-    """Return the simple commands of a script, without what redirects their output."""
+    """Return the simple commands of a script, without redirections."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars="();<>|&\n")
     lexer.whitespace, lexer.commenters, lexer.whitespace_split = " \t\r", "", True
     commands: list[list[str]] = [[]]
@@ -192,6 +194,6 @@ def _commands(text: str) -> list[list[str]]:
                 commands.append([])
             else:
                 commands[-1].append(token)
-    except ValueError:  # a quotation that does not end
+    except ValueError:  # an unclosed quotation
         return []
     return commands

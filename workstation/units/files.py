@@ -1,7 +1,7 @@
-"""What a service's unit file and drop-ins say together (``systemd.unit(5)``, ``systemd.exec(5)``).
+"""Combine a service's unit file and drop-ins (``systemd.unit(5)``, ``systemd.exec(5)``).
 
-Read from the files, since a plan asks what will hold once ours are among them: systemd itself only
-knows what is there.
+They are read from the files because a plan must know the result once ours are added; systemd only
+knows the present files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 @dataclass(frozen=True)
 class UnitFile:
-    """A unit file or drop-in, or a file of environment variables: where it is, and its text."""
+    """A unit file, a drop-in, or a file of environment variables: its path and text."""
 
     path: str
     text: str = ""
@@ -26,7 +26,7 @@ class UnitFile:
 
 @dataclass(frozen=True)
 class Value:
-    """A value that is in force, and the file that says so."""
+    """A value in effect, and the file that sets it."""
 
     text: str
     file: str
@@ -34,10 +34,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Service:
-    """``start``: the commands of ``ExecStart=``; ``settings``: other keys of ``[Service]`` of which
-    the last counts, by name; ``lists``: all keys of ``[Service]`` and ``[Unit]`` as those that add
-    up, where an empty one begins again; ``conditions``: each ``Condition...=`` and ``Assert...=``
-    in force, as it stands; ``environment``: variables by name, as the process gets them."""
+    """``start``: the commands of ``ExecStart=``; ``settings``: other keys of ``[Service]`` by name,
+    where the last value counts; ``lists``: all keys of ``[Service]`` and ``[Unit]`` with all their
+    values, where an empty one clears the list; ``conditions``: each ``Condition...=`` and
+    ``Assert...=`` in effect, verbatim; ``environment``: variables by name, as the process gets
+    them."""
 
     start: tuple[Value, ...] = ()
     settings: dict[str, Value] = field(default_factory=dict)
@@ -49,11 +50,11 @@ class Service:
 def drop_ins(files: Iterable[UnitFile]) -> list[UnitFile]:
     """Return the drop-ins that systemd reads, in its order.
 
-    + files: in the order of the folders of ``systemd-analyze unit-paths``, of each the unit's own
-      folder (``x.service.d``) before that of its type (``service.d``)
+    + files: in the order of ``systemd-analyze unit-paths``, each with the unit's own folder
+      (``x.service.d``) before that of its type (``service.d``)
 
-    Of one name the first counts, in the unit's own folders before those of the type; an empty one,
-    or a link to ``/dev/null``, is none.
+    Of files with the same name, the first counts, and the unit's own folders come before those of
+    the type. An empty file, or a link to ``/dev/null``, masks that name.
     """
     first: dict[str, UnitFile] = {}
     own = [one for one in files if PurePosixPath(one.path).parent.name != "service.d"]
@@ -64,17 +65,16 @@ def drop_ins(files: Iterable[UnitFile]) -> list[UnitFile]:
 
 
 def with_file(files: Sequence[UnitFile], ours: UnitFile) -> list[UnitFile]:
-    """Return the drop-ins with one more, or with other text in it, in systemd's order."""
+    """Return the drop-ins with one added or replaced, in systemd's order."""
     others = [one for one in files if one.name != ours.name]
     return sorted([*others, ours], key=lambda one: one.name)
 
 
 def service(files: Sequence[UnitFile], variables: Sequence[UnitFile] = ()) -> Service:
-    """Return what holds.
+    """Return the combined service.
 
     + files: the unit file, then its drop-ins in order
-    + variables: what ``EnvironmentFile=`` may name, with their lines; one that is not among them
-      says nothing
+    + variables: the files that ``EnvironmentFile=`` may name; others are treated as empty
     """
     settings: dict[str, Value] = {}
     lists: dict[str, tuple[Value, ...]] = {}
@@ -91,12 +91,11 @@ def service(files: Sequence[UnitFile], variables: Sequence[UnitFile] = ()) -> Se
 
 
 _LISTS = ("ExecStart", "Environment", "EnvironmentFile", "UnsetEnvironment")
-"""Keys of ``[Service]`` of which each file adds to what there is."""
+"""Keys of ``[Service]`` to which each file adds values."""
 
 
 def _conditions(known: list[Value], unit: Iterable[tuple[str, Value]]) -> list[Value]:
-    """Return the conditions that hold after one more file; an empty one takes back all of its
-    kind."""
+    """Return the conditions in effect after one more file; an empty one clears all of its kind."""
     for key, value in unit:
         if match := re.match("Condition|Assert", key):
             others = [one for one in known if not one.text.startswith(match[0])]
@@ -107,7 +106,7 @@ def _conditions(known: list[Value], unit: Iterable[tuple[str, Value]]) -> list[V
 def _environment(
     lists: Mapping[str, Iterable[Value]], variables: Iterable[UnitFile]
 ) -> dict[str, Value]:
-    """Return the variables of a service: its own, then those of files, which win."""
+    """Return the variables of a service: its own, overridden by those from files."""
     found: dict[str, Value] = {}
     for value in lists.get("Environment", ()):
         for word in words(value.text):
@@ -123,8 +122,8 @@ def _environment(
 
 
 def _assignments(text: str, wanted: str = "Service") -> Iterable[tuple[str, str]]:
-    """Yield key and value of a section; a line that ends in a backslash goes on, over comments
-    too (``systemd.syntax(7)``)."""
+    """Yield the keys and values of a section; a line that ends in a backslash continues on the
+    next, skipping comments (``systemd.syntax(7)``)."""
     section, begun = "", ""
     for line in text.splitlines():
         stripped = line.strip()
@@ -142,8 +141,7 @@ def _assignments(text: str, wanted: str = "Service") -> Iterable[tuple[str, str]
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a value: quotes may stand around one, or around its parts; a backslash
-    escapes."""
+    """Return the words of a value: a word or parts of it may be quoted; a backslash escapes."""
     found = re.findall(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+""", text)
     return [_unquoted(word) for word in found]
 
@@ -169,7 +167,7 @@ def _unquoted(word: str) -> str:
 
 
 def _variables(text: str) -> Iterable[tuple[str, str]]:
-    """Yield the variables of an ``EnvironmentFile``, which has a syntax of its own."""
+    """Yield the variables of an ``EnvironmentFile``, which has its own syntax."""
     for line in text.splitlines():
         name, separator, value = line.strip().partition("=")
         if separator and not name.startswith(("#", ";")):
@@ -180,7 +178,6 @@ def _variables(text: str) -> Iterable[tuple[str, str]]:
 
 
 def command(line: str) -> list[str]:
-    """Return the words of a command of ``ExecStart=``, without the characters before its path that
-    tell systemd how to run it."""
+    """Return the words of a command of ``ExecStart=``, without the special prefixes of its path."""
     found = words(line)
     return [found[0].lstrip("@-:+!|"), *found[1:]] if found else []

@@ -10,7 +10,7 @@ BINARY = "/usr/local/bin/ollama"
 """A link to the release in use."""
 
 RELEASES = "/opt/ollama"
-"""Where the releases are unpacked, each in a folder of its own."""
+"""Where the releases are unpacked, each in its own folder."""
 
 USER = "ollama"
 
@@ -24,7 +24,7 @@ def unit() -> UnitFile:
 
 
 def drop_in(settings: Settings) -> UnitFile:
-    """Return the drop-in, which sorts behind most others."""
+    """Return the drop-in, which sorts after most others."""
     text = template(
         "ollama/drop-in.conf.j2",
         models=settings.ollama_models,

@@ -1,4 +1,4 @@
-"""What ``systemctl show`` prints of units."""
+"""Parse the output of ``systemctl show``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 
 def blocks(lines: Iterable[str]) -> list[dict[str, str]]:
-    """Return the properties of each unit, in the order in which they were named: there is a blank
-    line between them."""
+    """Return the properties of each unit, in the order of the command line. Units are separated by
+    an empty line."""
     found: list[dict[str, str]] = []
     between = True
     for line in lines:
@@ -24,7 +24,7 @@ def blocks(lines: Iterable[str]) -> list[dict[str, str]]:
 
 def unix_time(text: str) -> float:
     """Return the Unix time of ``@1795161600`` (``--timestamp=unix``) or ``Sat 2026-11-21
-    00:11:20.123456 UTC`` (``--timestamp=us+utc``); 0 of ``n/a`` and of nothing."""
+    00:11:20.123456 UTC`` (``--timestamp=us+utc``); 0 for ``n/a`` and an empty text."""
     if re.fullmatch(r"@[0-9.]+", text):
         return float(text[1:])
     if not text or text == "n/a":
