@@ -71,6 +71,8 @@ class Absent:
 
 Entry = File | Directory | Absent
 
+_A = {"file": "a file", "directory": "a directory", "link": "a link", "other": "a special file"}
+
 
 def _settled(entry: File, found: PathState | None) -> File:
     """Return the entry, its mode and owner filled in from the existing file if they are kept."""
