@@ -13,7 +13,7 @@ from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 
 from workstation import hooks
-from workstation.errors import UserError
+from workstation.errors import UserError, in_brackets
 from workstation.plan import Changes, checked
 from workstation.run import current
 
@@ -44,7 +44,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
         except UserError as error:
             if not state.is_executing:
                 raise
-            yield FunctionCommand(_fail, (str(error),), {})
+            yield FunctionCommand(_fail, (f"{error}{in_brackets(error.id)}",), {})
 
     made = cast(Operation[P], pyinfra_operation()(reported))
     made.changes = func
