@@ -155,7 +155,7 @@ def _refuse_replacing(installed: Sequence[str]) -> None:
 
 
 def refuse_others(found: EngineState) -> None:
-    """Raise HostError if Docker is the snap, which cannot access ``/vol`` or ``/mnt``, or Podman."""
+    """Raise HostError if Docker is Podman or the snap, which cannot access ``/vol`` or ``/mnt``."""
     if found.snap:
         raise HostError(
             f"Docker on {host.name} is the snap, which has no access to /vol and /mnt and no "

@@ -115,7 +115,7 @@ class _Seen:
 
 
 def _look(host: Any, machine: Context) -> _Seen:
-    """Query the host. ``compose.up`` asks again what a stack lacks; that is answered from memory."""
+    """Query the host. ``compose.up`` asks the same again; that is answered from memory."""
     settings = machine.settings
     known = _first_answer(host, machine)
     stacks = machine.stacks()
