@@ -48,7 +48,7 @@ mapfile -t roots < <(
   echo /var/lib/docker
 )
 limited 20 bash -c "$swarms" bash "${roots[@]}"
-[ $? != 124 ] || { echo "the folder of Docker's data does not answer" >&2; exit 1; }
+[ $? != 124 ] || { echo "Docker's data folder does not respond" >&2; exit 1; }
 [ "$(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" != 1 ] || echo forwarding
 if { cat "$file"; printf '%s' "$arguments" | base64 -d; } 2>/dev/null \
   | grep -aqE 'ip-?(tables|-masq)'; then

@@ -37,7 +37,7 @@ forget_cache() {
 left=$(left)
 if [ -n "$left" ]; then
   began=$(left_since)
-  echo "the machine went down during a build: what was made and cached${began:+ since $began} goes"
+  echo "the machine went down during a build: removing images and cache${began:+ since $began}"
   ! with_containerd || release
   nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
   # shellcheck disable=SC2086 # a list, one word each
@@ -47,8 +47,8 @@ if [ -n "$left" ]; then
     docker image rm -f "$image" >/dev/null || exit 1
   done
   forget_cache "$began" || {
-    echo "what builds have cached cannot be removed, see above, and the power cut may have" \
-      "damaged it: run again, or \`docker buildx prune -af && rm $mark\` if it stays so" >&2
+    echo "the build cache cannot be removed, see above, and the power cut may have damaged it:" \
+      "run again; if that does not help, \`docker buildx prune -af && rm $mark\`" >&2
     exit 1
   }
   rm "$mark"
@@ -60,6 +60,6 @@ cd /
 docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
 flush && rm "$mark" || exit 1
 [ "$status" = 0 ] || {
-  echo "$what could not be built, see above; what runs was left as it is" >&2
+  echo "$what could not be built, see above; running services were not changed" >&2
   exit 1
 }

@@ -36,7 +36,7 @@ healthy() {
       done
       return 1
     fi
-    [ -n "$waiting" ] || { echo "all of $project are healthy"; return 0; }
+    [ -n "$waiting" ] || { echo "all services of $project are healthy"; return 0; }
     if [ "$seconds" -ge "$next" ]; then
       echo "waiting for$waiting ($seconds s)"
       if [ "$seconds" -ge 20 ]; then

@@ -42,12 +42,12 @@ for image in "$@"; do
   [ -n "$found" ] || missing="$missing $image"
 done
 at_work "$@"
-[ -z "$doubtful" ] || echo "the machine went down during a pull; pulled anew:$doubtful"
+[ -z "$doubtful" ] || echo "the machine went down during a pull; pulling again:$doubtful"
 status=0
 # shellcheck disable=SC2086 # a list, one word each
 [ -z "$missing" ] || pull $missing || status=$?
 if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ] && ! with_containerd; then
-  echo "some of it was there already, and may be damaged: once more"
+  echo "some layers were already there and may be damaged: pulling once more"
   for image in $doubtful; do docker image rm -f "$(id "$image")" >/dev/null || exit 1; done
   # shellcheck disable=SC2086 # a list, one word each
   pull $doubtful || status=$?

@@ -14,7 +14,7 @@ release() {
   for socket in /run/containerd/containerd.sock /run/docker/containerd/containerd.sock; do
     [ -S "$socket" ] || continue
     leases=$(ctr --address "$socket" -n moby leases ls) || {
-      echo "$socket does not say what holds images: nothing of it is released"; continue; }
+      echo "$socket does not list its leases: none are released"; continue; }
     printf '%s\n' "$leases" | awk '/gc.expire=/ {print $1, $2}' |
       while read -r lease created; do
         [ "$(date -d "$created" +%s)" -ge "$up_since" ] ||

@@ -25,11 +25,11 @@ fi
 rm "$kept.new"
 [ -f "$kept.tar" ] || exit 1
 ! tar -df "$kept.tar" -C "$folder" >/dev/null 2>&1 || exit 1
-echo "$name goes back to what ran before" >&2
+echo "rolling back $name to the version before this run" >&2
 tar -xf "$kept.tar" -C "$folder"
 if up && healthy "$name" "$most"; then
-  echo "$name runs as before this run; what failed is told above" >&2
+  echo "$name runs as before this run; see above for what failed" >&2
 else
-  echo "$name does not become healthy with what ran before either" >&2
+  echo "$name does not become healthy with the previous version either" >&2
 fi
 exit 1

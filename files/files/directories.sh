@@ -6,11 +6,11 @@
 set -e
 while [ $# != 0 ]; do
   real=$(realpath -m -- "$1")
-  [ "$real" = "$1" ] || { echo "$1 leads to $real by now" >&2; exit 1; }
+  [ "$real" = "$1" ] || { echo "$1 now leads to $real" >&2; exit 1; }
   [ -d "$1" ] || mkdir -p -- "$1"
   (
     cd -P -- "$1"
-    [ "$(pwd -P)" = "$1" ] || { echo "$1 leads to $(pwd -P) by now" >&2; exit 1; }
+    [ "$(pwd -P)" = "$1" ] || { echo "$1 now leads to $(pwd -P)" >&2; exit 1; }
     chown -- "$3" .; chmod -- "$2" .
   )
   shift 3

@@ -13,4 +13,4 @@ for word in '%i silent' '%U%G nameless'; do
     [ $? != 124 ] || { echo "${word#* } $path"; exit 0; }
   done
 done
-echo "the paths do not answer" >&2; exit 1
+echo "the paths do not respond" >&2; exit 1

@@ -117,6 +117,6 @@ except HTTPError as error:
     if mode == "look" and error.code in (401, 403):
         print(json.dumps({"login": True}))
     else:
-        sys.exit(f"InvokeAI answers {error.code} to {error.url}: {error.read(500).decode()}")
+        sys.exit(f"InvokeAI answered {error.code} to {error.url}: {error.read(500).decode()}")
 except OSError as error:
-    sys.exit(f"InvokeAI cannot be asked: {error}")
+    sys.exit(f"InvokeAI cannot be reached: {error}")

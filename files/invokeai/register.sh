@@ -4,5 +4,5 @@
 
 . files/invokeai/container.sh
 
-[ -n "$container" ] || { echo "$2 of $1 does not run." >&2; exit 1; }
+[ -n "$container" ] || { echo "$2 of $1 is not running." >&2; exit 1; }
 docker exec -i "$container" python3 -c "$5" register "$3" "$4"

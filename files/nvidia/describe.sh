@@ -27,17 +27,17 @@ mkdir -p "${target%/*}"
 said=$(limited "$patience" nvidia-smi -L)
 [ $? != 124 ] || {
   echo "nvidia-smi does not answer within $patience s: the card or its driver hangs. Reboot the" \
-    "machine, power it off if that does not help." >&2
+    "machine; if that does not help, power it off." >&2
   exit 1
 }
 said=$(limited "$patience" nvidia-ctk cdi generate --output="$target") || {
   printf '%s\n' "$said" | grep -v level=info | tail -n 5 >&2
-  echo "nvidia-ctk does not describe the GPU to Docker (CDI), its words stand above." >&2
+  echo "nvidia-ctk failed to describe the GPU to Docker (CDI); its message is above." >&2
   exit 1
 }
 limited "$patience" nvidia-ctk cdi list | grep 'nvidia.com/gpu=all' || {
   limited "$patience" nvidia-ctk cdi list | grep level=warning >&2
-  echo "$target describes the GPU, and nvidia.com/gpu=all is not to be had: another file of" \
-    "/etc/cdi or /var/run/cdi stands in its way, see above." >&2
+  echo "$target describes the GPU, but nvidia.com/gpu=all is not available: another file in" \
+    "/etc/cdi or /var/run/cdi conflicts with it, see above." >&2
   exit 1
 }

@@ -27,7 +27,7 @@ case $how in
   dkms) echo "kernel modules: built here by DKMS" ;;
   *)
     echo "apt has neither signed modules of $branch nor headers for the running kernel $kernel:" \
-      "upgrade the kernel (\`apt full-upgrade\`), reboot, run again. Nothing was installed." >&2
+      "upgrade the kernel (\`apt full-upgrade\`), reboot, then run again. Nothing was installed." >&2
     exit 1 ;;
 esac
 # shellcheck disable=SC2086 # a list, one word each

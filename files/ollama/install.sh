@@ -23,7 +23,7 @@ echo "unpacking"
 tar --zstd -xf "$partial/.archive" -C "$partial" || {
   echo "The archive from $url cannot be unpacked." >&2; exit 1; }
 [ -f "$partial/bin/ollama" ] || {
-  echo "The archive from $url holds no bin/ollama." >&2; exit 1; }
+  echo "The archive from $url does not contain bin/ollama." >&2; exit 1; }
 rm -f "$partial/.archive" "$partial/.sums"
 chown -R root:root "$partial"
 touch "$partial/.complete"

@@ -98,7 +98,7 @@ def login() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
         why = os.strerror(ctypes.get_errno())
-        say("unknown", f"no mount namespace can be made: {why}")
+        say("unknown", f"a mount namespace cannot be created: {why}")
     subprocess.run("modprobe -q cifs", shell=True, check=False)
     chosen = [f"ip={place}", f"unc=\\\\{server}\\{share}", *map(numbered, options)]
     security = given.get("sec", "")
@@ -125,7 +125,7 @@ def login() -> None:
     told = " ".join((states or words or [os.strerror(number)])[0].split()).rstrip(".:,")
     told = told.replace(": ", ", ")
     if number == errno.ENOENT and not states:
-        say("refused", "that it has no share of that name")
+        say("refused", "that it has no share with that name")
     if number == errno.ENODEV or ("iocharset" in told and "not found" in told):
         say("absent", told)
     if number == errno.ENOKEY and not os.path.exists("/usr/sbin/cifs.upcall"):
@@ -155,6 +155,6 @@ while select.select([answer], [], [], max(0, end - time.monotonic()))[0]:
     heard += more
 else:
     heard = f"silent {patience} s".encode()
-sys.stdout.buffer.write(heard or b"unknown the login broke off\n")
+sys.stdout.buffer.write(heard or b"unknown the login was cut off\n")
 sys.stdout.flush()
 os._exit(0)
