@@ -6,6 +6,6 @@
 said=$(curl -sS --noproxy '*' -k --max-time 200 -o /dev/null "$1" 2>&1); status=$?
 case $status in
   35) echo "its address is $2, https:// there fails (${said##*:})" ;;
-  0) echo "it answers $1, and not $2"; false ;;
+  0) echo "it answers at $1 instead of $2"; false ;;
   *) echo "$said"; false ;;
 esac

@@ -20,7 +20,7 @@ print(request.urlopen(sys.argv[1], timeout=60).read().decode())" "$1"
 status=$?
 if [ "$status" != 0 ]; then
   port=${2##*:}; chains=$(dropping "${port%%/*}" | paste -sd, -)
-  [ -z "$chains" ] || echo "$chains, drops what comes from containers"
+  [ -z "$chains" ] || echo "$chains, drops traffic from containers"
   rules=$(
     nft list ruleset 2>/dev/null | grep -E 'hook input|drop|reject' | head -n 20
     ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added)
