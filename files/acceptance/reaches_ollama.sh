@@ -1,7 +1,7 @@
 #!/bin/sh
-# CONTAINER URL: whether Ollama is reached from a container.
+# CONTAINER URL: whether the container reaches Ollama.
 #
-# Whatever HTTP client an image happens to have. A packet that a firewall drops is not answered.
+# Uses any HTTP client that the image contains. A packet that a firewall drops gets no answer.
 
 . files/firewall/dropping.sh
 

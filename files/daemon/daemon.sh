@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # INFO CDI PROPERTIES UNLOADED SWARMS: two formats of `docker info`, properties of a unit, the notes
-# of what has not been loaded, and swarms.sh.
+# about keys that are not loaded, and swarms.sh.
 #
-# Variables of the unit's command come from its files, which win, and from the unit itself,
-# which quotes values that hold blanks, as xargs reads them.
+# Variables of the unit's command come from its files, which win, and from the unit itself, which
+# quotes values with spaces, as xargs reads them.
 
 . files/daemon/engine.sh
 . files/daemon/process.sh

@@ -1,11 +1,11 @@
 #!/bin/sh
 # STEP FILE NOTES BEFORE LIVE FORGETS RELOADED ID...: reload, restart or start; the configuration;
-# notes and copies of remember.sh; yes if containers live through it; yes if the old file forgets
-# that; what a reload loads, as a pattern; containers that are to run again.
+# notes and copies of remember.sh; yes if containers keep running through it; yes if the old file
+# does not have that setting; keys that a reload loads, as a pattern; containers to start again.
 #
-# What has been begun is ended, even if the connection goes: between a file and a restart there is
-# nobody else to put the old one back. Docker starts containers by their policy before it answers;
-# `docker start` is for the others, twice, since one may share another's network.
+# Once begun it is completed, even if the connection is lost: between a new file and a restart
+# nothing else would restore the old one. Docker starts containers by their policy before it
+# answers; `docker start` is for the others, twice, since one may share another's network.
 
 . files/shell/wait.sh
 

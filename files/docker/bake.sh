@@ -1,16 +1,15 @@
 #!/bin/sh
-# MARK WHAT IMAGES [ATTESTATION...]: builds what the Bake file on standard input defines. WHAT:
-# names of the services; IMAGES: the references that are made, in one word; attestations: options of
-# bake.
+# MARK WHAT IMAGES [ATTESTATION...]: builds the Bake file on standard input. WHAT: names of the
+# services; IMAGES: the references to build, in one word; attestations: options of bake.
 #
-# Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
+# Plain progress prints a line per step, which suits a log as well as a screen. Attestations need
 # containerd's image store (docs.docker.com/build/metadata/attestations). Since 0.19 Buildx refuses
-# to read what does not lie below the working folder (docker/buildx#2796): here all of it does.
+# to read files outside the working folder (docker/buildx#2796); here everything is inside.
 #
-# What another boot left at work (at_work.sh) means that what BuildKit has cached since is not to be
-# trusted, and neither are these images, unless containers were made of them, as after a build that
-# was merely ended. Nor are those of ours that have lost their name. What others have cached before
-# stays. A record can go only after those that were made from it.
+# If an earlier boot left images in progress (at_work.sh), BuildKit's cache since then cannot be
+# trusted, and neither can these images, unless containers were created from them, as after a build
+# that was merely interrupted; nor can images of ours that have lost their name. Older cache of
+# others stays. A cache record can only be removed after those that were made from it.
 
 . files/docker/at_work.sh
 . files/docker/flush.sh

@@ -1,9 +1,9 @@
 #!/bin/sh
 # up: brings up the stack of $folder.
 #
-# Until Docker itself is started anew it keeps the port of a container that a power cut took away
-# while it started (seen with Engine 26.1; moby/moby#20486), and is without an address that it lost
-# (see workstation/docker/daemon.py).
+# Until Docker itself restarts, it keeps the port of a container that a power cut removed while it
+# was starting (seen with Engine 26.1; moby/moby#20486), and does not get back an address that it
+# lost (see workstation/docker/daemon.py).
 
 answered() { timeout -k 5 60 "$@"; }
 # Says why containers would not run on, or fails where they would.

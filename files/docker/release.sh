@@ -1,10 +1,10 @@
 #!/bin/sh
 # with_containerd: whether images are in containerd's store.
-# release: lets go of what leases from before this boot hold there.
+# release: releases leases from before this boot.
 #
-# A pull or a build that a power cut ended leaves a lease in containerd's image store. It holds what
-# was unpacked for hours (seen with Engine 28.5: containerd.io/gc.expire), and the next one would
-# take that for whole.
+# A pull or build that a power cut ended leaves a lease in containerd's image store. It keeps
+# unpacked layers for hours (seen with Engine 28.5: containerd.io/gc.expire), and the next pull
+# would treat them as complete.
 
 with_containerd() {
   case $(docker info -f '{{.DriverStatus}}') in *containerd.snapshotter*) ;; *) return 1 ;; esac

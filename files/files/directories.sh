@@ -1,7 +1,7 @@
 #!/bin/sh
-# (PATH MODE OWNER)...: triples of path, mode and owner: one round trip for all folders in a row.
-# The paths are real ones: what is a link by now, or lies behind one, somebody planted since. From
-# inside, a folder cannot be exchanged any more.
+# (PATH MODE OWNER)...: triples of path, mode and owner, so that consecutive folders need one round
+# trip. The paths are real ones: if one has become a link, or is behind one, somebody planted it
+# since. Once it is the current folder, it cannot be exchanged.
 
 set -e
 while [ $# != 0 ]; do

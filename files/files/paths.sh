@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LOOK KEY COUNT SECRET... PATH...: look.sh with its arguments; or which path does not answer.
+# LOOK KEY COUNT SECRET... PATH...: look.sh with its arguments, or the path that does not respond.
 
 . files/shell/limited.sh
 

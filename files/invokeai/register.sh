@@ -1,6 +1,6 @@
 #!/bin/sh
-# PROJECT SERVICE STORE LIMIT MODELS: see models.sh; seconds that one model may take. Their paths
-# are on standard input.
+# PROJECT SERVICE STORE LIMIT MODELS: see models.sh; seconds that one model may take. The models'
+# paths are on standard input.
 
 . files/invokeai/container.sh
 

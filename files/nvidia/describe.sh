@@ -1,11 +1,12 @@
 #!/bin/sh
-# PATIENCE OLD...: describes the GPU to Docker; seconds that one program may take; descriptions that
-# give way.
+# PATIENCE OLD...: describes the GPU to Docker; seconds that one program may take; descriptions to
+# move away.
 #
-# Into the folder that the toolkit's own unit renews at boot and after upgrades (toolkit 1.18 and
-# later: nvidia-cdi-refresh.service, whose settings count), where that unit is enabled; /run is
-# empty after a boot. Not by that unit: it is skipped where it finds no kernel module by name, and
-# still counts as started. nvidia-smi makes the device nodes, which are described too.
+# It is written to the folder that the toolkit's own unit updates at boot and after upgrades
+# (toolkit 1.18 and later: nvidia-cdi-refresh.service, whose settings apply), if that unit is
+# enabled; /run is empty after a boot. The unit itself is not used: it is skipped if it finds no
+# kernel module by name, and still counts as started. nvidia-smi creates the device nodes, which are
+# described too.
 
 . files/nvidia/limited.sh
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# INSTALL BRANCH -NAME... PACKAGE...: packages/install.sh; such as 580-open; each package that may
-# go, as the plan says; driver and utilities.
+# INSTALL BRANCH -NAME... PACKAGE...: packages/install.sh; a branch such as 580-open; each package
+# that may be removed, as named in the plan; driver and utilities.
 #
-# Only after `apt update` is it known what there is. The modules are not held: a later kernel brings
-# its own, if they fit the driver that is held.
+# Available packages are only known after `apt update`. The modules are not held: a later kernel
+# brings its own, if they fit the held driver.
 
 # shellcheck disable=SC2034 # some are for choice.sh
 install=$1 branch=$2 may='' options='' limited=''; shift 2
@@ -27,7 +27,7 @@ case $how in
   dkms) echo "kernel modules: built here by DKMS" ;;
   *)
     echo "apt has neither signed modules of $branch nor headers for the running kernel $kernel:" \
-      "upgrade the kernel (\`apt full-upgrade\`), reboot, then run again. Nothing was installed." >&2
+      "upgrade the kernel (\`apt full-upgrade\`), reboot, run again. Nothing was installed." >&2
     exit 1 ;;
 esac
 # shellcheck disable=SC2086 # a list, one word each

@@ -1,5 +1,5 @@
 #!/bin/sh
-# URL FINGERPRINT KEYRING NAME: has the key of a repository as its keyring, if it is the pinned one.
+# URL FINGERPRINT KEYRING NAME: installs a repository's key as its keyring, if it is the pinned one.
 
 set -e
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT

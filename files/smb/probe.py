@@ -2,13 +2,13 @@
 # SERVER SHARE USER DOMAIN SECONDS PATIENCE OPTIONS [NAME FOLDER...]: logs in to a share as its
 # mount would, and reads a small file in each of these folders.
 #
-# Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
-# the kernel's own client is the judge, nothing on the host changes, nothing is installed. It is
-# given what mount.cifs gives it (workstation/mounts/cifs.py), which the host may not have yet.
-# nosharesock: a session that is open already would vouch for the password.
-# The password comes on standard input, since a process list shows arguments. In the kernel's
-# option string a comma is doubled (fs/smb/client/fs_context.c).
-# The login has a process of its own: a mount that hangs takes no signal.
+# It logs in with mount(2) in a separate mount namespace, which is gone when the script ends: so the
+# kernel's own client decides, and nothing on the host is changed or installed. The options are
+# those that mount.cifs would pass (workstation/mounts/cifs.py), which the host may not have yet.
+# nosharesock: otherwise a session that is already open would vouch for the password. The password
+# comes on standard input, because a process list shows arguments. In the kernel's option string a
+# comma is doubled (fs/smb/client/fs_context.c). The login runs in a process of its own: a mount
+# that hangs ignores signals.
 
 import ctypes
 import errno
