@@ -15,12 +15,12 @@ from lab.progress import console
 from lab.rehearsal import rehearse
 
 USAGE = """\
-  run      up, deploy, deploy again: nothing may change (what no verb does)
-  up       machine, NAS and mirror, from any state
+  run      up, deploy, then deploy again, which must change nothing (the default)
+  up       start the machine, NAS and mirror, from any state
   reset    the same with a wiped machine and an empty share
-  ssh      a shell in the machine, or a command: python -m lab ssh -- docker ps
-  status   what runs, and where
-  down     end everything; the machine's disk stays
+  ssh      open a shell in the machine, or run a command: python -m lab ssh -- docker ps
+  status   show what is running, and where
+  down     stop everything; the machine's disk stays
 """
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"lab: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
-        console.print("lab: interrupted; `./provision lab down` ends what runs")
+        console.print("lab: interrupted; `./provision lab down` stops what is still running")
         return 130
 
 
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _status(lab: Lab) -> int:
-    """Print what runs; 0 only if all of it does."""
+    """Print what is running and return 0 only if everything is."""
     parts = lab.status()
     for name, running, where in parts:
         console.print(f"{name:8} {'running' if running else 'stopped'}  {where}", markup=False)
@@ -80,7 +80,7 @@ def _status(lab: Lab) -> int:
 
 
 def _ssh(lab: Lab, command: list[str]) -> int:
-    """Become ssh, so that its terminal and exit code are the user's."""
+    """Replace this process with ssh, so that the user gets its terminal and exit code."""
     ssh = [*lab.machine.ssh.command(lab.user), *command]
     os.execvp(ssh[0], ssh)
 

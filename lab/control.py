@@ -35,12 +35,12 @@ class Mirror:
 
     @property
     def running(self) -> bool:
-        """Whether it runs."""
+        """Whether it is running."""
         return self.process.alive()
 
     @property
     def port(self) -> int:
-        """The loopback port, the same over restarts if it is free."""
+        """The loopback port; it stays the same across restarts if it is free."""
         known = int(self._port_file.read_text()) if self._port_file.exists() else None
         if known is not None and self.running:
             return known
@@ -50,8 +50,8 @@ class Mirror:
         return port
 
     def build(self, running: progress.Step) -> None:
-        """Make the tree that is served and the mirror file that tells of it."""
-        # Only here: this package is usable without the tools that build the stand-ins.
+        """Create the served tree and the mirror file that describes it."""
+        # Imported here because the rest works without the tools that build the stand-ins.
         upstream = importlib.import_module("lab.upstream")
         store = cache() / "upstream"
         for folder in (self.root, store):
@@ -66,7 +66,7 @@ class Mirror:
         self.file.write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
 
     def start(self) -> None:
-        """Start the server; idempotent, but for one that is older than its code."""
+        """Start the server; idempotent, except that one older than its code is restarted."""
         port = self.port
         code = REPOSITORY / "lab"
         if self.process.older_than([code / "mirror.py", *code.glob("upstream/*.py")]):
@@ -85,10 +85,10 @@ class Mirror:
 
 
 class Lab:
-    """Everything of the lab.
+    """The whole lab.
 
     + folder: its state folder
-    + user: whom the deploy logs in as: root, or operator who uses sudo
+    + user: the user that the deploy logs in as: root, or operator, who uses sudo
     """
 
     def __init__(self, folder: Path = STATE, user: str = "operator") -> None:
@@ -104,7 +104,7 @@ class Lab:
         return self.folder / "env"
 
     def up(self) -> None:
-        """Bring it up from any state: what runs stays, a stopped machine boots from its disk."""
+        """Bring it up from any state: running parts stay, a stopped machine boots from its disk."""
         with self._locked():
             self._prepare()
             wanted = self._upstreams()
@@ -126,14 +126,14 @@ class Lab:
             self._write_environment()
 
     def down(self) -> None:
-        """End all of its processes. The machine's disk and the share's files stay."""
+        """Stop all of its processes. The machine's disk and the share's files stay."""
         with self._locked():
             self._step("machine: off", self.machine.stop)
             self._step("NAS: stopped", self.nas.stop)
             self._step("mirror: stopped", self.mirror.stop)
 
     def status(self) -> list[tuple[str, bool, str]]:
-        """Return name, whether it runs, and where, for each part."""
+        """Return name, whether it is running, and where, for each part."""
         machine = ""
         if self.machine.exists:
             ssh, http = (self.machine.port(port) for port in (SSH_PORT, HTTP_PORT))
@@ -146,7 +146,7 @@ class Lab:
         ]
 
     def _prepare(self) -> None:
-        """Start what the machine's network leads to."""
+        """Start the servers that the machine's network leads to."""
         with progress.step("mirror: stand-ins and their index") as running:
             self.mirror.build(running)
         self._step("mirror: running", self.mirror.start)
@@ -168,7 +168,7 @@ class Lab:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one command at a time change the lab."""
+        """Let only one command change the lab at a time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             try:

@@ -1,7 +1,7 @@
-"""A Docker Engine of Debian's packages that runs in a folder, beside any other: for image builds
+"""A Docker Engine from Debian's packages that runs in a folder, next to any other, for image builds
 that are too big for an emulated machine.
 
-Root is needed. The folder is a Debian 13; `dockerd` runs in it with a mount namespace of its own,
+Needs root. The folder contains a Debian 13; `dockerd` runs in it with a mount namespace of its own,
 so its mounts end with it.
 """
 
@@ -23,8 +23,8 @@ PACKAGES = [
     *("iptables", "ca-certificates", "git"),
 ]
 
-# The folder is a mount point, since dockerd changes how its root is mounted. /run is fresh at each
-# start: a pid file left behind would be taken for a live Engine.
+# The folder is a mount point because dockerd changes how its root is mounted. /run is emptied at
+# each start: a stale pid file would look like a running Engine.
 _START = """
 set -eu
 mount --bind "$1" "$1"
@@ -39,10 +39,10 @@ exec dockerd --host "unix:///var/lib/engine.sock" "$@"
 
 
 class Engine:
-    """The Engine and its client, which sees the folder's files alone.
+    """The Engine and its client, which only sees the folder's files.
 
-    + folder: what holds Debian, images and build cache (some 60 GB for all images of dhoch3)
-    + insecure_registry: host[:port] of a registry that speaks plain HTTP
+    + folder: for Debian, images and build cache (about 60 GB for all images of dhoch3)
+    + insecure_registry: host[:port] of a plain HTTP registry
     """
 
     def __init__(self, folder: Path | None = None, insecure_registry: str = "") -> None:
@@ -51,7 +51,7 @@ class Engine:
         self.process = Daemon("engine", self.root.parent)
 
     def start(self) -> None:
-        """Make the folder if it is not there, and start the Engine; idempotent."""
+        """Create the folder if it is missing, and start the Engine; idempotent."""
         if not (self.root / "usr/sbin/dockerd").exists():
             self._bootstrap()
         shutil.copy(outer_bundle(), self.root / "etc/ssl/certs/ca-certificates.crt")
@@ -66,7 +66,7 @@ class Engine:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """End the Engine and its containers; images and build cache stay."""
+        """Stop the Engine and its containers; images and build cache stay."""
         self.process.stop(20)
 
     def command(self, *arguments: str) -> list[str]:
@@ -87,7 +87,7 @@ class Engine:
         return result
 
     def place(self, folder: str, files: Mapping[str, bytes], *, fresh: bool = True) -> None:
-        """Write files below a folder that the client sees; ``fresh``: nothing else."""
+        """Write files below a folder that the client sees; ``fresh``: remove everything else."""
         target = self.root / folder.lstrip("/")
         if fresh:
             shutil.rmtree(target, ignore_errors=True)

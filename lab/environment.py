@@ -12,7 +12,7 @@ from lab.image import outer_bundle
 
 DOMAIN = "localhost"  # browsers and curl resolve every *.localhost to the loopback address
 ENGINES = {"newest": "docker", "distribution": "distribution"}
-"""Which Docker the lab's machine gets -> the setting docker_source. The newest comes from the
+"""The Docker that the lab's machine gets -> the setting docker_source. The newest comes from the
 stand-in of Docker's own repository (lab/upstream/docker.py)."""
 
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
@@ -46,9 +46,9 @@ def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict
 
 
 def engine(variables: Mapping[str, str] = os.environ) -> str:
-    """Return which of ``ENGINES`` LAB_ENGINE asks for, the newest where it is not set.
+    """Return the entry of ``ENGINES`` that LAB_ENGINE names, the newest if it is not set.
 
-    Raises LabError for any other.
+    Raises LabError for any other value.
     """
     name = variables.get("LAB_ENGINE") or "newest"
     if name not in ENGINES:
@@ -57,7 +57,7 @@ def engine(variables: Mapping[str, str] = os.environ) -> str:
 
 
 def trusts_more(variables: Mapping[str, str] = os.environ) -> bool:
-    """Say whether this machine trusts authorities of its own, as where TLS is re-signed."""
+    """Return whether this machine trusts extra authorities, as in a network that re-signs TLS."""
     named = any(variables.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))
     return named or any(LOCAL_AUTHORITIES.glob("*.crt"))
 
@@ -68,13 +68,13 @@ def text(values: Mapping[str, str]) -> str:
 
 
 def quoted(value: str) -> str:
-    r"""Return a value in single quotes, where \ and ' take a backslash (python-dotenv)."""
+    r"""Return a value in single quotes, with \ and ' escaped by a backslash (python-dotenv)."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def write(path: Path, values: Mapping[str, str]) -> None:
-    """Write an environment file that its owner alone may read."""
+    """Write an environment file that only its owner may read."""
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text(values))

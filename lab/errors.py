@@ -1,7 +1,7 @@
-"""What the lab raises."""
+"""The lab's errors."""
 
 from __future__ import annotations
 
 
 class LabError(Exception):
-    """A sentence for the person at the terminal: what is wrong, where, how to fix it."""
+    """One sentence for the person at the terminal: what is wrong, where, and how to fix it."""

@@ -42,7 +42,7 @@ class Image:
 
     @property
     def disk(self) -> Path:
-        """The raw root file system, read-only by convention: overlays are put on it."""
+        """The raw root file system, read-only by convention: overlays are based on it."""
         return self.folder / "root.raw"
 
     @property
@@ -71,7 +71,7 @@ def ensure() -> Image:
 
 
 def guest_files() -> dict[str, tuple[int, bytes]]:
-    """Return what is laid over Debian: path in the guest -> (mode, content)."""
+    """Return the files added to Debian: path in the guest -> (mode, content)."""
     files = {
         str(path.relative_to(GUEST)): (path.stat().st_mode & 0o755, path.read_bytes())
         for path in sorted(GUEST.rglob("*"))
@@ -92,11 +92,11 @@ def outer_bundle() -> Path:
     for name in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"):
         if name and Path(name).is_file():
             return Path(name)
-    raise LabError("no CA bundle: install ca-certificates, or name one in SSL_CERT_FILE")
+    raise LabError("no CA bundle found: install ca-certificates, or set SSL_CERT_FILE to one")
 
 
 def input_hash(files: Mapping[str, tuple[int, bytes]], mirror: str) -> str:
-    """Return 16 hex digits that change with whatever the image is made of."""
+    """Return 16 hex digits that change with every input of the image."""
     listing = [[name, mode, _sha256(data)] for name, (mode, data) in sorted(files.items())]
     script = _sha256((GUEST / "customize.sh").read_bytes())
     recipe = [SUITE, SIZE, sorted(PACKAGES), mirror, script, listing]
@@ -104,12 +104,12 @@ def input_hash(files: Mapping[str, tuple[int, bytes]], mirror: str) -> str:
 
 
 def debian_mirror() -> str:
-    """Return where Debian's packages come from; DEBIAN_MIRROR overrides it."""
+    """Return the URL of Debian's packages; DEBIAN_MIRROR overrides it."""
     return (os.environ.get("DEBIAN_MIRROR") or "http://deb.debian.org/debian").rstrip("/")
 
 
 def sources(mirror: str) -> list[str]:
-    """Return the guest's APT sources, one-line style. Security updates lie beside the mirror."""
+    """Return the guest's apt sources, one-line style. Security updates are next to the mirror."""
     return [
         f"deb {mirror} {SUITE} main",
         f"deb {mirror} {SUITE}-updates main",
@@ -118,7 +118,7 @@ def sources(mirror: str) -> list[str]:
 
 
 def overlay_tar(files: Mapping[str, tuple[int, bytes]]) -> bytes:
-    """Return a tar archive of the files, all of them root's."""
+    """Return a tar archive of the files, all owned by root."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, (mode, data) in sorted(files.items()):
@@ -145,7 +145,7 @@ def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) ->
         f"image: Debian {SUITE}, {len(PACKAGES)} packages and what they need",
     )
     disk = str(work / "root.raw")
-    # The kernel would zero the inode tables later, in the background; a sparse file is zero.
+    # Otherwise the kernel zeroes the inode tables in the background; a sparse file is already zero.
     mkfs = ["mkfs.ext4", "-q", "-L", "root", "-E", "assume_storage_prezeroed=1"]
     as_root([*mkfs, "-d", str(root), disk, SIZE], f"image: ext4 file system of {SIZE}")
     for name, source in (("vmlinuz", "vmlinuz"), ("initrd", "initrd.img")):
@@ -157,14 +157,14 @@ def _build(image: Image, files: Mapping[str, tuple[int, bytes]], mirror: str) ->
 
 
 def _forget_old_images() -> None:
-    """Remove images that no lab was started from for a month."""
+    """Remove images that no lab has started from in a month."""
     for folder in (cache() / "images").glob("*"):
         if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def as_root(command: list[str], title: str) -> None:
-    """Run a command as root, by sudo if need be, as a step.
+    """Run a command as root, with sudo if needed, as a step.
 
     Raises LabError if it is missing or fails.
     """
@@ -177,7 +177,7 @@ def as_root(command: list[str], title: str) -> None:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """Let one process at a time build."""
+    """Let only one process build at a time."""
     with (cache() / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

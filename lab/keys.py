@@ -1,4 +1,4 @@
-"""The lab's SSH keys: made once in the cache, never in the repository."""
+"""The lab's SSH keys: created once in the cache, never in the repository."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.paths import cache
 
 @dataclass(frozen=True)
 class Key:
-    """An Ed25519 key pair by the path of its private half."""
+    """An Ed25519 key pair, identified by the path of its private half."""
 
     private: Path
 
@@ -22,12 +22,12 @@ class Key:
 
 
 def user_key() -> Key:
-    """Return the key that opens the guest for root and operator."""
+    """Return the key for logging in to the guest as root or operator."""
     return _ensure("lab_ed25519")
 
 
 def host_key() -> Key:
-    """Return the guest's host key. It stays the same when the image is built anew."""
+    """Return the guest's host key. It stays the same when the image is rebuilt."""
     return _ensure("host_ed25519")
 
 

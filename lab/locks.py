@@ -1,7 +1,7 @@
 """``./provision lock``: resolves the Python packages of the images built here.
 
-``files/locks.yml`` says from what; each image's ``requirements.lock`` is the result. Needs PyPI and
-the upstream repositories' files (or the mirror that the setting MIRROR names).
+``files/locks.yml`` lists the inputs; each image's ``requirements.lock`` is the result. Needs PyPI
+and files of the upstream repositories (or the mirror in the setting MIRROR).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Inputs(BaseModel):
 
 
 def requirements(inputs: Inputs, upstream: Sequence[str]) -> str:
-    """Return the requirements to resolve: upstream's files without what is left out, and ours."""
+    """Return the requirements to resolve: upstream's, without those left out, and ours."""
     lines = [
         line.strip()
         for text in upstream
@@ -66,20 +66,20 @@ def requirements(inputs: Inputs, upstream: Sequence[str]) -> str:
 
 
 def image_folder(name: str) -> Path:
-    """Return the folder of the image ``name``, whichever stack it belongs to; LabError for none."""
+    """Return the folder of the image ``name``, in any stack. Raises LabError if there is none."""
     found = next(STACKS.glob(f"*/{name}/{LOCK}"), None)
     if found is None:
-        raise LabError(f"templates/stacks/ has no folder {name} with a {LOCK}: make an empty one.")
+        raise LabError(f"no folder {name} in templates/stacks/ has a {LOCK}: create an empty one.")
     return found.parent
 
 
 def of_pytorch(lock: str) -> str:
-    """Return the lines of a lock that bind PyTorch and CUDA."""
+    """Return the lines of a lock that pin PyTorch and CUDA."""
     return "".join(line + "\n" for line in lock.splitlines() if line.startswith(_PYTORCH))
 
 
 def raw_url(source: pin_files.Source, path: str, mirror: Mirror) -> str:
-    """Return where one file of a GitHub repository is to be had, at the pinned commit."""
+    """Return the URL of one file of a GitHub repository at the pinned commit."""
     repository = source.url.removesuffix(".git").replace(
         "https://github.com/", "https://raw.githubusercontent.com/"
     )
@@ -87,7 +87,7 @@ def raw_url(source: pin_files.Source, path: str, mirror: Mirror) -> str:
 
 
 def resolve(name: str, inputs: Inputs, pins: Pins, mirror: Mirror) -> str:
-    """Return the lock of one image. Raises LabError with what uv or the server says."""
+    """Return the lock of one image. Raises LabError with the message of uv or the server."""
     texts = [
         _text(raw_url(pins.sources[source], path, mirror))
         for source, paths in inputs.upstream.items()
@@ -124,7 +124,7 @@ def _text(url: str) -> str:
 
 
 def _uv(pins: Pins) -> Path:
-    """Return the uv of the version that the images use."""
+    """Return the path of uv, in the version that the images use."""
     version = pins.images["uv"].tag
     store = cache() / "upstream"
     program = store / "programs" / f"uv-{version}"
@@ -134,7 +134,7 @@ def _uv(pins: Pins) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Resolve all locks or those named; return the exit code."""
+    """Resolve all locks, or those named, and return the exit code."""
     known: Mapping[str, Inputs] = {
         name: Inputs.model_validate(value)
         for name, value in yaml.safe_load(INPUTS.read_text()).items()

@@ -1,4 +1,4 @@
-"""The virtual workstation: wiped, booted, cut from power, checkpointed and restored."""
+"""The virtual workstation: wipe, boot, cut the power, save and restore snapshots."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Machine:
 
     @property
     def hardware(self) -> Hardware:
-        """What it is made of; raise LabError if there is none yet."""
+        """Its parts. Raises LabError if there is no machine yet."""
         if not self._record.exists():
-            raise LabError("there is no lab machine yet; `./provision lab up` makes one")
+            raise LabError("there is no lab machine yet; `./provision lab up` creates one")
         record = json.loads(self._record.read_text())
         return Hardware(
             image=Path(record["image"]),
@@ -65,13 +65,13 @@ class Machine:
 
     @property
     def exists(self) -> bool:
-        """Whether it has a disk, and the cache still has the image below it."""
+        """Whether it has a disk, and the cache still has its base image."""
         made = self._record.exists() and self._disk.exists()
         return made and Image(self.hardware.image).disk.exists()
 
     @property
     def running(self) -> bool:
-        """Whether QEMU runs."""
+        """Whether QEMU is running."""
         return self.process.alive()
 
     @property
@@ -81,11 +81,11 @@ class Machine:
 
     @property
     def console(self) -> Path:
-        """The log of its serial console, over all boots since it was wiped."""
+        """The log of its serial console, covering all boots since it was wiped."""
         return self.folder / "log" / "console.log"
 
     def port(self, guest: int) -> int:
-        """Return the loopback port that leads to a port of the guest, opened if need be."""
+        """Return the loopback port that leads to a port of the guest, opening it if needed."""
         hardware = self.hardware
         for forward in hardware.forwards:
             if forward.guest == guest:
@@ -102,7 +102,7 @@ class Machine:
     def reset(self, image: Image, upstreams: Iterable[Upstream] = ()) -> None:
         """Wipe it: a bare machine, running, within seconds once a bare snapshot is in the cache.
 
-        Its ports stay as they were if they are still free.
+        It keeps its ports if they are still free.
         """
         accelerator = qemu.accelerator(image)
         bare = _bare_disk(image, accelerator)
@@ -123,20 +123,20 @@ class Machine:
             self.set_clock()
 
     def boot(self) -> None:
-        """Power it on and wait until it has booted; nothing is done if it runs."""
+        """Power it on and wait until it has booted; do nothing if it is running."""
         if self.running:
             return
         self._start()
         self.wait()
 
     def rewire(self, upstreams: Iterable[Upstream]) -> None:
-        """Power it off and settle anew where its network leads, from the next boot on."""
+        """Power it off and choose again where its network leads from the next boot on."""
         self.process.kill()
         hardware = self.hardware
         self._define(Image(hardware.image), hardware.accelerator, upstreams)
 
     def power_cut(self, at: str = "") -> None:
-        """Cut its power: what it had not flushed to its disk is lost. Then boot it again.
+        """Cut its power, losing what was not flushed to its disk, then boot it again.
 
         + at: a checkpoint to go back to first
         """
@@ -146,12 +146,12 @@ class Machine:
         self.boot()
 
     def reboot(self) -> None:
-        """Reboot it in good order and wait until it is back."""
+        """Reboot it cleanly and wait until it is back."""
         before = self.boot_id()
         self.ssh.run("systemctl reboot", check=False)
         deadline = time.monotonic() + BOOT_SECONDS
         while time.monotonic() < deadline:
-            # While it goes down, or is not up yet, it gives no id at all.
+            # While it shuts down or is not up yet, there is no id.
             if self.boot_id() not in ("", before):
                 self.wait(deadline - time.monotonic())
                 return
@@ -159,13 +159,13 @@ class Machine:
         raise LabError(f"the machine did not reboot; see {self.console}")
 
     def stop(self) -> None:
-        """End it at once. Its disk stays."""
+        """Kill it. Its disk stays."""
         self.process.kill()
 
     # ---- snapshots
 
     def checkpoint(self, name: str, settled: bool = True) -> None:
-        """Keep RAM and disk as they are now, under a name, replacing what had that name.
+        """Save RAM and disk under a name, replacing an earlier snapshot of that name.
 
         + settled: write and drop the guest's page cache first, which would be most of the snapshot
         """
@@ -180,9 +180,9 @@ class Machine:
         self._silent(f"delvm {name}")
 
     def restore(self, name: str) -> None:
-        """Go back to a checkpoint, running; raise LabError if there is none of that name.
+        """Go back to a checkpoint, running. Raises LabError if there is none of that name.
 
-        The guest's open connections to the outside are cut by that.
+        This cuts the guest's open connections to the outside.
         """
         if self.running:
             self._silent(f"loadvm {name}")
@@ -193,7 +193,7 @@ class Machine:
 
     def checkpoints(self) -> set[str]:
         """Return the names of the snapshots on its disk."""
-        # Under a running QEMU the image is locked; -U reads it nevertheless.
+        # A running QEMU locks the image; -U reads it anyway.
         command = ["qemu-img", "info", "-U", "--output=json", str(self._disk)]
         result = subprocess.run(command, check=True, capture_output=True, text=True)
         return {snapshot["name"] for snapshot in json.loads(result.stdout).get("snapshots", [])}
@@ -201,12 +201,12 @@ class Machine:
     # ---- in the guest
 
     def wait(self, seconds: float = BOOT_SECONDS) -> None:
-        """Wait until it takes logins; raise LabError if QEMU ends or time is up."""
+        """Wait until it accepts logins. Raises LabError if QEMU ends or time is up."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not self.running:
                 raise LabError(f"QEMU ended:\n{self.process.tail()}")
-            # An ordinary user is let in only when systemd has finished with the boot's basics.
+            # Ordinary users can only log in once systemd has finished the basic boot.
             if self.ssh.answers():
                 probe = self.ssh.run("true", user="operator", check=False, timeout=60)
                 if probe.returncode == 0:
@@ -215,7 +215,7 @@ class Machine:
         raise LabError(f"no SSH after {seconds:.0f} s; see {self.console}")
 
     def set_clock(self) -> None:
-        """Set its clock, which a snapshot takes back to when it was made: TLS needs it right."""
+        """Set its clock, which a snapshot resets to when it was made; TLS needs it to be right."""
         self.ssh.run(f"date --utc --set=@{time.time():.3f}")
 
     def boot_id(self) -> str:
@@ -228,7 +228,7 @@ class Machine:
     def _define(
         self, image: Image, accelerator: Accelerator, upstreams: Iterable[Upstream]
     ) -> None:
-        """Settle what it is made of; loopback ports are kept if they are free."""
+        """Choose its parts; loopback ports are kept if they are free."""
         known: dict[int, int] = {}
         if self._record.exists():
             known = {forward.guest: forward.outer for forward in self.hardware.forwards}
@@ -262,7 +262,7 @@ class Machine:
 
 
 def _bare_disk(image: Image, accelerator: Accelerator) -> Path:
-    """Return an overlay with the snapshot of a booted bare machine, made first if need be."""
+    """Return an overlay with the snapshot of a booted bare machine, making it first if needed."""
     fixed = [qemu.version(), qemu.KERNEL, *qemu.machine_arguments(accelerator)]
     key = hashlib.sha256(json.dumps(fixed).encode()).hexdigest()[:12]
     bare = image.folder / f"bare-{key}.qcow2"
@@ -289,14 +289,14 @@ def _bare_disk(image: Image, accelerator: Accelerator) -> Path:
 
 
 def _blank(image: Image, disk: Path) -> None:
-    """Make an empty overlay on the image."""
+    """Create an empty overlay on the image."""
     disk.unlink(missing_ok=True)
     create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
     subprocess.run([*create, str(disk)], check=True)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a disk, sharing its blocks where the file system can."""
+    """Copy a disk, sharing its blocks if the file system can."""
     subprocess.run(
         ["cp", "--reflink=auto", "--sparse=always", str(source), str(target)], check=True
     )

@@ -1,11 +1,11 @@
 """The lab's upstream: one HTTP server for files, images, git, Python and npm packages.
 
 ``python -m lab.mirror --root DIR --port N [--bind ADDRESS]`` serves the tree that
-``lab.upstream.build`` makes. Paths:
+``lab.upstream.build`` creates. Paths:
 
 - ``/v2/...``: a pull-only image registry (``<root>/registry``)
-- ``/pypi/simple/<name>/``, ``/pypi/files/<wheel>``: a Python package index; ``/real/...``: another,
-  of real packages alone
+- ``/pypi/simple/<name>/``, ``/pypi/files/<wheel>``: a Python package index; ``/real/...``: another
+  one, with real packages only
 - ``/npm/<package>``, ``/npm/<package>/-/<file>.tgz``: an npm registry
 - ``/<host>/<path>.git/...``: git over smart HTTP (``<root>/git``)
 - ``/<host>/<path>``: what ``https://<host>/<path>`` would give (``<root>/http``)
@@ -288,13 +288,13 @@ def _tampered(block: bytes, position: int, size: int) -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """A thread per connection; a reset connection is no event."""
+    """One thread per connection; a reset connection is not an error."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report anything but a peer that went away."""
+        """Report errors other than a closed connection."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 

@@ -19,8 +19,8 @@ from lab.process import Daemon, free_port, wait_port
 ADDRESS = "192.168.0.6"  # in the guest's network, as in production
 SHARE = "ki_Daten"
 USER = "d3kiserver"
-# Every character that a shell, .env, Compose, fstab or mount option might take for its own, and a
-# word that is found whatever quoting, escaping or JSON make of the rest.
+# Every character that is special to a shell, .env, Compose, fstab or mount option, and a word that
+# can be found however the rest is quoted, escaped or encoded as JSON.
 MARKER = "Zq7Marker"
 PASSWORD = f"Löwe $HOME \"a\" 'b', #1 100% {MARKER} \\ %d"
 
@@ -41,7 +41,7 @@ class Nas:
 
     @property
     def port(self) -> int:
-        """The loopback port, the same over restarts if it is free."""
+        """The loopback port; it stays the same across restarts if it is free."""
         known = int(self._port_file.read_text()) if self._port_file.exists() else None
         if known is not None and self.running:
             return known
@@ -63,7 +63,7 @@ class Nas:
         for name in (*FOLDERS, SHARE):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._settings.write_text(settings(self.folder, port))
-        # The account is that of whoever runs this: Samba wants a Unix user behind each of its own.
+        # The account is the current user's: Samba needs a Unix user for each of its own.
         (self.folder / "users.map").write_text(f"{_account()} = {USER}\n")
         if not (self.folder / "private" / "passdb.tdb").exists():
             self.set_password(PASSWORD)
@@ -76,11 +76,11 @@ class Nas:
         wait_port(port, self.process)
 
     def stop(self) -> None:
-        """Stop it: new connections are refused, those of before are closed."""
+        """Stop it: new connections are refused, existing ones are closed."""
         self.process.stop(3)
 
     def freeze(self) -> None:
-        """Let it hang: connections stay open and nobody answers, as with a NAS that crashed."""
+        """Make it hang: connections stay open without answers, like a crashed NAS."""
         self.process.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -100,7 +100,7 @@ class Nas:
             given=f"{password}\n{password}\n",
         )
         if result.returncode:
-            raise LabError(f"pdbedit does not take the password: {result.stderr.strip()}")
+            raise LabError(f"pdbedit rejected the password: {result.stderr.strip()}")
 
     def wipe(self) -> None:
         """Empty the share and set the default password again."""

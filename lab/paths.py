@@ -11,7 +11,7 @@ STATE = REPOSITORY / ".lab"
 
 
 def cache() -> Path:
-    """Return the cache folder, made if need be (`$XDG_CACHE_HOME/ai-workstation`)."""
+    """Return the cache folder, created if needed (`$XDG_CACHE_HOME/ai-workstation`)."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(base).expanduser() / "ai-workstation"
     folder.mkdir(parents=True, exist_ok=True)

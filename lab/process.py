@@ -34,14 +34,14 @@ def wait_port(port: int, daemon: Daemon, seconds: float = 20) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         if not daemon.alive():
-            raise LabError(f"{daemon.name} ended at its start:\n{daemon.tail()}")
+            raise LabError(f"{daemon.name} ended right after its start:\n{daemon.tail()}")
         time.sleep(0.05)
     raise LabError(f"{daemon.name} does not listen on port {port}:\n{daemon.tail()}")
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """A process that outlives us, found again by its pid file.
+    """A process that outlives us and is found again by its pid file.
 
     + name: of its pid file and its log
     + folder: the lab's state folder
@@ -67,7 +67,7 @@ class Daemon:
     ) -> None:
         """Start `command` in a session of its own, its output in the log."""
         if self.alive():
-            raise LabError(f"{self.name} runs already; `./provision lab down` ends it")
+            raise LabError(f"{self.name} is already running; `./provision lab down` stops it")
         for file in (self.log, self._pid_file):
             file.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -84,7 +84,7 @@ class Daemon:
         self._pid_file.write_text(json.dumps(record))
 
     def pid(self) -> int | None:
-        """Return its process id while it runs. A recycled pid is told by its start time."""
+        """Return its process id while it runs. The start time detects a reused pid."""
         try:
             record = json.loads(self._pid_file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -94,23 +94,23 @@ class Daemon:
         return pid if started is not None and _started(pid) == started else None
 
     def alive(self) -> bool:
-        """Say whether it runs."""
+        """Return whether it is running."""
         return self.pid() is not None
 
     def older_than(self, files: Iterable[Path]) -> bool:
-        """Say whether any of the files changed after it was started."""
+        """Return whether any of the files changed after it was started."""
         if not self._pid_file.exists():
             return True
         started = self._pid_file.stat().st_mtime
         return any(file.stat().st_mtime > started for file in files)
 
     def stop(self, seconds: float = 10) -> None:
-        """End it and its children: SIGTERM, and SIGKILL to what is left after `seconds`."""
+        """Stop it and its children: SIGTERM, then SIGKILL for those left after `seconds`."""
         self._end(signal.SIGTERM, seconds)
         self.kill()
 
     def kill(self) -> None:
-        """End it and its children at once, as a power cut does."""
+        """Kill it and its children at once, like a power cut."""
         self._end(signal.SIGKILL, 10)
         self._pid_file.unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ class Daemon:
         deadline = time.monotonic() + seconds
         while self.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
-        # The leader is gone; what it left in its process group goes too.
+        # The leader is gone; also end what it left in its process group.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
 
@@ -153,6 +153,6 @@ def _started(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     fields = stat.rpartition(")")[2].split()
-    # A zombie whose other threads still exit holds its files and ports yet.
+    # A zombie whose other threads are still exiting keeps its files and ports open.
     gone = fields[0] == "Z" and int(fields[17]) <= 1
     return None if gone else int(fields[19])

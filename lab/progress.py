@@ -16,7 +16,7 @@ from lab.errors import LabError
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# Without a terminal, a silent step says that it lives this often.
+# Seconds after which a silent step reports that it is alive, without a terminal.
 HEARTBEAT_SECONDS = 5.0
 
 
@@ -24,7 +24,7 @@ HEARTBEAT_SECONDS = 5.0
 class Step:
     """A running step.
 
-    + detail: what it does at present, shown while it lasts
+    + detail: what it is doing, shown while it runs
     + failed: set by the body to end the step as failed without an exception
     """
 
@@ -45,14 +45,14 @@ class Step:
         return f"{self.title}  {self.seconds:.0f} s{detail}"
 
     def tell(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         self.spoke = time.monotonic()
         console.print(line, markup=False)
 
 
 @contextlib.contextmanager
 def step(title: str) -> Iterator[Step]:
-    """Show `title` and, while the body runs, that it runs; at the end the seconds it took."""
+    """Show `title` and progress while the body runs, and at the end the seconds it took."""
     running = Step(title)
     ended = threading.Event()
     show = _spin if console.is_terminal else _beat
@@ -72,7 +72,7 @@ def step(title: str) -> Iterator[Step]:
 
 @contextlib.contextmanager
 def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Note under `name` how many seconds the body takes."""
+    """Record under `name` how many seconds the body takes."""
     started = time.monotonic()
     try:
         yield
@@ -81,7 +81,7 @@ def stopwatch(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def run(command: Sequence[str], running: Step) -> None:
-    """Run a command, its last line of output as the step's detail.
+    """Run a command and show its last line of output as the step's detail.
 
     Raises LabError with the end of the output if it fails.
     """

@@ -1,4 +1,4 @@
-"""QEMU's command line, and whether this machine's KVM is of use.
+"""QEMU's command line, and whether this machine's KVM works.
 
 The guest's network is production's, made by QEMU without privileges (`-netdev user`):
 192.168.0.15 the guest, .2 gateway, .3 name server, .5 mirror (port 80), .6 NAS (port 445).
@@ -49,7 +49,7 @@ class Forward:
     guest: int
 
     def __str__(self) -> str:
-        """Return it as QEMU writes it."""
+        """Return it in QEMU's syntax."""
         return f"tcp:127.0.0.1:{self.outer}-{GUEST}:{self.guest}"
 
 
@@ -62,15 +62,15 @@ class Upstream:
     outer: int
 
     def __str__(self) -> str:
-        """Return it as QEMU writes it: one socat per connection."""
+        """Return it in QEMU's syntax: one socat per connection."""
         return f"tcp:{self.address}:{self.port}-cmd:socat - TCP:127.0.0.1:{self.outer}"
 
 
 def processors(accelerator: Accelerator) -> int:
-    """Return the guest's number of processors; raise LabError if LAB_PROCESSORS is none.
+    """Return the guest's number of processors. Raises LabError if LAB_PROCESSORS is invalid.
 
-    Emulation gains little from more than two, and of two machines that share two processors each
-    is a third faster with one: 300 forks took 9.5 s instead of 13.1, a boot 45 instead of 57.
+    Emulation gains little from more than two. If two machines share two processors, each is a
+    third faster with one: 300 forks took 9.5 s instead of 13.1, a boot 45 s instead of 57.
     """
     asked = os.environ.get("LAB_PROCESSORS")
     if asked:
@@ -81,9 +81,9 @@ def processors(accelerator: Accelerator) -> int:
 
 
 def machine_arguments(accelerator: Accelerator) -> list[str]:
-    """Return the arguments that must not differ between a RAM snapshot's saving and loading."""
+    """Return the arguments that must be the same when a RAM snapshot is saved and loaded."""
     accel = "kvm" if accelerator == "kvm" else "tcg,thread=multi,tb-size=1024"
-    # Emulated vector instructions are slower than the plain ones that programs use without them.
+    # Emulated vector instructions are slower than the plain ones that programs use instead.
     processor = "max" if accelerator == "kvm" else "qemu64"
     return [
         *("-machine", "pc", "-accel", accel, "-cpu", processor),
@@ -100,7 +100,7 @@ def arguments(
     upstreams: Iterable[Upstream],
     snapshot: str | None = None,
 ) -> list[str]:
-    """Return the command line of the lab's machine. Its sockets and logs are in the working folder.
+    """Return the command line of the lab's machine, with sockets and logs in the working folder.
 
     + disk: a qcow2 overlay on the image's disk
     + snapshot: of RAM and disk, to start from instead of a boot
@@ -148,7 +148,7 @@ def accelerator(image: Image) -> Accelerator:
     key = f"{version()} on {os.uname().release}, {_processor()}"
     known: dict[str, Accelerator] = json.loads(memory.read_text()) if memory.exists() else {}
     if key not in known:
-        with progress.step("machine: does KVM work here?") as running:
+        with progress.step("machine: does KVM work?") as running:
             works = _kvm_boots(image)
             running.title += " yes" if works else " no, the machine is emulated (slower)"
         known[key] = "kvm" if works else "tcg"
@@ -157,7 +157,7 @@ def accelerator(image: Image) -> Accelerator:
 
 
 def _kvm_boots(image: Image) -> bool:
-    """Say whether the guest's kernel reaches its initrd's user space under KVM."""
+    """Return whether the guest's kernel reaches its initrd's user space under KVM."""
     command: Sequence[str] = [
         BINARY,
         *machine_arguments("kvm"),
@@ -193,5 +193,5 @@ def _processor() -> str:
 
 
 def _escaped(path: Path) -> str:
-    """Return a path for a QEMU option list, where a comma is written twice."""
+    """Return a path for a QEMU option list, in which commas are doubled."""
     return str(path).replace(",", ",,")

@@ -29,7 +29,7 @@ class Monitor:
         self._socket.settimeout(self._seconds)
         folder = os.open(self._path.parent, os.O_PATH)
         try:
-            # A socket's path may have 107 bytes; a checkout's folder may be deeper than that.
+            # A socket's path is limited to 107 bytes; a checkout's path may be longer.
             self._socket.connect(f"/proc/self/fd/{folder}/{self._path.name}")
         finally:
             os.close(folder)
@@ -49,7 +49,7 @@ class Monitor:
         self._socket.close()
 
     def execute(self, command: str, **arguments: object) -> Any:
-        """Run a QMP command and return its answer; raise LabError with QEMU's own words."""
+        """Run a QMP command and return its answer. Raises LabError with QEMU's own message."""
         request = {"execute": command, "arguments": arguments}
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         while line := self._file.readline():
@@ -57,8 +57,8 @@ class Monitor:
             if "return" in answer:
                 return answer["return"]
             if "error" in answer:
-                raise LabError(f"QEMU refuses {command}: {answer['error']['desc']}")
-        raise LabError(f"QEMU went away during {command}")
+                raise LabError(f"QEMU rejected {command}: {answer['error']['desc']}")
+        raise LabError(f"QEMU closed the connection during {command}")
 
     def human(self, line: str) -> str:
         """Run a command of the human monitor and return what it prints."""
@@ -67,4 +67,4 @@ class Monitor:
     def human_silent(self, line: str) -> None:
         """Run a command of the human monitor that prints nothing unless it fails."""
         if answer := self.human(line):
-            raise LabError(f"QEMU refuses {line!r}: {answer}")
+            raise LabError(f"QEMU rejected {line!r}: {answer}")

@@ -1,7 +1,7 @@
-"""The whole story on the lab's machine: deploy, then deploy again, which must change nothing.
+"""The rehearsal on the lab's machine: deploy, then deploy again, which must change nothing.
 
-Each deploy ends with acceptance, so a deploy that succeeds has proved its services. With `--json`
-(3.10) pyinfra puts plan and results on standard output and its log on standard error: the log is
+Each deploy ends with acceptance, so a successful deploy has tested its services. With `--json`
+(3.10) pyinfra writes plan and results to standard output and its log to standard error: the log is
 shown, the results are counted.
 """
 
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def outcome(code: int, output: str) -> Outcome:
-    """Return what pyinfra's JSON output says. A run that broke off prints none."""
+    """Return the result in pyinfra's JSON output; an aborted run prints none."""
     start = output.find('{"plan"')
     if start < 0:
         return Outcome(code)
@@ -59,7 +59,8 @@ def routes(compose_files: str) -> list[str]:
 
 
 def rehearse(lab: Lab) -> int:
-    """Bring the lab up and deploy twice; return 0 if both held and the second changed nothing."""
+    """Bring the lab up and deploy twice; return 0 if both succeed and the second changes
+    nothing."""
     seconds: dict[str, float] = {}
     with progress.stopwatch(seconds, "lab"):
         lab.up()
@@ -93,16 +94,16 @@ def deploy(lab: Lab, title: str, extra: Sequence[str] = ()) -> Outcome:
 
 
 def tell(lab: Lab) -> None:
-    """Print where the services are and how to get in."""
+    """Print the addresses of the services and how to log in."""
     files = lab.machine.ssh.run("cat /opt/stacks/*/compose.yaml", check=False).stdout
     port = lab.machine.port(HTTP_PORT)
     for host in routes(files):
         console.print(f"  http://{host}:{port}/")
-    console.print("  shell: ./provision lab ssh    end: ./provision lab down")
+    console.print("  shell: ./provision lab ssh    stop: ./provision lab down")
 
 
 def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, str]:
-    """Run pyinfra, its log shown as it comes; return its exit code and standard output."""
+    """Run pyinfra, showing its log live; return its exit code and standard output."""
     with (
         progress.step(title) as running,
         subprocess.Popen(
@@ -134,5 +135,5 @@ def _stream(arguments: Sequence[str], env_file: Path, title: str) -> tuple[int, 
 def _verdict(problem: str, seconds: dict[str, float]) -> int:
     """Print the seconds and the verdict; return the exit code."""
     console.print(", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()))
-    console.print(f"[red]{problem}[/]" if problem else "[green]The rehearsal holds.[/]")
+    console.print(f"[red]{problem}[/]" if problem else "[green]The rehearsal succeeded.[/]")
     return 1 if problem else 0

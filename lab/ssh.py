@@ -24,13 +24,13 @@ class Ssh:
     known_hosts: Path
 
     def trust(self) -> None:
-        """Write the guest's host key, which is known beforehand, to the known_hosts file."""
+        """Write the guest's host key, which is known in advance, to the known_hosts file."""
         entry = f"[127.0.0.1]:{self.port} {keys.host_key().public}\n"
         if not self.known_hosts.exists() or self.known_hosts.read_text() != entry:
             self.known_hosts.write_text(entry)
 
     def command(self, user: str = "root") -> list[str]:
-        """Return the ssh command line, to be completed by a remote command or none."""
+        """Return the ssh command line, to which a remote command may be added."""
         options = {
             "IdentitiesOnly": "yes",
             "UserKnownHostsFile": f'"{self.known_hosts}"',
@@ -55,8 +55,9 @@ class Ssh:
         check: bool = True,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell script in the guest and return its exit code and output. The guest speaks
-        German, the script does not.
+        """Run a shell script in the guest and return its exit code and output.
+
+        The guest's language is German, the script's is not.
 
         + given: standard input
         + check: raise LabError when the exit code is not 0
@@ -77,7 +78,8 @@ class Ssh:
         return result
 
     def answers(self, seconds: float = 2) -> bool:
-        """Say whether an SSH server greets. QEMU accepts connections even for a dead guest."""
+        """Return whether an SSH server sends its greeting: QEMU accepts connections even for a dead
+        guest."""
         with (
             contextlib.suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as probe,

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# SECONDS LIMIT WORKERS MOST PLAN VALUE...: how long a probe may take, and all of them; how many run
-# side by side; how many bytes of an answer count. PLAN: a line for each probe, with the numbers of
-# its script and its arguments among the values, from 0 on.
+# SECONDS LIMIT WORKERS MOST PLAN VALUE...: seconds for one probe and for all of them; how many run
+# in parallel; maximum size of an answer in bytes. PLAN: a line for each probe, with the numbers of
+# its script and its arguments among the values, counted from 0.
 #
-# Probes write to files. Whoever is stuck where no signal reaches it, such as a file server that is
-# gone, is left behind when the time is up.
+# Probes write to files. A process that no signal reaches, such as one that waits for a file server
+# that is gone, is left behind when the time is up.
 
 . files/shell/wait.sh
 

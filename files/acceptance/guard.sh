@@ -1,13 +1,13 @@
 #!/bin/sh
-# TABLE PATTERN: whether a rule of the table drops what comes from neighbours.
+# TABLE PATTERN: checks that a rule of the table drops traffic from other machines.
 #
-# Other programs flush all tables when they start (nftables.service does), the unit stays active.
+# Other programs flush all tables at start (nftables.service does) while our unit stays active.
 
 rules=$(nft list table inet "$1" 2>&1)
 if printf '%s\n' "$rules" | grep -q -- "$2"; then
-  echo "what comes from neither Docker's bridges nor this machine is dropped"
+  echo "traffic from other machines is dropped"
 else
-  echo "no rule drops what comes from neighbours"; guarded=false
+  echo "no rule drops traffic from other machines"; guarded=false
 fi
 printf '%s\n' "$rules"
 ${guarded:-true}

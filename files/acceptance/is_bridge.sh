@@ -1,7 +1,7 @@
 #!/bin/sh
-# is_bridge INTERFACE: whether there are but containers behind it. A network of Docker's may have a
-# name that its owner chose, and a bridge of the LAN one that begins as Docker's do (`br-` and
-# twelve hexadecimal digits); one that the LAN is behind has the card, or a machine's tap, in it.
+# is_bridge INTERFACE: whether only containers are behind it. The owner of a Docker network may
+# choose its interface's name, and a bridge of the LAN may be named like Docker's (`br-` and twelve
+# hexadecimal digits); a bridge to the LAN contains a network card or a virtual machine's tap.
 
 is_bridge() {
   case $1 in

@@ -1,9 +1,9 @@
 #!/bin/sh
-# FORMAT: of `docker ps`. Who waits for connections, and what may be behind that.
+# FORMAT: of `docker ps`. Prints which programs listen, and what may be behind them.
 #
-# Docker's own list is asked too: without its helper programs ("userland-proxy": false) nobody
-# listens on a published port, and the kernel passes connections on. What systemd holds until it is
-# used is listed by the units that it belongs to.
+# Docker's own list is included: without its helper programs ("userland-proxy": false) nothing
+# listens on a published port, and the kernel forwards the connections. Sockets that systemd holds
+# until they are used are listed by their units.
 
 . files/acceptance/is_bridge.sh
 . files/shell/sockets.sh

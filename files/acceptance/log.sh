@@ -1,7 +1,7 @@
 #!/bin/sh
-# CONTAINER SAYS TROUBLE...: the first lines of its log with one of these words, and its last.
+# CONTAINER SAYS TROUBLE...: the first lines of its log with one of these words, and its last lines.
 #
-# Only what this start of the container has written. Docker's older log files are numbered.
+# Only what this start of the container wrote. Docker numbers its older log files.
 
 id=$1 says=$2; shift 2
 since=$(docker inspect -f '{{.State.StartedAt}}' "$id" 2>&1) || { echo "$since"; exit 1; }

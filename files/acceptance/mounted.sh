@@ -1,5 +1,5 @@
 #!/bin/sh
-# FOLDER: whether it is a disk of its own.
+# FOLDER: whether it is a separate disk.
 
 seen=$(findmnt -n -o SOURCE,FSTYPE -M "$1" | tail -n 1)
 # A link to a folder of another disk than the system's will do.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# NAME...: the addresses of this machine, and those that each name leads to.
+# NAME...: the addresses of this machine, and those that each name resolves to.
 
 . files/acceptance/is_bridge.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# PORT: whether nobody answers there by the addresses that neighbours have.
+# PORT: checks that it does not answer on the host's LAN addresses.
 #
-# A host that asks itself by its LAN address is let through by firewalls: nobody else gets more.
+# Firewalls let a host reach itself on its LAN address, so other machines get no further.
 
 . files/acceptance/is_bridge.sh
 
@@ -25,7 +25,7 @@ EOF
 if [ -n "$open" ]; then
   echo "port $1 answers on$open"
 else
-  echo "port $1 does not answer on${closed:- any address, for there is none}"
+  echo "port $1 does not answer on${closed:- any address: there is none}"
 fi
 ss -Hltnp "sport = :$1"
 [ -z "$open" ]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# URL VERSION: whether it answers, with this version, or with any if there is none.
+# URL VERSION: whether it answers with this version, or with any version if VERSION is empty.
 
 answer=$(curl -sSf --noproxy '*' --max-time 60 "$1" 2>&1) || { printf '%s\n' "$answer"; exit 1; }
 version=$(printf '%s\n' "$answer" | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p')

@@ -1,8 +1,8 @@
 #!/bin/sh
-# BINARY RELEASES: whether what runs is the release that the binary's link leads to.
+# BINARY RELEASES: whether the running program is the release that the binary's link leads to.
 #
-# The kernel knows a script by its interpreter, whose first argument is the script. The group's
-# processes are asked for: what is started may be a shell that starts it.
+# For a script the kernel reports its interpreter, whose first argument is the script. All processes
+# of the group are checked, because the started one may be a shell that starts Ollama.
 
 binary=$(readlink -f "$1")
 case $binary in

@@ -1,7 +1,7 @@
 #!/bin/sh
-# CONTAINER URL: whether Ollama is reached from a container.
+# CONTAINER URL: whether the container reaches Ollama.
 #
-# Whatever HTTP client an image happens to have. A packet that a firewall drops is not answered.
+# Uses any HTTP client that the image contains. A packet that a firewall drops gets no answer.
 
 . files/firewall/dropping.sh
 
@@ -20,7 +20,7 @@ print(request.urlopen(sys.argv[1], timeout=60).read().decode())" "$1"
 status=$?
 if [ "$status" != 0 ]; then
   port=${2##*:}; chains=$(dropping "${port%%/*}" | paste -sd, -)
-  [ -z "$chains" ] || echo "$chains, drops what comes from containers"
+  [ -z "$chains" ] || echo "$chains, drops traffic from containers"
   rules=$(
     nft list ruleset 2>/dev/null | grep -E 'hook input|drop|reject' | head -n 20
     ufw status 2>/dev/null | grep -q '^Status: active' && ufw show added)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# CONTAINER FOLDER TOKEN: whether the folder can be read there, and not be written to.
+# CONTAINER FOLDER TOKEN: whether the container can read the folder but not write to it.
 #
-# A redirection that fails ends a shell, hence the inner one.
+# A failed redirection ends a shell, hence the inner one.
 
 docker exec "$1" sh -c '
   [ -d "$1" ] || { echo "$1 is not there"; exit 1; }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# MOUNTPOINT UNC: whether it is this share that is mounted there.
+# MOUNTPOINT UNC: whether this share is mounted there.
 
 seen=$(findmnt -n -t cifs,smb3 -o SOURCE -M "$1" | tail -n 1)
 # SMB knows no upper and lower case, and no slash at the end.

@@ -1,7 +1,7 @@
 #!/bin/sh
-# FORMAT ID...: the format of `docker inspect`; the containers.
+# FORMAT ID...: format of `docker inspect`; the containers.
 #
-# Of one that is not well also the last words, its own and those of its health check.
+# For an unhealthy container also its last output and that of its health check.
 
 format=$1; shift
 [ $# != 0 ] || exit 0

@@ -1,8 +1,8 @@
 #!/bin/sh
-# PROPERTIES UNIT...: what systemd shows of each unit.
+# PROPERTIES UNIT...: the properties of each unit, from systemd.
 #
-# A path stands for the unit that mounts it. One that is just being started, or waits to be tried
-# again, is not yet a broken promise.
+# A path stands for the unit that mounts it. A unit that is starting, or waiting for another try,
+# has not failed yet.
 
 . files/shell/wait.sh
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# PORT: of Ollama. Which versions there are.
+# PORT: of Ollama. Prints the versions of the installed programs.
 #
-# What does not answer has no line. 192.0.2.1 is nobody's (RFC 5737), and nothing is sent there: the
-# route that leads to it tells by which address others know this machine.
+# A program that does not answer has no line. 192.0.2.1 belongs to nobody (RFC 5737), and nothing is
+# sent to it: the route to it shows the address under which others know this machine.
 
 . files/nvidia/limited.sh
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # PATIENCE URL OPTION...: seconds that the service may take; options of curl.
 #
-# The handshake of RFC 6455. After a 101 curl waits for frames, which may never come: it is ended
-# when it has the headers.
+# The handshake of RFC 6455. After status 101 curl waits for frames, which may never come, so it is
+# stopped once it has the headers.
 
 patience=$1 url=$2; shift 2
 file=$(mktemp) || exit 1

@@ -1,7 +1,7 @@
 #!/bin/sh
-# CONTAINER FOLDER TOKEN: whether a file can be written there.
+# CONTAINER FOLDER TOKEN: whether the container can write a file there.
 #
-# As the user that the service itself runs as, which an entrypoint may have changed to.
+# As the user that the service itself runs as, which an entrypoint may have changed.
 
 user=$(docker top "$1" -eo uid,pid 2>/dev/null | awk 'NR > 1 {print $1}' | sort -n | tail -n 1)
 said=$(docker exec --user "${user:-0}" "$1" sh -c '

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # MARK GIVEN COMMAND...: each command is a question of its own. If GIVEN is not empty, standard
-# input holds those of all of them, with the mark between them.
+# input contains the input of each, separated by the mark.
 
 . files/shell/limited.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# BUNDLE: has the host trust certificates that lie among its own.
+# BUNDLE: makes the host trust certificates that are among its own.
 #
-# Rebuilding the store takes long, and many networks' certificates are in their images already.
+# Rebuilding the store takes long, and many networks' images already contain their certificates.
 
 store=/etc/ssl/certs/ca-certificates.crt
 if awk '/BEGIN/ {body = ""} {body = body $0}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # PROJECT FOLDER APPLIED BUILDING PULLING INSPECT IMAGE REFERENCE...: the project and its folder;
-# where applied files and marks of images at work lie; formats of `docker inspect` and `docker image
-# inspect`; the images to look up. The Compose file is on standard input.
+# where applied files and marks of images in progress are kept; formats of `docker inspect` and
+# `docker image inspect`; the images to look up. The Compose file is on standard input.
 #
-# A program that may hang gets no standard input of ours, so that Compose's is a file.
+# Programs that may hang do not get our standard input, so Compose's is a file.
 
 . files/daemon/engine.sh
 . files/docker/at_work.sh

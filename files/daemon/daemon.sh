@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # INFO CDI PROPERTIES UNLOADED SWARMS: two formats of `docker info`, properties of a unit, the notes
-# of what has not been loaded, and swarms.sh.
+# about keys that are not loaded, and swarms.sh.
 #
-# Variables of the unit's command come from its files, which win, and from the unit itself,
-# which quotes values that hold blanks, as xargs reads them.
+# Variables of the unit's command come from its files, which win, and from the unit itself, which
+# quotes values with spaces, as xargs reads them.
 
 . files/daemon/engine.sh
 . files/daemon/process.sh
@@ -48,7 +48,7 @@ mapfile -t roots < <(
   echo /var/lib/docker
 )
 limited 20 bash -c "$swarms" bash "${roots[@]}"
-[ $? != 124 ] || { echo "the folder of Docker's data does not answer" >&2; exit 1; }
+[ $? != 124 ] || { echo "Docker's data folder does not respond" >&2; exit 1; }
 [ "$(cat /proc/sys/net/ipv4/ip_forward 2>/dev/null)" != 1 ] || echo forwarding
 if { cat "$file"; printf '%s' "$arguments" | base64 -d; } 2>/dev/null \
   | grep -aqE 'ip-?(tables|-masq)'; then

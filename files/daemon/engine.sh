@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# engine COMMAND...: asks Docker. Where it takes too long the word `wedged` is among the answers.
+# engine COMMAND...: queries Docker. If it takes too long, the word `wedged` is added to the
+# answers.
 
 . files/shell/limited.sh
 

@@ -1,11 +1,11 @@
 #!/bin/sh
 # STEP FILE NOTES BEFORE LIVE FORGETS RELOADED ID...: reload, restart or start; the configuration;
-# notes and copies of remember.sh; yes if containers live through it; yes if the old file forgets
-# that; what a reload loads, as a pattern; containers that are to run again.
+# notes and copies of remember.sh; yes if containers keep running through it; yes if the old file
+# does not have that setting; keys that a reload loads, as a pattern; containers to start again.
 #
-# What has been begun is ended, even if the connection goes: between a file and a restart there is
-# nobody else to put the old one back. Docker starts containers by their policy before it answers;
-# `docker start` is for the others, twice, since one may share another's network.
+# Once begun it is completed, even if the connection is lost: between a new file and a restart
+# nothing else would restore the old one. Docker starts containers by their policy before it
+# answers; `docker start` is for the others, twice, since one may share another's network.
 
 . files/shell/wait.sh
 
@@ -45,8 +45,8 @@ reload() {
 }
 if [ "$step" = reload ] || [ "$live" = yes ]; then
   reload || {
-    echo "Docker did not take $file when it was to load it again (live-restore), and was not" \
-      "restarted: see \`journalctl -u docker\`, then run again." >&2; exit 1; }
+    echo "Docker did not accept $file on a reload (live-restore), and was not restarted: check" \
+      "\`journalctl -u docker\`, then run again." >&2; exit 1; }
 fi
 if [ "$step" = reload ]; then
   # What waits for a restart is still noted.
@@ -68,7 +68,7 @@ if begin; then
     [ -n "$failed" ] || break
   done
   for id in $failed; do docker start "$id"; done
-  [ -z "$failed" ] || { echo "These ran before Docker was restarted, see above." >&2; exit 1; }
+  [ -z "$failed" ] || { echo "Not restarted after Docker's restart: see above." >&2; exit 1; }
   exit 0
 fi
 # Its last words are plain, all before are of its log.
@@ -86,7 +86,7 @@ if begin; then
     "with it." >&2
 else
   put_back
-  echo "Docker did not start with the new $file ($said), nor does it with the old one, which is" \
-    "back: see \`systemctl status docker\`." >&2
+  echo "Docker did not start with the new $file ($said), nor with the old one, which is back:" \
+    "check \`systemctl status docker\`." >&2
 fi
 exit 1

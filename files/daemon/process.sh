@@ -1,7 +1,7 @@
 #!/bin/sh
-# $pid: the Engine's process, and $inside: the unit that it runs in; both empty where none runs.
-# $arguments: its command line, base64. $configuration: the file that it reads. An Engine inside of
-# a container, or a user's own (rootless), is another.
+# $pid: the Engine's process, and $inside: the unit that it runs in; both empty if none runs.
+# $arguments: its command line, base64. $configuration: the file that it reads. An Engine inside a
+# container, or a user's own (rootless), does not count.
 
 # shellcheck disable=SC2034 # for those who include this, which have `answered` too
 

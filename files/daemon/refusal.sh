@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# DOCKERD ARGUMENT...: has it validate the configuration on standard input, which is in base64.
+# DOCKERD ARGUMENT...: validates the configuration on standard input, which is in base64.
 
 . files/shell/limited.sh
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# FILE NOTES BEFORE INVOCATION KEY...; standard input: in base64, the file as it was, with
-# live-restore.
+# FILE NOTES BEFORE INVOCATION KEY...; standard input: in base64, the old file with live-restore
+# added.
 #
-# What is to be loaded is written down before the file is changed, with the start of the Engine
-# (systemd's invocation) that has not read it: the next run finishes one that was cut off.
+# Keys to be loaded are noted before the file is changed, with the start of the Engine (systemd's
+# invocation) that has not read them, so that the next run can complete an interrupted one.
 
 set -e
 umask 077

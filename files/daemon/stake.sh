@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# FORMAT: of the containers that run. What a restart of the Engine touches.
+# FORMAT: of the running containers. Prints what a restart of the Engine affects.
 #
-# A unit that requires docker.service, is bound to it or part of it is restarted with it
-# (systemd.unit(5)). Of a command line only the verb is told: the rest may hold a password.
+# A unit that requires docker.service, is bound to it or part of it restarts with it
+# (systemd.unit(5)). Only the verb of a command line is printed: the rest may contain a password.
 
 . files/daemon/engine.sh
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# ROOT...: says in which folders below the Engine's data roots a node of a Swarm keeps its state.
+# ROOT...: prints the folders below the Engine's data roots that contain the state of a Swarm node.
 #
-# What a node of a Swarm keeps below the Engine's data root; with userns-remap that is a folder
-# further down, named by two numbers (moby: daemon/daemon_unix.go, setupDaemonRoot).
+# With userns-remap that is a subfolder named by two numbers (moby: daemon/daemon_unix.go,
+# setupDaemonRoot).
 
 for root; do
   for folder in "${root%/}" "${root%/}"/[0-9]*.[0-9]*; do

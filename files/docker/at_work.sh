@@ -1,14 +1,14 @@
 #!/bin/sh
-# The mark of images at work, $mark: a line for each, with the boot, the time (UTC) and the image.
+# $mark: the file of images in progress, with a line for each: boot, time (UTC), image.
 #
-# at_work IMAGE...: adds them, before anything of them is made.
-# left: the images that another boot has left there.
-# left_since: when the first of these began, or nothing where that is not known.
+# at_work IMAGE...: adds them, before anything of them is created.
+# left: the images that an earlier boot left there.
+# left_since: when the first of these began, or nothing if that is unknown.
 #
-# A power cut damages what Docker has written and not flushed, and Docker does not notice: it leaves
-# images with empty files, images without their name, layers without an image, and would take all of
-# it for whole. So the mark stands until all is on the disk (flush.sh). Versions before this one
-# left a boot and an image in a line, or a boot alone and then images alone.
+# A power cut damages what Docker has written but not flushed, and Docker does not notice: it leaves
+# images with empty files, images without a name, or layers without an image, and treats them as
+# complete. So the mark stays until everything is on disk (flush.sh). Older versions wrote a boot
+# and an image in a line, or a boot alone followed by images alone.
 
 # shellcheck disable=SC2154 # $mark is of who includes this
 

@@ -1,16 +1,15 @@
 #!/bin/sh
-# MARK WHAT IMAGES [ATTESTATION...]: builds what the Bake file on standard input defines. WHAT:
-# names of the services; IMAGES: the references that are made, in one word; attestations: options of
-# bake.
+# MARK WHAT IMAGES [ATTESTATION...]: builds the Bake file on standard input. WHAT: names of the
+# services; IMAGES: the references to build, in one word; attestations: options of bake.
 #
-# Plain progress: a line per step, so that a log shows it as well as a screen. Attestations need
+# Plain progress prints a line per step, which suits a log as well as a screen. Attestations need
 # containerd's image store (docs.docker.com/build/metadata/attestations). Since 0.19 Buildx refuses
-# to read what does not lie below the working folder (docker/buildx#2796): here all of it does.
+# to read files outside the working folder (docker/buildx#2796); here everything is inside.
 #
-# What another boot left at work (at_work.sh) means that what BuildKit has cached since is not to be
-# trusted, and neither are these images, unless containers were made of them, as after a build that
-# was merely ended. Nor are those of ours that have lost their name. What others have cached before
-# stays. A record can go only after those that were made from it.
+# If an earlier boot left images in progress (at_work.sh), BuildKit's cache since then cannot be
+# trusted, and neither can these images, unless containers were created from them, as after a build
+# that was merely interrupted; nor can images of ours that have lost their name. Older cache of
+# others stays. A cache record can only be removed after those that were made from it.
 
 . files/docker/at_work.sh
 . files/docker/flush.sh
@@ -37,7 +36,7 @@ forget_cache() {
 left=$(left)
 if [ -n "$left" ]; then
   began=$(left_since)
-  echo "the machine went down during a build: what was made and cached${began:+ since $began} goes"
+  echo "the machine went down during a build: removing images and cache${began:+ since $began}"
   ! with_containerd || release
   nameless="--no-trunc --filter dangling=true --filter label=workstation.inputs"
   # shellcheck disable=SC2086 # a list, one word each
@@ -47,8 +46,8 @@ if [ -n "$left" ]; then
     docker image rm -f "$image" >/dev/null || exit 1
   done
   forget_cache "$began" || {
-    echo "what builds have cached cannot be removed, see above, and the power cut may have" \
-      "damaged it: run again, or \`docker buildx prune -af && rm $mark\` if it stays so" >&2
+    echo "the build cache cannot be removed, see above, and the power cut may have damaged it:" \
+      "run again; if that does not help, \`docker buildx prune -af && rm $mark\`" >&2
     exit 1
   }
   rm "$mark"
@@ -60,6 +59,6 @@ cd /
 docker buildx bake --builder default --progress plain -f - "$@" 2>&1; status=$?
 flush && rm "$mark" || exit 1
 [ "$status" = 0 ] || {
-  echo "$what could not be built, see above; what runs was left as it is" >&2
+  echo "$what could not be built, see above; running services were not changed" >&2
   exit 1
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
 # up: brings up the stack of $folder.
 #
-# Until Docker itself is started anew it keeps the port of a container that a power cut took away
-# while it started (seen with Engine 26.1; moby/moby#20486), and is without an address that it lost
-# (see workstation/docker/daemon.py).
+# Until Docker itself restarts, it keeps the port of a container that a power cut removed while it
+# was starting (seen with Engine 26.1; moby/moby#20486), and does not get back an address that it
+# lost (see workstation/docker/daemon.py).
 
 answered() { timeout -k 5 60 "$@"; }
 # Says why containers would not run on, or fails where they would.
@@ -13,13 +13,13 @@ restart_harm() {
   [ "$live" = true ] || { echo "live-restore is off"; return; }
   case $(systemctl show -P KillMode docker.service) in
     process|none) ;;
-    *) echo "its unit's KillMode ends them with it"; return ;;
+    *) echo "KillMode of its unit stops them too"; return ;;
   esac
   begun=$(systemctl show --timestamp=unix -P ExecMainStartTimestamp docker.service)
   changed=$(stat -c %Y -- "$configuration" 2>/dev/null)
   if [ "$(systemctl show -P NeedDaemonReload docker.service)" = yes ] \
     || [ "${changed:-0}" -gt "${begun#@}" ]; then
-    echo "its configuration has been changed since it started"; return
+    echo "its configuration was changed after it started"; return
   fi
   return 1
 }
@@ -46,10 +46,10 @@ up() {
     return 1
   fi
   if harm=$(restart_harm); then
-    echo "$left; a restart of Docker might stop what runs: $harm." \
-      "\`systemctl restart docker\` when that does no harm, then run again." >&2
+    echo "$left; a restart of Docker might stop running containers: $harm." \
+      "Run \`systemctl restart docker\` when that is safe, then run again." >&2
     return 1
   fi
-  echo "$left: it is started anew; containers run on"
+  echo "$left: restarting Docker; containers keep running"
   systemctl restart docker.service && up_once
 }

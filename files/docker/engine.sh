@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # VERSIONS BRIDGE: formats of `docker version` and `docker network inspect`.
 #
-# Each of Docker's programs takes a while to start: side by side.
+# Each of Docker's programs takes a while to start, so they run in parallel.
 
 . files/daemon/engine.sh
 . files/daemon/process.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# flush: has the disk hold what Docker has written.
+# flush: makes sure that everything Docker has written is on disk.
 
 flush() {
   root=$(docker info -f '{{.DockerRootDir}}') || return 1

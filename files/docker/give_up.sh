@@ -1,7 +1,7 @@
 #!/bin/sh
-# FOLDER SERVICE...: removes containers, and no volume of them.
+# FOLDER SERVICE...: removes containers, but none of their volumes.
 #
-# Of a container with an old secret, Compose would say that it is as it should be.
+# Compose would consider a container with an outdated secret up to date.
 
 folder=$1; shift
 docker compose --project-directory "$folder" rm --force --stop -- "$@" </dev/null

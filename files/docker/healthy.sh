@@ -1,9 +1,10 @@
 #!/bin/sh
-# healthy PROJECT SECONDS: waits until all containers of a project are well, or says which are not.
+# healthy PROJECT SECONDS: waits until all containers of a project are ready, or names those that
+# are not.
 #
-# Ready: healthy, or running where there is no health check. Lost: unhealthy, ended, or in a
-# restart loop. What is neither is waited for; what takes long shows how far it is by the last line
-# of its log. Time is the kernel's, which does not jump when a machine learns what time it is.
+# Ready: healthy, or running if there is no health check. Lost: unhealthy, ended, or in a restart
+# loop. Others are waited for; after a while the last line of their log is shown as progress. Time
+# is the kernel's, which does not jump when a machine sets its clock.
 
 uptime() { read -r now _ </proc/uptime; now=${now%.*}; }
 healthy() {
@@ -36,7 +37,7 @@ healthy() {
       done
       return 1
     fi
-    [ -n "$waiting" ] || { echo "all of $project are healthy"; return 0; }
+    [ -n "$waiting" ] || { echo "all services of $project are healthy"; return 0; }
     if [ "$seconds" -ge "$next" ]; then
       echo "waiting for$waiting ($seconds s)"
       if [ "$seconds" -ge 20 ]; then

@@ -1,7 +1,7 @@
 #!/bin/sh
-# IDS IMAGE...: removes the other tags of images that are built here, except those with these ids.
+# IDS IMAGE...: removes the other tags of images built here, except those with these ids.
 #
-# Of an image built here, the one in use and the one before are kept, for the way back.
+# Of an image built here, the current and the previous one are kept for a rollback.
 
 before=$1; shift
 for image in "$@"; do

@@ -1,11 +1,11 @@
 #!/bin/sh
-# MARK IMAGE...: pulls those that are missing, or may be damaged.
+# MARK IMAGE...: pulls those that are missing or may be damaged.
 #
-# What another boot left at work (at_work.sh) is pulled anew; a pull that found something of it
-# already there only gave it a name again, by which it is removed and pulled once more. What
-# containers are made of is whole: they are only made of what was flushed, so that pull was merely
-# ended. With containerd's image store, what a pull holds is released first and goes with the
-# images: then nothing of it is there to be found.
+# Images that an earlier boot left in progress (at_work.sh) are pulled again. If that pull found
+# layers already there, it only restored the image's name, by which it is then removed to be
+# pulled once more. Images that containers were created from are complete: containers are only
+# created from flushed images, so that pull was merely interrupted. With containerd's image store,
+# leases of pulls are released first and removed with the images, so that no old layers are found.
 
 . files/docker/at_work.sh
 . files/docker/flush.sh
@@ -42,12 +42,12 @@ for image in "$@"; do
   [ -n "$found" ] || missing="$missing $image"
 done
 at_work "$@"
-[ -z "$doubtful" ] || echo "the machine went down during a pull; pulled anew:$doubtful"
+[ -z "$doubtful" ] || echo "the machine went down during a pull; pulling again:$doubtful"
 status=0
 # shellcheck disable=SC2086 # a list, one word each
 [ -z "$missing" ] || pull $missing || status=$?
 if [ "$status" = 0 ] && [ -n "$doubtful" ] && [ -s "$reused" ] && ! with_containerd; then
-  echo "some of it was there already, and may be damaged: once more"
+  echo "some layers were already there and may be damaged: pulling once more"
   for image in $doubtful; do docker image rm -f "$(id "$image")" >/dev/null || exit 1; done
   # shellcheck disable=SC2086 # a list, one word each
   pull $doubtful || status=$?

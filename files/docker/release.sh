@@ -1,10 +1,10 @@
 #!/bin/sh
 # with_containerd: whether images are in containerd's store.
-# release: lets go of what leases from before this boot hold there.
+# release: releases leases from before this boot.
 #
-# A pull or a build that a power cut ended leaves a lease in containerd's image store. It holds what
-# was unpacked for hours (seen with Engine 28.5: containerd.io/gc.expire), and the next one would
-# take that for whole.
+# A pull or build that a power cut ended leaves a lease in containerd's image store. It keeps
+# unpacked layers for hours (seen with Engine 28.5: containerd.io/gc.expire), and the next pull
+# would treat them as complete.
 
 with_containerd() {
   case $(docker info -f '{{.DriverStatus}}') in *containerd.snapshotter*) ;; *) return 1 ;; esac
@@ -14,7 +14,7 @@ release() {
   for socket in /run/containerd/containerd.sock /run/docker/containerd/containerd.sock; do
     [ -S "$socket" ] || continue
     leases=$(ctr --address "$socket" -n moby leases ls) || {
-      echo "$socket does not say what holds images: nothing of it is released"; continue; }
+      echo "$socket does not list its leases: none are released"; continue; }
     printf '%s\n' "$leases" | awk '/gc.expire=/ {print $1, $2}' |
       while read -r lease created; do
         [ "$(date -d "$created" +%s)" -ge "$up_since" ] ||

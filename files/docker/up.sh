@@ -1,9 +1,9 @@
 #!/bin/sh
-# PROJECT SECONDS FOLDER KEPT: brings a stack up, or back to what is kept.
+# PROJECT SECONDS FOLDER KEPT: brings a stack up, or rolls it back to the kept version.
 #
-# Standard input is the Compose file. What became healthy is kept at once, to tell the next change
-# by and to go back to; secrets are not. What does not become healthy gives way to what is kept,
-# whose images are still there: they are pruned only after a success.
+# Standard input is the Compose file. A version that became healthy is kept at once, to compare the
+# next change with and to roll back to; secrets are not kept. If the new version does not become
+# healthy, the kept one replaces it. Its images still exist: they are only pruned after a success.
 
 . files/docker/healthy.sh
 . files/docker/bring_up.sh
@@ -25,11 +25,11 @@ fi
 rm "$kept.new"
 [ -f "$kept.tar" ] || exit 1
 ! tar -df "$kept.tar" -C "$folder" >/dev/null 2>&1 || exit 1
-echo "$name goes back to what ran before" >&2
+echo "rolling back $name to the version before this run" >&2
 tar -xf "$kept.tar" -C "$folder"
 if up && healthy "$name" "$most"; then
-  echo "$name runs as before this run; what failed is told above" >&2
+  echo "$name runs as before this run; see above for what failed" >&2
 else
-  echo "$name does not become healthy with what ran before either" >&2
+  echo "$name does not become healthy with the previous version either" >&2
 fi
 exit 1

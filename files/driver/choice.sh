@@ -1,16 +1,16 @@
 #!/bin/sh
 # How a plan and a run choose the same kernel modules for $branch; $options are apt's, $limited the
-# words before it. $policies must be set to what the function of that name prints: then there are
-# version_of, known and choose, by which $how, $modules and $plan come about. $leaving: packages of
-# other branches.
+# words before it. $policies must be set to the output of the function of that name; then
+# version_of, known and choose are available, which set $how, $modules and $plan. $leaving: packages
+# of other branches.
 #
-# Ubuntu signs modules for the kernels that it ships; those load under Secure Boot without any key
-# of this machine, and need no compiler. Their metapackage follows the one that upgrades the kernel
-# (ubuntu.com/server/docs, "NVIDIA drivers installation"). Else DKMS builds them, for which it needs
-# the headers, of later kernels too.
+# Ubuntu signs modules for the kernels that it ships; those load under Secure Boot without a key of
+# this machine, and need no compiler. Their metapackage follows the one that upgrades the kernel
+# (ubuntu.com/server/docs, "NVIDIA drivers installation"). Otherwise DKMS builds modules, for which
+# it needs the headers, also those of later kernels.
 #
-# Of another branch all goes, what is held or half installed too: depmod prefers a module that DKMS
-# has built to one of Ubuntu's, and apt removes no held package unless it is told which.
+# All packages of another branch are removed, even held or half installed ones: depmod prefers a
+# module built by DKMS to one of Ubuntu's, and apt only removes a held package if it is named.
 
 : "${branch:?}" "${options?}" "${limited?}"
 kernel=$(uname -r)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# BRANCH: what apt's lists have of it. Without apt's caches and logs: a fact leaves no trace.
+# BRANCH: what apt's lists have of it. Without apt's caches and logs, so that a fact leaves no
+# trace.
 
 . files/shell/limited.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PATH...: the content of each that is a file.
+# PATH...: the content of each path that is a file.
 
 for path; do
   [ -f "$path" ] || continue

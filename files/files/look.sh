@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# KEY COUNT SECRET... PATH...: what stands at each path; the digests of the first COUNT are keyed.
+# KEY COUNT SECRET... PATH...: the state of each path; the digests of the first COUNT are keyed.
 #
-# %f is the raw mode in hexadecimal: type and permissions without words to translate. Names of a
-# directory service hold blanks and backslashes, such as `domain users`: they stand between tabs.
+# %f is the raw mode in hexadecimal: type and permissions without words that would be translated.
+# Names from a directory service contain spaces and backslashes, such as `domain users`, so they are
+# enclosed in tabs.
 
 key=$1 count=$2; shift 2
 form=$'%f %u %g %.6Y\t%U\t%G\t%n'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LOOK KEY COUNT SECRET... PATH...: look.sh with its arguments; or which path does not answer.
+# LOOK KEY COUNT SECRET... PATH...: look.sh with its arguments, or the path that does not respond.
 
 . files/shell/limited.sh
 
@@ -13,4 +13,4 @@ for word in '%i silent' '%U%G nameless'; do
     [ $? != 124 ] || { echo "${word#* } $path"; exit 0; }
   done
 done
-echo "the paths do not answer" >&2; exit 1
+echo "the paths do not respond" >&2; exit 1

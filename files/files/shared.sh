@@ -1,9 +1,9 @@
 #!/bin/sh
-# FOLDER GROUP: gives what is below the folder to the group.
+# FOLDER GROUP: gives everything below the folder to the group.
 #
-# Whoever may write to the folder could put a link in the place of an entry after find has seen it:
-# find itself goes to each folder and looks for links on the way, and the entry is opened without
-# following one. perl-base is a part of every Debian and Ubuntu.
+# Anyone who may write to the folder could replace an entry by a link after find has seen it. So
+# find itself enters each folder and checks for links on the way, and the entry is opened without
+# following one. perl-base is part of every Debian and Ubuntu.
 
 root=$(realpath -e -- "$1") || exit 1
 find "$root" -xdev -ignore_readdir_race \( -type d \( ! -group "$2" -o ! -perm -2070 \) \

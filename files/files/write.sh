@@ -1,9 +1,9 @@
 #!/bin/sh
-# PATH MODE OWNER BACKUP: writes a file; the content is on standard input, in base64. backup: what
-# somebody else has put there is kept.
+# PATH MODE OWNER BACKUP: writes a file; the content is on standard input, in base64. backup: keeps
+# a copy of somebody else's file.
 #
-# Flushed before it gets its name: after a power cut there is the old or the new, whole. So is the
-# copy of somebody else's, which is not to be found anywhere else from then on.
+# It is flushed before it gets its name, so after a power cut there is either the old or the new
+# file, complete. So is the copy of somebody else's file, which exists nowhere else from then on.
 
 set -e
 umask 077

@@ -1,8 +1,8 @@
 #!/bin/sh
-# FOLDER GROUP COUNT KNOWN: the entries below it that a folder shared by the group must not have, at
-# most COUNT; all where the group is not known yet.
+# FOLDER GROUP COUNT KNOWN: the entries below it that are wrong in a folder shared by the group, at
+# most COUNT; all entries if the group does not exist yet.
 #
-# The folder itself may be a link, to another disk; no other is followed.
+# The folder itself may be a link to another disk; no other links are followed.
 
 [ -d "$1" ] || exit 0
 if [ -n "$4" ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# WRONG FOLDER GROUP COUNT: wrong.sh with its arguments; or that the folder does not answer.
+# WRONG FOLDER GROUP COUNT: wrong.sh with its arguments, or that the folder does not respond.
 
 . files/shell/limited.sh
 

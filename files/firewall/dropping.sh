@@ -1,7 +1,7 @@
 #!/bin/sh
-# dropping PORT: prints the chains that what comes in runs through, that end in a drop, and from
-# which no rule for Docker's bridges, its address pools or the port lets anything in. ufw's own and
-# firewalld's are theirs to explain.
+# dropping PORT: prints the chains for incoming packets that end in a drop and have no rule that
+# admits anything for Docker's bridges, its address pools or the port. Those of ufw and firewalld
+# are left out; they are handled separately.
 
 dropping() {
   ufw=$(timeout -k 5 60 ufw status 2>/dev/null | grep -c "^Status: active")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PORT: the firewall of the host, and whether what somebody wrote himself lets containers reach it.
+# PORT: the host's firewall, and whether custom rules let containers reach the port.
 
 . files/shell/limited.sh
 . files/firewall/dropping.sh

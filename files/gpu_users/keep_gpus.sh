@@ -1,6 +1,6 @@
 #!/bin/sh
-# keep_gpus: lets systemd know the devices of Docker's containers until they end. It widens nothing:
-# they had access, and the filter of runc and the hook is asked beside it (cgroup v2).
+# keep_gpus: registers the devices of Docker's containers with systemd until they end. This grants
+# nothing new: they had access, and the filter of runc and the hook still applies (cgroup v2).
 
 . files/gpu_users/mounts.sh
 

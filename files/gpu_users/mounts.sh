@@ -1,6 +1,7 @@
 #!/bin/sh
-# gpu_mounts: prints scope of systemd and device of what the hook has mounted into containers. What
-# a specification names is made there by mknod. A container cannot name anything but NVIDIA's.
+# gpu_mounts: prints systemd's scope and the device for each device that the hook mounted into a
+# container. Devices from a specification are created with mknod instead. A container can only name
+# NVIDIA's devices.
 
 gpu_mounts() {
   # shellcheck disable=SC2013 # paths without blanks

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Lets systemd read its units again, with the GPU left to who has it.
+# Makes systemd reload its units without taking the GPU from containers that have it.
 
 . files/gpu_users/keep_gpus.sh
 

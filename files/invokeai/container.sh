@@ -1,6 +1,6 @@
 #!/bin/sh
-# PROJECT SERVICE: the first words of every script that asks a service: its container's id in
-# $container; $status is 124 where Docker does not answer.
+# PROJECT SERVICE: the first arguments of every script that queries a service. Sets $container to
+# its container's id; $status is 124 if Docker does not answer.
 
 # shellcheck disable=SC2034 # for who includes this
 container=$(timeout 60 docker ps -q --filter "label=com.docker.compose.project=$1" \

@@ -2,11 +2,11 @@
 # Runs in the service's own container, because no port is published. The API is that of InvokeAI
 # 6.13.8 (invokeai/app/api/routers/model_manager.py):
 #
-#   look STORE                    prints what is new in the store, as JSON
-#   register STORE LIMIT <paths   registers each path of a JSON list where it lies
+#   look STORE                    prints the new models in the store, as JSON
+#   register STORE LIMIT <paths   registers each path of a JSON list in place
 #
-# A file that InvokeAI refuses is remembered in its volume with its size and the time of its last
-# change, so that it is offered again when it has changed (a download that was not finished, wrong
+# A file that InvokeAI rejects is recorded in its volume with its size and the time of its last
+# change, so that it is offered again once it has changed (an unfinished download, wrong
 # permissions), or to another version of InvokeAI.
 
 import json
@@ -117,6 +117,6 @@ except HTTPError as error:
     if mode == "look" and error.code in (401, 403):
         print(json.dumps({"login": True}))
     else:
-        sys.exit(f"InvokeAI answers {error.code} to {error.url}: {error.read(500).decode()}")
+        sys.exit(f"InvokeAI answered {error.code} to {error.url}: {error.read(500).decode()}")
 except OSError as error:
-    sys.exit(f"InvokeAI cannot be asked: {error}")
+    sys.exit(f"InvokeAI cannot be reached: {error}")

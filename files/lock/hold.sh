@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# WHO FILE NAME SILENCE: holds the lock of the file for as long as a word comes on standard input
+# WHO FILE NAME SILENCE: holds the lock of the file for as long as a word arrives on standard input
 # every SILENCE seconds.
 #
-# The holder's name shows who it is, to a run that is refused and to anyone who asks ps(1). The file
-# is only ever opened for reading, since another user may have made it. A login script that speaks
-# before may have left its line open.
+# The holder's name tells a refused run, or anyone who runs ps(1), who holds it. The file is only
+# opened for reading, since another user may have created it. A login script that printed something
+# before may have left its line unfinished.
 
 who=$1 file=$2 name=$3 silence=$4
 [ -e "$file" ] || (umask 0; : >"$file")

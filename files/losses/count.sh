@@ -1,5 +1,5 @@
 #!/bin/sh
-# FOLDER: prints its size in KiB, its number of files, and when the newest was changed.
+# FOLDER: prints its size in KiB, its number of files, and the time of the newest change.
 
 [ -d "$1" ] || exit 0
 folder=$(readlink -f -- "$1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# COUNT PLACE...: count.sh; absolute paths of folders, and names of Docker's volumes.
+# COUNT PLACE...: count.sh; absolute paths of folders, and names of Docker volumes.
 
 . files/daemon/engine.sh
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# COUNT USER... GROUP...: how many of them are users; names and numbers.
+# COUNT USER... GROUP...: number of users among them; names and numbers.
 
 . files/shell/limited.sh
 

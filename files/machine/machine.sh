@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A waiter for a lock has "->" in the second column of /proc/locks (proc_locks(5)). In
-# dpkg-query's abbreviation the second letter is the state, the third an error
-# (dpkg-query(1)); a file named by a number is a step that dpkg has not finished.
+# A process that waits for a lock has "->" in the second column of /proc/locks (proc_locks(5)). In
+# dpkg-query's abbreviation the second letter is the state, the third an error (dpkg-query(1)); a
+# file named by a number is a step that dpkg has not finished.
 
 . files/shell/limited.sh
 . files/shell/sockets.sh

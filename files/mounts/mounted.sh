@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# FOLDER...: what is mounted where, and where these really are.
+# FOLDER...: what is mounted where, and the folders' real paths.
 #
-# The dot lets an automounter mount first.
+# The dot makes an automounter mount first.
 
 . files/shell/limited.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# KEYRING FINGERPRINT: takes a key out of a keyring.
+# KEYRING FINGERPRINT: removes a key from a keyring.
 #
-# Only this key goes: the keyring may hold others' too.
+# Only this key is removed: the keyring may contain others.
 
 set -e
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT

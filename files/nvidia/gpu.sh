@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# PATIENCE QUERY OLD-QUERY: seconds that a program of NVIDIA's may take; what nvidia-smi is asked,
-# and what one that does not know all of that.
+# PATIENCE QUERY OLD-QUERY: seconds that an NVIDIA program may take; the query for nvidia-smi, and
+# one for versions that do not support all of it.
 #
-# nvidia-smi stands in other places under WSL, and where the driver came as an image.
+# nvidia-smi has another path under WSL, and if the driver was installed as an image.
 
 . files/shell/limited.sh
 

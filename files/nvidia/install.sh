@@ -1,9 +1,9 @@
 #!/bin/sh
-# INSTALL BRANCH -NAME... PACKAGE...: packages/install.sh; such as 580-open; each package that may
-# go, as the plan says; driver and utilities.
+# INSTALL BRANCH -NAME... PACKAGE...: packages/install.sh; a branch such as 580-open; each package
+# that may be removed, as named in the plan; driver and utilities.
 #
-# Only after `apt update` is it known what there is. The modules are not held: a later kernel brings
-# its own, if they fit the driver that is held.
+# Available packages are only known after `apt update`. The modules are not held: a later kernel
+# brings its own, if they fit the held driver.
 
 # shellcheck disable=SC2034 # some are for choice.sh
 install=$1 branch=$2 may='' options='' limited=''; shift 2

@@ -1,8 +1,8 @@
 #!/bin/sh
-# limited SECONDS COMMAND...: runs a program that may hang; status 124 when its time is up.
+# limited SECONDS COMMAND...: runs a program that may hang; returns 124 when its time is up.
 #
-# nvidia-smi stands in other places under WSL, and where the driver came as an image. Whoever waits
-# for a wedged card hears no signal, so it holds no pipe of ours and is left behind.
+# nvidia-smi has another path under WSL, and if the driver was installed as an image. A process that
+# waits for a hung card ignores signals, so it holds no pipe of ours and is left behind.
 
 . files/shell/wait.sh
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # PATIENCE: loads the driver's kernel module, unless nvidia-smi works.
 #
-# What goes wrong is told by the words of modprobe, nvidia-smi and the kernel, from which
-# workstation.nvidia.driver.load_advice makes out what helps.
+# A failure is reported in the words of modprobe, nvidia-smi and the kernel, from which
+# workstation.nvidia.driver.load_advice derives the fix.
 
 . files/nvidia/limited.sh
 

@@ -1,7 +1,8 @@
 #!/bin/sh
-# PATIENCE IMAGE PROOF: has a container see the GPU, and keeps what that was proven with.
+# PATIENCE IMAGE PROOF: tests that a container sees the GPU, and records the versions it was tested
+# with.
 #
-# The image's PATH may not lead to where the driver's programs are mounted from.
+# The image's PATH may not include the folder into which the driver's programs are mounted.
 
 . files/nvidia/limited.sh
 

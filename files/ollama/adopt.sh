@@ -1,8 +1,8 @@
 #!/bin/sh
 # OLD NEW: moves the models of one store to another.
 #
-# The manifests say which models there are: they come last and at once, so that a run that ends
-# before is repeated. Onto another disk all is copied first, and removed only when whole there.
+# The manifests define which models exist. They are moved last and at once, so that an interrupted
+# run is repeated. To another disk, everything is copied first and only removed once it is complete.
 
 set -e
 old=$1 new=$2

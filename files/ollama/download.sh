@@ -1,5 +1,5 @@
 #!/bin/sh
-# download URL FILE SHA256: FILE is a temporary name, and its content is only used behind this.
+# download URL FILE SHA256: FILE is a temporary name; its content is only used after this succeeds.
 
 . files/shell/wait.sh
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# RELEASE URL SHA256 SUMS: unpacks an archive as a release; without a checksum that of the file of
-# SUMS.
+# RELEASE URL SHA256 SUMS: unpacks an archive as a release; without a checksum, the one in the file
+# SUMS is used.
 #
-# Verified before it is unpacked, unpacked beside, flushed, and only then given its name. The
-# archive lies where it is unpacked: a release with its name has left nothing behind, wherever a
-# run was cut off.
+# It is verified before it is unpacked, unpacked under a temporary name, flushed, and only then
+# given its name. The archive is in the same folder, so a finished release has left nothing behind,
+# wherever an earlier run was interrupted.
 
 . files/ollama/download.sh
 
@@ -23,7 +23,7 @@ echo "unpacking"
 tar --zstd -xf "$partial/.archive" -C "$partial" || {
   echo "The archive from $url cannot be unpacked." >&2; exit 1; }
 [ -f "$partial/bin/ollama" ] || {
-  echo "The archive from $url holds no bin/ollama." >&2; exit 1; }
+  echo "The archive from $url does not contain bin/ollama." >&2; exit 1; }
 rm -f "$partial/.archive" "$partial/.sums"
 chown -R root:root "$partial"
 touch "$partial/.complete"

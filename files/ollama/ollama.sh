@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # RELEASES MODELS: folders of the unpacked releases and of the configured store.
 #
-# Models are in the home of the service's user, unless its unit says otherwise: install.sh
-# and distributions have homes of their own. Of files of variables only Ollama's own leave
-# the host, and none that may be a secret.
+# Models are in the home of the service's user, unless its unit says otherwise: install.sh and
+# distributions use different homes. Of environment files, only Ollama's own variables leave the
+# host, and none that may be a secret.
 
 . files/shell/limited.sh
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# RELEASE BINARY LIBRARIES: has the binary be that of a release; what ends the names of a binary and
-# of libraries that give way, nothing where there are none.
+# RELEASE BINARY LIBRARIES: makes the binary that of a release. BINARY and LIBRARIES: suffixes for
+# the names of a replaced binary and its libraries, empty if there are none.
 #
-# A rename replaces a binary or an older link in one step. A binary, and its libraries, are kept: it
-# may be install.sh's, which can be had again, or somebody's own build. The link comes last: a run
-# that ends before is repeated, and libraries beside a link of ours would stay.
+# A rename replaces a binary or an older link in one step. A replaced binary and its libraries are
+# kept: they may be somebody's own build. The link comes last, so that an interrupted run is
+# repeated; otherwise libraries next to our link would stay.
 
 set -e
 mkdir -p /usr/local/bin

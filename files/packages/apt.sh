@@ -1,10 +1,9 @@
 #!/bin/sh
 # How install.sh and update.sh call apt.
 #
-# Waits for another apt (unattended-upgrades at boot) instead of failing; asks nothing, keeps the
-# configuration files that somebody has changed, whatever apt.conf says, and takes no package that
-# no key vouches for. What somebody has set about servers stays; else one that is silent costs two
-# minutes, not four.
+# It waits for another apt (unattended-upgrades at boot) instead of failing, asks nothing, keeps
+# changed configuration files whatever apt.conf says, and installs no unsigned packages. Existing
+# settings about servers apply; otherwise a silent server costs two minutes instead of four.
 
 exec 2>&1
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 UCF_FORCE_CONFFOLD=1

@@ -1,5 +1,5 @@
 #!/bin/sh
-# URL FINGERPRINT KEYRING NAME: has the key of a repository as its keyring, if it is the pinned one.
+# URL FINGERPRINT KEYRING NAME: installs a repository's key as its keyring, if it is the pinned one.
 
 set -e
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
@@ -9,7 +9,7 @@ found=$(gpg --batch --homedir "$folder" --show-keys --with-colons "$folder/key" 
   | awk -F: '$1 == "pub" {p = 1} $1 == "fpr" && p {print $10; p = 0}')
 [ "$found" = "$2" ] || {
   echo "The key at $1 has the fingerprint ${found:-none}, but pins.yml says $2:" \
-    "do not trust this source before you know why." >&2; exit 1; }
+    "do not trust this source until you know why." >&2; exit 1; }
 if grep -q 'BEGIN PGP' "$folder/key"; then
   gpg --batch --homedir "$folder" --dearmor -o "$folder/key.gpg" "$folder/key"
 else

@@ -1,16 +1,17 @@
 #!/bin/sh
-# OPTION... -NAME... PACKAGE...: options for apt; each package that may go, or a pattern; what is to
-# be installed, as NAME or NAME=VERSION.
+# OPTION... -NAME... PACKAGE...: options for apt; each package that may be removed, or a pattern;
+# packages to install, as NAME or NAME=VERSION.
 #
-# What a dpkg left half done that was interrupted, as by a power cut, is finished where apt refuses
-# for it; what dpkg cannot finish, since it waits for a package that was not unpacked any more, apt
-# solves. Only behind a try: until another apt is done, for which ours waits, all looks half done.
+# If apt refuses because an interrupted dpkg, as after a power cut, left packages half installed,
+# dpkg finishes them first; apt solves those that dpkg cannot finish because they wait for a package
+# that was never unpacked. Only after a first try: until another apt is done, which ours waits for,
+# everything looks half installed.
 #
-# apt removes what is in the way of a package, and says so to nobody: only what the plan has named
-# may go. A mirror that is being updated, or a server that was gone, may be there a moment later.
+# apt removes conflicting packages without asking, so only those named in the plan may be removed. A
+# mirror that is being updated, or a server that was down, may work a moment later.
 #
-# Lists that were fetched within the hour will do, unless a source has been added since, or they do
-# not.
+# Package lists younger than an hour are used, unless a source was added since or they do not
+# suffice.
 
 . files/packages/update.sh
 

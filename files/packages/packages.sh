@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every package that dpkg knows of, in one answer.
+# Every package that dpkg knows, in one answer.
 
 . files/shell/limited.sh
 

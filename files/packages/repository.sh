@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # KEYRING SOURCES URI FINGERPRINT
 #
-# gpg makes its home folder, whatever it is asked: not in root's, a fact leaves no trace.
-# Of the other sources only those are told that name this server, with their keyrings.
+# gpg always creates its home folder: not in root's, since a fact leaves no trace. Other sources are
+# only printed if they name this server, with their keyrings.
 
 . files/shell/limited.sh
 . files/packages/source_files.sh

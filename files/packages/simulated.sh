@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PACKAGE...: what apt would do. Without its caches and logs: a fact leaves no trace.
+# PACKAGE...: what apt would do. Without its caches and logs, so that a fact leaves no trace.
 
 . files/shell/limited.sh
 

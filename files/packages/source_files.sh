@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# each_file COMMAND...: runs it for each file of apt's sources, in $file.
+# each_file COMMAND...: runs the command for each file of apt's sources, in $file.
 # encoded TEXT: in base64.
 #
-# apt-config knows where they are; of sources.list.d apt reads what has one of two endings and a
+# apt-config knows the folders; in sources.list.d apt reads files with one of two endings and a
 # plain name (apt-pkg/contrib/fileutl.cc, GetListOfFilesInDir).
 
 eval "$(apt-config shell list Dir::Etc::sourcelist/f parts Dir::Etc::sourceparts/d \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What apt has to read, why it reads none of it, and through which proxies it goes.
+# The files that apt reads, why it reads none of them, and the proxies that it uses.
 
 . files/shell/limited.sh
 . files/packages/source_files.sh

@@ -1,15 +1,15 @@
 #!/bin/sh
-# update: fetches the package lists. Who includes this decides by $stamp's time whether they will
-# do.
+# update: fetches the package lists. The including script decides by the time of $stamp whether they
+# are recent enough.
 #
-# Lists that were there before this boot may have been cut off by a power cut. apt does not see
-# that: it compares the old Release file with the new one, and where there is none asks the server
-# whether a list has changed since, which it has not. So they are all put aside and fetched anew;
-# ours are flushed, for whoever uses apt next. A source that cannot be updated gets its old ones
-# back, but not where apt cannot read them.
+# Lists from before this boot may be truncated by a power cut. apt does not notice: it compares the
+# old Release file with the new one, and without one asks the server whether a list has changed
+# since, which it has not. So they are all moved away and fetched again; ours are flushed, for the
+# next user of apt. A source that cannot be updated gets its old lists back, unless apt cannot read
+# them.
 #
-# apt waits for another's lock of dpkg, not for that of the lists. And it may wait for ever for a
-# server (2.6: one that refuses, beside a second source on the same host).
+# apt waits for another process's lock of dpkg, but not for that of the lists. And it may wait
+# forever for a server (2.6: one that refuses, next to a second source on the same host).
 
 . files/packages/apt.sh
 

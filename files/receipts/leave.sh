@@ -1,5 +1,5 @@
 #!/bin/sh
-# FOLDER NAME COUNT: leaves the receipt on standard input, and the last COUNT of all.
+# FOLDER NAME COUNT: stores the receipt on standard input, and keeps the last COUNT of them.
 
 set -e
 mkdir -p "${1%/*}"

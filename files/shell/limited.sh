@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Functions for questions. $answers, of the frame (question.sh): a folder for commands that run side
-# by side, in memory and gone afterwards.
+# Functions for questions. $answers, from the frame (question.sh): a temporary folder in memory for
+# commands that run in parallel.
 #
-# limited SECONDS COMMAND...: runs a program that may hang; status 124 when its time is up.
-# answered COMMAND...: the same for one without which there is no answer: the question fails and
-# names it. What else it runs by `answered` is not waited for then.
+# limited SECONDS COMMAND...: runs a program that may hang; returns 124 when its time is up.
+# answered COMMAND...: the same for a program whose answer is required: without it the question
+# fails and names the program. Others started with `answered` are then no longer waited for.
 
 : "${answers:?}"
 limited() {

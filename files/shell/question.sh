@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The frame of every question: MARK LIMIT SCRIPT NAME VALUES... The answer stands between two marks.
+# The frame of every question: MARK LIMIT SCRIPT NAME VALUES... The answer is enclosed in two marks.
 #
-# The script runs apart: whatever hangs where no signal reaches it (a wedged driver, a file server
-# that is gone) holds no pipe of ours, and is left behind when the time is up. timeout(1) alone
-# would wait for it. A login script may have left its line open, as one that sets a title does.
+# The script runs as a separate process: if something hangs where no signal reaches it (a hung
+# driver, a file server that is gone), it holds no pipe of ours and is left behind when the time is
+# up. timeout(1) alone would wait for it. A login script may have left its line unfinished, such as
+# one that sets a title.
 
 mark=$1 limit=$2; shift 2
 PATH=$PATH:/usr/sbin:/sbin; export PATH

@@ -1,5 +1,6 @@
 #!/bin/sh
-# tell_sockets SOCKETS: each line of what ss said, and the control group of each process in it.
+# tell_sockets SOCKETS: prints each line of ss's output, and the control group of each process in
+# it.
 
 tell_sockets() {
   printf '%s\n' "$1" | sed -n '/./s/^/listen /p'

@@ -1,8 +1,8 @@
 #!/bin/sh
-# wait_until TRIES PAUSE COMMAND...: repeats a command until it succeeds, so many times at most, and
-# so many seconds apart.
-# wait_telling COMMAND...: waits for the process that was put into the background last ($!), and
-# runs a command every five seconds; $seconds have passed then. Its status is that of the process.
+# wait_until TRIES PAUSE COMMAND...: repeats a command until it succeeds, at most TRIES times, PAUSE
+# seconds apart.
+# wait_telling COMMAND...: waits for the last background process ($!), and runs a command every five
+# seconds, with the elapsed time in $seconds. Returns the status of the process.
 
 wait_until() {
   tries=$1 pause=$2; shift 2

@@ -1,10 +1,9 @@
 #!/bin/sh
-# TARGET BESIDE: what lies under the mount; an empty folder to see it in.
+# TARGET BESIDE: what is under the mount; an empty folder to view it in.
 #
-# Looking under the mounts happens in a mount namespace of its own, beside them: a bind mount of the
-# folder above, for reading, shows what lies there without anything that is mounted on it. A mount
-# that does not answer (server gone, automounter dead) must not hang the fact: nothing here looks
-# into the share.
+# This looks under the mounts in a separate mount namespace: a read-only bind mount of the folder
+# above shows what is there without anything mounted on it. A mount that does not respond (server
+# gone, automounter dead) must not hang the fact, so nothing here accesses the share.
 
 above=${1%/*} name=${1##*/}
 mount -o bind,ro -- "${above:-/}" "$2" || exit 0

@@ -1,8 +1,8 @@
 #!/bin/sh
 # TARGET: makes the folder under the mount immutable.
 #
-# Beside what is mounted on the folder, it is reached in a mount namespace of its own. A file system
-# that knows no such flag has none to set.
+# It is reached in a separate mount namespace, regardless of what is mounted on it. A file system
+# without that flag is left as it is.
 
 beside=$(mktemp -d) || exit 1
 # shellcheck disable=SC2016 # for the shell in the namespace

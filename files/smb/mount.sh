@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# TARGET CREDENTIALS STOPPED BENEATH: the mountpoint; the file of credentials; the record of
-# containers that are stopped; beneath.sh.
+# TARGET CREDENTIALS STOPPED BENEATH: the mountpoint; the credentials file; the record of stopped
+# containers; beneath.sh.
 
 . files/shell/limited.sh
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# TARGET: mounts the share, behind what systemd reads from /etc/fstab.
+# TARGET: mounts the share, after systemd has read /etc/fstab.
 
 . files/gpu_users/keep_gpus.sh
 

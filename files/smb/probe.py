@@ -2,13 +2,13 @@
 # SERVER SHARE USER DOMAIN SECONDS PATIENCE OPTIONS [NAME FOLDER...]: logs in to a share as its
 # mount would, and reads a small file in each of these folders.
 #
-# Logs in with mount(2) in a mount namespace of its own, which is gone when the script ends:
-# the kernel's own client is the judge, nothing on the host changes, nothing is installed. It is
-# given what mount.cifs gives it (workstation/mounts/cifs.py), which the host may not have yet.
-# nosharesock: a session that is open already would vouch for the password.
-# The password comes on standard input, since a process list shows arguments. In the kernel's
-# option string a comma is doubled (fs/smb/client/fs_context.c).
-# The login has a process of its own: a mount that hangs takes no signal.
+# It logs in with mount(2) in a separate mount namespace, which is gone when the script ends: so the
+# kernel's own client decides, and nothing on the host is changed or installed. The options are
+# those that mount.cifs would pass (workstation/mounts/cifs.py), which the host may not have yet.
+# nosharesock: otherwise a session that is already open would vouch for the password. The password
+# comes on standard input, because a process list shows arguments. In the kernel's option string a
+# comma is doubled (fs/smb/client/fs_context.c). The login runs in a process of its own: a mount
+# that hangs ignores signals.
 
 import ctypes
 import errno
@@ -98,7 +98,7 @@ def login() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x44000, None):
         why = os.strerror(ctypes.get_errno())
-        say("unknown", f"no mount namespace can be made: {why}")
+        say("unknown", f"a mount namespace cannot be created: {why}")
     subprocess.run("modprobe -q cifs", shell=True, check=False)
     chosen = [f"ip={place}", f"unc=\\\\{server}\\{share}", *map(numbered, options)]
     security = given.get("sec", "")
@@ -125,7 +125,7 @@ def login() -> None:
     told = " ".join((states or words or [os.strerror(number)])[0].split()).rstrip(".:,")
     told = told.replace(": ", ", ")
     if number == errno.ENOENT and not states:
-        say("refused", "that it has no share of that name")
+        say("refused", "that it has no share with that name")
     if number == errno.ENODEV or ("iocharset" in told and "not found" in told):
         say("absent", told)
     if number == errno.ENOKEY and not os.path.exists("/usr/sbin/cifs.upcall"):
@@ -155,6 +155,6 @@ while select.select([answer], [], [], max(0, end - time.monotonic()))[0]:
     heard += more
 else:
     heard = f"silent {patience} s".encode()
-sys.stdout.buffer.write(heard or b"unknown the login broke off\n")
+sys.stdout.buffer.write(heard or b"unknown the login was cut off\n")
 sys.stdout.flush()
 os._exit(0)

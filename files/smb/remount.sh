@@ -1,11 +1,12 @@
 #!/bin/sh
-# TARGET AUTOMOUNT KEPT STOPPED... -- FLEETING...: mounts the share anew. AUTOMOUNT: a unit that
-# ends, or nothing; KEPT: the record of containers without the share; containers that are stopped
-# around the mount, and those that would be gone then and are restarted.
+# TARGET AUTOMOUNT KEPT STOPPED... -- FLEETING...: remounts the share. AUTOMOUNT: a unit to remove,
+# or nothing; KEPT: the record of containers without the share; containers to stop during the
+# remount, and those to restart instead, because stopping removes them.
 #
-# Containers hold the mount that was there when they started: they are stopped around it, whatever
-# becomes of the mount or of this run's connection. One that is gone once it is stopped is started
-# anew instead; Docker keeps it through that (moby, daemon/restart.go).
+# Containers keep the mount that existed when they started, so they are stopped during the remount
+# and started again, whether or not the mount succeeds or the connection is lost. A container that
+# would be removed once stopped is restarted instead; Docker keeps it then (moby,
+# daemon/restart.go).
 
 . files/gpu_users/keep_gpus.sh
 

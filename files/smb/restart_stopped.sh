@@ -1,8 +1,9 @@
 #!/bin/sh
-# Starts the containers that are on record ($kept) as stopped for the share, and ends the script.
+# Starts the containers recorded in $kept as stopped for the share, and ends the script.
 #
-# $status is the mount's. A container that was started while nothing was mounted would keep the bare
-# folder, so all stay on record until the share is mounted. None is gone unless Docker says so.
+# $status is the mount's. A container started while nothing was mounted would keep the bare folder,
+# so all stay on record until the share is mounted. A container only counts as gone if Docker says
+# so.
 
 # shellcheck disable=SC2154 # $kept and $status are of who includes this
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # TARGET CONTAINER PROCESS: the mountpoint, and two formats of `docker inspect`.
 #
-# What a container has, its kernel's list of mounts tells: by a link or a volume that stands
-# for a folder of the share, too.
+# A container's mounts are read from the kernel, which also finds those through a link or a volume
+# that stands for a folder of the share.
 
 . files/daemon/engine.sh
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-# SECONDS ADDRESS...: asks each for its headers, and prints what came of it.
+# SECONDS ADDRESS...: requests the headers of each address and prints the result.
 #
-# Asks every address side by side, since most of it is waiting. What has not answered in time is
-# left behind with the program: a name server that is silent holds its thread for half a minute.
-# Certificates on standard input are trusted too: the run may be about to install them. Python 3.13
-# is stricter with them than curl, apt and Docker are (ssl.create_default_context). On a machine
-# whose processors are busy an answer waits for one of them, however soon it came.
+# Addresses are queried in parallel, since most of the time is waiting. Requests without an answer
+# in time are abandoned when the program ends: a silent name server blocks its thread for half a
+# minute. Certificates on standard input are trusted too, because the run may be about to install
+# them. Python 3.13 checks them more strictly than curl, apt and Docker
+# (ssl.create_default_context). On a machine with busy processors, answers are processed late,
+# however soon they arrived.
 
 import os
 import re

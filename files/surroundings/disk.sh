@@ -1,7 +1,7 @@
 #!/bin/sh
-# FOLDER: the file system in which it lies, or will lie.
+# FOLDER: the file system that contains it, or will contain it.
 #
-# Blanks may be in the names of what is mounted and of where.
+# Names of devices and mountpoints may contain spaces.
 
 place=$1
 until [ -d "$place" ]; do place=$(dirname -- "$place"); done

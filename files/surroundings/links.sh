@@ -1,8 +1,8 @@
 #!/bin/sh
-# STORE: where it lies, and what of it leads elsewhere.
+# STORE: its real path, and the links that lead out of it.
 #
-# Links that are absolute, or whose dots lead out of the store. People make them for folders and for
-# single files of a folder.
+# Links that are absolute, or whose dots lead out of the store. People create them for folders and
+# for single files.
 
 root=$(realpath -e -- "$1" 2>/dev/null) || exit 0
 echo "store $root"

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # ASK CONTAINER NOW SECONDS DISK LINKS STORE COUNT FOLDER... ADDRESS...: ask.py; the format of
-# `docker inspect`; our clock; how long all addresses may take; disk.sh and links.sh; the model
-# store, or nothing; how many folders there are. Standard input holds certificates that are trusted
-# too.
+# `docker inspect`; our clock; seconds for all addresses together; disk.sh and links.sh; the model
+# store, or nothing; the number of folders. Standard input contains additional trusted certificates.
 
 . files/daemon/engine.sh
 

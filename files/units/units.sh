@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# COUNT PROPERTIES UNIT... UNIT=FILE...: how many units there are; what systemd shows of them;
+# COUNT PROPERTIES UNIT... UNIT=FILE...: number of units; properties that systemd shows of them;
 # further files that they read.
 
 . files/shell/limited.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# PATH: what it is, and how it begins or what is in it or beside it.
+# PATH: what it is, and its first bytes, or the names in it or next to it.
 
 folder=$1
 [ ! -L "$1" ] || echo "link $(readlink -- "$1")"

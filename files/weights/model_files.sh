@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# LOOK PATH...: look.sh of each.
+# LOOK PATH...: runs look.sh for each.
 
 . files/shell/limited.sh
 

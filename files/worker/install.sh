@@ -1,11 +1,10 @@
 #!/bin/sh
-# RELEASE REPOSITORY COMMIT FOLDER INDEX TRUSTED: folder of the release; where its code is from; the
-# folder with its requirements.txt; a Python package index, or nothing; its host, if it is without
-# TLS.
+# RELEASE REPOSITORY COMMIT FOLDER INDEX TRUSTED: folder of the release; source of its code; the
+# folder with its requirements.txt; a Python package index, or nothing; its host, if it has no TLS.
 #
-# In its final place, since a virtual environment knows its own path; whole once it is marked so.
-# A server that gives out no commit by its id has its branches fetched. pip's own certificates are
-# not those that the host trusts.
+# It is installed in its final place, since a virtual environment contains its own path; a mark
+# shows that it is complete. If the server does not serve a commit by its id, its branches are
+# fetched. pip has its own certificates instead of those that the host trusts.
 
 set -e
 release=$1 repository=$2 commit=$3 folder=$4 index=$5 trusted=$6

@@ -1,6 +1,6 @@
 #!/bin/sh
-# UNIT ENVIRONMENT RELEASES FILE: the unit's name, its file of variables, the folder of the
-# releases, and the unit's file.
+# UNIT ENVIRONMENT RELEASES FILE: the unit's name, its environment file, the folder of the releases,
+# and the unit's file.
 
 . files/gpu_users/keep_gpus.sh
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# RELEASES NEW OLD: folder, and names in it.
+# RELEASES NEW OLD: folder, and the names of releases in it.
 #
-# A rename replaces the link in one step. The release that ran until now stays, for the way back.
+# A rename replaces the link in one step. The previous release is kept for a rollback.
 
 set -e
 cd "$1"

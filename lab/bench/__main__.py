@@ -1,7 +1,7 @@
 """``python -m lab.bench``: the benchmark. ``./provision bench`` calls it. docs/benchmark.md
 
-Every measured run must leave the machine as it is, or the benchmark fails: a run that changes
-something is another kind of run, and contestants that undo each other have not the same end state.
+No measured run may change the machine, or the benchmark fails: a run that changes something is not
+comparable, and contestants that undo each other's changes do not have the same end state.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WHOLE = "deploy.py"  # with preflight and acceptance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table and return the exit code; a goal that is missed is no failure."""
+    """Measure, print the table and return the exit code; a missed goal is not a failure."""
     parser = argparse.ArgumentParser(
         prog="python -m lab.bench",
         description="How long runs take that change nothing: docs/benchmark.md",
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--state", type=Path, default=STATE, help="folder of the lab's state (.lab)"
     )
     options = parser.parse_args(arguments)
-    # Whoever ends it, it ends what it has started: also in the background of a script, where a
-    # shell has SIGINT ignored.
+    # However it is stopped, it ends the processes it started, even in the background of a script,
+    # where the shell ignores SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress.console.print(f"bench: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
-        progress.console.print("bench: interrupted; nothing of it runs on")
+        progress.console.print("bench: interrupted; all of its processes have ended")
         return 130
 
 
@@ -79,7 +79,7 @@ def _bench(runs: int, only: str | None, lab: Lab) -> int:
     about = conditions() | {"runs": runs}
     if only != "hosts":
         if not lab.machine.running:
-            raise LabError("the lab's machine does not run: ./provision lab brings it up")
+            raise LabError("the lab's machine is not running: start it with ./provision lab")
         about |= of_machine(lab)
         machine(Target.of(lab.env_file), runs, rows, goals)
     if only != "machine":
@@ -174,11 +174,11 @@ def interleaved(
     *,
     warm: bool = False,
 ) -> dict[str, Series]:
-    """Run every contestant once unmeasured, then in turns (a, b, c, a, b, c ...).
+    """Run every contestant once unmeasured, then measured in turns (a, b, c, a, b, c ...).
 
-    + warm: all of them have just run on this machine, so none runs unmeasured
-    + after: called behind every run, outside of what is measured
-    + turns: gives the round trips since ever
+    + warm: all of them have just run on this machine, so the unmeasured runs are skipped
+    + after: called after every run, outside of the measurement
+    + turns: returns the total number of round trips so far
 
     Raises LabError if one of them fails or changes something.
     """
@@ -218,7 +218,7 @@ def compared(condition: str, series: dict[str, Series], base: str) -> Iterator[R
 
 
 def prepare_ansible() -> None:
-    """Make the environment that holds Ansible, if it is not the one that the lock describes."""
+    """Create the virtual environment with Ansible, unless it matches the lock already."""
     venv = FOLDER / "venv"
     stamp = venv / "lock.sha256"
     wanted = f"{sys.version} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
@@ -233,10 +233,10 @@ def prepare_ansible() -> None:
 
 @contextmanager
 def ansible_sockets() -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Give a folder for the connections that Ansible keeps open, and how to close them.
+    """Yield a folder for the connections that Ansible keeps open, and a function to close them.
 
-    Each run begins without one, as a person's first run does, and as all others do. The folder's
-    name is short, since a socket's may have about 100 characters (unix(7)).
+    Each run starts without a connection, like a person's first run and the other contestants. The
+    folder's name is short because a socket's path is limited to about 100 characters (unix(7)).
     """
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
 
@@ -256,7 +256,7 @@ def ansible_sockets() -> Iterator[tuple[Path, Callable[[], None]]]:
 
 
 def conditions() -> dict[str, Any]:
-    """Return what this machine is and which programs are compared."""
+    """Return a description of this machine and of the compared programs."""
     models = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -277,7 +277,7 @@ def conditions() -> dict[str, Any]:
 
 
 def of_machine(lab: Lab) -> dict[str, Any]:
-    """Return what the lab's machine is."""
+    """Return a description of the lab's machine."""
     script = """
         . /etc/os-release; echo "$PRETTY_NAME, $(uname -r), $(nproc) cores, \
         Python $(python3 -V | cut -d' ' -f2), Docker $(docker version -f '{{.Server.Version}}'), \
@@ -293,7 +293,7 @@ def of_machine(lab: Lab) -> dict[str, Any]:
 
 
 def _output(*command: str) -> str:
-    """The output of a command that tells a version, wherever it prints it."""
+    """Return the output of a command that prints a version, to either stream."""
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return "unknown" if result.returncode else (result.stdout or result.stderr).strip()
 

@@ -1,4 +1,4 @@
-"""Who is compared: how each is run against a machine, and whether it changed anything."""
+"""The contestants: how each is run against a machine, and whether it changed anything."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Target:
 
     @staticmethod
     def of(env_file: Path) -> Target:
-        """Return what an environment file says. Raises UserError if it cannot be read."""
+        """Return the variables of an environment file. Raises UserError if it cannot be read."""
         values = environment.read_file(env_file)
         return Target(
             env_file,
@@ -59,8 +59,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One command that leaves a converged machine as it is; ``changes`` reads from a run of it
-    what it changed, or why it failed: nothing of either is an empty string."""
+    """One command that leaves a converged machine unchanged. ``changes`` extracts from a run what
+    it changed or why it failed; empty for neither."""
 
     name: str
     command: Sequence[str]
@@ -168,7 +168,7 @@ def ansible_changes(sample: Sample) -> str:
 
 
 def _clean() -> dict[str, str]:
-    """The environment of the caller without what would point elsewhere."""
+    """Return the caller's environment without variables that would point elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 

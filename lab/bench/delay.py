@@ -1,4 +1,4 @@
-"""A loopback port that leads to another port as if that were farther away."""
+"""A loopback port that leads to another port as if it were farther away."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ QUEUE = 256
 class DelayedPort:
     """Forwards TCP connections, every byte ``delay`` seconds later in each direction.
 
-    Order and throughput stay as they are: each chunk has the time at which it is due, and the next
-    one is read meanwhile. Opening a connection takes one round trip more, as on a real link.
-    asyncio sets TCP_NODELAY on its sockets, and wakes up to a millisecond late.
+    Order and throughput are unchanged: each chunk has a due time, and the next one is read in the
+    meantime. Opening a connection takes one more round trip, as on a real link. asyncio sets
+    TCP_NODELAY on its sockets and wakes up at most a millisecond late.
 
     + host, port: where it leads
     + delay: seconds in each direction
 
-    While the context is entered, ``port`` is the loopback port to connect to, and ``round_trips``
-    counts how often a client spoke after it had been answered: how often somebody waited.
+    Inside the context, ``port`` is the loopback port to connect to, and ``round_trips`` counts how
+    often a client sent something after an answer, that is, how often it had to wait.
     """
 
     def __init__(self, host: str, port: int, delay: float) -> None:
@@ -32,7 +32,7 @@ class DelayedPort:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # asyncio itself does not keep a task that waits from being collected.
+        # asyncio itself does not keep a waiting task from being garbage collected.
         self._connections: set[asyncio.Task[None] | None] = set()
         self.port = 0
         self.round_trips = 0

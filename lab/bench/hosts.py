@@ -1,6 +1,6 @@
 """Many hosts on this machine: each with namespaces, a writable layer and an SSH server of its own.
 
-They have no systemd and no Docker, so what is run on them is what needs neither
+They have neither systemd nor Docker, so only tasks that need neither run on them
 (``hosts_deploy.py``).
 """
 
@@ -22,7 +22,7 @@ KNOWN_HOSTS = FOLDER / "hosts" / "known_hosts"
 
 
 def obstacle() -> str:
-    """Return why hosts cannot be started here, with what to do; empty if they can."""
+    """Return why hosts cannot be started here and how to fix it; empty if they can."""
     if os.geteuid() != 0:
         return "many hosts need root, for namespaces and mounts: run ./provision bench as root"
     if not SSHD.exists():
@@ -32,7 +32,7 @@ def obstacle() -> str:
 
 @contextlib.contextmanager
 def running(count: int) -> Iterator[list[int]]:
-    """Have so many hosts run while the body does, and give their SSH ports on 127.0.0.1.
+    """Run this many hosts during the body, and yield their SSH ports on 127.0.0.1.
 
     Raises LabError if one does not start.
     """
@@ -66,7 +66,7 @@ def contestant(ports: Sequence[int]) -> Contestant:
 
 
 def _start(host: Daemon) -> int:
-    """Start one, in place of what an earlier run may have left; return its port."""
+    """Start one, replacing what an earlier run may have left, and return its port."""
     host.kill()
     folder = _folder(host)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,5 +83,5 @@ def _start(host: Daemon) -> int:
 
 
 def _folder(host: Daemon) -> Path:
-    """Where one mounts its file system, seen by itself alone."""
+    """Return where a host mounts its file system, visible only to itself."""
     return FOLDER / "hosts" / host.name

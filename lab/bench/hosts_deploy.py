@@ -1,4 +1,4 @@
-"""What of the tasks needs neither systemd nor Docker: the model store, and the stacks' files."""
+"""The tasks that need neither systemd nor Docker: the model store, and the stacks' files."""
 
 from pyinfra import host, local
 

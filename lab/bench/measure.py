@@ -1,4 +1,4 @@
-"""Running a command and measuring it: how long it took, how much memory, with what result."""
+"""Runs a command and measures its time, memory and result."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Sample:
     errors: str = field(repr=False)
 
 
-# Starts the command and waits for it. The kernel counts the memory of the process that starts
-# another as the other's, too (getrusage(2): ru_maxrss is kept by execve), so this one is small.
+# Starts the command and waits for it. The kernel also attributes the memory of the starting process
+# to the started one (getrusage(2): execve keeps ru_maxrss), so this process is small.
 _LAUNCHER = """
 import json, os, sys, time
 started = time.monotonic()
@@ -52,7 +52,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         result, output, errors = (Path(place, name) for name in ("result", "output", "errors"))
         with output.open("wb") as out, errors.open("wb") as err:
-            # Files, not pipes: nobody here has to read while it runs.
+            # Files, not pipes, so that nothing has to be read while it runs.
             process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(result), *command],
                 cwd=folder,
@@ -112,5 +112,5 @@ class Series:
 
 
 def ratio(longer: Series, shorter: Series) -> float:
-    """Return how many times as long the median run of one takes as that of the other."""
+    """Return the ratio of the median run times of one and the other."""
     return longer.median / shorter.median

@@ -1,4 +1,4 @@
-"""A deploy that changes nothing: exports what the tasks want of a machine, for the benchmark.
+"""A deploy that changes nothing: exports what the tasks ask of a machine, for the benchmark.
 
 Run as ``pyinfra inventory.py lab/bench/record.py -y`` on a machine that has converged.
 """

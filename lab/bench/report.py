@@ -1,4 +1,4 @@
-"""The table and the file of results."""
+"""The results as a table and as a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lab.bench.measure import Series
 class Row:
     """One line of the table: a contestant under one condition, compared with a series.
 
-    + compared: its time divided by what it is compared with, None for that itself
+    + compared: its time divided by that of the baseline, None for the baseline itself
     """
 
     condition: str
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """A ratio that was promised: at least ``least`` or at most ``most``."""
+    """A target ratio: at least ``least`` or at most ``most``."""
 
     text: str
     value: float
@@ -80,7 +80,7 @@ def table(rows: Iterable[Row]) -> Table:
 def document(
     conditions: Mapping[str, Any], rows: Iterable[Row], goals: Iterable[Goal]
 ) -> dict[str, Any]:
-    """Return everything that was measured as plain data; seconds, MiB."""
+    """Return all measurements as plain data, in seconds and MiB."""
     return {
         "conditions": dict(conditions),
         "rows": [

@@ -1,7 +1,7 @@
-"""What the tasks ask for, as data: so that a playbook and a plain deploy can ask for the same.
+"""The end state that the tasks ask for, as data for a playbook and a plain deploy.
 
-The tasks run with operations that only note what they are given (``record.py``). The converged
-machine fills in what they would merge into or find out: ``daemon.json``, keys, owners' names.
+The tasks run with operations that only record their arguments (``record.py``). Content that they
+would merge or look up comes from the converged machine: ``daemon.json``, keys, owners' names.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from workstation.settings import Settings
 from workstation.units.files import UnitFile
 from workstation.units.ollama import RELEASES
 
-# Operations that others make of simpler ones whether or not anything is to change.
+# Operations that consist of simpler ones even if nothing is to change.
 COMPOSED = (
     *("ca.trusted", "docker.boot_units", "nvidia.toolkit", "ollama.bridge_socket"),
     "compose.laid_down",
 )
 
-# What only this project looks after. The others are spared it, see docs/benchmark.md.
+# Only this project does these; the others are not asked to, see docs/benchmark.md.
 LEFT_OUT = (
     "compose.network_exists",
     "disks.mounted",
@@ -61,7 +61,7 @@ Placed = TypeVar("Placed", file_operations.File, file_operations.Directory)
 
 @dataclass
 class Wanted:
-    """The end state, each thing once, in the order in which it is to be made."""
+    """The end state, each item once, in the order in which to create it."""
 
     groups: list[dict[str, Any]] = field(default_factory=list)
     users: list[dict[str, Any]] = field(default_factory=list)
@@ -78,9 +78,9 @@ class Wanted:
 
 
 class Recorder:
-    """Takes the place of every operation, and notes what each call makes true.
+    """Replaces every operation and records the state that each call asks for.
 
-    + host: pyinfra's host, asked for what the machine has
+    + host: pyinfra's host, queried for the machine's state
     """
 
     def __init__(self, host: Any) -> None:
@@ -100,11 +100,11 @@ class Recorder:
                     setattr(module, name, _Noted(self, operation))
 
     def note(self, operation: str, arguments: dict[str, Any]) -> None:
-        """Note one call.
+        """Record one call.
 
         + operation: such as ``files.present``
 
-        Raises LabError for an operation that nobody has said how to compare.
+        Raises LabError for an operation without a rule for the comparison.
         """
         if operation in LEFT_OUT:
             return
@@ -118,13 +118,13 @@ class Recorder:
             called = inspect.signature(handler).bind(**arguments)
         except TypeError as error:
             raise LabError(
-                f"the benchmark cannot compare the operation {operation} ({error}): teach it to "
-                "lab/bench/wanted.py, or leave it out there"
+                f"the benchmark cannot compare the operation {operation} ({error}): add it to "
+                "lab/bench/wanted.py, or exclude it there"
             ) from None
         handler(*called.args, **called.kwargs)
 
     def finish(self) -> Wanted:
-        """Return what was noted, with what only the machine can tell filled in."""
+        """Return what was recorded, completed with what only the machine knows."""
         wanted = self.wanted
         if self._daemon_json is not None:
             self._files_present(
@@ -170,14 +170,14 @@ class Recorder:
         components: str = "",
         gone: Iterable[str] = (),
     ) -> None:
-        """The machine has the key and the entry; what they say is its business here."""
+        """Take the key and the entry as they are on the machine."""
         self._absent(gone)
         paths = [f"/usr/share/keyrings/{name}.gpg", f"/etc/apt/sources.list.d/{name}.sources"]
         contents = self._host.get_fact(Contents, paths=paths)
         self._files_present([file_operations.File(path, contents[path]) for path in paths])
 
     def _units_running(self, units: list[Unit]) -> None:
-        # One that another starts on demand is neither enabled nor running.
+        # A unit that another starts on demand is neither enabled nor running.
         self.wanted.units += [
             unit.name
             for unit in units
@@ -265,7 +265,7 @@ class Recorder:
 
 
 class _Noted:
-    """Stands for one operation: called by a task, or by another operation for its changes."""
+    """Replaces one operation, called by a task or, for its changes, by another operation."""
 
     def __init__(self, recorder: Recorder, operation: str) -> None:
         self._recorder = recorder
@@ -280,9 +280,9 @@ class _Noted:
 
 
 def settled(entry: Placed, found: PathState | None) -> Placed:
-    """Return an entry with the mode that is to be kept, and with the names of numeric owners.
+    """Return an entry with the mode to keep, and with names instead of numeric owners.
 
-    + found: what stands at its path
+    + found: the state of its path
     """
     if found is None:
         return entry

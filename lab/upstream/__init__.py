@@ -1,7 +1,7 @@
 """Builds the tree that the lab's mirror serves under the upstreams' names.
 
-What is to be had from package registries is real (Traefik, uv, Node.js, npm, pip, setuptools,
-Debian); the rest are stand-ins, small programs in ``lab/standins`` that fail as the real ones do.
+Programs from package registries are real (Traefik, uv, Node.js, npm, pip, setuptools, Debian); the
+rest are stand-ins, small programs in ``lab/standins`` that fail like the real ones.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 def build(
     root: Path, cache: Path, *, address: str = ADDRESS, tell: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
-    """Make the tree below ``root`` and return the content of the mirror file.
+    """Create the tree below ``root`` and return the content of the mirror file.
 
-    + root: what ``lab.mirror`` serves; what is there from the same inputs is kept
+    + root: the tree that ``lab.mirror`` serves; parts from the same inputs are kept
     + cache: downloads and image layers, kept between roots; on the same filesystem they are
       hard-linked, not copied
     + address: host[:port] at which the machine reaches the mirror
     + tell: called with one line before each part, for a progress display
 
-    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for what the
-    cache lacks. Also writes ``<root>/older.json``: pins of a release before, for upgrade tests.
+    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for what is
+    not cached. Also writes ``<root>/older.json``: pins of an older release, for upgrade tests.
     """
     say = tell or (lambda _: None)
     pins = _pins()
@@ -84,7 +84,7 @@ def build(
 
 
 def stand_ins() -> list[str]:
-    """Return a phrase for every part that is not the real one."""
+    """Return a phrase for every part that is not real."""
     parts = (images, git, pypi, npm, apt, docker, ollama)
     return [*STAND_INS, *(phrase for part in parts for phrase in part.STAND_INS)]
 

@@ -71,7 +71,7 @@ def build(
     """Write every image to ``root``; return the pins overlay ``{key: {name, tag, digest}}``.
 
     ``pins`` is the project's ``images`` section; a key it lacks gets its default.
-    Raises WheelError where a pinned Traefik or uv is not on PyPI.
+    Raises WheelError if a pinned Traefik or uv is not on PyPI.
     """
     names = {
         **DEFAULTS,
@@ -88,7 +88,7 @@ def build(
 def build_older(root: Path, cache: Path, pins: dict[str, Any]) -> dict[str, Any]:
     """Write an older release of one image, for tests of an upgrade; return its pin.
 
-    It has a layer of its own, of some MiB, so that there is something to be pulled.
+    It has a layer of its own, of a few MiB, so that there is something to pull.
     """
     name = str(pins.get("dockge", {}).get("name") or DEFAULTS["dockge"][0])
     image = _image("dockge", cache, OLDER_DOCKGE)
@@ -226,7 +226,7 @@ _DOCKGE: dict[str, Any] = {
     "Env": [_PATH, "UV_USE_IO_URING=0"],
     "ExposedPorts": {"5001/tcp": {}},
     "Volumes": {"/app/data": {}},
-    # Without a start_interval of Compose's the first probe comes after a minute.
+    # Without Compose's start_interval, the first probe comes after a minute.
     "Healthcheck": {
         "Test": ["CMD-SHELL", "extra/healthcheck"],
         "Interval": 60 * _SECOND,

@@ -1,8 +1,8 @@
-"""What the stack knowledge-center needs of the mirror, added by its tests alone.
+"""The parts of the mirror that the stack knowledge-center needs, added only by its tests.
 
-Redis is Debian's, llama-cpp-python and the packages around it are the real ones, offered by an
-index of their own (``/real/simple``): in the index of stand-ins other stacks' images would get them
-too, and an emulated machine would compile for minutes what nobody there uses.
+Redis is Debian's. llama-cpp-python and the packages around it are real and have an index of their
+own (``/real/simple``): in the index of stand-ins, other stacks' images would get them too, and an
+emulated machine would spend minutes compiling what nothing there uses.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ IMAGES: dict[str, Callable[[Path], Image]] = {
 
 
 def build(root: Path, cache: Path, mirror: dict[str, Any]) -> dict[str, Any]:
-    """Add it all to the tree that a mirror serves; return the mirror file's content for it.
+    """Add all parts to the tree that a mirror serves; return the mirror file's content.
 
-    + root, cache: as for ``lab.upstream.build``, which has made the tree
+    + root, cache: as for ``lab.upstream.build``, which has created the tree
     + mirror: the content of the mirror file
 
     The first call compiles llama.cpp, which takes minutes (``llamacpp.source``).

@@ -1,8 +1,8 @@
 """llama-cpp-python for the lab: the real one, compiled here once, installed there within seconds.
 
-An emulated machine would compile for most of an hour. So its pinned source is compiled beside it,
-in a Debian of the containers' age, by the flags of the stack's Dockerfile, for any x86-64. The
-index offers it under the source's name: a source whose build only hands out that wheel.
+An emulated machine would compile for most of an hour. So the pinned source is compiled on this
+machine, in the same Debian as the containers', with the flags of the stack's Dockerfile, for any
+x86-64. The index offers it under the source's name, as a source whose build only returns the wheel.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _FOLDER = _REPOSITORY / "templates/stacks/knowledge-center/llamacpp"
 _PACKAGES = "g++,libopenblas-dev,pkg-config,python3,python3-pip,binutils"
 
-# What the image installs from Debian comes along: the lab's images have no apt sources. By RPATH,
-# unlike RUNPATH, what OpenBLAS itself needs is found beside it too (ld.so(8)).
+# Includes what the image installs from Debian, because the lab's images have no apt sources. RPATH,
+# unlike RUNPATH, also finds the libraries that OpenBLAS itself needs (ld.so(8)).
 _COMPILE = r"""
 set -e
 cd /in
@@ -95,11 +95,11 @@ def flags() -> str:
 
 
 def source(cache: Path, pin: pin_files.Download) -> Path:
-    """Return the source whose build is done already, as a file that an index can offer.
+    """Return the source with its finished build, as a file for an index.
 
     + pin: ``downloads.llamacpp``
 
-    Needs mmdebstrap, and for what the cache lacks Debian's and PyPI's servers and some minutes.
+    Needs mmdebstrap; if it is not cached, also Debian's and PyPI's servers and a few minutes.
     """
     wheel = _wheel(cache, pin)
     name = f"llama_cpp_python-{pin.version}"
@@ -119,7 +119,7 @@ def source(cache: Path, pin: pin_files.Download) -> Path:
 
 
 def _wheel(cache: Path, pin: pin_files.Download) -> Path:
-    """Return the compiled wheel, with the libraries of Debian that it is linked with."""
+    """Return the compiled wheel, with the Debian libraries that it is linked with."""
     wanted = flags()
     constraints = (_FOLDER / "build-constraints.txt").read_text()
     lean = (_FOLDER / "lean.cmake").read_text()
@@ -132,7 +132,7 @@ def _wheel(cache: Path, pin: pin_files.Download) -> Path:
             given.mkdir()
             archive = download([f"llama-cpp-python=={pin.version}"], given, source=True)
             if pin.sha256 and sha256_file(archive[0]) != pin.sha256:
-                raise LabError(f"{archive[0].name} is not what pins.yml has the sha256 of.")
+                raise LabError(f"{archive[0].name} does not have the sha256 in pins.yml.")
             download(
                 ["scikit-build-core", "cmake", "ninja", "packaging", "pathspec"],
                 given / "tools",
@@ -150,7 +150,7 @@ def _wheel(cache: Path, pin: pin_files.Download) -> Path:
 
 
 def _compile(given: Path, out: Path) -> None:
-    """Compile what is in ``given`` in a Debian 12 of its own; the result goes to ``out``."""
+    """Compile the files in ``given`` in a separate Debian 12; the result goes to ``out``."""
     if shutil.which("mmdebstrap") is None:
         raise LabError("mmdebstrap is missing: apt install mmdebstrap")
     jobs = os.environ.get("LAB_JOBS") or os.cpu_count() or 1
@@ -168,12 +168,13 @@ def _compile(given: Path, out: Path) -> None:
 
 
 def _untagged(name: str) -> str:
-    """Return the wheel's name for any image: its tag is that of the compiling machine's pip."""
+    """Return the wheel's name for any image, since its tag is that of the compiling machine's
+    pip."""
     return re.sub(r"-linux_x86_64\.whl$", "-manylinux_2_36_x86_64.whl", name)
 
 
 def _with_libraries(built: Path, beside: Path, target: Path) -> None:
-    """Copy a wheel and add the libraries of a tar beside its own, where these look first."""
+    """Copy a wheel and add the libraries of a tar next to its own, where those look first."""
     with (
         zipfile.ZipFile(built) as old,
         tarfile.open(beside) as libraries,

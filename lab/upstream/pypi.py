@@ -28,15 +28,15 @@ STAND_INS = [
 
 REAL: dict[str, tuple[str, ...]] = {
     "pip": ("26.2",),
-    # 82 has no pkg_resources any more: a build that forgets its constraint fails as it really does.
+    # 82 no longer has pkg_resources: a build without its constraint fails as it does in reality.
     "setuptools": ("69.5.1", "80.10.2", "82.0.1"),
     "wheel": ("0.45.1",),
 }
-"""Packages that build others must be real; these versions beside what the project pins."""
+"""Build tools must be real: these versions, in addition to those that the project pins."""
 
 ALWAYS = {"torch": ("2.8.0",), "torchvision": ("0.23.0",), "torchaudio": ("2.8.0",)}
 UNPINNED = "99.0"
-"""The version of a package that is named somewhere without one."""
+"""The version of a package that is named without one."""
 
 _PIN = re.compile(r"(?<![\w./=-])([A-Za-z][A-Za-z0-9._-]*)(?:\[[\w,.-]*\])?==(\d[\w.!+-]*)")
 _NAME = re.compile(r"^([A-Za-z][A-Za-z0-9._-]*)(?:\[[\w,.-]*\])?\s*(?:$|[<>~!;#])")
@@ -135,7 +135,7 @@ def _root(folder: Path) -> str:
 
 
 def file(folder: Path, name: str) -> bytes | Path | None:
-    """Return a wheel or its ``.metadata`` (PEP 658) by file name; None when there is no such."""
+    """Return a wheel or its ``.metadata`` (PEP 658) by file name; None if there is none."""
     real = folder / "files" / name
     if "/" not in name and real.is_file():
         return real

@@ -14,7 +14,7 @@ from lab.upstream.files import cached
 
 
 class WheelError(LabError):
-    """A wheel could not be had from PyPI."""
+    """A wheel could not be downloaded from PyPI."""
 
 
 def fetch(name: str, version: str, cache: Path, *, platform: bool = True) -> Path:
@@ -59,12 +59,12 @@ def download(
     source: bool = False,
     constraints: Path | None = None,
 ) -> list[Path]:
-    """Download packages as wheels for Python 3.11 on Linux x86-64, without what they need, to the
+    """Download packages as wheels for Python 3.11 on Linux x86-64, without dependencies, to the
     folder ``target``; return the files.
 
     + packages: requirements, or ``--requirement`` and the path of a file
-    + source: the sources instead of wheels
-    + constraints: file with the versions of those that name none
+    + source: download sources instead of wheels
+    + constraints: file with the versions of packages named without one
 
     Raises WheelError.
     """
@@ -87,7 +87,7 @@ def download(
 
 
 def unpack(wheel: Path, member: str, target: Path) -> Path:
-    """Extract one member of a wheel to ``target`` (kept when it is there) and return it."""
+    """Extract one member of a wheel to ``target`` (kept if it exists) and return it."""
 
     def extract(temporary: Path) -> None:
         with (

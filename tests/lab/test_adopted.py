@@ -86,7 +86,7 @@ def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
     run = bare.pyinfra(*_TASKS, "-y")
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
-    assert "restart for log-driver and log-opts: 5 containers run on" in told
+    assert "restart to apply log-driver and log-opts: keeps 5 containers running" in told
     assert "+ package docker-buildx" in told
     assert "docker-ce" not in told
     assert run_of(bare) == before
@@ -134,7 +134,7 @@ def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
     assert "= live-restore of /etc/docker/daemon.json (left out: this is a Swarm node" in told
-    assert "from Docker's next start on, not now: it would stop" in told
+    assert "takes effect when Docker next starts, not now: it would stop" in told
     assert (run_of(bare), _pid(bare)) == (before, pid)
     assert bare.pyinfra("tasks/docker.py", "-y").changed == []
     bare.run("systemctl restart docker.service")

@@ -50,7 +50,7 @@ def test_containers_keep_the_gpu_that_systemd_does_not_know_of(bare: Workstation
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
     assert "GPU of containers: other, train: NVIDIA's hook" in told
-    assert "~ container train (systemd is told of its GPU" in told
+    assert "~ container train (registers its GPU with systemd" in told
     bare.run("systemctl daemon-reload")
     assert _opens(bare, "train")
     assert _opens(bare, "other")

@@ -64,14 +64,14 @@ def test_a_build_that_fails_leaves_the_service_as_it_is(
     elsewhere.write_text(yaml.safe_dump(mirror))
     run = converged.pyinfra("tasks/stacks.py", "-y", environment={"MIRROR": str(elsewhere)})
     assert run.status != 0
-    assert "fooocus could not be built, see above; what runs was left as it is" in run.output
+    assert "fooocus could not be built, see above; running services were not changed" in run.output
 
     copy = checkout()
     lock = copy / "templates" / "stacks" / "dhoch3" / "forge" / "requirements.lock"
     lock.write_text(lock.read_text() + "no-such-package==1.0\n")
     run = converged.pyinfra("tasks/stacks.py", "-y", folder=copy)
     assert run.status != 0
-    assert "forge could not be built, see above; what runs was left as it is" in run.output
+    assert "forge could not be built, see above; running services were not changed" in run.output
     assert "no-such-package" in run.output
 
     assert converged.containers() == before

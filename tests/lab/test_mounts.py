@@ -61,8 +61,8 @@ def test_another_version_is_tried_as_it_will_be_mounted(converged: Workstation) 
     """A server that does not speak it is told before anything is changed."""
     before, mounted = converged.our_files(), _shown(converged)
     for options, words in (
-        ("vers=2.1", "does not speak the asked version of SMB, vers=2.1"),
-        ("vers=2.0", "does not speak the asked version of SMB"),
+        ("vers=2.1", "does not support the requested SMB version, vers=2.1"),
+        ("vers=2.0", "does not support the requested SMB version"),
         ("quux=1", "Unknown parameter 'quux'"),
         ("port=4450", "cannot be reached on port 4450"),
     ):

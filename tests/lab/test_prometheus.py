@@ -244,7 +244,7 @@ def test_what_would_be_lost_is_listed_and_the_machine_can_be_made_anew(lab: Lab)
     assert len(mounts) == 5
     for place in (*mounts, f"{FAST}/models"):
         assert f"  {place}: " in listed.output
-    assert "not said" not in listed.output
+    assert "not described" not in listed.output
     assert set(machine.our_files()) == set(before)
 
     machine, again = _provision(lab)

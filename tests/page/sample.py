@@ -159,7 +159,7 @@ ANSWERS = {
     "Ollama answers on the host": "it is version 0.32.15",
     "does not answer on the LAN": "port 11434 does not answer on 192.168.0.20\n"
     'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("ollama",pid=812,fd=3))',
-    "closed to neighbors": "what comes from neither Docker's bridges nor this machine is dropped",
+    "closed to neighbors": "traffic from other machines is dropped",
     "speaks plain HTTP": "its address is http://127.0.0.1:8188, https:// there fails",
     "answers on": "HTTP 200\nHTTP/1.1 200 OK",
     "takes websockets": "HTTP 101\nHTTP/1.1 101 Switching Protocols",

@@ -75,7 +75,7 @@ def test_without_a_network_nothing_answers(tmp_path: Path):
     finding = judged(of(made_up(painter=PAINTER))[name], environment)[name]
     assert (finding.ok, finding.detail) == (
         True,
-        "port 11434 does not answer on any address, for there is none",
+        "port 11434 does not answer on any address: there is none",
     )
     silent = programs(tmp_path, ip="echo 'ip: not permitted'; exit 1", curl="exit 7")
     assert not judged(of(made_up(painter=PAINTER))[name], silent)[name].ok

@@ -134,7 +134,7 @@ def test_a_firewall_that_keeps_a_container_from_ollama_is_named(tmp_path: Path):
     rules = rf"table inet mine {{\n {chain}"
     stands = {"docker": "echo 'curl: (28) Connection timed out'; exit 28", "ufw": "exit 1"}
     for nft, seen in (
-        (f"printf '{rules} }}\\n}}\\n'", "table inet mine, chain input, drops what comes from"),
+        (f"printf '{rules} }}\\n}}\\n'", "table inet mine, chain input, drops traffic from"),
         ("exit 1", "curl: (28) Connection timed out"),
     ):
         done = run(found, tmp_path, *found.arguments, nft=nft, iptables_legacy="exit 1", **stands)

@@ -239,7 +239,7 @@ def test_an_engine_that_does_not_answer_is_one_sentence(facts: dict[str, Any]):
     with pytest.raises(preflight.PreflightError) as caught:
         check(machine)
     first, told = str(caught.value).splitlines()
-    assert first == "gpu1 is not ready, nothing was changed:"
+    assert first == "gpu1 is not ready; nothing was changed:"
     assert told.startswith(
         "  Docker: Docker does not answer within 60 s. To fix it: see `systemctl"
     )
@@ -331,7 +331,7 @@ class _Refusing(Machine):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (EOFError(), "sudo on gpu1 wants a password, and there is no terminal"),
+        (EOFError(), "sudo on gpu1 requires a password, but there is no terminal"),
         (PyinfraError("No hosts remaining!"), "gpu1 did not run the first command as root"),
     ],
 )
@@ -450,7 +450,7 @@ def test_problems_are_told_at_once_and_notes_before_them(capsys: pytest.CaptureF
     with pytest.raises(preflight.PreflightError) as caught:
         check(converged(system=system))
     told = str(caught.value).splitlines()
-    assert told[0] == "gpu1 is not ready, nothing was changed:"
+    assert told[0] == "gpu1 is not ready; nothing was changed:"
     assert [text.partition(":")[0].strip() for text in told[1:]] == [
         "operating system",
         "architecture",

@@ -166,7 +166,7 @@ def test_what_this_machine_alone_holds_is_told_of_every_stack(stacks: tuple[str,
     places = losses.places(made(*stacks, gpu="required", data=ASKED if KNOWLEDGE in stacks else {}))
     assert ("knowledge-center_redis-data" in places) is (KNOWLEDGE in stacks)
     assert ("/var/lib/private/knowledge-center-worker" in places) is (KNOWLEDGE in stacks)
-    unexplained = [place for place, said in places.items() if said.startswith("not said")]
+    unexplained = [place for place, said in places.items() if said.startswith("not described")]
     assert all(place.startswith("dhoch3_") for place in unexplained)
 
 

@@ -1,4 +1,4 @@
-"""Running the probes of acceptance, all in one round trip."""
+"""The probes of acceptance, all run in one round trip."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from workstation.acceptance import Answer, Probe
 
 _WORKERS = 4
-"""Most of a probe is waiting, but an emulated machine has no more than this to give."""
+"""Probes mostly wait, but an emulated machine cannot run more than this at once."""
 
 _MOST = 32768
-"""Bytes that a probe may answer."""
+"""Maximum size of a probe's answer, in bytes."""
 
 
 class Answers(Fact[list["Answer"]]):
     """
-    Returns the answer of every probe, in their order.
+    Returns the answer of every probe, in order.
 
     + probes: what to run
     + seconds: how long each may take
-    + limit: how long all together may take, in seconds
+    + limit: how long all of them may take, in seconds
     """
 
     def command(self, probes: list[Probe], seconds: int = 300, limit: int = 1800) -> StringCommand:
-        # Each value is passed once: sshd hands the whole command to a shell as one argument, for
-        # which Linux has 128 KiB (MAX_ARG_STRLEN).
+        # Each value is passed once: sshd passes the whole command to a shell as one argument, which
+        # Linux limits to 128 KiB (MAX_ARG_STRLEN).
         places: dict[str, int] = {}
         plan = [
             [places.setdefault(value, len(places)) for value in (probe.script, *probe.arguments)]
@@ -54,7 +54,7 @@ def _answer(line: str) -> Answer:
 
     status, _, encoded = line.partition(" ")
     text = base64.b64decode(encoded).decode(errors="replace").strip()
-    # timeout(1): 124 in time, 137 if it took a second signal.
+    # timeout(1): 124 after its first signal, 137 after the second.
     if status in ("124", "137"):
         text = f"{text} (no answer in time)".strip()
     return Answer(status == "0", text, int(status))

@@ -1,8 +1,8 @@
-"""Facts are asked once: an answer holds until a command has run on the host.
+"""Facts are queried once: an answer is reused until a command has run on the host.
 
-pyinfra asks every fact again whenever an operation wants it: the same Engine for five operations,
-and all of them twice, once for the plan and once for the run. Between two commands that change
-something a host's answers stay true, as far as this run goes; its lock keeps other runs away.
+pyinfra queries a fact again each time an operation needs it: the same Engine for five operations,
+and everything twice, once for the plan and once for the run. Between two commands that change
+something, a host's answers stay valid for this run; its lock keeps other runs away.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workstation.facts.shell import Fact, UnansweredError, question
 T = TypeVar("T")
 
 _PATIENCE = 1800
-"""Seconds for several questions at once."""
+"""Seconds that several questions together may take."""
 
 NO_LIMIT_OF_ITS_OWN = 2 * _PATIENCE
 """Seconds after which the connection itself counts as dead."""
@@ -28,12 +28,13 @@ Question = tuple[type[FactBase[Any]], Mapping[str, Any]]
 
 
 def ask(host: Any, fact: type[FactBase[T]], **arguments: Any) -> T:
-    """Return what a host answers, or has answered already.
+    """Return a host's answer, from memory if it is known.
 
     + fact: one of this package
     + arguments: its own, and pyinfra's, such as ``_stdin``
 
-    Raises UnansweredError, and asks again the next time; with ``_ignore_errors`` it is the default.
+    Raises UnansweredError, and asks again next time; with ``_ignore_errors`` it returns the fact's
+    default instead.
     """
     answers = run.current().answers.setdefault(host.name, {})
     key = _key((fact, arguments))
@@ -59,9 +60,9 @@ def expect(host: Any, fact: type[FactBase[T]], answer: T) -> None:
 
 
 def ask_together(host: Any, questions: Sequence[Question]) -> None:
-    """Ask facts in one command, side by side, so that each is answered from memory then.
+    """Query facts in one command, in parallel; afterwards each is answered from memory.
 
-    + questions: ``_stdin`` may be among the arguments, and is no secret here
+    + questions: their arguments may include ``_stdin``, which is not kept secret here
     """
     known = run.current().answers.setdefault(host.name, {})
     missing = [one for one in questions if _key(one) not in known]
@@ -79,8 +80,9 @@ def ask_together(host: Any, questions: Sequence[Question]) -> None:
 
 def _unanswered(host: Any, error: UnansweredError) -> UnansweredError:
     return UnansweredError(
-        f"{host.name}: {error}. To fix it: see on the host what is wrong there "
-        "(`systemctl --failed`, `dmesg | tail`), then run again."
+        f"{host.name}: {error}. To fix it: find the cause on the host (`systemctl --failed`, "
+        "`dmesg | tail`), then run again.",
+        id=error.id,
     )
 
 
@@ -99,7 +101,7 @@ class Together(Fact[list[Any]]):
     Returns the answer of each fact.
 
     + questions: facts with their arguments
-    + given: whether they have standard inputs: these are given as one, with the mark between them
+    + given: whether they have standard inputs, which are passed as one, separated by the mark
     """
 
     MARK = "-- workstation: the next fact --"
@@ -115,7 +117,7 @@ class Together(Fact[list[Any]]):
             self.MARK,
             "yes" if given else "",
             *commands,
-            limit=_PATIENCE,  # each of them has a limit of its own
+            limit=_PATIENCE,  # each of them also has its own limit
         )
 
     def read(self, lines: list[str]) -> list[Any]:
@@ -129,7 +131,7 @@ class Together(Fact[list[Any]]):
 
 
 def _frozen(value: Any) -> Any:
-    """Return a value as something that can be compared and hashed; secrets by what they hold."""
+    """Return a value in a form that can be compared and hashed; secrets by their content."""
     if isinstance(value, dict):
         return frozenset((key, _frozen(entry)) for key, entry in value.items())
     if isinstance(value, list | tuple | set):
@@ -137,5 +139,5 @@ def _frozen(value: Any) -> Any:
     try:
         hash(value)
     except TypeError:
-        return object()  # equal to nothing: asked again
+        return object()  # equal to nothing, so it is queried again
     return value

@@ -1,4 +1,4 @@
-"""A Compose project on the host: containers, images, and the hashes that its file asks for."""
+"""A Compose project on the host: containers, images, and the hashes of its Compose file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 
 APPLIED = "/var/lib/ai-workstation/applied"
-"""Folder of the Compose files that were brought up last, by project."""
+"""Folder of the Compose files last brought up, by project."""
 
 BUILDING = "/var/lib/ai-workstation/building"
 PULLING = "/var/lib/ai-workstation/pulling"
-"""Marks of images at work, whose files a power cut would damage: ``files/docker/at_work.sh``."""
+"""Marks of images in progress, whose files a power cut would damage:
+``files/docker/at_work.sh``."""
 
 _LABEL = "com.docker.compose."
 
@@ -41,10 +42,10 @@ class Project(Fact[ProjectState]):
     Returns the ``ProjectState`` of a project in one round trip.
 
     + name: of the project
-    + folder: its folder, from which relative paths in the file start
+    + folder: its folder, the base of relative paths in the file
     + images: references to look up
 
-    The Compose file must be given as ``_stdin``: it need not stand on the host yet.
+    The Compose file must be passed as ``_stdin``: it may not be on the host yet.
     """
 
     def command(self, project: str, folder: str, images: list[str]) -> StringCommand:

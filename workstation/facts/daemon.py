@@ -1,4 +1,4 @@
-"""The Engine's own program: how it was started, what it read then, and what a restart would do."""
+"""The Engine's process: how it was started, what it read then, and what a restart would do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from workstation.facts.shell import Fact, UnansweredError, question
 from workstation.units.show import unix_time
 
 UNLOADED = "/run/ai-workstation.docker-unloaded"
-"""Keys that a run of ours wrote and the Engine reads at its next start, behind the invocation
-(systemd's word for one start of a unit) that has not read them. /run: a boot makes it pointless."""
+"""Keys that one of our runs wrote and that the Engine reads at its next start, after the invocation
+(systemd's term for one start of a unit) that has not read them. In /run: a boot makes it moot."""
 
-# Go's names of the fields (docker info -f '{{json .}}'). Without an Engine the client fills in
-# nothings and says that all is well. CDI's folders are a field that older clients do not have.
+# Go's names of the fields (docker info -f '{{json .}}'). Without an Engine the client prints empty
+# values and reports success. Older clients lack the field for CDI's folders.
 _INFO = (
     "{{if .ServerVersion}}info [{{json .Swarm.LocalNodeState}},"
     "{{json .SecurityOptions}},{{json .DockerRootDir}},{{json .Driver}},{{json .DriverStatus}},"
@@ -40,21 +40,22 @@ _PROPERTIES = (
 class DaemonState:
     """The Engine's process and configuration.
 
-    ``pid`` is 0 where none runs, ``unit`` the one of systemd in which it runs; ``program`` and
-    ``arguments`` are its command line, or that of ``docker.service`` where none runs;
-    ``next_arguments`` are those of its next start. ``other``: one that is not ours to use, since it
-    is not ``docker.service`` and does not answer for it; ``rootless``: user with one of his own.
+    ``pid``: 0 if none runs; ``unit``: the systemd unit in which it runs; ``program`` and
+    ``arguments``: its command line, or that of ``docker.service`` if none runs;
+    ``next_arguments``: those of its next start. ``other``: an Engine that we must not use, because
+    it is not ``docker.service`` and does not answer in its place; ``rootless``: a user who runs
+    an Engine of their own.
 
-    ``loaded``, ``active``, ``enabled``, ``invocation`` and ``kill_mode`` are of ``docker.service``,
-    in systemd's words. ``path`` is the file that it reads, links followed; ``content`` None without
-    one; ``waiting``: it was changed after the Engine's start; ``unloaded``: keys that a run of ours
-    wrote into it since then and that a reload does not load.
+    ``loaded``, ``active``, ``enabled``, ``invocation`` and ``kill_mode`` are those of
+    ``docker.service``, as systemd prints them. ``path``: the file that it reads, links followed;
+    ``content``: None without one; ``waiting``: it was changed after the Engine started;
+    ``unloaded``: keys that one of our runs wrote into it since then and a reload does not apply.
 
-    ``client``: whether there is one; ``answers``: whether the Engine does, and says what follows.
-    ``cdi``: folders of device descriptions, none where CDI is off; ``snapshotter``: images are in
-    containerd's store. ``swarm``: it is a node of one, also when it does not run. ``forwarding``
-    and ``masquerading``: whether the kernel passes packets on, and whether somebody's rule gives
-    them its address.
+    ``client``: whether it is installed; ``answers``: whether the Engine answers, which provides the
+    following. ``cdi``: folders of device descriptions, empty if CDI is off; ``snapshotter``: images
+    are in containerd's store. ``swarm``: it is a Swarm node, even if not running. ``forwarding``
+    and ``masquerading``: whether the kernel forwards packets, and whether a firewall rule
+    masquerades them.
     """
 
     pid: int = 0
@@ -157,9 +158,9 @@ class Daemon(Fact[DaemonState]):
 
 
 def _keeps(nodes: list[str], arguments: tuple[str, ...], configured: dict[str, Any]) -> bool:
-    """Return whether an Engine that is started like this is a node of a Swarm.
+    """Return whether an Engine started like this is a node of a Swarm.
 
-    + nodes: folders in which a node keeps what it knows
+    + nodes: folders that contain the state of a node
     """
 
     def given(key: str) -> str:
@@ -172,13 +173,13 @@ def _keeps(nodes: list[str], arguments: tuple[str, ...], configured: dict[str, A
 
 
 def _info(words: dict[str, str]) -> dict[str, Any]:
-    """Return what the Engine says of itself, if it does."""
+    """Return what the Engine reports about itself, if it answers."""
     if "info" not in words:
         return {}
     swarm, security, root, driver, status, system, version = json.loads(words["info"])
     return {
         "answers": True,
-        # Whatever it is at that is not inactive: active, pending, locked, error.
+        # Anything but inactive counts: active, pending, locked, error.
         "swarm": swarm not in ("inactive", ""),
         "security": tuple(security or ()),
         "data_root": root,
@@ -191,7 +192,7 @@ def _info(words: dict[str, str]) -> dict[str, Any]:
 
 
 def command_line(encoded: str) -> tuple[str, ...]:
-    """Return the words of a process' command line.
+    """Return the arguments of a process's command line.
 
     + encoded: ``/proc/<pid>/cmdline`` in base64
     """
@@ -201,8 +202,8 @@ def command_line(encoded: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Running:
-    """A container that runs. ``removed``: Docker removes it when it ends (``--rm``); ``task``:
-    Swarm's, which replaces it by another."""
+    """A running container. ``removed``: Docker removes it when it ends (``--rm``); ``task``: it
+    belongs to Swarm, which replaces it."""
 
     id: str
     name: str
@@ -220,9 +221,9 @@ _RUNNING = (
 
 @dataclass(frozen=True)
 class StakeState:
-    """What a restart of the Engine touches: ``containers`` that run, whoever started them, paused
-    ones too; ``units`` of systemd that it would restart with it; ``clients``: programs that are at
-    work with the Engine, such as ``docker run (process 17 of app.service)``, and would end."""
+    """What a restart of the Engine affects. ``containers``: all running or paused ones, whoever
+    started them; ``units``: systemd units that would restart with it; ``clients``: programs that
+    are using the Engine, such as ``docker run (process 17 of app.service)``, and would end."""
 
     containers: tuple[Running, ...] = ()
     units: tuple[str, ...] = ()
@@ -257,20 +258,22 @@ def _container(line: str) -> Running:
 
 
 def refuse_wedged(lines: list[str]) -> None:
-    """Raise UnansweredError if among these lines is the word for a Docker that does not answer."""
+    """Raise UnansweredError if one of these lines says that Docker does not answer."""
     wedged = next((line for line in lines if line.startswith("wedged docker ")), "")
     if wedged:
-        raise UnansweredError(f"{WEDGED} (`{wedged.removeprefix('wedged ')}`)")
+        raise UnansweredError(
+            f"{WEDGED} (`{wedged.removeprefix('wedged ')}`)", id="docker-not-answering"
+        )
 
 
 class Refusal(Fact[str]):
     """
-    Returns why the Engine would not start with a configuration, or nothing.
+    Returns why the Engine would not start with a configuration; empty if it would.
 
     + program: path of ``dockerd``
-    + arguments: its command line; an option that stands there may not stand in the file
+    + arguments: its command line; an option given there must not be in the file too
 
-    The configuration is given as ``_stdin``, in base64. Older than 23.0 knows no ``--validate``.
+    The configuration is passed as ``_stdin``, in base64. Before 23.0 there is no ``--validate``.
     """
 
     def command(self, program: str, arguments: list[str]) -> StringCommand:
@@ -281,5 +284,5 @@ class Refusal(Fact[str]):
         if not said or said[-1] == "status 0" or any("flag: --validate" in line for line in said):
             return ""
         why = said[0].partition("daemon.json: ")[2] or said[0]
-        # Values of the file, which may hold a proxy's password.
+        # Removes values of the file, which may include a proxy's password.
         return _VALUES.sub("", why)

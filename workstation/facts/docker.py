@@ -1,4 +1,4 @@
-"""The Docker Engine of the host: what is installed, and which networks it has."""
+"""The Docker Engine of the host: its installed parts and its networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workstation.facts.daemon import command_line, refuse_wedged
 from workstation.facts.shell import Fact, question
 from workstation.version import version
 
-# The client's is told also where no Engine answers.
+# The client's version is printed even if no Engine answers.
 _VERSIONS = (
     "client {{.Client.Version}}{{if .Server}}{{println}}server {{.Server.Version}}"
     '{{range .Server.Components}}{{if eq .Name "containerd"}}{{println}}'
@@ -35,12 +35,12 @@ _NETWORK = (
 
 @dataclass(frozen=True)
 class EngineState:
-    """Versions are empty where a part is missing; ``daemon_json`` is None without a file.
-    ``bridge`` is the IPv4 gateway of the default bridge network; ``without_daemon``: there is a
-    client, but no ``dockerd``; ``unfinished``: Docker's packages that dpkg left half done;
-    ``package``: the one that ``dockerd`` is of, or without one the client, empty for none;
-    ``podman``: what is called docker is Podman; ``desktop``: Docker Desktop is installed;
-    ``wedged``: Docker is there and does not answer."""
+    """Versions are empty for missing parts; ``daemon_json`` is None without a file.
+    ``bridge``: IPv4 gateway of the default bridge network; ``without_daemon``: there is a client,
+    but no ``dockerd``; ``unfinished``: Docker's packages that dpkg left half installed;
+    ``package``: the package of ``dockerd``, or else of the client, empty for none; ``podman``:
+    the command docker is Podman; ``desktop``: Docker Desktop is installed; ``wedged``: Docker is
+    installed but does not answer."""
 
     client: str = ""
     server: str = ""
@@ -59,14 +59,14 @@ class EngineState:
 
     @property
     def new_compose(self) -> bool:
-        """Whether the Compose plugin is one that our Compose files can do with."""
+        """Whether the Compose plugin is new enough for our Compose files."""
         return version(self.compose) >= version(OLDEST_COMPOSE)
 
     @property
     def complete(self) -> bool:
-        """Engine, Buildx and a Compose plugin of at least 2.24 are there, it is not a snap or
-        Podman, and no package of them is half done: its programs may be there without its group
-        and units."""
+        """Whether Engine, Buildx and a Compose plugin of at least 2.24 are installed, Docker is not
+        a snap or Podman, and none of its packages is half installed: one may have its programs but
+        not its group and units."""
         return bool(
             self.client
             and self.buildx
@@ -103,7 +103,8 @@ class Engine(Fact[EngineState]):
 
 
 class Networks(Fact[list[str]]):
-    """Returns the names of Docker's networks; none where no Engine is there, which has some."""
+    """Returns the names of Docker's networks; empty only without an Engine, which always has
+    some."""
 
     def command(self) -> StringCommand:
         return question(scripts.text("docker/networks.sh"))
@@ -115,10 +116,10 @@ class Networks(Fact[list[str]]):
 
 @dataclass(frozen=True)
 class Bridge:
-    """A network of Docker's with a bridge on the host. ``interface``: the bridge's name, which its
-    owner may have chosen; ``subnets`` and ``gateways``, IPv4 and IPv6 each by itself, as Docker has
-    configured them; ``project``: of Compose,
-    or empty; ``ways``: what Docker lets in from outside beside published ports."""
+    """A Docker network with a bridge on the host. ``interface``: the bridge's name, which its owner
+    may have chosen; ``subnets`` and ``gateways``: as configured by Docker, IPv4 and IPv6
+    separately; ``project``: of Compose, or empty; ``ways``: what Docker lets in from outside
+    besides published ports."""
 
     name: str
     interface: str
@@ -130,9 +131,9 @@ class Bridge:
 
 @dataclass(frozen=True)
 class Link:
-    """An interface of the host. ``kind`` as ``ip -d link`` names it: ``bridge``, ``tun``,
-    ``wireguard`` ..., empty for a card; ``uplink``: a default route goes through it; ``port``: of a
-    bridge, as that of a container or a virtual machine."""
+    """An interface of the host. ``kind``: as ``ip -d link`` names it (``bridge``, ``tun``,
+    ``wireguard`` ...), empty for a network card; ``uplink``: a default route uses it; ``port``: it
+    is a port of a bridge, such as that of a container or a virtual machine."""
 
     name: str
     kind: str = ""
@@ -142,8 +143,8 @@ class Link:
 
 @dataclass(frozen=True)
 class BridgesState:
-    """``bridges`` that there are; ``host_gateways``: the addresses that containers know the host by
-    (``host-gateway``), none where the default bridge is switched off; ``links``: the host's
+    """``bridges``: Docker's networks; ``host_gateways``: the addresses under which containers reach
+    the host (``host-gateway``), none if the default bridge is switched off; ``links``: the host's
     interfaces; ``admitted``: those that the guard's table lets through to all containers."""
 
     bridges: tuple[Bridge, ...] = ()
@@ -153,20 +154,20 @@ class BridgesState:
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """The bridges' names that do not begin as Docker's own do."""
+        """The names of bridges that do not follow Docker's own pattern."""
         names = {bridge.interface for bridge in self.bridges}
         return tuple(sorted(one for one in names if one != "docker0" and one[:3] != "br-"))
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The interfaces that are called as Docker's bridges are, ``br-``, and are none."""
+        """The interfaces that are named like Docker's bridges (``br-``) but are not."""
         names = [link.name for link in self.links]
         return ways_in.others(names, [bridge.interface for bridge in self.bridges])
 
 
 class Bridges(Fact[BridgesState]):
-    """Returns the ``BridgesState`` of the host: Docker's, or what its configuration says where no
-    Engine answers."""
+    """Returns the ``BridgesState`` of the host: Docker's, or from its configuration if no Engine
+    answers."""
 
     def command(self) -> StringCommand:
         return question(scripts.text("docker/bridges.sh"), _NETWORK)
@@ -210,13 +211,13 @@ def _bridge(network: list[Any], daemon: ways_in.Daemon) -> Bridge:
 
 
 def _given(configured: Mapping[str, Any], arguments: tuple[str, ...], key: str) -> str:
-    """Return what the Engine runs with for a key of one value, as text; its command line wins."""
+    """Return the Engine's value for a key with one value, as text; the command line wins."""
     said = values(arguments, key)
     return str(said[-1] if said else configured.get(key, "")).lower()
 
 
 def _links(told: str, uplinks: set[str]) -> tuple[Link, ...]:
-    """Read ``ip -j -d link show``; an iproute2 without it (before 4.13) says nothing."""
+    """Return the links of ``ip -j -d link show``; before iproute2 4.13 there is no such output."""
     try:
         found = json.loads(told or "[]")
     except ValueError:
@@ -234,13 +235,14 @@ def _links(told: str, uplinks: set[str]) -> tuple[Link, ...]:
 
 
 def _addresses(config: Iterable[Mapping[str, str]] | None, key: str) -> tuple[str, ...]:
-    """Return what each part of a network's configuration says; one may have no gateway."""
+    """Return the key's value in each part of a network's configuration; a part may lack a
+    gateway."""
     return tuple(str(part[key]) for part in config or () if part.get(key))
 
 
 def _chosen(configured: Mapping[str, Any], arguments: Iterable[str]) -> tuple[str, ...]:
-    """Return the addresses that somebody set for the host. One key until Docker 27, a list since
-    28, where one may still stand in the old (dockerd(8): --host-gateway-ip)."""
+    """Return the addresses configured for the host: one key until Docker 27, a list since 28, which
+    still accepts the old key (dockerd(8): --host-gateway-ip)."""
     given = values(list(arguments), "host-gateway-ips") or configured.get("host-gateway-ips")
     if not given:
         given = [configured.get("host-gateway-ip")]
@@ -249,9 +251,11 @@ def _chosen(configured: Mapping[str, Any], arguments: Iterable[str]) -> tuple[st
 
 
 def _of_interface(bridge: Bridge, held: Iterable[list[str]]) -> tuple[str, ...]:
-    """Return the addresses of the default bridge, IPv4 first. Docker 28 does not tell its own IPv6
-    gateway there (``docker network inspect``), but takes it for ``host-gateway``; addresses that
-    were configured before stay on the interface."""
+    """Return the addresses of the default bridge, IPv4 first.
+
+    Docker 28 does not list its own IPv6 gateway (``docker network inspect``), but uses it for
+    ``host-gateway``; addresses configured earlier stay on the interface.
+    """
     networks = [ip_network(subnet, strict=False) for subnet in bridge.subnets]
     found = [*bridge.gateways]
     for interface, address in held:

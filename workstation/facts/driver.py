@@ -1,4 +1,4 @@
-"""Where an NVIDIA driver can be had from: what apt's lists have of a branch, and what gives way."""
+"""Sources of an NVIDIA driver: what apt's lists have of a branch, and what it would remove."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class DriverSourceState:
-    """What apt's lists have of a branch: ``version`` of its driver, ``modules``: the package of
-    Ubuntu's signed modules for the running kernel, where it goes with that, ``headers`` with which
-    DKMS builds others; ``plan``: what apt would do. Empty where the lists know none; on a new
-    machine they know nothing yet."""
+    """What apt's lists have of a branch. ``version``: of its driver; ``modules``: the package of
+    Ubuntu's signed modules for the running kernel, if it fits that version; ``headers``: the
+    package with which DKMS builds modules; ``plan``: what apt would do. Fields are empty if the
+    lists know none; on a new machine the lists are still empty."""
 
     version: str = ""
     modules: str = ""

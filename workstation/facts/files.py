@@ -1,4 +1,4 @@
-"""What stands at many paths of the host, asked in one round trip."""
+"""The state of many paths on the host, read in one round trip."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat
 class PathState:
     """One existing path: its kind, permission bits (``"2775"``), owners and digest (hex).
 
-    ``real``: where it really lies, if links lead there; ``planted``: the first of those links that
-    somebody else than root made, ``<owner> <path>``; ``leads``: to what a link leads.
+    ``real``: its real path, if there are links on the way; ``planted``: the first of those links
+    that was not made by root, ``<owner> <path>``; ``leads``: the state of a link's target.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class Paths(Fact[dict[str, PathState]]):
     Returns the state of every path that exists; absent ones have no entry.
 
     + paths: absolute paths
-    + secret: those of them whose digest must tell nothing: it is keyed with ``key``
+    + secret: those whose digest must reveal nothing: it is keyed with ``key``
     + key: random value of this run, see ``workstation.operations.files``
     """
 
@@ -81,13 +81,15 @@ class Paths(Fact[dict[str, PathState]]):
                 path, more[path]["leads"] = _state(rest)
             elif word == "silent":
                 raise UnansweredError(
-                    f"{rest} does not answer: what is mounted there or above it waits for its "
-                    "server or its disk"
+                    f"{rest} does not respond: a file system mounted there or above is waiting for "
+                    "its server or disk",
+                    id="folder-not-answering",
                 )
             elif word == "nameless":
                 raise UnansweredError(
-                    f"the names of the owner and group of {rest} cannot be looked up: a directory "
-                    "service of the host (sssd, winbind, LDAP) does not answer"
+                    f"the owner and group of {rest} cannot be looked up: a directory service of "
+                    "the host (sssd, winbind, LDAP) does not answer",
+                    id="directory-service",
                 )
         return {path: replace(state, **more[path]) for path, state in states.items()}
 
@@ -109,7 +111,7 @@ def _state(text: str) -> tuple[str, PathState]:
 
 class Contents(Fact[dict[str, bytes]]):
     """
-    Returns the content of every one of the paths that is a file, for diffs and merges.
+    Returns the content of every path that is a file, for diffs and merges.
 
     + paths: absolute paths of small files
     """
@@ -127,13 +129,13 @@ class Contents(Fact[dict[str, bytes]]):
 
 class WrongEntries(Fact[list[str]]):
     """
-    Returns the entries below ``path`` that a shared folder must not have: files and folders of
+    Returns the entries below ``path`` that are wrong in a shared folder: files and folders of
     another group, folders without setgid or group write, files that the group cannot read.
-    One ``find`` on the host, however many entries there are; at most ``limit`` are named.
+    This is a single ``find`` on the host, however many entries there are.
 
     + path: the folder
     + group: the group that shares it
-    + limit: how many lines to return
+    + limit: maximum number of entries to return
     """
 
     def command(self, path: str, group: str, limit: int = 20) -> StringCommand:
@@ -149,7 +151,7 @@ class WrongEntries(Fact[list[str]]):
         for line in lines:
             if line.startswith("silent "):
                 raise UnansweredError(
-                    f"{line.removeprefix('silent ')} does not answer, or takes too long to be "
-                    "searched"
+                    f"{line.removeprefix('silent ')} does not respond, or takes too long to search",
+                    id="folder-not-answering",
                 )
         return lines

@@ -1,4 +1,4 @@
-"""The host's firewall: ufw, firewalld, or rules that somebody has written himself."""
+"""The host's firewall: ufw, firewalld, or custom rules."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class FirewallState:
-    """``ufw``: it is active; ``rules``: as ``ufw show added`` lists them, in their order;
-    ``ufw_at_boot``: it is not, and will be after the next boot. ``zone``, ``target``: of Docker's
-    default bridge where firewalld runs. ``dropping``: chains of nobody that is known which drop
-    what no rule lets in, and have none for containers."""
+    """``ufw``: it is active; ``rules``: as listed by ``ufw show added``, in order;
+    ``ufw_at_boot``: it is inactive, but will be active after the next boot. ``zone``, ``target``:
+    of Docker's default bridge if firewalld runs. ``dropping``: chains of unknown origin that drop
+    by default and have no rule that admits containers."""
 
     ufw: bool = False
     rules: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Firewall(Fact[FirewallState]):
     """
     Returns the ``FirewallState`` of the host.
 
-    + port: TCP port of the host that containers are to reach
+    + port: TCP port of the host that containers must reach
     """
 
     def command(self, port: int) -> StringCommand:

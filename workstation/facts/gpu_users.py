@@ -1,10 +1,10 @@
-"""Containers that lose the GPU at ``systemctl daemon-reload``: systemd does not know that they have
-it.
+"""Containers that lose the GPU at ``systemctl daemon-reload`` because systemd does not know that
+they have it.
 
 NVIDIA's hook (``docker run --gpus``, the runtime ``nvidia`` in its legacy mode) gives a container
-devices behind the back of systemd, which sets the container's device filter anew from what it knows
-at each daemon-reload, also one of apt's. Devices that the OCI specification names (CDI,
-``--device``) are known to it.
+devices behind systemd's back. At each daemon-reload, including those of apt, systemd resets the
+container's device filter to the devices it knows. It does know devices from the OCI specification
+(CDI, ``--device``).
 
 Sources: NVIDIA/nvidia-container-toolkit#48, opencontainers/runc#3708; systemd.resource-control(5),
 DeviceAllow= and DevicePolicy=. Tried with systemd 262, Docker 28.5 and another device.
@@ -36,8 +36,8 @@ _NONE = ("void", "none")
 
 @dataclass(frozen=True)
 class GpuUser:
-    """A container that systemd would take the GPU from. ``scope``: its unit; ``devices``: those
-    that systemd does not know, none where they cannot be seen; ``docker``: whether it is Docker's.
+    """A container whose GPU systemd would revoke. ``scope``: its unit; ``devices``: those unknown
+    to systemd, none if they cannot be seen; ``docker``: whether it is a Docker container.
     """
 
     name: str
@@ -47,18 +47,18 @@ class GpuUser:
 
     @property
     def kept(self) -> bool:
-        """Whether a run can have systemd know them."""
+        """Whether a run can register its devices with systemd."""
         return self.docker and bool(self.devices)
 
 
 class GpuUsers(Fact[list[GpuUser]]):
-    """Returns the containers that run and would lose the GPU, whoever started them."""
+    """Returns the running containers that would lose the GPU, whoever started them."""
 
     def command(self) -> StringCommand:
         return question(scripts.text("gpu_users/gpu_users.sh"), _CONTAINER)
 
     def read(self, lines: list[str]) -> list[GpuUser]:
-        # That Docker does not answer is for others to tell: Engine, Daemon.
+        # Other facts report a Docker that does not answer: Engine, Daemon.
         pairs = [line.partition(" ")[::2] for line in lines]
         names, asking = {}, set()
         for word, rest in pairs:
@@ -77,8 +77,8 @@ class GpuUsers(Fact[list[GpuUser]]):
 
 
 def _asks(runtime: str, requests: Sequence[dict[str, Any]] | None, visible: list[str]) -> bool:
-    """Whether a container was given the GPU by the hook: a request of the driver ``cdi`` is in its
-    specification, and ``NVIDIA_VISIBLE_DEVICES=void`` asks the runtime for none."""
+    """Return whether the hook gave a container the GPU. Requests of the driver ``cdi`` are in the
+    specification instead, and ``NVIDIA_VISIBLE_DEVICES=void`` requests none."""
     if "nvidia" in runtime and visible[0] not in ("", *_NONE):
         return True
     return any(
@@ -100,7 +100,7 @@ def _losing(
         mounted.setdefault(scope, []).append(device)
     for scope in {*asking, *mounted}:
         properties = [said for unit, said in units if unit == scope]
-        # Any other lets the container use whatever it is given.
+        # Any other policy lets the container use every device it has.
         if "DevicePolicy=strict" not in properties:
             continue
         allowed = {
@@ -116,7 +116,7 @@ def _losing(
 
 
 def _known(device: str, number: str, allowed: set[str]) -> bool:
-    """Whether systemd was told of a device: by its path, its number, or its driver's name."""
+    """Return whether systemd knows a device by its path, its number, or its driver's name."""
     if {device, f"/dev/char/{number}", f"char-{number.partition(':')[0]}"} & allowed:
         return True
     kind = "nvidia-uvm" if "uvm" in device else "nvidia"

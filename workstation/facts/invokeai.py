@@ -1,4 +1,4 @@
-"""InvokeAI: which files of the model store it has registered, and which it has refused."""
+"""InvokeAI: which files of the model store it has registered or rejected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 
 _PATIENCE = 840
-"""Seconds for InvokeAI: it scans the whole store, and may be asked while it loads a model."""
+"""Seconds that InvokeAI may take: it scans the whole store and may be busy loading a model."""
 
 
 @dataclass(frozen=True)
 class ModelsState:
-    """``there``: whether the service has a container that runs. ``new``: paths in the container
-    that are neither registered nor refused. ``registered``, ``refused``: how many are. ``login``:
-    whether InvokeAI asks for a login. ``error``: why nothing is known."""
+    """``there``: whether the service has a running container. ``new``: paths in the container that
+    are neither registered nor rejected. ``registered``, ``refused``: how many are. ``login``:
+    whether InvokeAI requires a login. ``error``: why nothing is known."""
 
     there: bool = False
     new: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""How much lies in folders and in Docker's volumes, and since when."""
+"""How much data folders and Docker volumes hold, and when it last changed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class Loss:
-    """``size`` in bytes, number of files, and Unix time at which the newest was changed, 0 for
-    none. Of a place that does not answer, or takes too long to be counted, all are -1."""
+    """``size`` in bytes, number of files, and Unix time of the last change, 0 without files. All
+    are -1 if the place does not respond or takes too long to count."""
 
     size: int
     files: int
@@ -23,9 +23,9 @@ class Loss:
 
 class Losses(Fact[dict[str, Loss]]):
     """
-    Returns what each place holds; one that is not there has no entry.
+    Returns what each place holds; a missing place has no entry.
 
-    + places: absolute paths of folders, and names of Docker's volumes
+    + places: absolute paths of folders, and names of Docker volumes
     """
 
     def command(self, places: list[str]) -> StringCommand:

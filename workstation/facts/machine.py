@@ -12,8 +12,8 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class Listener:
-    """A TCP socket that waits for connections. ``address`` is ``*`` for all addresses; ``program``
-    is ``?`` where the host does not tell; ``unit`` is the systemd unit it runs in, if any."""
+    """A listening TCP socket. ``address``: ``*`` for all addresses; ``program``: ``?`` if unknown;
+    ``unit``: the systemd unit that it runs in, if any."""
 
     address: str
     port: int
@@ -26,11 +26,11 @@ class Listener:
 
 @dataclass(frozen=True)
 class MachineState:
-    """``os_release`` as in ``/etc/os-release``; ``memory`` in bytes; ``kernel`` and
-    ``architecture`` as ``uname`` says; ``user``: number of the user that our commands run as.
+    """``os_release``: as in ``/etc/os-release``; ``memory``: in bytes; ``kernel`` and
+    ``architecture``: as printed by ``uname``; ``user``: number of the user that runs our commands.
 
-    ``package_managers``: what holds a lock of apt or dpkg, or is an upgrade in the background;
-    ``broken_packages``: what an interrupted dpkg left half done.
+    ``package_managers``: programs that hold a lock of apt or dpkg, or upgrade in the background;
+    ``broken_packages``: packages that an interrupted dpkg left half installed.
     """
 
     os_release: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Machine(Fact[MachineState]):
 
 
 def _listener(line: str, groups: dict[str, str]) -> Listener:
-    """Read one line of ``ss``.
+    """Return the listener of one line of ``ss``.
 
     + groups: process id -> its control group
     """
@@ -98,13 +98,13 @@ def _listener(line: str, groups: dict[str, str]) -> Listener:
 class Accounts(Fact[dict[str, str]]):
     """
     Returns ``user:<name>`` and ``group:<name>`` mapped to numeric ids (``uid:gid`` or ``gid``),
-    and ``uid:<number>``/``gid:<number>`` mapped to the name that holds the number.
+    and ``uid:<number>``/``gid:<number>`` mapped to the name that has the number.
 
     + users, groups: names
     + uid, gid: numbers to look up
 
-    A directory service may know an account by a name of its own, such as ``DOM\\domain users`` or
-    ``ki@example.org``: whoever is found by the name that was asked for has that one here.
+    A directory service may report an account under another name, such as ``DOM\\domain users`` or
+    ``ki@example.org``; here it has the name that was looked up.
     """
 
     def command(self, users: list[str], groups: list[str], uid: int, gid: int) -> StringCommand:

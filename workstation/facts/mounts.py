@@ -1,4 +1,4 @@
-"""On which folders a file system of its own is mounted."""
+"""The folders on which a separate file system is mounted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workstation.mounts import mountinfo
 from workstation.mounts.fstab import decode, printable
 
 SILENT = "does not answer"
-"""Instead of a source: the folder is not to be used, whatever is mounted there."""
+"""In place of a source: the folder cannot be used, whatever is mounted there."""
 
 
 class Mounted(Fact[dict[str, str]]):
     """
-    Returns folder -> source, such as ``/dev/nvme0n1p1``, of those on which something is mounted, or
-    which are a link to a folder on another disk than the system's. Of several mounts on one folder
-    the last one is told.
+    Returns folder -> source, such as ``/dev/nvme0n1p1``, for each folder that has something mounted
+    or is a link to a folder on a disk other than the system's. If several are mounted on one
+    folder, the last one counts.
 
     + folders: absolute paths
     """

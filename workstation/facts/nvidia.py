@@ -13,15 +13,15 @@ from workstation.facts.shell import Fact, question
 from workstation.nvidia.smi import row
 
 PATIENCE = 60
-"""Seconds that one program of NVIDIA's may take; without nvidia-persistenced the driver is
-initialized for each call, which takes seconds a card."""
+"""Seconds that one NVIDIA program may take; without nvidia-persistenced each call initializes the
+driver, which takes seconds per card."""
 
 QUERY = "name,compute_cap,driver_version,memory.total,uuid"
-# nvidia-smi of the branch 470 refuses compute_cap, and with it the whole query.
+# nvidia-smi of branch 470 does not know compute_cap and rejects the whole query.
 OLD_QUERY = "name,driver_version,memory.total,uuid"
 
 HUNG = 124
-"""Exit status in place of that of a program that did not answer in time."""
+"""Exit status that stands for a program that did not answer in time."""
 
 _MEANINGS = {
     2: "an argument is not valid",
@@ -41,9 +41,9 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU as ``nvidia-smi`` sees it; ``memory`` in MiB.
+    """One GPU as reported by ``nvidia-smi``; ``memory`` in MiB.
 
-    ``compute_capability`` is empty where the driver is too old to tell.
+    ``compute_capability`` is empty if the driver is too old to report it.
     """
 
     name: str
@@ -55,8 +55,8 @@ class Card:
 
 @dataclass(frozen=True)
 class Description:
-    """A CDI file that describes NVIDIA's GPUs: ``names`` of its devices, ``versions`` of the
-    driver whose libraries it names, ``missing``: files that it names and that are not there."""
+    """A CDI file that describes NVIDIA GPUs. ``names``: of its devices; ``versions``: of the driver
+    whose libraries it names; ``missing``: files that it names but that do not exist."""
 
     path: str
     names: tuple[str, ...] = ()
@@ -65,30 +65,30 @@ class Description:
 
     @property
     def rank(self) -> int:
-        """Of two that describe a device, that of the higher rank counts (CDI specification: the
-        later folder; of Docker's, /etc/cdi comes first)."""
+        """If two files describe a device, the higher rank counts (CDI specification: the later
+        folder; Docker lists /etc/cdi first)."""
         return 0 if self.path.startswith("/etc/") else 1
 
 
 @dataclass(frozen=True)
 class GpuState:
-    """What there is of NVIDIA on a host.
+    """The state of NVIDIA's cards and software on a host.
 
-    ``cards`` that a working driver offers; ``error``: in the words of ``nvidia-smi``, why there
-    are none; ``warnings``: what else it says beside the cards; ``status``: its exit status, None if
-    it is not installed. ``pci``: PCI ids of NVIDIA display devices (``10de:2bb1``), driver or not;
-    ``bound``: the kernel driver of each, or empty.
+    ``cards``: those that a working driver offers; ``error``: why there are none, as worded by
+    ``nvidia-smi``; ``warnings``: what else it prints besides the cards; ``status``: its exit
+    status, None if it is not installed. ``pci``: PCI ids of NVIDIA display devices
+    (``10de:2bb1``), with or without a driver; ``bound``: the kernel driver of each, or empty.
 
-    ``module``: version of the loaded kernel module, ``?`` if it does not say; ``nvml``: version
-    of the library that ``nvidia-smi`` uses; ``installed``: version of the module on the disk for
-    the running kernel; ``boot_kernel``, ``boot_module``: the kernel that boots next, and the
-    version that it will load; ``next_kernel``: the same kernel, if it has no module where the
-    running one has. ``signed_only``: the kernel loads signed modules alone. Where no module is
-    loaded: ``kernels`` that have one; ``keys`` of this machine, each with what mokutil says of it.
-    ``kernel_log``: its last words on the driver, if something is wrong.
+    ``module``: version of the loaded kernel module, ``?`` if unknown; ``nvml``: version of the
+    library that ``nvidia-smi`` uses; ``installed``: version of the module on disk for the running
+    kernel; ``boot_kernel``, ``boot_module``: the kernel that boots next, and the version that it
+    will load; ``next_kernel``: the same kernel, if it has no module but the running one does.
+    ``signed_only``: the kernel only loads signed modules. If no module is loaded: ``kernels`` that
+    have one; ``keys`` of this machine, each with mokutil's answer. ``kernel_log``: its latest
+    messages about the driver, if something is wrong.
 
-    ``cdi``: names of the devices that the toolkit has described; ``descriptions``: where;
-    ``probed``: what the last proof was made with.
+    ``cdi``: names of the devices that the toolkit has described; ``descriptions``: the files;
+    ``probed``: the versions used in the last test.
     """
 
     cards: tuple[Card, ...] = ()
@@ -143,10 +143,10 @@ class Gpu(Fact[GpuState]):
         cards, words = _sorted_out(of("said"))
         if status and not words:
             meaning = _MEANINGS.get(status, "an error of the driver")
-            words = (f"nvidia-smi ends with exit status {status}: {meaning}",)
+            words = (f"nvidia-smi failed with exit status {status}: {meaning}",)
         error = ""
         if status is not None and not cards:
-            error = words[0] if words else "nvidia-smi shows no card, and does not say why"
+            error = words[0] if words else "nvidia-smi shows no card and gives no reason"
         if status == HUNG:
             cards, error = (), f"nvidia-smi does not answer within {PATIENCE} s"
         running, installed = first("running"), first("installed")
@@ -178,7 +178,7 @@ class Gpu(Fact[GpuState]):
 
 
 def _sorted_out(said: list[str]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
-    """Return the cards of what nvidia-smi printed for a query, and its other lines, as words."""
+    """Return the cards in nvidia-smi's output for a query, and its other lines."""
     cards, words = [], []
     for line in said:
         if card := _card(line):
@@ -189,7 +189,7 @@ def _sorted_out(said: list[str]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
 
 
 def _card(line: str) -> Card | None:
-    """Return the card of a row. Any other line may look like one, but for a driver's version."""
+    """Return the card of a row. Other lines may look like one, except for the driver's version."""
     found = row(line)
     if not found or not found.driver or not (found.compute or found.memory or found.uuid):
         return None
@@ -198,7 +198,7 @@ def _card(line: str) -> Card | None:
 
 
 def _descriptions(pairs: Sequence[tuple[str, str]]) -> Iterator[Description]:
-    """Yield the CDI files, each of which is told by a line ``described`` and those after it."""
+    """Yield the CDI files; each is reported by a line ``described`` and the lines after it."""
     parts: dict[str, list[str]] = {}
     path = ""
     for word, rest in [*pairs, ("described", "")]:

@@ -1,4 +1,4 @@
-"""The native Ollama: which release is installed, by whom, and what its unit says."""
+"""The native Ollama: its release, its origin, and its unit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from workstation.units.files import UnitFile, drop_ins
 @dataclass(frozen=True)
 class OllamaState:
     """``target``: where ``/usr/local/bin/ollama`` points (itself for a plain file, empty without
-    one). ``releases``: the unpacked releases that are whole. ``foreign_models``: a store with
-    models that install.sh's service used. ``models``: whether the configured store has any.
-    ``libraries``: whether there is a ``/usr/local/lib/ollama``, as of install.sh.
+    one). ``releases``: the completely unpacked releases. ``foreign_models``: a store with models
+    that install.sh's service used. ``models``: whether the configured store has any.
+    ``libraries``: whether ``/usr/local/lib/ollama`` exists, as created by install.sh.
 
-    ``unit``: the file of ``ollama.service`` that counts, None without one; ``drop_ins``: in
-    systemd's order; ``variables``: the files that ``EnvironmentFile=`` names, with Ollama's own
-    variables; ``masked``: the link to ``/dev/null`` in the unit's place; ``met``, ``unmet``: the
-    conditions of drop-ins that hold now or do not, as they stand, where systemd can be asked."""
+    ``unit``: the effective file of ``ollama.service``, None without one; ``drop_ins``: in systemd's
+    order; ``variables``: the files that ``EnvironmentFile=`` names, with Ollama's own variables;
+    ``masked``: the link to ``/dev/null`` in place of the unit; ``met``, ``unmet``: the conditions
+    of drop-ins that are true or false now, as written, if systemd can evaluate them."""
 
     target: str = ""
     releases: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Ollama(Fact[OllamaState]):
 
 
 def _files(pairs: list[tuple[str, str]], wanted: str) -> list[UnitFile]:
-    """Return the files that an answer tells by one word, each path and text in base64."""
+    """Return the files that an answer lists under one word, each path and text in base64."""
     files = []
     for word, rest in pairs:
         if word == wanted:

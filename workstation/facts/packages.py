@@ -1,4 +1,4 @@
-"""Debian packages, what apt would do, and its sources with the keys that vouch for them."""
+"""Debian packages, what apt would do, and its sources with their signing keys."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _INSTALL = re.compile(r"Inst (?P<name>\S+)(?: \[(?P<old>[^\]]+)\])? \((?P<new>\S
 
 @dataclass(frozen=True)
 class PackageState:
-    """An installed package's version and whether it is held back from upgrades."""
+    """An installed package's version, and whether it is held."""
 
     version: str
     held: bool
 
 
 class Packages(Fact[dict[str, PackageState]]):
-    """Returns the installed packages. All of them: then one question serves every operation."""
+    """Returns all installed packages, so that one question serves every operation."""
 
     def command(self) -> StringCommand:
         return question(scripts.text("packages/packages.sh"))
@@ -42,8 +42,8 @@ class Packages(Fact[dict[str, PackageState]]):
 
 @dataclass(frozen=True)
 class SimulatedState:
-    """``known``: apt knows all these packages; ``installed``: what it would install, name to
-    versions before (empty for none) and afterwards; ``removed``: what it would remove."""
+    """``known``: apt knows all of these packages; ``installed``: packages that it would install,
+    name -> versions before (empty for none) and after; ``removed``: those that it would remove."""
 
     known: bool = False
     installed: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -52,9 +52,9 @@ class SimulatedState:
 
 class Simulated(Fact[SimulatedState]):
     """
-    Returns the ``SimulatedState`` of an installation, by the package lists as they are.
+    Returns the ``SimulatedState`` of an installation, from the current package lists.
 
-    + packages: names, with ``=version`` where it is to be that one
+    + packages: names, with ``=version`` for an exact version
     """
 
     def command(self, packages: list[str]) -> StringCommand:
@@ -71,8 +71,8 @@ class Simulated(Fact[SimulatedState]):
 
 @dataclass(frozen=True)
 class SourcesState:
-    """``refused``: why apt reads none of its sources, in its own words; ``entries``: those in
-    force; ``proxies``: address of a proxy that apt goes through -> the file that says so."""
+    """``refused``: why apt reads none of its sources, in its own words; ``entries``: the active
+    ones; ``proxies``: address of a proxy that apt uses -> the file that sets it."""
 
     refused: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
@@ -80,7 +80,7 @@ class SourcesState:
 
 
 class Sources(Fact[SourcesState]):
-    """Returns the ``SourcesState`` of the host. No server is asked."""
+    """Returns the ``SourcesState`` of the host, without contacting a server."""
 
     def command(self) -> StringCommand:
         return question(scripts.text("packages/sources.sh"))
@@ -111,8 +111,8 @@ def _decoded(text: str) -> bytes:
 
 @dataclass(frozen=True)
 class Configured:
-    """An entry for a repository, wherever it stands: the fingerprints of the keys that may sign it,
-    and whether its file names nothing else."""
+    """An entry for a repository, in any file. ``keys``: fingerprints of the keys that may sign it;
+    ``alone``: whether its file has no other entries."""
 
     entry: Entry
     keys: tuple[str, ...] = ()
@@ -121,10 +121,10 @@ class Configured:
 
 @dataclass(frozen=True)
 class RepositoryState:
-    """``fingerprints`` of the primary keys in our keyring; ``configured``: the entries in force for
-    this repository, whoever made them; ``ours``: whether the file that is ours was made by a run;
-    ``trusted``: files in which ``apt-key add`` has put its key, which then vouches for every
-    repository, not for its own alone."""
+    """``fingerprints``: of the primary keys in our keyring; ``configured``: the active entries for
+    this repository, whoever made them; ``ours``: whether a run created the file at our path;
+    ``trusted``: files to which ``apt-key add`` added its key, which makes apt accept it for every
+    repository, not only its own."""
 
     fingerprints: tuple[str, ...] = ()
     configured: tuple[Configured, ...] = ()
@@ -174,11 +174,11 @@ class Repository(Fact[RepositoryState]):
 
 
 def _keys(entry: Entry, keyrings: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return the fingerprints of all keys that may sign an entry; none where any key may."""
+    """Return the fingerprints of all keys that may sign an entry; none if any key may."""
     if entry.keyrings:
         return tuple(key for path in entry.keyrings for key in keyrings.get(path, ()))
     if "PGP PUBLIC KEY" in entry.signed_by:
-        # In deb822 a line of a key that is empty is a dot (sources.list(5)).
+        # In deb822, an empty line of a key is written as a dot (sources.list(5)).
         lines = [line.strip() for line in entry.signed_by.splitlines()]
         return fingerprints("\n".join("" if one == "." else one for one in lines).encode())
     return tuple(re.sub("[! ]", "", one).upper() for one in entry.signed_by.split(",") if one)

@@ -1,4 +1,4 @@
-"""The receipts that runs have left on the host."""
+"""The receipts that runs left on the host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDER = "/var/lib/ai-workstation/runs"
 
 class Receipts(Fact[dict[str, str]]):
     """
-    Returns the texts of the receipts by file, the oldest first.
+    Returns the receipts as file -> text, oldest first.
 
     + folder: on the host
     """

@@ -1,12 +1,12 @@
-"""One way to write a fact's or an operation's shell script, and to read what a fact's script says.
+"""How facts and operations run shell scripts, and how facts read the output.
 
 A script (:mod:`workstation.scripts`) is passed to its shell as one argument and its values as
-positional parameters, so no value is ever pasted into shell text. Whatever the host's language is,
-scripts speak ``scripts.ENGLISH``.
+positional parameters, so no value is ever pasted into shell text. Whatever the host's language,
+scripts use ``scripts.ENGLISH``.
 
-A fact asks by :func:`question`. Its answer stands between two marks, so that what a login script or
-a shell prints beside it is not taken for the answer, and it has a limit, so that a program that
-hangs does not hang the run. :class:`Fact` reads it.
+A fact sends a :func:`question`. Its answer is enclosed in two marks, so that the output of a login
+script or shell is not mistaken for it, and it has a time limit, so that a hung program does not
+hang the run. :class:`Fact` reads it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from workstation.errors import HostError
 T = TypeVar("T")
 
 LIMIT = 300
-"""Seconds that a question may take unless it says otherwise: a slow machine is no dead one."""
+"""Seconds that a question may take by default; generous, because a machine may be slow."""
 
-# Variables of Compose, Docker and GNU programs that change what a command does, or on which
-# machine, come from /etc/environment or a login script; a context of Docker's from root's own
-# configuration.
+# Variables of Compose, Docker and GNU programs, set in /etc/environment or a login script, that
+# change what a command does or on which machine. A Docker context, from root's configuration, does
+# too.
 _UNSET = (
     *("POSIXLY_CORRECT", "GREP_OPTIONS", "TAR_OPTIONS", "BLOCK_SIZE"),
     *("COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES", "COMPOSE_ENV_FILES"),
@@ -44,9 +44,9 @@ MARK = "-- ai-workstation --"
 
 
 class HiddenText(str):
-    """A secret for standard input: pyinfra prints a fact's ``_stdin`` with ``-v``.
+    """A secret for standard input, which pyinfra would print with ``-v``.
 
-    It behaves as its text but prints as a mask. It must end in a newline, since pyinfra
+    It behaves like its text but prints as a mask. It must end with a newline, because pyinfra
     formats a line that does not.
     """
 
@@ -64,15 +64,17 @@ class HiddenText(str):
 
 
 class UnansweredError(HostError):
-    """A question that the host did not answer, in time or at all."""
+    """The host did not answer a question, or not in time."""
+
+    id = "host-not-answering"
 
 
 def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None) -> StringCommand:
     """Return the command of an operation that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
 
     + text: POSIX shell script
-    + values: positional parameters; a ``HiddenValue`` is masked in every output of pyinfra
-    + stdin: what the script reads on standard input; it is never printed, so secrets go here
+    + values: positional parameters; a ``HiddenValue`` is masked in all output of pyinfra
+    + stdin: the script's standard input; it is never printed, so secrets go here
     """
     command = (*_ENVIRONMENT, "sh", "-c", QuoteString(text.strip()), "sh", *_quoted(values))
     if stdin is None:
@@ -83,13 +85,13 @@ def script(text: str, *values: str | int | HiddenValue, stdin: str | None = None
 def question(text: str, *values: str | int | HiddenValue, limit: int = LIMIT) -> StringCommand:
     """Return the command of a fact that runs ``text`` with ``values`` as ``$1``, ``$2`` ...
 
-    + text: Bash script, with ``/usr/sbin`` and ``/sbin`` in its PATH. One that includes
-      ``files/shell/limited.sh`` has ``$answers``, a folder for commands that run side by side, in
-      memory and gone afterwards; ``limited SECONDS COMMAND...``, which runs a program that may hang
-      and returns 124 when its time is up; ``answered COMMAND...``, which gives it 60 s, and the
-      question fails without its answer
+    + text: Bash script, with ``/usr/sbin`` and ``/sbin`` in its PATH. If it includes
+      ``files/shell/limited.sh``, it has ``$answers``, a temporary folder in memory for commands
+      that run in parallel; ``limited SECONDS COMMAND...``, which runs a program that may hang and
+      returns 124 when its time is up; and ``answered COMMAND...``, which gives it 60 s and fails
+      the question without its answer
     + values: positional parameters, see :func:`script`
-    + limit: seconds that all of it may take
+    + limit: seconds that the whole question may take
     """
     return StringCommand(
         *(*_ENVIRONMENT, "bash", "-c", QuoteString(scripts.text("shell/question.sh")), "question"),
@@ -105,8 +107,8 @@ def _quoted(values: Sequence[str | int | HiddenValue]) -> list[QuoteString]:
 
 
 class Fact(FactBase[T]):
-    """A fact that asks by :func:`question`. ``read`` is given the lines of the answer. A host that
-    says nothing has the empty value of its type: ``[]`` for a ``Fact[list[str]]``."""
+    """A fact that sends a :func:`question`. ``read`` gets the lines of the answer. For an empty
+    answer, the fact is the empty value of its type: ``[]`` for a ``Fact[list[str]]``."""
 
     @override
     def __init_subclass__(cls) -> None:
@@ -116,19 +118,19 @@ class Fact(FactBase[T]):
 
     @override
     def process(self, output: list[str]) -> T:
-        """Return the fact. Raises UnansweredError where the script failed or took too long."""
+        """Return the fact. Raises UnansweredError if the script failed or took too long."""
         lines = answer(output, self.name.rpartition(".")[2])
         found: T = self.read(lines) if lines else self.default()
         by_hand = tuple(run.current().options.get("operations") or ())[:1] == ("fact",)
         return plain(found) if by_hand else found
 
     def read(self, lines: list[str]) -> T:
-        """Return the fact that the lines of an answer tell; there is at least one."""
+        """Return the fact from the lines of an answer, of which there is at least one."""
         raise NotImplementedError
 
 
 def plain(value: Any) -> Any:
-    """Return a fact as JSON's types: `pyinfra HOST fact NAME` shows it, and knows no dataclass."""
+    """Return a fact as JSON types, for `pyinfra HOST fact NAME`, which cannot show dataclasses."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {name: plain(entry) for name, entry in vars(value).items()}
     if isinstance(value, Mapping):
@@ -143,7 +145,7 @@ def plain(value: Any) -> Any:
 def answer(output: Sequence[str], name: str) -> list[str]:
     """Return the lines between the marks of :func:`question`.
 
-    + output: all that came back
+    + output: all output of the command
     + name: of the fact, for the error
 
     Raises UnansweredError.
@@ -152,15 +154,15 @@ def answer(output: Sequence[str], name: str) -> list[str]:
     begin = next((number for number in ends if output[number] == MARK), None)
     end = next((number for number in reversed(ends) if output[number] != MARK), None)
     if begin is None or end is None:
-        raise UnansweredError(f"the question {name} broke off")
+        raise UnansweredError(f"the answer to the query {name} was cut off")
     status = output[end].removeprefix(MARK).strip()
     said = " ".join(line.strip() for line in output[end + 1 :] if line.strip())
     if status == "hung":
         raise UnansweredError(f"`{said}` does not answer within 60 s")
     if status in ("124", "137"):
-        raise UnansweredError(f"the question {name} took too long")
+        raise UnansweredError(f"the query {name} took too long")
     if status != "0":
-        raise UnansweredError(f"the question {name} failed: {said or f'exit status {status}'}")
+        raise UnansweredError(f"the query {name} failed: {said or f'exit status {status}'}")
     lines = list(output[begin + 1 : end])
-    # The mark begins a line of its own, whether or not the last line of the answer was ended.
+    # The mark always starts a new line, even if the last line of the answer had no newline.
     return lines[:-1] if lines and not lines[-1] else lines

@@ -1,4 +1,4 @@
-"""The CIFS share: what is mounted, what lies under it, and what the server answers."""
+"""The CIFS share: what is mounted, what is hidden under it, and what the server answers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from workstation.stack import is_below
 from workstation.units.show import blocks, unix_time
 
 PATIENCE = 60
-"""Seconds that a server may take to answer, once it has taken the connection."""
+"""Seconds that a server may take to answer once it has accepted the connection."""
 
 
 @dataclass(frozen=True)
 class ShareAnswer:
-    """What the server said, and its words. ``accepted``, ``refused``; ``unreachable``; ``silent``:
-    it takes connections alone; ``version``: it does not speak the one that is asked for;
-    ``ticket``: there is none for Kerberos; ``options``: the kernel does not take them; ``absent``:
-    the kernel has no CIFS client, or lacks a part of it; or ``unknown``."""
+    """The server's answer and its own words. ``verdict``: ``accepted``; ``refused``;
+    ``unreachable``; ``silent``: it accepts connections but does not answer; ``version``: it does
+    not support the requested one; ``ticket``: there is no Kerberos ticket; ``options``: the kernel
+    rejects them; ``absent``: the kernel has no CIFS client, or lacks a part of it; or
+    ``unknown``."""
 
     verdict: str = "unknown"
     detail: str = "python3 is not installed on the host"
@@ -35,13 +36,13 @@ class ShareAnswer:
 
 class ShareLogin(Fact[ShareAnswer]):
     """
-    Returns what the file server answers to these credentials.
+    Returns the file server's answer to these credentials.
 
     + server, share, user, domain: as in the settings
-    + options: those of the mount that the kernel is given, see ``workstation.mounts.cifs``
+    + options: the mount options that the kernel gets, see ``workstation.mounts.cifs``
     + seconds: how long to wait for a connection
 
-    The password must be given as ``_stdin``.
+    The password must be passed as ``_stdin``.
     """
 
     def requires_command(self, **_: object) -> str:
@@ -70,7 +71,7 @@ class ShareLogin(Fact[ShareAnswer]):
 class ShareFiles(Fact[dict[str, str]]):
     """
     Returns ``folder -> content`` of a small file in several folders of the share, read in a
-    second session with the server, not through the mount. The files are removed afterwards
+    second session with the server instead of through the mount. Afterwards the files are removed
     through the mount.
 
     + server, share, user, domain, options: see ``ShareLogin``
@@ -78,7 +79,7 @@ class ShareFiles(Fact[dict[str, str]]):
     + folders: paths below the share's root
     + mount: where the share is mounted
 
-    The password must be given as ``_stdin``.
+    The password must be passed as ``_stdin``.
     """
 
     def command(
@@ -113,9 +114,10 @@ class ShareFiles(Fact[dict[str, str]]):
 
 @dataclass(frozen=True)
 class MountUnit:
-    """A unit of systemd for a mountpoint, such as ``mnt-ki_Daten.mount``, as it is loaded: the file
-    that makes it, which one made from ``/etc/fstab`` is not; drop-ins that change what is mounted.
-    ``needs_reload``: what makes it, ``/etc/fstab`` too, is newer than what systemd has read."""
+    """A systemd unit of a mountpoint, such as ``mnt-ki_Daten.mount``, as loaded. ``file``: its unit
+    file, empty if generated from ``/etc/fstab``; ``overrides``: drop-ins that change what is
+    mounted; ``needs_reload``: its source, such as ``/etc/fstab``, is newer than what systemd has
+    read."""
 
     name: str = ""
     active: bool = False
@@ -127,16 +129,16 @@ class MountUnit:
 
 @dataclass(frozen=True)
 class MountState:
-    """``/etc/fstab``, and what is on the mountpoint.
+    """``/etc/fstab``, and the state of the mountpoint.
 
-    ``linked``: lines of fstab that name the mountpoint by a link; ``real``: where it really lies,
-    if links lead there; ``layers``: what is mounted on it, the lowest first; ``above``: an
-    automounter's map that has a folder above it; ``mark``: of what it was mounted with, see
-    ``mounts.cifs``; ``mount``, ``automount``: its units; ``mounted_at``, ``credentials_at``:
-    Unix times; ``folder``: whether the folder under all mounts exists, ``immutable``: nothing
-    can be written into it (``chattr +i``); ``flags``: its file system knows that; ``hidden``: how
-    many files lie in it; ``stopped``: names of containers that a run left without the share:
-    stopped, or started while it was away.
+    ``linked``: lines of fstab that name the mountpoint through a link; ``real``: its real path, if
+    there are links on the way; ``layers``: what is mounted on it, lowest first; ``above``: an
+    automounter's map that controls a folder above it; ``mark``: identifies the options it was
+    mounted with, see ``mounts.cifs``; ``mount``, ``automount``: its units; ``mounted_at``,
+    ``credentials_at``: Unix times; ``folder``: whether the folder under all mounts exists,
+    ``immutable``: nothing can be written into it (``chattr +i``); ``flags``: its file system
+    supports that; ``hidden``: number of files in it; ``stopped``: names of containers that a run
+    left without the share: stopped, or started while it was unmounted.
     """
 
     fstab: bytes = b""
@@ -157,13 +159,13 @@ class MountState:
 
     @property
     def share(self) -> Layer | None:
-        """The share that is mounted, if one is seen on the mountpoint."""
+        """The mounted share, if the mountpoint shows one."""
         top = self.layers[-1] if self.layers else None
         return top if top and top.kind in ("cifs", "smb3") else None
 
 
 STOPPED = "/var/lib/ai-workstation/stopped-for-the-share"
-"""Names of containers that are stopped or restarted when the share is mounted anew."""
+"""Names of containers that are stopped or restarted when the share is remounted."""
 
 
 class Mount(Fact[MountState]):
@@ -234,8 +236,8 @@ def _unit(shown: dict[str, str], overrides: tuple[str, ...]) -> MountUnit:
 
 @dataclass(frozen=True)
 class ShareUser:
-    """A container that has the share, whoever it belongs to. ``fleeting``: it is gone once it is
-    stopped (``--rm``); ``swarm``: Swarm would replace it."""
+    """A container that uses the share, whoever owns it. ``fleeting``: Docker removes it once it
+    stops (``--rm``); ``swarm``: Swarm would replace it."""
 
     name: str
     fleeting: bool = False
@@ -251,8 +253,8 @@ _CONTAINER = (
 
 class ShareUsers(Fact[list[ShareUser]]):
     """
-    Returns the running containers that hold the mount that was there when they started: those that
-    mount it, a folder of it, or a folder above it to which later mounts do not get through.
+    Returns the running containers that keep the mount that existed when they started: those that
+    mount it, a folder of it, or a folder above it to which later mounts do not propagate.
 
     + target: where the share is mounted
     """
@@ -277,8 +279,8 @@ class ShareUsers(Fact[list[ShareUser]]):
 
 
 def _holds(mounted: Sequence[dict[str, str]], target: str, has: bool) -> bool:
-    """Whether a container with these mounts holds the share's; ``has``: its kernel says that it has
-    it, as it also does of one that sees it come and go by a folder above."""
+    """Return whether a container with these mounts keeps the share's mount. ``has``: the kernel
+    lists it there, as it also does for a container that gets it through a folder above."""
     below = any(is_below(one.get("Source", ""), target) for one in mounted)
     above = [one for one in mounted if is_below(target, one.get("Source", "") or target + "/")]
     stays = [one for one in above if not one.get("Propagation", "").endswith(("slave", "shared"))]

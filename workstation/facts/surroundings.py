@@ -1,5 +1,5 @@
-"""What a run will meet around the host: its clock, disks, running containers, what is mounted
-where, and whether the addresses that it fetches from answer."""
+"""The host's surroundings: its clock, disks, running containers and mounts, and whether the
+addresses to download from answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workstation import scripts
 from workstation.facts.daemon import refuse_wedged
 from workstation.facts.shell import Fact, question
 
-# Go's names of the fields (docker info -f '{{json .}}'), one JSON list a container.
+# Go's names of the fields (docker info -f '{{json .}}'), one JSON list for each container.
 _CONTAINER = (
     "container [{{json .Id}},{{json .Name}},{{json .Config.Image}},{{json .Config.Labels}},"
     "{{json .NetworkSettings.Ports}},{{json .NetworkSettings.Networks}}]"
@@ -21,8 +21,8 @@ _CONTAINER = (
 
 @dataclass(frozen=True)
 class RunningContainer:
-    """A container that runs, whoever started it. ``project`` of Compose, or empty; ``version`` as
-    its image's label says, or empty; ``ports``: published TCP ports of the host."""
+    """A running container, whoever started it. ``project``: of Compose, or empty; ``version``: from
+    its image's label, or empty; ``ports``: published TCP ports of the host."""
 
     id: str
     name: str
@@ -38,8 +38,8 @@ class RunningContainer:
 
 @dataclass(frozen=True)
 class Disk:
-    """The file system in which a folder lies, or will lie, links followed: its mountpoint, free
-    bytes and type, such as ``ext4``."""
+    """The file system that contains, or will contain, a folder, links followed: its mountpoint,
+    free bytes and type, such as ``ext4``."""
 
     mountpoint: str
     free: int
@@ -48,7 +48,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of asking an address: ``http`` with the status, or at which step it failed
+    """The result of a request to an address: ``http`` with the status, or the step that failed
     (``name``, ``connect``, ``tls``) with the reason."""
 
     step: str
@@ -57,15 +57,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class SurroundingsState:
-    """``clock``: seconds by which it is ahead of ours, None if not known; ``synchronised``: whether
-    a time service sets it, ``yes``, ``no`` or empty; ``disks``: folder -> where it lies;
-    ``silent``: folders that do not answer; ``store``: where the model store really lies, and
-    ``links``, below it: path -> what it says, of those that are absolute or lead out of it;
-    ``answers``: address -> what came of asking it, for none if Python is missing; ``listed``:
-    whether an Engine said which ``containers`` run; ``minimum_api``: the oldest API version that it
-    speaks; ``engine_proxied``: whether it pulls through a proxy of its own; ``toolkit``: installed
-    version of the NVIDIA Container Toolkit; ``ollama``: name of the folder that holds the
-    release."""
+    """``clock``: seconds by which it is ahead of ours, None if unknown; ``synchronised``: whether a
+    time service sets it, ``yes``, ``no`` or empty; ``disks``: folder -> its disk; ``silent``:
+    folders that do not respond; ``store``: real path of the model store; ``links``: path -> target
+    of the links below it that are absolute or lead out of it; ``answers``: address -> result, empty
+    if Python is missing; ``listed``: whether an Engine listed its running ``containers``;
+    ``minimum_api``: the oldest API version that it supports; ``engine_proxied``: whether it pulls
+    through a proxy of its own; ``toolkit``: installed version of the NVIDIA Container Toolkit;
+    ``ollama``: name of the folder that contains the release."""
 
     clock: int | None = None
     synchronised: str = ""
@@ -86,13 +85,13 @@ class Surroundings(Fact[SurroundingsState]):
     """
     Returns the ``SurroundingsState`` of the host.
 
-    + folders: to tell the disks of; one that is not there yet counts as the nearest above it
+    + folders: whose disks to report; one that does not exist counts as the nearest above it
     + store: the model store
-    + addresses: URLs to ask for their headers, side by side
-    + now: Unix time here, to compare the host's clock with
-    + seconds: how long to wait for all addresses together, where the host has processors to spare
+    + addresses: URLs whose headers are requested in parallel
+    + now: Unix time on this machine, to compare with the host's clock
+    + seconds: how long to wait for all addresses together, if the host has idle processors
 
-    CA certificates to trust besides the host's own may be given as ``_stdin``.
+    CA certificates to trust in addition to the host's own may be passed as ``_stdin``.
     """
 
     def command(

@@ -1,4 +1,4 @@
-"""systemd units: what runs, since when, and with which configuration."""
+"""systemd units: which run, since when, and with which configuration."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PROPERTIES = (
 
 @dataclass(frozen=True)
 class UnitState:
-    """A unit as ``systemctl show`` sees it. ``started`` and ``configured`` are Unix times:
-    when it last started and when the newest of its configuration files was written."""
+    """A unit as shown by ``systemctl show``. ``started`` and ``configured`` are Unix times: when it
+    last started, and when its newest configuration file was written."""
 
     active: bool = False
     state: str = "inactive"
@@ -30,7 +30,7 @@ class UnitState:
 
     @property
     def stale(self) -> bool:
-        """Whether it runs with a configuration older than what stands on disk."""
+        """Whether it runs with a configuration older than the one on disk."""
         return self.active and (self.needs_reload or self.configured > self.started)
 
 

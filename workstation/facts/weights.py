@@ -1,4 +1,4 @@
-"""What stands where services expect their models: a file and how it begins, or a folder's names."""
+"""The paths where services expect their models: a file and its first bytes, or a folder's names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class Weights:
-    """``kind`` of the path, links followed; ``size`` in bytes and ``begins``, the first eight bytes
-    in hexadecimal digits, of a file; ``entries``: names in a folder, or beside a path that is not
-    there, at most 100. A path that is ``silent`` lies where nothing answers. ``link``: what it
-    says, if the path itself is one."""
+    """``kind``: of the path, links followed; ``silent`` if its file system does not respond.
+    ``size``: of a file, in bytes; ``begins``: its first eight bytes in hexadecimal digits;
+    ``entries``: names in a folder, or next to a missing path, at most 100; ``link``: the target, if
+    the path itself is a link."""
 
     kind: Literal["file", "folder", "absent", "silent"] = "absent"
     size: int = 0

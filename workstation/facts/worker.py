@@ -12,8 +12,8 @@ from workstation.facts.shell import Fact, question
 
 @dataclass(frozen=True)
 class WorkerState:
-    """``releases``: names of those that are installed whole; ``current``: of the one that the unit
-    runs; ``present``: whether there is its unit or folder."""
+    """``releases``: names of the completely installed ones; ``current``: name of the one that the
+    unit runs; ``present``: whether its unit or folder exists."""
 
     releases: tuple[str, ...] = ()
     current: str = ""
@@ -34,7 +34,7 @@ class WorkerReleases(Fact[WorkerState]):
     def read(self, lines: list[str]) -> WorkerState:
         pairs = [line.partition(" ")[::2] for line in lines]
         return WorkerState(
-            # The link to the current one looks like one of them.
+            # The link to the current release looks like a release.
             releases=tuple(
                 sorted(rest for word, rest in pairs if word == "release" and rest != "current")
             ),

@@ -1,4 +1,4 @@
-"""Proving the machine: every probe is run, every result is shown, and only then is it judged."""
+"""Acceptance: run every probe, show every result, and only then decide."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from workstation.settings import Settings
 from workstation.stack import Stack
 
 PATIENCE = 300
-"""Seconds for a command of ours that is not a probe."""
+"""Seconds that one of our commands other than a probe may take."""
 
 _PATIENT = {"_timeout": PATIENCE, "_ignore_errors": True}
 
@@ -59,23 +59,25 @@ _STYLES = {"ok": "green", "FAILED": "bold red", "note": "yellow"}
 
 
 class AcceptanceError(UserError):
-    """Something that the stacks promise does not hold on the machine."""
+    """The machine does not do everything that its stacks promise."""
+
+    id = "checks-failed"
 
 
 @operation
 def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Changes:
     """
-    Check all that the rendered stacks promise, show it as a table, write the report, fail if
-    anything is not so.
+    Check everything that the rendered stacks promise, show the results as a table, write the
+    report, and fail if any check failed.
 
-    It changes nothing but its own test files on the share, which it removes, and so it counts
-    as no change unless it fails.
+    It only writes test files of its own to the share and removes them, so it does not count as a
+    change unless it fails.
 
     + machine: the host's context
-    + phases: part of the run -> seconds that it took
+    + phases: part of the run -> seconds it took
     """
     if not state.is_executing:
-        host.noop("acceptance looks at the machine when the run has ended")
+        host.noop("acceptance checks the machine at the end of the run")
         return ()
     begun = datetime.now().astimezone()
     report = reported(machine, collect(machine), begun, phases or {})
@@ -90,14 +92,14 @@ def verify(machine: Context, phases: Mapping[str, float] | None = None) -> Chang
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found out about a host."""
+    """The results of acceptance on one host."""
 
     findings: tuple[Finding, ...]
     versions: Versions
 
 
 def collect(machine: Context) -> Proof:
-    """Return every finding about the host; an unreachable part fails its own check alone."""
+    """Return every finding about the host; an unreachable part only fails its own check."""
     current().forget(host.name)
     settings = machine.settings
     token = secrets.token_hex(4)
@@ -138,18 +140,18 @@ def collect(machine: Context) -> Proof:
 
 
 def _gpu(machine: Context, stacks: Sequence[Stack]) -> GpuState | None:
-    """Return what the run has left of the GPU; None where no service uses it."""
+    """Return the state of the GPU after the run; None if no service uses it."""
     used = any(service.gpu for stack in stacks for service in stack.running)
     return ask(host, Gpu, **_PATIENT) if machine.gpu and used else None
 
 
 def _units(machine: Context) -> dict[str, str]:
-    """Return the units that this host alone must run -> the task that makes each."""
+    """Return the units that only this host must run -> the task that creates each."""
     return {worker.unit: "worker" for worker in machine.workers if worker.repository}
 
 
 def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:
-    """Return the answers, each of them a failure if the machine gave none."""
+    """Return the answers; all of them are failures if the machine did not respond."""
     answers: list[Answer] = ask(
         host, Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
     )
@@ -159,15 +161,17 @@ def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:
 
 
 def _entered(machine: Context) -> int:
-    """Return the port of SSH through which this run came in, 0 on the machine itself."""
+    """Return the SSH port that this run uses, 0 on the machine itself."""
     local = machine.host.name.startswith("@")
     return 0 if local else int(machine.host.data.get("ssh_port") or 22)
 
 
 def _settled(stack: RenderedStack, seconds: int = 1200, unwell: int = 150) -> ProjectState:
-    """Return the project once no container is starting any more, or ``seconds`` are over: one
-    that has just been started is not yet a broken promise. Nor is one that could not answer for
-    long; its next check, which comes within ``unwell`` seconds, may find it well."""
+    """Return the project once no container is starting anymore, or after ``seconds``.
+
+    A container that has just started has not failed yet. Nor has an unhealthy one until its next
+    health check, which comes within ``unwell`` seconds and may succeed.
+    """
     begun = time.monotonic()
     while True:
         current().forget(host.name)
@@ -182,7 +186,7 @@ def _settled(stack: RenderedStack, seconds: int = 1200, unwell: int = 150) -> Pr
 
 
 def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> Iterator[Finding]:
-    """Yield whether the test files are seen by a second login to the server itself."""
+    """Yield whether a second login to the server sees the test files."""
     written = outputs(stacks, settings)
     if not written:
         return
@@ -209,7 +213,7 @@ def _share_findings(settings: Settings, stacks: Sequence[Stack], token: str) -> 
             f"{service}'s output is on the server",
             there,
             f"{folder}: {'read back' if there else 'the file is not there'}",
-            f"see whether the share is mounted: `findmnt {settings.smb_mount}`",
+            f"check whether the share is mounted: `findmnt {settings.smb_mount}`",
             evidence(
                 shlex.join([*asked, "-c", f"get {folder}/{name} -"]),
                 token if there else "\n".join(f"{at}: {text}" for at, text in seen.items()),
@@ -250,7 +254,7 @@ def reported(
 
 
 def _of_the_run(name: str, who: Origin) -> Iterator[Finding]:
-    """Yield what this run itself proves, and what its preflight found out about the hardware."""
+    """Yield what the run itself shows, and what its preflight found about the hardware."""
     for finding in current().findings.get(name, ()):
         if finding.name.startswith("pins.yml sources."):
             yield replace(finding, subject="preflight")
@@ -281,7 +285,7 @@ def _site(machine: Context, seen: Versions) -> Site:
 
 
 def _login(machine: Context, address: str) -> str:
-    """Return what ssh(1) is given to log in to the host, from wherever a person reads it."""
+    """Return the arguments of ssh(1) that log in to the host from another machine."""
     data = machine.host.data
     local = machine.host.name.startswith("@")
     name = address or "localhost" if local else data.get("ssh_hostname") or machine.host.name
@@ -291,8 +295,8 @@ def _login(machine: Context, address: str) -> str:
 
 
 def show(report: Report) -> None:
-    """Print the findings as a table, what is not ok with its fix, then the criteria, and what is
-    not the real thing."""
+    """Print the findings as a table with a fix for each that is not ok, then the criteria, then
+    the stand-ins."""
     console = Console(file=sys.stderr)
     table = Table(
         box=None, pad_edge=False, title=f"Acceptance of {report.host}", title_justify="left"
@@ -330,7 +334,7 @@ def show(report: Report) -> None:
 
 
 def record(report: Report) -> None:
-    """Write the report and say in one line where it is; where that fails, why."""
+    """Write the report and print its location, or why it could not be written."""
     try:
         folder = records.folder(report.host)
         records.write(folder / "acceptance.json", report.to_json())

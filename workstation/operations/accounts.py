@@ -1,4 +1,4 @@
-"""System users and groups, created where they are missing and never changed where they exist."""
+"""System users and groups: created if missing, never changed if they exist."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workstation.plan import Change, Changes, together
 @operation
 def system_user(user: str, home: str, groups: list[str]) -> Changes:
     """
-    Have a system user with a group of its own name.
+    Ensure a system user with a group of the same name.
 
     + user: its name
     + home: its home folder, created with it
-    + groups: further groups, joined where they exist
+    + groups: further groups; the user joins those that exist
     """
     found = ask(host, Accounts, users=[user], groups=[user, *groups], uid=0, gid=0)
     if f"user:{user}" in found:
@@ -43,13 +43,13 @@ def system_user(user: str, home: str, groups: list[str]) -> Changes:
 @operation
 def shared_identity(user: str, uid: int, group: str, gid: int) -> Changes:
     """
-    Have the user and group that own outputs and share models, with fixed ids, because
-    containers and mount options know numbers alone.
+    Ensure the user and group that own outputs and share models. Their ids are fixed because
+    containers and mount options only know numbers.
 
     + user, uid: name and number of the user
     + group, gid: name and number of its group
 
-    Raises HostError if a name or a number is taken by another.
+    Raises HostError if a name or a number is already taken.
     """
     found = ask(host, Accounts, users=[user], groups=[group], uid=uid, gid=gid)
     holders = (
@@ -61,12 +61,14 @@ def shared_identity(user: str, uid: int, group: str, gid: int) -> Changes:
         if holder != name:
             raise HostError(
                 f"{id_kind} {number} belongs to {kind} {holder} on {host.name}: set {setting} to "
-                "a free number."
+                "a free number.",
+                id="user-id-conflict",
             )
         if current and current != str(number):
             raise HostError(
                 f"{kind} {name} has {id_kind} {current} on {host.name}, not {number}: set "
-                f"{setting} to {current}, or choose another name."
+                f"{setting} to {current}, or choose another name.",
+                id="user-id-conflict",
             )
     missing = [
         kind for kind, name in (("group", group), ("user", user)) if f"{kind}:{name}" not in found

@@ -1,4 +1,4 @@
-"""The decorator of our operations: it puts changes into the plan, and runs what makes them."""
+"""The decorator of our operations: it adds changes to the plan and runs their commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyinfra.api.arguments_typed import PyinfraOperation
 from pyinfra.api.command import PyinfraCommand
 
 from workstation import hooks
-from workstation.errors import UserError
+from workstation.errors import UserError, in_brackets
 from workstation.plan import Changes, checked
 from workstation.run import current
 
@@ -22,18 +22,18 @@ Commands = Generator[PyinfraCommand, None, None]
 
 
 class Operation(PyinfraOperation[P], Protocol[P]):
-    """One of ours. ``changes`` is the undecorated function, for operations that are made of others:
-    ``yield from packages.installed.changes(packages=["cifs-utils"])``."""
+    """One of our operations. ``changes`` is the undecorated function, for operations built from
+    others: ``yield from packages.installed.changes(packages=["cifs-utils"])``."""
 
     changes: Callable[P, Changes]
 
 
 def operation(func: Callable[P, Changes]) -> Operation[P]:
-    """Make an operation of a function that yields, or returns, what it changes on the host.
+    """Return an operation made from a function that yields or returns its changes to the host.
 
-    A ``UserError`` stops the whole run while it is prepared, before anything is changed. While
-    operations run it fails this one on this host: pyinfra would print a traceback and leave the
-    other hosts half-way.
+    While the run is being prepared, a ``UserError`` stops all of it before anything is changed.
+    While operations run, it only fails this operation on this host: pyinfra would print a
+    traceback and leave the other hosts half done.
     """
 
     @wraps(func)
@@ -44,7 +44,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
         except UserError as error:
             if not state.is_executing:
                 raise
-            yield FunctionCommand(_fail, (str(error),), {})
+            yield FunctionCommand(_fail, (f"{error}{in_brackets(error.id)}",), {})
 
     made = cast(Operation[P], pyinfra_operation()(reported))
     made.changes = func
@@ -52,11 +52,10 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
 
 
 def commands_of(changes: Changes) -> Commands:
-    """Put changes into the plan, or among what is done if operations run already; then yield the
-    commands that make them.
+    """Add changes to the plan, or to what was done once operations run; then yield their commands.
 
-    pyinfra stops at the first command while it prepares, so that all changes are known before it.
-    An operation therefore decides everything from what the host was like before its first command.
+    While it prepares, pyinfra stops at the first command, so all changes must be known by then.
+    An operation therefore decides everything from the state of the host before its first command.
 
     Raises PlanError before anything is changed, see ``workstation.plan.checked``.
     """
@@ -67,7 +66,7 @@ def commands_of(changes: Changes) -> Commands:
     for command in [command for change in made for command in change.commands]:
         yield command
         if state.is_executing:
-            # It has run, and may have changed what the host would answer.
+            # The command has run and may have changed the host's answers.
             current().forget(host.name)
         if not isinstance(command, FunctionCommand):
             current().count(host.name)

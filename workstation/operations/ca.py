@@ -12,7 +12,7 @@ from workstation.operations import files
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, together
 
-# Given to builds as a BuildKit secret: it is in no layer.
+# Builds get it as a BuildKit secret, so it is in no image layer.
 BUILD_BUNDLE = "/etc/ai-workstation/ca-bundle.crt"
 
 _STORE = "/etc/ssl/certs/ca-certificates.crt"
@@ -22,9 +22,9 @@ _ANCHOR = "/usr/local/share/ca-certificates/ai-workstation.crt"
 @operation
 def trusted(bundle: bytes | None) -> Changes:
     """
-    Have the certificates of a bundle trusted by the host.
+    Make the host trust the certificates of a bundle.
 
-    + bundle: PEM certificates; None leaves the host as it is
+    + bundle: PEM certificates; None leaves the host unchanged
     """
     if bundle is None:
         host.noop("no CA bundle is set")
@@ -40,8 +40,8 @@ def trusted(bundle: bytes | None) -> Changes:
     update = script(scripts.text("ca/update.sh"), _ANCHOR)
     store, anchor = states.get(_STORE), states.get(_ANCHOR)
     if changes:
-        # Before there is a store, the package that makes it takes the anchor into it.
+        # Without a store yet: the package that creates it will include the anchor.
         yield together(changes, [update] if store else [])
     elif store and anchor and store.modified < anchor.modified:
-        # A run ended between the two.
+        # A previous run ended between the two.
         yield Change("~", _STORE, "older than the CA bundle", commands=[update])

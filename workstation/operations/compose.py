@@ -38,7 +38,7 @@ from workstation.render import RenderedStack
 from workstation.stack import Stack
 
 _PATIENCE, _MARGIN = 2700, 900
-"""Seconds for all services to become healthy, and for one beyond its start period."""
+"""Seconds for all services to become healthy, and extra seconds beyond a start period."""
 
 _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "-"}
 
@@ -46,7 +46,7 @@ _SIGNS: dict[str, Sign] = {"create": "+", "build": "+", "pull": "+", "remove": "
 @operation
 def laid_down(stack: RenderedStack) -> Changes:
     """
-    Have the stack's folder on the host: Compose file, build contexts, configuration, secrets, and
+    Ensure the stack's folder on the host: Compose file, build contexts, configuration, secrets, and
     the host folders that its containers mount.
 
     + stack: the rendered stack
@@ -69,7 +69,7 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
         files.File(
             f"{stack.folder}/{path}",
             content,
-            # Compose reads variables from .env, passwords among them.
+            # Compose reads variables from .env, including passwords.
             mode="600" if path == ".env" else "755" if content.startswith(b"#!") else "644",
             secret=path == ".env",
             backup=path == "compose.yaml",
@@ -84,8 +84,9 @@ def _folders(stack: RenderedStack) -> list[files.Entry]:
 
 
 def _secrets(stack: RenderedStack) -> list[files.Entry]:
-    """Return the files of the stack's secrets: the Engine mounts each into its containers, so the
-    folder is root's, and the file its reader's. Raises SettingsError for one that is not set."""
+    """Return the files of the stack's secrets. The Engine mounts each into its containers, so root
+    owns the folder, and the service's user owns the file. Raises SettingsError for a secret that
+    is not set."""
     if not stack.model.secrets:
         return []
     entries: list[files.Entry] = [files.Directory(f"{stack.folder}/secrets", mode="700")]
@@ -105,26 +106,29 @@ def up(
     limit: int = 0,
 ) -> Changes:
     """
-    Build and pull what is missing, bring the project up, wait until every service is healthy.
-    Images built here that neither run nor ran before this are removed then. If one does not become
-    healthy, the folder and images of the last success are put back, and the run fails.
+    Build and pull missing images, bring the project up, and wait until every service is healthy.
+    Then remove images built here that are neither in use nor from the version before. If a service
+    does not become healthy, restore the folder and images of the last success and fail the run.
 
-    + stack: the rendered stack; its folder has been laid down
+    + stack: the rendered stack; its folder is already on the host
     + secrets: BuildKit secrets for builds
     + sources: the pins' git sources, for the labels of images
-    + attestations: options of ``docker buildx bake``, used where the Engine can store what they ask
+    + attestations: options of ``docker buildx bake``, used if the Engine can store attestations
     + limit: seconds after which a service that is not healthy is an error; 0: 45 minutes,
-      or longer where a service may take longer to start
+      or longer if a service may take longer to start
     """
     model = stack.model
     limit = limit or max([_PATIENCE, *(one.start_period + _MARGIN for one in model.running)])
     found = project_state(stack)
     if found.error:
-        raise HostError(f"Compose refuses {stack.folder}/compose.yaml: {found.error}")
+        raise HostError(
+            f"Docker Compose on {host.name} rejects {stack.folder}/compose.yaml: {found.error}",
+            id="compose-file-rejected",
+        )
     seen, fix = strangers(model.name, stack.folder, found)
     if seen:
-        raise HostError(f"{seen} on {host.name}. To fix it: {fix}.")
-    # In a plan the new ones are not written yet.
+        raise HostError(f"{seen} on {host.name}. To fix it: {fix}.", id="project-name-taken")
+    # While planning, the new secrets are not written yet.
     found = replace(
         found,
         secrets=found.secrets | dict.fromkeys(files.other_content(_secrets(stack)), math.inf),
@@ -133,7 +137,7 @@ def up(
     planned = actions(model, found, inputs)
     kept = f"{APPLIED}/{model.name}"
     if not planned and found.applied == stack.compose:
-        host.noop(f"{len(model.running)} services of {model.name} run as they should")
+        host.noop(f"up to date: {_services(len(model.running), model)}")
         return
     commands = _images(stack, planned, secrets, sources or {}, attestations)
     if stale := _with_old_secrets(model, found):
@@ -154,10 +158,10 @@ def up(
 def _changes(
     model: Stack, found: ProjectState, planned: Sequence[Action], kept: str
 ) -> Iterator[Change]:
-    """Yield what becomes of a project's images and services."""
+    """Yield the changes to a project's images and services."""
     if not planned:
-        # A run that died between the last healthy service and here, or a change of words alone.
-        yield Change("~", f"{kept}.yaml", "what runs is kept, to go back to")
+        # A run died after the last service became healthy, or only comments changed.
+        yield Change("~", f"{kept}.yaml", "saves the running version for a rollback")
     if found.cut_off is not None and any(action.verb == "build" for action in planned):
         since = f" since {found.cut_off.replace('T', ' ')} UTC" if found.cut_off else ""
         yield Change("-", f"BuildKit's cache{since}", "the machine went down during a build")
@@ -167,11 +171,16 @@ def _changes(
     touched = {action.subject for action in planned}
     unchanged = sum(service.name not in touched for service in model.running)
     if unchanged:
-        yield Change("=", f"{unchanged} services of {model.name} stay as they are")
+        stay = "stays as it is" if unchanged == 1 else "stay as they are"
+        yield Change("=", f"{_services(unchanged, model)} {stay}")
+
+
+def _services(count: int, model: Stack) -> str:
+    return f"{count} service{'' if count == 1 else 's'} of {model.name}"
 
 
 def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
-    """Return the stack's project as it is on the host.
+    """Return the current state of the stack's project on the host.
 
     + how: pyinfra's arguments, such as ``_timeout``
     """
@@ -182,8 +191,8 @@ def project_state(stack: RenderedStack, **how: Any) -> ProjectState:
 
 
 def _ask_ahead() -> None:
-    """Ask in one command what a plan asks about all stacks that have been rendered for the host.
-    Not in a run, which changes what has been answered."""
+    """Ask in one command everything that a plan needs to know about the stacks rendered for the
+    host. Only while planning: a run changes the answers."""
     if state.is_executing or not context.is_loaded(host):
         return
     questions: list[Question] = []
@@ -194,7 +203,7 @@ def _ask_ahead() -> None:
             (Models, {"project": project, "service": one.name, "path": one.registers})
             for one in stack.model.registering
         ]
-        # With secrets it is a question of its own, the key of which is not to be seen.
+        # With secrets it is a separate question, because its key must stay hidden.
         paths = files.question([*_files(stack), *_folders(stack)])
         if not (stack.model.secrets or paths["key"]):
             questions.append((Paths, paths))
@@ -211,7 +220,7 @@ def _question(stack: RenderedStack) -> dict[str, Any]:
 
 
 def _with_old_secrets(model: Stack, found: ProjectState) -> list[str]:
-    """Return the services of which a container was given a secret that has changed since."""
+    """Return the services whose container was started with an outdated secret."""
     containers = found.by_service()
     return [
         service.name
@@ -228,7 +237,7 @@ def _images(
     sources: Mapping[str, Source],
     attestations: Sequence[str],
 ) -> list[PyinfraCommand]:
-    """Return the commands that pull and build what is missing."""
+    """Return the commands that pull and build missing images."""
     built = {service.image: service.name for service in stack.model.built}
     missing = [built[action.subject] for action in planned if action.verb == "build"]
     pulled = [action.subject for action in planned if action.verb == "pull"]
@@ -252,7 +261,7 @@ def _images(
 @operation
 def network_exists(network: str) -> Changes:
     """
-    Raise HostError unless the Docker network is there: it belongs to somebody else.
+    Check that the Docker network exists. Raises HostError otherwise: it is not ours to create.
 
     + network: its name
     """
@@ -261,7 +270,8 @@ def network_exists(network: str) -> Changes:
         raise HostError(
             f"Docker on {host.name} has no network {network}, which the existing proxy should "
             f"share with the services: set PROXY_NETWORK to one of {', '.join(known)}, or "
-            "create it."
+            "create it.",
+            id="proxy-network-missing",
         )
-    host.noop(f"network {network} is there" if known else "Docker has no networks yet")
+    host.noop(f"network {network} exists" if known else "Docker has no networks yet")
     return ()

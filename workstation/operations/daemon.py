@@ -1,4 +1,4 @@
-"""The Engine's configuration: merged into, validated, loaded without stopping what runs."""
+"""The Engine's configuration: merged, validated, and loaded without stopping containers."""
 
 from __future__ import annotations
 
@@ -31,25 +31,28 @@ from workstation.operations.live import live
 from workstation.plan import Change, Changes, Group, together
 
 BEFORE = "/run/ai-workstation.docker-before"
-"""The file as the Engine has read it, until it runs with the new one; with ``.live`` the same and
-live-restore: an Engine that starts without that ends what ran on while it was down."""
+"""Copy of the file that the Engine has read, kept until it runs with the new one. ``.live`` is the
+same plus live-restore: an Engine that starts without live-restore stops the containers that kept
+running while it was down."""
 
 
 def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Changes:
-    """Return what merges the configuration and loads it: ``operations.docker.daemon_config``."""
+    """Return the changes that merge and load the configuration: see
+    ``operations.docker.daemon_config``."""
     found = ask(host, Daemon)
     try:
         fit = fitted(found, wanted, defaults)
         content = content_of(found, fit)
     except DaemonJsonError as error:
         raise HostError(
-            f"{found.path} on {host.name} was left untouched, because {error}: correct that, or "
-            "move the file away, then run again."
+            f"{found.path} on {host.name} was left untouched because {error}: correct it, or "
+            "move the file away, then run again.",
+            id="daemon-json-invalid",
         ) from error
     stake = StakeState()
     load = loading(found, content, fit.wanted, None)
     if load.step == "start" and not ask(host, Engine).complete:
-        # Its packages are completed first, and it is started with them.
+        # Its packages are completed first, which also starts it.
         load = Loading()
     if load.step in ("restart", "later", "by-hand"):
         stake = ask(host, Stake)
@@ -68,43 +71,47 @@ def configured(wanted: Mapping[str, Any], defaults: Mapping[str, Any] | None) ->
     if found.program and not state.is_executing:
         expect(host, Daemon, once_loaded(found, content, load))
     if not found.program and "features" in fit.wanted:
-        # A plan for a machine that has no Engine yet.
-        cause = "restarted if it does not know CDI by itself"
+        # Planning for a machine that has no Engine yet.
+        cause = "restarted if CDI is not enabled by default"
         changes.append(Change("?", "unit docker.service", cause))
     if not any(change.commands for change in changes):
-        host.noop(f"{found.path} holds what it should")
+        host.noop(f"{found.path} is up to date")
     return changes
 
 
 def _refuse(found: DaemonState, load: Loading, stake: StakeState) -> None:
-    """Raise HostError before anything is changed where loading would do harm."""
+    """Raise HostError before anything is changed if loading would do harm."""
     keys = f"{' and '.join(load.keys)} of {found.path}"
     if load.step == "by-hand":
         raise HostError(
-            f"Docker on {host.name} must be restarted for {keys}, and a restart would do more than "
-            f"that: {'; '.join(load.harm)}. Restart it yourself when that does no harm, or put "
-            "right what is in its way, then run again."
+            f"Docker on {host.name} must be restarted to apply {keys}, but a restart would do more "
+            f"than that: {'; '.join(load.harm)}. Restart it yourself when that is safe, or remove "
+            "the obstacle, then run again.",
+            id="docker-restart-unsafe",
         )
     if load.step not in ("reload", "restart") and not load.reloads:
         return
     if not found.answers:
         raise HostError(
-            f"Docker runs on {host.name} and does not answer at /run/docker.sock, so {found.path} "
-            "was left untouched: see `systemctl status docker` and `journalctl -u docker`, then "
-            "run again."
+            f"Docker is running on {host.name} but does not answer on /run/docker.sock, so "
+            f"{found.path} was left untouched: check `systemctl status docker` and `journalctl -u "
+            "docker`, then run again.",
+            id="docker-not-answering",
         )
     if found.unit != "docker.service":
         raise HostError(
-            f"Docker on {host.name} does not run as docker.service, but as "
-            f"{found.unit or f'process {found.pid}'}, so {found.path} was left untouched: have "
-            "systemd run it as docker.service, then run again."
+            f"Docker on {host.name} runs as {found.unit or f'process {found.pid}'} instead of "
+            f"docker.service, so {found.path} was left untouched: let systemd run it as "
+            "docker.service, then run again.",
+            id="docker-wrong-unit",
         )
     lost = [one.name for one in stake.containers if one.removed and not one.task]
     if load.step == "restart" and not load.live and lost:
         raise HostError(
-            f"Docker on {host.name} must be restarted for {keys}, and would remove what was "
-            f"started with --rm: {', '.join(lost)}. End these yourself when that does no harm, "
-            "then run again."
+            f"Docker on {host.name} must be restarted to apply {keys}, which would remove "
+            f"containers started with --rm: {', '.join(lost)}. Stop them yourself when that is "
+            "safe, then run again.",
+            id="docker-restart-unsafe",
         )
 
 
@@ -114,14 +121,15 @@ def _validate(found: DaemonState, content: bytes) -> None:
     why = ask(host, Refusal, program=found.program, arguments=arguments, _stdin=given)
     if why:
         raise HostError(
-            f"{found.path} on {host.name} was left untouched, because Docker would not start with "
-            f"what stands and belongs there: {why}. Take away what is in its way, there or on "
-            "Docker's command line (`systemctl cat docker`), then run again."
+            f"{found.path} on {host.name} was left untouched because Docker would not start with "
+            f"its content and the keys to be added: {why}. Remove the conflicting option from the "
+            "file or from Docker's command line (`systemctl cat docker`), then run again.",
+            id="daemon-json-rejected",
         )
 
 
 def _written(found: DaemonState, content: bytes, load: Loading) -> Changes:
-    """Return what writes the file, behind a note of what the Engine has read until now."""
+    """Return the changes that write the file, after noting what the Engine has read until now."""
     entries: list[files.Entry] = [files.File(found.path, content, mode="", backup=True)]
     if found.content is None:
         entries.insert(0, files.Directory(found.path.rpartition("/")[0]))
@@ -139,22 +147,23 @@ def _written(found: DaemonState, content: bytes, load: Loading) -> Changes:
 
 
 def _loaded(found: DaemonState, load: Loading, stake: StakeState) -> Changes:
-    """Yield what becomes of the Engine and of the containers that run."""
+    """Yield the changes to the Engine and to running containers."""
     keys, unit, ran = " and ".join(load.keys), "unit docker.service", stake.containers
     if load.step == "later":
-        cause = f"from Docker's next start on, not now: {'; '.join(load.harm)}"
+        cause = f"takes effect when Docker next starts, not now: {'; '.join(load.harm)}"
         yield Change("=", f"{keys} of {found.path}", cause)
         if load.reloads:
             yield Change("~", unit, "reload", commands=[_load("reload", found, load, stake)])
     elif load.step == "restart":
-        how = "no container runs"
+        how = "no containers are running"
         if ran:
-            how = f"{counted(len(ran))} run on" if load.live else f"stops {counted(len(ran))}"
+            how = f"{'keeps' if load.live else 'stops'} {counted(len(ran))}"
+            how += " running" if load.live else ""
         if found.waiting and not found.unloaded:
-            how += "; takes what somebody changed there since Docker's start as well"
-        changes = [Change("~", unit, f"restart for {keys}: {how}")]
+            how += "; also applies other changes made there since Docker started"
+        changes = [Change("~", unit, f"restart to apply {keys}: {how}")]
         for one in ran if not load.live else ():
-            again = "Swarm starts another" if one.task else "stopped by that, then started again"
+            again = "replaced by Swarm" if one.task else "stopped by the restart, then started"
             changes.append(Change("~", f"container {one.name}", again))
         yield together(changes, [_load("restart", found, load, stake)])
     elif load.step:

@@ -1,4 +1,4 @@
-"""Disks that somebody must have mounted: formatting one is no business of a run."""
+"""Disks that must already be mounted: a run never formats one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from workstation.preflight.storage import mount_findings
 @operation
 def mounted(folders: list[str]) -> Changes:
     """
-    Raise HostError unless a disk of its own is mounted on each folder: what is made below would
-    fill the disk of the system, and be hidden once the right one is mounted.
+    Check that a separate disk is mounted on each folder. Raises HostError otherwise: files created
+    there would fill the system disk and be hidden once the right disk is mounted.
 
     + folders: from ``x-workstation`` of the stacks
     """
     found = ask(host, Mounted, folders=folders)
     for finding in failed(mount_findings(folders, found)):
-        raise HostError(f"{host.name}: {line(finding)}")
+        raise HostError(f"{host.name}: {line(finding)}", id="")  # the finding shows its own
     host.noop(f"mounted: {', '.join(folders)}")
     return ()

@@ -1,4 +1,4 @@
-"""The Docker Engine: installed where it is missing, its configuration merged, never replaced."""
+"""The Docker Engine: installed if missing, its configuration merged, never replaced."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from workstation.plan import Change, Changes, together
 from workstation.version import version
 
 DEFAULT_BRIDGE = "172.17.0.1"
-"""Docker's default address of the default bridge, until an Engine says otherwise."""
+"""Docker's default address of the default bridge, used until an Engine reports another."""
 
 UNITS = ("ai-workstation-containers.service", "ai-workstation-guard.service")
-"""Ours beside Docker's own."""
+"""Our units, in addition to Docker's own."""
 
 _PACKAGES = {family: all_of(family) for family in FAMILIES}
 
@@ -54,7 +54,8 @@ def source_of(setting: str, os_release: Mapping[str, str]) -> str:
 
 
 def origin_of(setting: str, system: MachineState) -> str:
-    """Return whose packages are installed: ``docker`` for its own, else the distribution's name."""
+    """Return whose packages to install: ``docker`` for Docker's own, else the distribution's
+    name."""
     own = source_of(setting, system.os_release) == "docker"
     return "docker" if own else system.distribution
 
@@ -62,22 +63,22 @@ def origin_of(setting: str, system: MachineState) -> str:
 @operation
 def engine(source: str, pin: AptRepository, mirror: Mirror) -> Changes:
     """
-    Have Engine, Compose plugin (at least 2.24) and Buildx. A Docker of any origin that has
-    these is left alone; one that lacks some gets them of the same origin.
+    Ensure Engine, Compose plugin (at least 2.24) and Buildx. A complete Docker of any origin is
+    left alone; an incomplete one gets the missing parts from the same origin.
 
     + source: ``auto``, ``docker`` or ``distribution``, see ``source_of``
-    + pin, mirror: of Docker's own repository, and where everything comes from
+    + pin, mirror: pin of Docker's own repository, and where to download from
     """
     found = ask(host, Engine)
     refuse_others(found)
     if found.complete:
-        host.noop(f"Docker {found.client} with Compose {found.compose} is left as it is")
+        host.noop(f"Docker {found.client} with Compose {found.compose} stays as it is")
         return
     if replace(found, unfinished=()).complete:
-        # Of whichever origin: dpkg was interrupted, and ends what it was at.
+        # Whatever its origin: dpkg was interrupted and finishes its work.
         yield from packages.installed.changes(packages=list(found.unfinished))
         return
-    # Only here: a machine that has its Docker need not be asked what it is.
+    # Only asked here: a machine with a complete Docker does not need this.
     system = ask(host, Machine)
     if found.client or found.package:
         yield from _completed(found, system, pin, mirror)
@@ -95,14 +96,16 @@ def engine(source: str, pin: AptRepository, mirror: Mirror) -> Changes:
 def _completed(
     found: EngineState, system: MachineState, pin: AptRepository, mirror: Mirror
 ) -> Changes:
-    """Yield what gives a Docker the parts that it lacks, of its own origin."""
+    """Yield the changes that add the missing parts to a Docker, from its own origin."""
     parts = lacking(found)
     family = family_of(found.package, system.distribution)
     if not family:
         raise HostError(
-            f"Docker on {host.name} lacks {' and '.join(parts)}, and is of no package that is known"
-            f"{f' ({found.package})' if found.package else ''}: put the plugins docker-buildx and "
-            "docker-compose (2.24 or newer) into /usr/local/lib/docker/cli-plugins, then run again."
+            f"Docker on {host.name} lacks {' and '.join(parts)}, and was not installed from a known"
+            f" package{f' ({found.package})' if found.package else ''}: put the plugins "
+            "docker-buildx and docker-compose (2.24 or newer) into "
+            "/usr/local/lib/docker/cli-plugins, then run again.",
+            id="docker-incomplete",
         )
     names = [name for part in parts for name in FAMILIES[family][part]]
     names = list(dict.fromkeys([*names, *found.unfinished]))
@@ -115,9 +118,10 @@ def _completed(
     touched = [name for name, (old, _) in plan.installed.items() if old and name not in asked]
     if stopped := stopped_by([*plan.removed, *touched]):
         raise HostError(
-            f"To give Docker on {host.name} its {' and '.join(parts)}, apt would replace or remove "
-            f"{', '.join(stopped)}, under containers that may run: do that yourself when it does "
-            f"no harm (`apt-get install {' '.join(names)}`), then run again."
+            f"To add {' and '.join(parts)} to Docker on {host.name}, apt would replace or remove "
+            f"{', '.join(stopped)}, which may stop running containers: do that yourself when it is "
+            f"safe (`apt-get install {' '.join(names)}`), then run again.",
+            id="docker-packages-conflict",
         )
     if family == "docker" and not plan.known:
         yield from packages.repository.changes(**repository(pin, mirror, system.os_release))
@@ -125,55 +129,61 @@ def _completed(
 
 
 def _newer_compose(found: EngineState, package: str, plan: SimulatedState) -> str:
-    """Return the version of the Compose plugin that its own source has. Raises HostError if there
-    is none that would do, or that of the package is not the one that is used."""
+    """Return the version of the Compose plugin that its own source offers. Raises HostError if it
+    is too old, or if the package is not the plugin in use."""
     _, new = plan.installed.get(package, ("", ""))
-    # An epoch may stand before the version: 5:2.40.3-1.
+    # The version may start with an epoch: 5:2.40.3-1.
     if version(new.rpartition(":")[2]) < version(OLDEST_COMPOSE):
         raise HostError(
-            f"Docker Compose {found.compose} on {host.name} is too old, 2.24 or newer is needed, "
-            f"and apt knows no newer {package}: run `apt-get update`, upgrade it, remove copies in "
-            "/usr/local/lib/docker/cli-plugins and ~/.docker/cli-plugins, then run again."
+            f"Docker Compose {found.compose} on {host.name} is too old (2.24 or newer is needed), "
+            f"and apt offers no newer {package}: run `apt-get update`, upgrade it, remove copies "
+            "in /usr/local/lib/docker/cli-plugins and ~/.docker/cli-plugins, then run again.",
+            id="compose-too-old",
         )
     return new
 
 
 def _refuse_replacing(installed: Sequence[str]) -> None:
-    """Raise HostError if Docker's own packages would have others removed."""
+    """Raise HostError if Docker's own packages would replace others."""
     if others := in_the_way(installed):
         raise HostError(
-            f"Docker's own packages would replace {', '.join(others)} on {host.name}, by which "
-            "others' containers may run: set DOCKER_SOURCE=distribution to have Docker beside "
-            "them, or remove them when that does no harm, then run again."
+            f"Docker's own packages would replace {', '.join(others)} on {host.name}, which other "
+            "containers may depend on: set DOCKER_SOURCE=distribution to install Docker alongside "
+            "them, or remove them when that is safe, then run again.",
+            id="docker-packages-conflict",
         )
 
 
 def refuse_others(found: EngineState) -> None:
-    """Raise HostError if Docker is the snap, which cannot see ``/vol`` or ``/mnt``, or Podman."""
+    """Raise HostError if Docker is Podman or the snap, which cannot access ``/vol`` or ``/mnt``."""
     if found.snap:
         raise HostError(
-            "Docker on this host is the snap, which has no access to /vol and /mnt and no NVIDIA "
-            "runtime: save what its volumes hold, remove it with `snap remove docker`, run again."
+            f"Docker on {host.name} is the snap, which has no access to /vol and /mnt and no "
+            "NVIDIA runtime: back up its volumes, remove it with `snap remove docker`, then run "
+            "again.",
+            id="docker-unsupported",
         )
     if found.podman:
         raise HostError(
             f"`docker` on {host.name} is Podman: remove the package podman-docker (Podman itself "
-            "may stay), then run again."
+            "may stay), then run again.",
+            id="docker-unsupported",
         )
 
 
 @operation
 def daemon_config(wanted: dict[str, Any], defaults: dict[str, Any] | None = None) -> Changes:
     """
-    Have these keys in ``daemon.json``, and the Engine run with them; others stay as they are.
+    Ensure these keys in ``daemon.json`` and an Engine that runs with them; other keys stay.
 
     + wanted: keys and values to merge
-    + defaults: keys and values where there are none yet
+    + defaults: keys and values to add if missing
 
-    A key that this Engine cannot take is left out, or refused if it is one of ``wanted``. What a
-    reload loads needs no restart; for what needs one, ``live-restore`` is loaded before, and
-    containers run through. Where they cannot, Docker is only restarted for one of ``wanted``, and
-    what ran is started again. An Engine that does not come up gets its old file back.
+    A key that this Engine does not support is left out, or rejected if it is one of ``wanted``.
+    Keys that a reload applies need no restart. For others ``live-restore`` is loaded first, so that
+    containers keep running through the restart. If they cannot, Docker is only restarted for one
+    of ``wanted``, and the containers are started again. An Engine that does not come up gets its
+    old file back.
     """
     return daemon.configured(wanted, defaults)
 
@@ -183,13 +193,13 @@ def boot_units(
     containers: str, guard: str, projects: Sequence[str] = (), proxy: str = "", own: bool = True
 ) -> Changes:
     """
-    Lay down the units that start containers again at boot and close them to neighbors.
+    Install the units that start containers again at boot and close them to neighbors.
 
     + containers, guard: their text, see ``on_bridges``
-    + projects: Compose projects of ours, whose networks are guarded whatever Docker lets in
-    + proxy: network that services of ours share with the proxy
-    + own: whether it is ours; one of somebody else's is guarded where Docker would let a neighbor
-      reach every port of it
+    + projects: our Compose projects, whose networks are guarded whatever Docker lets in
+    + proxy: network that our services share with the proxy
+    + own: whether the proxy is ours; another proxy's network is guarded if Docker would let a
+      neighbor reach all of its ports
     """
     bridges = ask(host, Bridges)
     ways = {
@@ -212,7 +222,7 @@ def boot_units(
             left = "Docker lets neighbors in: left as it is"
             changes.append(Change("=", f"network {one.name}", left))
         if len(ways[one.name]) < len(one.ways):
-            closed = "closed to neighbors, whom Docker would let in: our services are in it"
+            closed = "closed to neighbors, which Docker would let in: our services use it"
             changes.append(Change("~", f"network {one.name}", closed))
     yield together(changes)
 
@@ -220,17 +230,19 @@ def boot_units(
 def on_bridges(
     text: str, bridges: BridgesState, ways: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """Return a unit's text for Docker's bridges: a line with ``@BRIDGE@`` comes once for each
-    address by which containers know the host, one with ``@INTERFACE@`` for each bridge whose owner
-    has named it, one with ``@OTHER@`` for each ``br-`` that is not Docker's, one with ``@WAY@`` for
-    each match of what Docker lets in; ``docker0`` and ``br-*`` are for the text to name.
+    """Return a unit's text for Docker's bridges.
+
+    A line with ``@BRIDGE@`` is repeated for each address under which containers reach the host,
+    one with ``@INTERFACE@`` for each bridge with a name chosen by its owner, one with ``@OTHER@``
+    for each ``br-`` interface that is not Docker's, and one with ``@WAY@`` for each match of what
+    Docker lets in. The text itself names ``docker0`` and ``br-*``.
 
     + ways: network -> matches of nft
     """
     addresses = bridges.host_gateways or (DEFAULT_BRIDGE,)
     values = {
         "@BRIDGE@": [f"[{one}]" if ":" in one else one for one in addresses],
-        # Others would have to be quoted for systemd and nft both.
+        # Other names would need quoting for both systemd and nft.
         "@INTERFACE@": [one for one in bridges.interfaces if re.fullmatch(r"[\w.-]+", one)],
         "@OTHER@": bridges.others,
         "@WAY@": [match for found in (ways or {}).values() for match in found],
@@ -243,9 +255,10 @@ def on_bridges(
 
 
 def repository(pin: AptRepository, mirror: Mirror, os_release: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of ``packages.repository`` for Docker's own apt repository
-    (docs.docker.com/engine/install): the pin is Ubuntu's, Debian has a folder of its own, signed by
-    the same key.
+    """Return the arguments of ``packages.repository`` for Docker's own apt repository.
+
+    The pin is for Ubuntu; Debian has a folder of its own, signed with the same key
+    (docs.docker.com/engine/install).
     """
     arguments = packages.repository_of("docker", pin, mirror)
     if os_release.get("ID") == "debian":

@@ -1,8 +1,8 @@
-"""Files and folders of ours on the host: compared by digest, written atomically.
+"""Our files and folders on the host: compared by digest, written atomically.
 
-pyinfra's own ``files.*`` ask once per path, upload through a predictable file in ``/tmp`` and
-print every content they change. These ask once for all paths, write to a temporary name
-beside the destination, flush it and rename it, and never show what is marked secret.
+pyinfra's own ``files.*`` query each path separately, upload through a predictable file in ``/tmp``
+and print all content they change. These query all paths at once, write to a temporary name next to
+the destination, flush and rename it, and never show content marked secret.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from workstation.links import Destination, above, destination, refusal
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, together
 
-# Keys the digests of secret files, so that a printed fact tells nothing about a weak password.
+# Key for the digests of secret files, so that a printed fact reveals nothing about a weak password.
 DIGEST_KEY = HiddenValue(secrets.token_hex(16))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that must stand at ``path`` with exactly this content, mode and owner.
+    """A file that must exist at ``path`` with exactly this content, mode and owner.
 
-    An empty ``mode`` keeps mode and owner of a file that is there: for one that we merge into.
-    ``secret`` keeps its content out of every output. ``backup`` is for a path where somebody
-    else's file may stand: one without our mark, the word ``ai-workstation``, is first copied to
+    An empty ``mode`` keeps the mode and owner of an existing file, for files that we merge into.
+    ``secret`` keeps its content out of all output. ``backup`` is for a path that may hold somebody
+    else's file: one without our mark, the word ``ai-workstation``, is first copied to
     ``<path>.before-ai-workstation``.
     """
 
@@ -53,8 +53,8 @@ class File:
 
 @dataclass(frozen=True)
 class Directory:
-    """A folder that must exist at ``path`` with this mode and owner (a name or a number). A link to
-    one will do, as to one of a larger disk: then that has them."""
+    """A folder that must exist at ``path`` with this mode and owner (a name or a number). It may be
+    a link to a folder, such as one on a larger disk, which then has this mode and owner."""
 
     path: str
     mode: str = "755"
@@ -71,14 +71,16 @@ class Absent:
 
 Entry = File | Directory | Absent
 
+_A = {"file": "a file", "directory": "a directory", "link": "a link", "other": "a special file"}
+
 
 def _settled(entry: File, found: PathState | None) -> File:
-    """Return the entry with the mode and owner that are to be kept filled in."""
+    """Return the entry, its mode and owner filled in from the existing file if they are kept."""
     if entry.mode:
         return entry
     if found is None:
         return replace(entry, mode="644")
-    # The number where nobody has it: chown does not know stat's word for that.
+    # Use the number if it has no name: chown does not understand stat's UNKNOWN.
     user = found.user if found.user != "UNKNOWN" else str(found.uid)
     group = found.group if found.group != "UNKNOWN" else str(found.gid)
     return replace(entry, mode=found.mode, user=user, group=group)
@@ -112,7 +114,7 @@ def _described(entry: File | Directory, found: PathState | None) -> str:
 
 
 def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[StringCommand]:
-    """Yield what makes ``entry`` true; nothing when it already is."""
+    """Yield the commands that make ``entry`` true; none if it already is."""
     if isinstance(entry, Absent):
         if found is not None:
             remove = "rmdir" if found.kind == "directory" else "rm -f"
@@ -139,9 +141,9 @@ def _is_wrong(entry: Entry, found: PathState | None) -> bool:
 @operation
 def present(entries: list[Entry]) -> Changes:
     """
-    Make every entry true, touching only those that are not.
+    Make every entry true, changing only those that are not.
 
-    + entries: files, folders and paths to remove, in the order in which they are made
+    + entries: files, folders and paths to remove, in order
 
     **Example:**
 
@@ -153,10 +155,10 @@ def present(entries: list[Entry]) -> Changes:
 
 
 def question(entries: list[Entry]) -> dict[str, Any]:
-    """Return what the fact ``Paths`` is asked about entries; a key is among it if any is secret."""
+    """Return the arguments of the fact ``Paths`` for these entries; with a key if any is secret."""
     secret = [entry.path for entry in entries if isinstance(entry, File) and entry.secret]
     paths = dict.fromkeys(entry.path for entry in entries)
-    # The folders above, since what is not there yet lies where they lead.
+    # The folders above too: a path that does not exist yet lies where they lead.
     higher = dict.fromkeys(folder for path in paths for folder in above(path))
     return {
         "paths": [*paths, *(folder for folder in higher if folder not in paths)],
@@ -166,7 +168,7 @@ def question(entries: list[Entry]) -> dict[str, Any]:
 
 
 def other_content(entries: list[Entry]) -> set[str]:
-    """Return the paths of those files that the host does not have with this content."""
+    """Return the paths of the files that are missing on the host or have other content."""
     if not entries:
         return set()
     states = ask(host, Paths, **question(entries))
@@ -179,9 +181,9 @@ def other_content(entries: list[Entry]) -> set[str]:
 
 
 def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
-    """Yield what makes the entries true, folders in a row by one command.
+    """Yield the changes that make the entries true; consecutive folders share one command.
 
-    + states: what the fact ``Paths`` says of them
+    + states: what the fact ``Paths`` reports about them
     """
     folders = [entry.path for entry in entries if isinstance(entry, Directory)]
     destinations = {
@@ -193,11 +195,11 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
     _refuse_wrong_kinds(entries, states)
     wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
     for path, found in destinations.items():
-        # By somebody's own link nothing is changed, but what is right there may be used.
+        # Nothing is changed through another user's link, but a path that is right may be used.
         if found.system or (found.planted and path in [entry.path for entry in wrong]):
-            raise HostError(f"{path} on {host.name} {refusal(found)}.")
+            raise HostError(f"{path} on {host.name} {refusal(found)}.", id="link-untrusted")
     if not wrong:
-        host.noop(f"{len(entries)} paths are as they should be")
+        host.noop(f"up to date: {len(entries)} path{'' if len(entries) == 1 else 's'}")
         return
     diffs = _differences(wrong, states)
     for _, group in groupby(wrong, lambda entry: isinstance(entry, Directory)):
@@ -215,12 +217,12 @@ def _change(
     destinations: Mapping[str, Destination],
     diffs: Mapping[str, tuple[str, ...]],
 ) -> Change:
-    """Return the change of an entry that is wrong; a folder's is made with those beside it."""
+    """Return the change of an entry that is wrong; a folder's command is shared with others."""
     commands = () if isinstance(entry, Directory) else tuple(commands_for(entry, found))
     if isinstance(entry, Absent):
         return Change("-", entry.path, commands=commands)
     real = destinations[entry.path].real
-    leads = f", really {real}" if real != entry.path else ""
+    leads = f", real path {real}" if real != entry.path else ""
     cause, diff = _described(entry, found) + leads, diffs.get(entry.path, ())
     return Change("~" if found else "+", entry.path, cause, diff, commands)
 
@@ -235,12 +237,12 @@ def _made(directories: list[Directory], destinations: Mapping[str, Destination])
 
 
 def _followed(found: PathState) -> PathState:
-    """Return what a folder's link leads to instead of the link itself."""
+    """Return the state of the folder that a link leads to instead of the link's."""
     return found.leads if found.leads and found.leads.kind == "directory" else found
 
 
 def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> None:
-    """Raise before anything is changed where something of another kind is in the way."""
+    """Raise HostError before anything is changed if a path has the wrong kind."""
     for entry in entries:
         found = states.get(entry.path)
         if found is None or isinstance(entry, Absent):
@@ -249,17 +251,19 @@ def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> N
         if found.kind != wanted:
             if found.kind == "link" and found.leads is None and wanted == "directory":
                 raise HostError(
-                    f"{entry.path} on {host.name} is a link to {found.real or 'nothing'}, which is "
-                    "not there: mount its disk, or remove the link, then run again."
+                    f"{entry.path} on {host.name} is a link to {found.real or 'nothing'}, which "
+                    "does not exist: mount its disk, or remove the link, then run again.",
+                    id="link-broken",
                 )
             raise HostError(
-                f"{entry.path} on {host.name} is a {found.kind}, but a {wanted} belongs there: "
-                "move it away, then run again."
+                f"{entry.path} on {host.name} is {_A[found.kind]}, but {_A[wanted]} belongs there: "
+                "move it away, then run again.",
+                id="path-wrong-kind",
             )
 
 
 def _differences(changed: list[Entry], states: dict[str, PathState]) -> dict[str, tuple[str, ...]]:
-    """Return the diff of each file that holds no secret, if the run was asked for diffs."""
+    """Return the diff of each file without secrets, if the run shows diffs."""
     if not state.config.DIFF:
         return {}
     plain = [entry for entry in changed if isinstance(entry, File) and not entry.secret]
@@ -274,19 +278,19 @@ def _differences(changed: list[Entry], states: dict[str, PathState]) -> dict[str
 @operation
 def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Changes:
     """
-    Give everything below ``path`` to ``group``, folders setgid, so that people and services
-    share it. Only entries that are wrong are touched, and no owner is changed.
+    Give everything below ``path`` to ``group``, with setgid folders, so that people and services
+    can share it. Only wrong entries are changed, and owners never are.
 
     + path: the folder
     + group: the group
-    + settled: entries whose group and mode are another operation's
+    + settled: entries whose group and mode another operation sets
     """
     found = ask(host, WrongEntries, path=path, group=group)
     wrong = [entry for entry in found if entry not in settled]
     if not wrong:
-        host.noop(f"all below {path} is shared with {group}")
+        host.noop(f"everything below {path} is shared with {group}")
         return
     changes = [Change("~", entry, f"group {group}, group access") for entry in wrong[:5]]
     if len(wrong) > 5:
-        changes.append(Change("~", f"{len(wrong) - 5} or more others below {path}"))
+        changes.append(Change("~", f"at least {len(wrong) - 5} more below {path}"))
     yield together(changes, [script(scripts.text("files/shared.sh"), path, group)])

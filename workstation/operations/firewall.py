@@ -1,4 +1,4 @@
-"""ufw, where somebody has it switched on: containers must still reach Ollama on the bridge."""
+"""ufw, if it is enabled: containers must still reach Ollama on the bridge."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workstation.firewall import BRIDGES, shut, wanted
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, together
 
-# Before all others: the first rule that matches decides. ufw leaves one that it has where it is.
+# Ahead of all others, since the first match decides. ufw does not move a rule that it already has.
 _ALLOW = """
 ufw delete allow in on "$1" to any port "$2" proto tcp >/dev/null 2>&1 || true
 ufw prepend allow in on "$1" to any port "$2" proto tcp
@@ -22,12 +22,12 @@ ufw prepend allow in on "$1" to any port "$2" proto tcp
 @operation
 def containers_reach(port: int) -> Changes:
     """
-    Have an active ufw let containers reach a port of the host: what comes in on one of Docker's
-    bridges, from whichever of Docker's address pools, IPv6 too.
+    Let containers reach a port of the host through an active ufw: whatever comes in on one of
+    Docker's bridges, from any of Docker's address pools, including IPv6.
 
     + port: TCP port
 
-    A rule that keeps them from it stays, and comes behind ours, which is for these bridges alone.
+    A rule that blocks them stays, behind ours, which only apply to these bridges.
     """
     found = ask(host, Firewall, port=port)
     if not found.ufw:
@@ -46,6 +46,6 @@ def containers_reach(port: int) -> Changes:
         )
         for interface, rule in missing
     ]
-    # Each is put before all that are there.
+    # Each is inserted ahead of all existing rules.
     commands = [script(_ALLOW, interface, port) for interface, _ in reversed(missing)]
     yield together(changes, commands)

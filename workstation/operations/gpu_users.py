@@ -1,4 +1,4 @@
-"""Containers that were given the GPU behind systemd's back: they keep it through a run."""
+"""Containers that got the GPU behind systemd's back: they keep it through a run."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from workstation.plan import Change, Changes, together
 @operation
 def kept() -> Changes:
     """
-    Have systemd know the GPUs that NVIDIA's hook gave to containers of Docker, whoever started
-    them: otherwise it takes them away at each ``systemctl daemon-reload``, and packages bring such
-    with them. It holds until the container ends; nothing is restarted.
+    Register with systemd the GPUs that NVIDIA's hook gave to Docker containers, whoever started
+    them. Otherwise each ``systemctl daemon-reload``, which packages run too, revokes them. This
+    lasts until the container ends; nothing is restarted.
     """
     found = [one for one in ask(host, GpuUsers) if one.kept]
     if not found:
-        host.noop("no container would lose the GPU that a run could keep")
+        host.noop("no container needs its GPU registered with systemd")
         return
-    cause = "systemd is told of its GPU, which it would take away at `systemctl daemon-reload`"
+    cause = "registers its GPU with systemd; else `systemctl daemon-reload` would revoke it"
     changes = [Change("~", f"container {one.name}", cause) for one in found]
     yield together(changes, [script(scripts.text("gpu_users/kept.sh"))])
 
 
 def lost() -> Changes:
-    """Yield which containers lose the GPU when systemd reads its units again."""
+    """Yield the containers that may lose the GPU when systemd reloads its units."""
     for one in ask(host, GpuUsers):
         if not one.kept:
             restart = f"`docker restart {one.name}`" if one.docker else "a restart"
-            cause = f"may lose the GPU by `systemctl daemon-reload`; {restart} brings it back"
+            cause = f"may lose its GPU at `systemctl daemon-reload`; {restart} restores it"
             yield Change("?", f"container {one.name}", cause)

@@ -1,4 +1,4 @@
-"""Commands that show their output as it comes: for steps of more than seconds."""
+"""Commands that show their output live, for steps that take more than a few seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workstation.run import current
 
 
 def live(command: StringCommand) -> FunctionCommand:
-    """Return a command that shows its output as it comes."""
+    """Return a command that shows its output live."""
 
     def run_live(state: Any, host: Any, command: StringCommand) -> bool:
         status, _ = command_output(host, command)
@@ -20,7 +20,7 @@ def live(command: StringCommand) -> FunctionCommand:
 
 
 def command_output(host: Any, command: StringCommand) -> tuple[bool, Any]:
-    """Run ``command`` with the operation's own sudo settings, its output shown live."""
+    """Run ``command`` with the operation's own sudo settings and show its output live."""
     arguments = dict(host.current_op_global_arguments or {})
     connector_arguments = {
         key: value

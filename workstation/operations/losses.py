@@ -1,4 +1,4 @@
-"""Telling what is lost with a machine: all that its stacks write there, with its size and age."""
+"""What would be lost with a machine: everything its stacks write there, with size and age."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from workstation.facts.asking import ask
 from workstation.facts.losses import Loss, Losses
 from workstation.stack import is_below
 
-_NOT_SAID = "not said: `holds` in the service's x-workstation"
+_NOT_SAID = "not described: set `holds` in the service's x-workstation"
 
 
 def places(machine: Context) -> dict[str, str]:
-    """Return each place that the host's stacks write to, a folder or a volume -> what is said of
-    it. What lies on the share, or is laid down by runs, is not the host's alone."""
+    """Return each place that the host's stacks write to, a folder or a volume -> its description.
+    The share and files that runs create are left out: they exist elsewhere too."""
     settings = machine.settings
     elsewhere = (settings.smb_mount, settings.stacks_dir)
     found = {
@@ -27,22 +27,20 @@ def places(machine: Context) -> dict[str, str]:
         for source, said in stack.model.losses().items()
         if not any(is_below(source, folder) for folder in elsewhere)
     }
-    found[settings.models_path] = "the model store: what was put there; download it again"
+    found[settings.models_path] = "the model store; its models can be downloaded again"
     for worker in machine.workers:
         if worker.repository:
-            found[worker.state] = f"what the worker of {worker.stack} wrote for itself"
+            found[worker.state] = f"files written by the worker of {worker.stack}"
     if machine.needs.ollama:
-        found[settings.ollama_models] = "Ollama's models; `ollama pull` fetches them again"
+        found[settings.ollama_models] = "Ollama's models; `ollama pull` downloads them again"
     return found
 
 
 def show(host: Any, machine: Context) -> None:
-    """Print what would be lost, the place that changed last first."""
+    """Print what would be lost, most recently changed first."""
     said = places(machine)
     found: dict[str, Loss] = ask(host, Losses, places=sorted(said))
-    click.echo(
-        f"{host.name} alone holds, and a machine that is made anew would not have:", err=True
-    )
+    click.echo(f"Only on {host.name}, and lost if it is reinstalled:", err=True)
     for place in sorted(said, key=lambda one: (-_newest(found.get(one)), one)):
         click.echo(f"  {place}: {_told(found.get(place))}\n      {said[place]}", err=True)
 
@@ -53,13 +51,14 @@ def _newest(loss: Loss | None) -> int:
 
 def _told(loss: Loss | None) -> str:
     if loss is None:
-        return "not there"
+        return "does not exist"
     if loss.files < 0:
-        return "it does not answer, or takes too long to be counted"
+        return "does not respond, or takes too long to count"
     if not loss.files:
         return "empty"
     changed = f"{datetime.fromtimestamp(loss.newest):%Y-%m-%d %H:%M}"
-    return f"{_size(loss.size)} in {loss.files} files, last changed {changed}"
+    files = "1 file" if loss.files == 1 else f"{loss.files} files"
+    return f"{_size(loss.size)} in {files}, last changed {changed}"
 
 
 def _size(size: int) -> str:

@@ -1,5 +1,5 @@
-"""NVIDIA on the host: a driver by branch, the Container Toolkit signed, pinned and held, and the
-proof by a container that sees the GPU."""
+"""NVIDIA on the host: a driver by branch, the Container Toolkit (signed, pinned, held), and a test
+container that must see the GPU."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOOLKIT_PACKAGES = (
     "libnvidia-container1",
 )
 
-# What guides before 2023 set up: the archived nvidia-docker repository and keys of `apt-key add`.
+# Set up by guides before 2023: the archived nvidia-docker repository, with keys of `apt-key add`.
 _OLD_FILES = (
     "/etc/apt/sources.list.d/nvidia-docker.list",
     "/etc/apt/sources.list.d/nvidia-container-runtime.list",
@@ -43,28 +43,28 @@ _OLD_FILES = (
 )
 
 IN_DAEMON_JSON = {
-    # CDI devices keep working through `systemctl daemon-reload`, the legacy hook's do not
+    # CDI devices survive `systemctl daemon-reload`, those of the legacy hook do not
     # (NVIDIA/nvidia-container-toolkit: known issue "containers losing access to GPUs").
     "features": {"cdi": True},
-    # What `nvidia-ctk runtime configure --runtime=docker` adds, for files that ask for it.
+    # As `nvidia-ctk runtime configure --runtime=docker` adds it, for Compose files that use it.
     "runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}},
 }
 
 _PROOF_SECONDS = 180
-"""For a container that does nothing but ask the driver: a slow machine is no dead one."""
+"""For a container that only queries the driver; generous, because a machine may be slow."""
 
 
 @operation
 def driver(branch: str, required: bool) -> Changes:
     """
-    Have a working driver: one that is there is left alone, or completed; none is installed over it.
+    Ensure a working driver. An existing one is left alone or completed, never installed over.
 
-    + branch: such as ``580-open``; Blackwell cards need the open kernel modules. Another branch of
-      Ubuntu's packages than the installed one replaces it, if that works without complaint
+    + branch: such as ``580-open``; Blackwell cards need the open kernel modules. If another branch
+      of Ubuntu's packages is installed, this one replaces it, unless apt objects
     + required: raise if no card can be used
 
-    Raises HostError with what is wrong and the way out, before anything is changed. A driver that
-    was installed and cannot be loaded fails the run, with modprobe's words and the way out.
+    Raises HostError with the problem and its fix before anything is changed. If an installed driver
+    cannot be loaded, the run fails with modprobe's message and the fix.
     """
     found = ask(host, Gpu)
     versions = ask(host, Packages)
@@ -85,7 +85,7 @@ def driver(branch: str, required: bool) -> Changes:
             return
     elif action == "utilities":
         changes += packages.installed.changes(packages=[driver_packages.utilities(versions)])
-        # dpkg may have them, while nvidia-smi is gone.
+        # dpkg may list them as installed while nvidia-smi is gone.
         changes = changes or [loaded]
     elif action == "load":
         changes = [loaded]
@@ -100,11 +100,11 @@ def driver(branch: str, required: bool) -> Changes:
             *wanted,
         )
         changes.append(together(lines, [packages.through_apt(install, wanted)]))
-        # dpkg forgets the hold of what is replaced.
+        # dpkg forgets the hold of a package that is replaced.
         kept = [name for name in kept if name not in wanted and name not in gone]
         unheld = [name for name in unheld if name in kept]
         hold = [*wanted, *kept]
-    cause = "its updates are the person's to choose"
+    cause = "you decide when to upgrade it"
     changes += [Change("~", f"package {name} held", cause) for name in unheld]
     commands: list[PyinfraCommand] = []
     if hold:
@@ -116,25 +116,25 @@ def driver(branch: str, required: bool) -> Changes:
 
 
 def _refuse(found: GpuState, versions: Mapping[str, PackageState], required: bool) -> None:
-    """Raise HostError if the host must offer a card and does not."""
+    """Raise HostError if the host needs a usable card and has none."""
     problem = drivers.trouble(found, versions)
     if problem and required:
-        raise HostError(f"No GPU can be used on {host.name}: {problem}")
+        raise HostError(f"No GPU can be used on {host.name}: {problem}", id="gpu-unavailable")
 
 
 def _installation(
     branch: str, wanted: list[str], found: GpuState, versions: Mapping[str, PackageState]
 ) -> tuple[list[Change], list[str]]:
-    """Return what an installation of the driver changes, and the packages that may go for it."""
+    """Return the changes of installing the driver, and the packages that it may remove."""
     source = ask(host, DriverSource, branch=branch)
     plan = source.plan
     driver, utilities = wanted
     causes = ["held"]
     if "nouveau" in found.bound:
-        causes.append("nouveau holds the card until the host is rebooted")
+        causes.append("nouveau keeps the card until the host is rebooted")
     if found.module:
         causes.append(
-            "what uses the GPU runs on until it is restarted, which fails until the host is "
+            "programs that use the GPU keep running, but cannot be restarted until the host is "
             "rebooted"
         )
     changes = [
@@ -144,39 +144,39 @@ def _installation(
         *([] if utilities in versions else [Change("+", f"package {utilities}", "held")]),
         _modules(branch, source, found.signed_only),
         *(
-            Change("~", f"package {name}", f"{old} -> {new}, as {driver} needs it")
+            Change("~", f"package {name}", f"{old} -> {new}, required by {driver}")
             for name, (old, new) in plan.installed.items()
             if old and name not in wanted
         ),
-        *(Change("-", f"package {name}", f"in the way of {driver}") for name in plan.removed),
+        *(Change("-", f"package {name}", f"conflicts with {driver}") for name in plan.removed),
     ]
     if plan.known:
         return changes, list(plan.removed)
     others = driver_packages.others(branch, versions)
-    cause = f"removed, if it is in the way of {driver}"
+    cause = f"removed if it conflicts with {driver}"
     return [*changes, *(Change("?", f"package {name}", cause) for name in others)], others
 
 
 def _modules(branch: str, source: DriverSourceState, signed_only: bool) -> Change:
-    """Return where the driver's kernel modules come from.
+    """Return the change that names the source of the driver's kernel modules.
 
-    + signed_only: whether Secure Boot keeps the kernel from loading others
+    + signed_only: whether Secure Boot makes the kernel load only signed modules
     """
-    signs = " and Secure Boot asks for a key of this machine" if signed_only else ""
+    signs = " and Secure Boot needs a key of this machine" if signed_only else ""
     if source.modules:
-        wants = ", as Secure Boot wants" if signed_only else ""
+        wants = ", as Secure Boot requires" if signed_only else ""
         cause = f"kernel modules, signed by Ubuntu{wants}"
         return Change("+", f"package {source.modules}", cause)
     if source.version and source.headers:
         return Change("+", f"package {source.headers}", f"DKMS builds the kernel modules{signs}")
-    cause = f"Ubuntu's signed ones, where apt has them, else DKMS builds them{signs}"
+    cause = f"Ubuntu's signed ones if apt has them, otherwise DKMS builds them{signs}"
     return Change("?", f"kernel modules of {branch}", cause)
 
 
 @operation
 def toolkit(repository: Mapping[str, str], version: str) -> Changes:
     """
-    Have the Container Toolkit at a pinned version, held, and traces of nvidia-docker removed.
+    Ensure the Container Toolkit at a pinned version, held, and remove traces of nvidia-docker.
 
     + repository: arguments of ``packages.repository``
     + version: of all four packages
@@ -194,14 +194,14 @@ def toolkit(repository: Mapping[str, str], version: str) -> Changes:
 @operation
 def devices(image: str) -> Changes:
     """
-    Have the GPU described to Docker (CDI) and proven by a container that sees it.
+    Describe the GPU to Docker (CDI) and test that a container sees it.
 
     + image: small image with a C library, in which ``nvidia-smi`` runs
 
-    Both are repeated when driver, cards, toolkit or Engine have changed since the last proof, and
-    where the description is of another driver or names what is gone.
+    Both are repeated when driver, cards, toolkit or Engine have changed since the last test, and
+    when the description belongs to another driver or names missing files.
 
-    Raises HostError where two files of others describe the same device.
+    Raises HostError if two files that are not ours describe the same device.
     """
     found = ask(host, Gpu)
     versions = ask(host, Packages)
@@ -216,15 +216,17 @@ def devices(image: str) -> Changes:
     described = cdi.ALL in found.cdi
     reason = cdi.outdated(found) if described else "not described yet"
     if described and not reason and found.probed == proof:
-        host.noop(f"containers see {len(found.cards)} GPU")
+        count = len(found.cards)
+        host.noop(f"containers see {count} GPU{'' if count == 1 else 's'}")
         return
     if both := cdi.conflicts(found):
         raise HostError(
-            f"{' and '.join(both)} on {host.name} both describe nvidia.com/gpu=all, so that "
-            "containers get neither: remove one of them, then run again."
+            f"{' and '.join(both)} on {host.name} both describe nvidia.com/gpu=all, so "
+            "containers get neither: remove one of them, then run again.",
+            id="cdi-conflict",
         )
     aside = cdi.in_the_way(found) if reason else ()
-    cause = reason or "driver, cards, toolkit or Engine are new"
+    cause = reason or "driver, cards, toolkit or Engine changed"
     yield together(
         [
             *(Change("-", path, f"old; kept as {path}.before-ai-workstation") for path in aside),
@@ -235,7 +237,7 @@ def devices(image: str) -> Changes:
     prove = script(scripts.text("nvidia/prove.sh"), _PROOF_SECONDS, image, proof)
     yield Change(
         "~",
-        f"GPU proven by a container of {image}",
+        f"GPU tested in a container of {image}",
         commands=[
             live(script(scripts.text("docker/pull.sh"), PULLING, image)),
             _advised(prove, cdi.proof_advice),
@@ -244,7 +246,7 @@ def devices(image: str) -> Changes:
 
 
 def _advised(command: StringCommand, advice: Callable[[str], str]) -> FunctionCommand:
-    """Return a command that shows its output as it comes and, where it fails, what helps."""
+    """Return a command that shows its output live and, if it fails, advice."""
 
     def run(state: Any, host: Any, command: StringCommand, advice: Callable[[str], str]) -> bool:
         status, output = command_output(host, command)

@@ -1,4 +1,4 @@
-"""Native Ollama: a pinned release, unpacked beside the running one and switched to at once."""
+"""Native Ollama: a pinned release, unpacked next to the running one, then switched to at once."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def release(
     gpu: bool = True,
 ) -> Changes:
     """
-    Have this release installed, its binary and libraries switched to together.
+    Ensure this release is installed, switching its binary and libraries together.
 
     + version: of the release
     + url: of the archive, ``ollama-linux-amd64.tar.zst`` (Ollama: scripts/install.sh)
-    + sha256: of the archive; None: taken from the release's own ``sha256sum.txt``
+    + sha256: of the archive; None: read from the release's own ``sha256sum.txt``
     + models: the model store
-    + units: our unit file and drop-in, beside which a drop-in of somebody else's must let it run
-    + gpu: whether it is to have the card
+    + units: our unit file and drop-in; other drop-ins must not keep Ollama from working
+    + gpu: whether Ollama uses the card
 
-    Raises HostError where it does not.
+    Raises HostError if another drop-in does.
 
-    Ollama finds its libraries beside the file that ``/usr/local/bin/ollama`` points to
-    (``../lib/ollama``), so one link switches both. An install.sh installation is taken over:
-    its binary gives way to the link, its libraries with it, its models are moved to the store.
-    Libraries beside a link of somebody's own are none of install.sh's, and stay.
+    Ollama finds its libraries next to the file that ``/usr/local/bin/ollama`` points to
+    (``../lib/ollama``), so one link switches both. An installation by install.sh is taken over:
+    the link replaces its binary and libraries, and its models are moved to the store. If the
+    binary is somebody else's link, the libraries are not from install.sh, and stay.
     """
     found = ask(host, Ollama, releases=RELEASES, models=models)
     if units:
@@ -70,7 +70,7 @@ def release(
         sums = url.rsplit("/", 1)[0] + "/sha256sum.txt"
         install = script(scripts.text("ollama/install.sh"), folder, url, sha256 or "", sums)
         yield Change("+", f"Ollama {version} from {url}", commands=[live(install)])
-    # Before the switch: with another binary, its models would be looked for in the store.
+    # Before the switch: the new binary looks for models in the store.
     moved = []
     if adopt:
         move = live(script(scripts.text("ollama/adopt.sh"), adopt, models))
@@ -79,7 +79,7 @@ def release(
         yield from moved
         return
     own = found.target not in ("", BINARY) and not found.target.startswith(f"{RELEASES}/")
-    led = f"it led to {found.target}, which stays" if own else ""
+    led = f"was {found.target}, which is kept" if own else ""
     yield together(
         [
             Change("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", led),
@@ -94,21 +94,22 @@ def release(
 
 
 def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool) -> None:
-    """Raise HostError for what preflight would stop the run for, where a task runs alone."""
+    """Raise HostError for problems that preflight finds, for a task that runs without it."""
     if problems := failed(unit_findings(found, unit, drop_in, gpu)):
         told = " ".join(line(one) for one in problems)
-        raise HostError(f"Ollama on {host.name} would not run as services need it: {told}")
+        # Each finding shows its own id.
+        raise HostError(f"Ollama on {host.name} would not work for its services: {told}", id="")
 
 
 @operation
 def bridge_socket(socket: str, guard: str) -> Changes:
     """
-    Lay down the units through which containers reach Ollama on the bridge's gateway address.
+    Install the units through which containers reach Ollama on the bridge's gateway address.
 
     + socket, guard: text of the units, see ``docker.on_bridges``
 
-    The addresses are read from the Engine when the operation runs: an earlier operation may just
-    have installed it.
+    The addresses are read from the Engine when the operation runs, because an earlier operation
+    may just have installed it.
     """
     bridges = ask(host, Bridges)
     units = {

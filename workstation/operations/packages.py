@@ -1,9 +1,8 @@
-"""Debian packages: exact versions, held where an upgrade would break something.
+"""Debian packages: exact versions, held if an upgrade would break something.
 
-pyinfra's ``apt.packages(update=True)`` always counts as a change, ``apt.key`` does not look at
-the fingerprint. Here the package lists are fetched only when something is to be installed, a
-source of somebody else's that is broken is a note, and a repository's key is only accepted if its
-fingerprint is the pinned one.
+pyinfra's ``apt.packages(update=True)`` always counts as a change, and ``apt.key`` does not check
+the fingerprint. Here the package lists are only fetched to install something, a broken source
+that is not ours is a note, and a repository's key is only accepted with the pinned fingerprint.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ _ASIDE = "before-ai-workstation"
 @operation
 def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = ()) -> Changes:
     """
-    Have these packages installed, each as ``name`` or ``name=version``.
+    Ensure these packages are installed, each given as ``name`` or ``name=version``.
 
-    + packages: names, with an exact version where one is pinned
+    + packages: names, with an exact version if one is pinned
     + hold: also keep ``apt upgrade`` from replacing them
-    + removes: packages that may go for it, beside those that apt itself names beforehand; the plan
-      shows those of them that are installed
+    + removes: packages that may be removed for it, besides those that apt names beforehand; the
+      plan shows the installed ones
 
-    Where apt would remove another one nothing is installed.
+    If apt would remove any other package, nothing is installed.
     """
     wanted = {package.partition("=")[0]: package.partition("=")[2] for package in packages}
     found = ask(host, Packages)
@@ -66,7 +65,7 @@ def installed(packages: list[str], hold: bool = False, removes: Sequence[str] = 
         return
     replaced = [package.partition("=")[0] for package in missing]
     made = [_installation(missing, replaced, removes, found)] if missing else []
-    # dpkg forgets the hold of what is replaced.
+    # dpkg forgets the hold of a package that is replaced.
     lost = [*unheld, *(name for name in replaced if name in found and found[name].held)]
     again = [script('apt-mark hold -- "$@" >/dev/null', *lost)] if lost else []
     yield together([*made, *(Change("~", f"package {name} held") for name in unheld)], again)
@@ -78,11 +77,11 @@ def _installation(
     removes: Sequence[str],
     found: Mapping[str, PackageState],
 ) -> Group:
-    """Return the installation of packages, with all that apt does for it.
+    """Return the installation of packages, with everything else that apt does for it.
 
-    + missing, names: packages as apt is given them, and without their versions
+    + missing, names: packages as passed to apt, and without their versions
     + removes: see ``installed``
-    + found: the packages that the host has; none where it cannot be asked yet
+    + found: the installed packages; empty if the host cannot be queried yet
     """
     gone = [name for name in removes if name in found]
     beside: dict[str, tuple[str, str]] = {}
@@ -106,19 +105,19 @@ def _installation(
             for package, name in zip(missing, names, strict=True)
         ),
         *(
-            Change("~", f"package {name}", f"{old} -> {new}, as {names[0]} needs it")
+            Change("~", f"package {name}", f"{old} -> {new}, required by {names[0]}")
             for name, (old, new) in beside.items()
         ),
-        *(Change("-", f"package {name}", f"in the way of {names[0]}") for name in gone),
+        *(Change("-", f"package {name}", f"conflicts with {names[0]}") for name in gone),
     ]
     return together(changes, [through_apt(command, missing)])
 
 
 def through_apt(command: StringCommand, packages: list[str]) -> FunctionCommand:
-    """Return a command that installs, shows its output as it comes, and then says in a sentence why
-    it failed, or which sources of apt are broken.
+    """Return a command that installs packages, shows its output live, and then says in one
+    sentence why it failed, or which of apt's sources are broken.
 
-    + command: that runs ``files/packages/install.sh``
+    + command: runs ``files/packages/install.sh``
     + packages: what it installs
     """
     return FunctionCommand(_install, (command, packages), {})
@@ -142,7 +141,7 @@ def _install(state: Any, host: Any, command: StringCommand, packages: list[str])
         note = Finding(f"apt source {one.source}", False, one.said, one.fix, note=True)
         others = [other for other in found.get(host.name, []) if other.name != note.name]
         found[host.name] = [*others, note]
-        told = f"note: the apt source {one}. What this run needs comes from others."
+        told = f"note: the apt source {one}. This run gets its packages from other sources."
         host.log_styled(f"{told} To fix it: {one.fix}.", fg="yellow")
     return True
 
@@ -158,17 +157,17 @@ def repository(
     gone: Sequence[str] = (),
 ) -> Changes:
     """
-    Have an apt repository, signed by exactly the pinned key: as somebody has configured it, or in a
-    deb822 file of ours.
+    Ensure an apt repository, signed by exactly the pinned key: as already configured, or in our own
+    deb822 file.
 
     + name: of the ``.sources`` file and the keyring
-    + key_url: where the key is fetched from
+    + key_url: where to download the key
     + fingerprint: 40 hexadecimal digits, of the only primary key in it
     + uri, suite, components: as in ``sources.list(5)``; suite ``/`` is a flat repository
-    + gone: files of other repositories that give way to this one
+    + gone: files of other repositories that this one replaces
 
-    What gives way is kept beside its place. apt refuses all of its sources where two entries of one
-    repository name different keyrings, so that there is never a second keyring for it.
+    Replaced files are kept in the same folder under another name. apt rejects all of its sources if
+    two entries of one repository name different keyrings, so there is never a second keyring.
     """
     question = asked_of({"name": name, "uri": uri, "fingerprint": fingerprint})
     keyring, path = question["keyring"], question["sources"]
@@ -181,7 +180,7 @@ def repository(
     trusted = [one for one in others if one.keys == (fingerprint,) and not one.entry.unchecked]
     wanted = tuple(components.split())
     used = next((one for one in trusted if one.entry.serves(found.architecture, wanted)), None)
-    # One that does not serve what is wanted still decides how the repository is signed.
+    # An entry without the wanted components still decides which keyring the repository uses.
     elsewhere = next((one for one in trusted if one.entry.file != path), None)
     signed_by = elsewhere.entry.signed_by if elsewhere else keyring
     content = _content(uri, suite, components, signed_by).encode()
@@ -193,9 +192,9 @@ def repository(
     fetch = not (used or elsewhere) and found.fingerprints != (fingerprint,)
     settles = not used or found.ours
     if used and not (settles or aside):
-        host.noop(f"{uri} {suite} is used as it stands in {used.entry.place}")
+        host.noop(f"{uri} {suite} is already configured in {used.entry.place}")
     if used:
-        cause = f"as it stands in {used.entry.place}, with the pinned key"
+        cause = f"already configured in {used.entry.place} with the pinned key"
         yield Change("=", f"{uri} {suite}", cause)
     if fetch:
         yield Change(
@@ -220,11 +219,12 @@ def repository(
 def _giving_way(
     others: Sequence[Configured], trusted: Sequence[Configured], rewritten: str
 ) -> list[str]:
-    """Return the files of entries that the pinned key does not vouch for.
+    """Return the files of entries that are not signed by the pinned key.
 
-    + rewritten: the file that an entry of ours replaces
+    + rewritten: the file that our entry replaces
 
-    Raises HostError for one that cannot go, since its file names other repositories too.
+    Raises HostError for an entry that cannot be moved away because its file names other
+    repositories too.
     """
     aside: dict[str, None] = {}
     for one in others:
@@ -235,16 +235,17 @@ def _giving_way(
             aside[entry.file] = None
         else:
             raise HostError(
-                f"{entry.place} on {host.name} names {shown(entry.uri)} {entry.suite} with "
-                f"{_signature(one)}, beside other repositories, and apt refuses a second entry "
-                "for it with the pinned key: remove that one, then run again."
+                f"{entry.place} on {host.name} lists {shown(entry.uri)} {entry.suite} with "
+                f"{_signature(one)}, next to other repositories, and apt rejects a second entry "
+                "for it with the pinned key: remove that entry, then run again.",
+                id="apt-source-conflict",
             )
     return list(aside)
 
 
 def _signature(one: Configured) -> str:
     if one.entry.unchecked:
-        return "no check of its signature"
+        return "no signature check"
     if one.keys:
         return f"the key {', '.join(one.keys)}"
     return f"the keyring {one.entry.signed_by}" if one.entry.keyrings else "no keyring"
@@ -264,7 +265,7 @@ def _content(uri: str, suite: str, components: str, signed_by: str) -> str:
 
 
 def asked_of(repository: Mapping[str, str]) -> dict[str, str]:
-    """Return the arguments of the fact ``Repository``, from those of :func:`repository`."""
+    """Return the arguments of the fact ``Repository`` for those of :func:`repository`."""
     name = repository["name"]
     return {
         "keyring": f"/usr/share/keyrings/{name}.gpg",
@@ -279,7 +280,7 @@ def repository_of(name: str, pin: AptRepository, mirror: Mirror) -> dict[str, An
 
     + name: of the ``.sources`` file
     + pin: from ``pins.yml``
-    + mirror: where upstreams are
+    + mirror: where to download from
     """
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""Preflight: reads the host, collects every problem, and stops the run before any change."""
+"""Preflight: read the host, collect every problem, and stop the run before any change."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ from workstation.units.ollama import RELEASES
 
 
 class PreflightError(UserError):
-    """The host, or what is known of it, is not ready; the message lists every finding."""
+    """The host is not ready; the message lists every problem."""
 
 
 def check(host: Any, machine: Context) -> list[Finding]:
-    """Read the host and return all findings; notes, which stop nothing, are also printed.
+    """Read the host and return all findings; print the notes, which do not stop the run.
 
-    Raises PreflightError, with every finding that stands against the run. Called while pyinfra
-    prepares, so it stops the run before its first change, with ``-y`` too.
+    Raises PreflightError with every problem. It is called while pyinfra prepares the run, so it
+    stops it before the first change, with ``-y`` too.
     """
     if machine.settings.gpu == "optional":
-        # What follows renders the stacks, which asks the driver.
+        # The next step renders the stacks, which needs to know about the driver.
         _first_answer(host, machine)
     machine.require()
     findings = current().findings[host.name] = list(_findings(_look(host, machine)))
@@ -78,15 +78,16 @@ def check(host: Any, machine: Context) -> list[Finding]:
 
 def _not_ready(host: Any, problems: list[Finding]) -> PreflightError:
     return PreflightError(
-        f"{host.name} is not ready, nothing was changed:\n{preflight.summary(problems)}"
+        f"{host.name} is not ready; nothing was changed:\n{preflight.summary(problems)}",
+        id="",  # each problem shows its own
     )
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """All that is known of the host. ``stacks`` are those that will run, the proxy's too if it is
-    our own; ``projects`` what Docker has of each, if it can be asked; ``missing`` the services of
-    each whose image is not on the host."""
+    """Everything known about the host. ``stacks``: those that will run, including the proxy's if it
+    is ours; ``projects``: what Docker has of each, if it can be queried; ``missing``: each stack's
+    services whose image is not on the host."""
 
     machine: Context
     system: MachineState
@@ -114,7 +115,7 @@ class _Seen:
 
 
 def _look(host: Any, machine: Context) -> _Seen:
-    """Ask the host. What a stack lacks is asked again by ``compose.up``, which costs nothing."""
+    """Query the host. ``compose.up`` asks the same again; that is answered from memory."""
     settings = machine.settings
     known = _first_answer(host, machine)
     stacks = machine.stacks()
@@ -123,7 +124,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     engine: EngineState = ask(host, Engine)
     daemon: DaemonState = ask(host, Daemon)
     if engine.wedged or daemon.wedged:
-        # Whatever else would be asked would wait as long, and take Docker for absent.
+        # Every further query would wait as long and conclude that Docker is absent.
         raise _not_ready(host, [docker.unanswered(daemon)])
     servers = upstreams(machine.pins, machine.mirror, settings)
     bundle = machine.ca_bundle()
@@ -136,7 +137,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     found: GpuState = ask(host, Gpu)
     packages: dict[str, PackageState] = ask(host, Packages)
     branch = settings.nvidia_driver
-    # Of an Engine that is there and cannot be asked, nobody knows what it lacks.
+    # Without an answer from an installed Engine, its missing images are unknown.
     known_images = bool(engine.server) or not engine.client
     projects = [
         (stack, project_state(stack) if engine.server else ProjectState()) for stack in stacks
@@ -147,7 +148,7 @@ def _look(host: Any, machine: Context) -> _Seen:
         sources=ask(host, Sources),
         engine=engine,
         daemon=daemon,
-        # The operation that writes the guard asks the same, and is answered from memory.
+        # The operation that writes the guard asks the same; it is answered from memory.
         bridges=ask(host, Bridges) if neighbors.lets_neighbors_in(engine) else BridgesState(),
         gpu=found,
         gpu_users=ask(host, GpuUsers),
@@ -182,10 +183,10 @@ def _look(host: Any, machine: Context) -> _Seen:
 
 
 def _first_answer(host: Any, machine: Context) -> MachineState:
-    """Return what the first command to the host says; sudo may be in its way.
+    """Return the answer to the first command on the host, which may fail because of sudo.
 
     pyinfra (3.10, ``execute_command_with_sudo_retry``) asks for sudo's password at the terminal,
-    ends in a traceback where there is none, and leaves all else to sudo's own words.
+    ends with a traceback if there is none, and only shows sudo's own message otherwise.
     """
     try:
         facts = (Machine, Engine, Daemon, Gpu, Packages, Sources, GpuUsers)
@@ -193,13 +194,15 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
         return machine.system
     except EOFError:
         raise PreflightError(
-            f"sudo on {host.name} wants a password, and there is no terminal to ask for it: run "
-            "from a terminal, connect as root, or allow sudo without one (NOPASSWD in sudoers(5))."
+            f"sudo on {host.name} requires a password, but there is no terminal to ask for it: run "
+            "from a terminal, connect as root, or allow sudo without one (NOPASSWD in sudoers(5)).",
+            id="sudo-password",
         ) from None
     except PyinfraError as error:
         raise PreflightError(
-            f"{host.name} did not run the first command as root, its own words stand above: "
-            "connect as root, or as a user whom sudo lets be root."
+            f"{host.name} did not run the first command as root (its message is above): connect "
+            "as root, or as a user who may become root with sudo.",
+            id="not-root",
         ) from error
 
 
@@ -251,12 +254,12 @@ def _of_docker(seen: _Seen) -> Iterator[Finding]:
 
 
 def _daemon_json(machine: Context) -> dict[str, Any]:
-    """Return what the tasks must have in Docker's configuration."""
+    """Return the keys that the tasks need in Docker's configuration."""
     return {**machine.mirror.daemon_json, **(IN_DAEMON_JSON if machine.gpu else {})}
 
 
 def _image_folders(daemon: DaemonState, engine: EngineState) -> list[str]:
-    """Return where images lie, as the Engine says, or its configuration."""
+    """Return the folders of images, from the Engine or its configuration."""
     root, store = storage.data_folders(engine.daemon_json)
     return [daemon.data_root or root, store]
 

@@ -1,4 +1,4 @@
-"""Receipts: what each run leaves on the host and here, and what is shown of them."""
+"""Receipts: each run leaves one on the host and on this machine; ``show`` prints them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from workstation.report.receipt import Accepted, Outcome, Receipt
 from workstation.run import current
 
 KEPT = 100
-"""Receipts of a host that are kept."""
+"""Number of receipts kept for each host."""
 
 SHOWN = 10
 
@@ -46,7 +46,7 @@ def of_run(
 
     + steps: of the host, in order
     + failed: name of the step that failed, or empty
-    + ending: how the run ended, None if it came to its end
+    + ending: how the run ended, None if it was completed
     + seconds: part of the run -> how long it took
     """
     plan, done = receipt.lines_of(steps)
@@ -71,8 +71,10 @@ def of_run(
 
 
 def leave(state: Any, host: Any, left: Receipt) -> None:
-    """Leave a receipt on the host and here. Where that cannot be done, it is told in one line: the
-    run itself has ended already, as it has."""
+    """Leave a receipt on the host and on this machine.
+
+    A failure is only a warning of one line: the run itself has already ended.
+    """
     text = left.model_dump_json() + "\n"
     try:
         folder = records.folder(host.name, "runs")
@@ -80,19 +82,19 @@ def leave(state: Any, host: Any, left: Receipt) -> None:
         for old in sorted(folder.glob("*.json"))[:-KEPT]:
             old.unlink()
     except OSError as error:
-        _warn(f"The receipt of this run could not be written here: {error}.")
+        _warn(f"The receipt of this run could not be written on this machine: {error}.")
     command = script(scripts.text("receipts/leave.sh"), FOLDER, left.file_name, KEPT, stdin=text)
     try:
         done, output = _run(state, host, command)
         problem = "" if done else output.stderr
-    except Exception as error:  # whatever a connection that is gone raises, of any library
+    except Exception as error:  # a lost connection may raise an error of any library
         problem = str(error) or type(error).__name__
     if problem:
         _warn(f"The receipt of this run could not be left on {host.name}: {problem}.")
 
 
 def _run(state: Any, host: Any, command: StringCommand) -> tuple[bool, Any]:
-    """Run a command outside of any operation, as the host's own data says: with sudo or without."""
+    """Run a command outside of any operation, with or without sudo, as the host's data says."""
     arguments, _ = pop_global_arguments(state, host, {})
     how = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     how |= {"_timeout": _PATIENCE, **command.connector_arguments}
@@ -105,19 +107,20 @@ def _warn(sentence: str) -> None:
 
 
 def show(host: Any, numbers: Sequence[int]) -> None:
-    """Print the last runs on a host as a table, one of them in full, or in what two differ.
+    """Print the last runs on a host as a table, one run in full, or the differences of two.
 
-    + numbers: none; one; or two; 1 is the last run
+    + numbers: none, one or two; 1 is the last run
 
-    Raises UserError for a number that no run has, HostError for a file that is no receipt.
+    Raises UserError for an unknown number, HostError for a file that is not a receipt.
     """
     texts = ask(host, Receipts, folder=FOLDER)
     runs = [receipt.read(text, file) for file, text in texts.items()][::-1]
     console = Console(file=sys.stderr, highlight=False)
     if wrong := [number for number in numbers if number > len(runs)]:
         raise UserError(
-            f"history names run {wrong[0]}, but {host.name} knows of {len(runs)}: "
-            "run tasks/history.py without it to see them."
+            f"history names run {wrong[0]}, but {host.name} has {_counted(len(runs))} on record: "
+            "run tasks/history.py without a number to list them.",
+            id="run-unknown",
         )
     if not numbers:
         console.print(_table(host.name, runs))
@@ -131,11 +134,15 @@ def show(host: Any, numbers: Sequence[int]) -> None:
         console.print(Text(f"  {line}"))
 
 
+def _counted(count: int) -> str:
+    return f"{count or 'no'} run{'' if count == 1 else 's'}"
+
+
 def _table(name: str, runs: Sequence[Receipt]) -> Table:
     table = Table(
         box=None,
         pad_edge=False,
-        title=f"{name}: {len(runs)} runs are known" if runs else f"{name}: no run is known",
+        title=f"{name}: {_counted(len(runs))} on record",
         title_justify="left",
     )
     for column in ("", "when", "took", "commit", "result", "acceptance", "who"):

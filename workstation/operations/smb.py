@@ -1,4 +1,4 @@
-"""A CIFS share in ``/etc/fstab``, mounted, and never written to while it is not."""
+"""A CIFS share: in ``/etc/fstab``, mounted, and never written to while unmounted."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _ADVICE = {
     "refused": "the server answered {detail}: check SMB_USER, SMB_PASSWORD and SMB_SHARE in .env",
     "unreachable": "it cannot be reached on port {port} ({detail}): check SMB_SERVER and the "
     "network",
-    "silent": "it takes connections on port {port} and did not answer within {detail}: see whether "
-    "the file server is well",
-    "version": "the server does not speak the asked version of SMB, {version} ({detail}): set "
+    "silent": "it accepts connections on port {port} but did not answer within {detail}: check "
+    "the file server",
+    "version": "the server does not support the requested SMB version, {version} ({detail}): set "
     "another one in SMB_OPTIONS in .env, such as vers=2.1 or vers=3.0, or update the server",
-    "options": "the kernel's CIFS client does not take the mount options ({detail}): correct "
+    "options": "the kernel's CIFS client rejects the mount options ({detail}): correct "
     "SMB_OPTIONS in .env",
     "ticket": "there is no Kerberos ticket for the mount ({detail}): get one for root with kinit, "
-    "or take sec= out of SMB_OPTIONS in .env",
-    "absent": "the running kernel lacks a CIFS client or a part of it ({detail}): install the "
+    "or remove sec= from SMB_OPTIONS in .env",
+    "absent": "the running kernel lacks the CIFS client or a part of it ({detail}): install the "
     "kernel's extra modules (linux-modules-extra-$(uname -r)) or reboot into the installed kernel",
 }
 
 
 def login_answer(settings: Settings) -> ShareAnswer:
-    """Return what the server says to the credentials of ``settings``, asked from the host with the
+    """Return the server's answer to the credentials of ``settings``, queried from the host with the
     mount's own options."""
     answer: ShareAnswer = ask(
         host,
@@ -62,7 +62,7 @@ def login_answer(settings: Settings) -> ShareAnswer:
 
 
 def login_options(settings: Settings) -> list[str]:
-    """Return the mount's options as far as the kernel is given them."""
+    """Return those of the mount's options that are passed to the kernel."""
     return cifs.kernel(fstab_entry(settings, credentials_path(settings)).options)
 
 
@@ -72,7 +72,7 @@ def credentials_path(settings: Settings) -> str:
 
 
 def mount_state(settings: Settings) -> MountState:
-    """Return what is on the share's mountpoint."""
+    """Return the state of the share's mountpoint."""
     state: MountState = ask(
         host, Mount, target=settings.smb_mount, credentials=credentials_path(settings)
     )
@@ -95,25 +95,25 @@ def explain(answer: ShareAnswer, settings: Settings) -> str | None:
 @operation
 def share(settings: Settings, credentials: files.File, folders: list[str]) -> Changes:
     """
-    Have the share in fstab and mounted, with these folders on it.
+    Ensure the share is in fstab and mounted, with these folders on it.
 
-    + settings: of the host; what is ``smb_*`` and the service's ids are used
+    + settings: of the host; ``smb_*`` and the service's ids are used
     + credentials: the credentials file
-    + folders: sub-folders to make on the share
+    + folders: subfolders to create on the share
 
-    Raises HostError before anything is changed: with the server's own answer if it does not accept
-    the credentials, and where the mountpoint is somebody else's.
+    Raises HostError before anything is changed if the server rejects the credentials, with its own
+    answer, or if something else uses the mountpoint.
     """
     target, unc = settings.smb_mount, settings.smb_unc
     entry = fstab_entry(settings, credentials.path)
     found = mount_state(settings)
     for finding in failed(mountpoint_findings(found, target)):
-        raise HostError(f"{host.name}: {line(finding)}")
+        raise HostError(f"{host.name}: {line(finding)}", id="")  # the finding shows its own
     old = fstab.decode(found.fstab)
     try:
         content = fstab.encode(with_entry(old, entry, found.linked))
     except FstabError as error:
-        raise HostError(f"{error}.") from error
+        raise HostError(f"{error}.", id="fstab-conflict") from error
     mounted = same_share(found, entry)
     states = ask(
         host,
@@ -133,7 +133,7 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
         return
     refusal = explain(login_answer(settings), settings)
     if refusal:
-        raise HostError(refusal)
+        raise HostError(refusal, id="smb-login")
 
     yield from packages.installed.changes(packages=["cifs-utils"])
     if new_credentials:
@@ -162,10 +162,10 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
 def _mounted(
     settings: Settings, found: MountState, stale: str, new_fstab: list[Change | Group]
 ) -> Changes:
-    """Yield what has the share mounted by its entry in fstab.
+    """Yield the changes that mount the share by its entry in fstab.
 
-    + stale: in what the mount that stands differs from the entry, see ``_stale``
-    + new_fstab: what writes the entry
+    + stale: how the existing mount differs from the entry, see ``_stale``
+    + new_fstab: the changes that write the entry
     """
     target, unc = settings.smb_mount, settings.smb_unc
     automount = found.automount.name if found.automount.active else ""
@@ -177,7 +177,7 @@ def _mounted(
         mount = script(scripts.text("smb/mount_share.sh"), target)
         changes = [*new_fstab, Change("+", f"{unc} mounted on {target}", commands=[mount])]
     elif new_fstab or found.mount.needs_reload:
-        read = Change("~", found.mount.name, "systemd reads /etc/fstab again")
+        read = Change("~", found.mount.name, "systemd rereads /etc/fstab")
         reload = script(scripts.text("gpu_users/reload.sh"))
         changes = [together(new_fstab or [read], [reload])]
     yield from changes
@@ -189,21 +189,21 @@ def _mounted(
 
 
 def _mounted_again(target: str, unc: str, automount: str, found: MountState, stale: str) -> Group:
-    """Return what mounts the share again, under the containers that use it.
+    """Return the changes that remount the share and restart the containers that use it.
 
-    + automount: the unit that mounts it when somebody looks, which goes
+    + automount: the unit that mounts it on access, which is removed
     """
     users = ask(host, ShareUsers, target=target)
     stopped = [user.name for user in users if not (user.fleeting or user.swarm)]
     fleeting = [user.name for user in users if user.fleeting and not user.swarm]
     left = [name for name in found.stopped if name not in (user.name for user in users)]
-    at_boot = "the share is mounted at boot, not when somebody looks"
+    at_boot = "the share is mounted at boot, not on first access"
     mounted = f"{unc} mounted on {target}"
     remount = scripts.text("smb/remount.sh")
     return together(
         [
             *([Change("-", automount, at_boot)] if automount else []),
-            Change("~", mounted, f"anew: {stale}") if found.share else Change("+", mounted),
+            Change("~", mounted, f"remounted: {stale}") if found.share else Change("+", mounted),
             *map(_interrupted, users),
             *map(_restarted, left),
         ],
@@ -214,29 +214,29 @@ def _mounted_again(target: str, unc: str, automount: str, found: MountState, sta
 def _interrupted(user: ShareUser) -> Change:
     name = f"container {user.name}"
     if user.swarm:
-        return Change("=", name, "has the former mount until Swarm replaces it")
+        return Change("=", name, "keeps the old mount until Swarm replaces it")
     if user.fleeting:
-        return Change("~", name, "restarted when the share is mounted anew")
-    return Change("~", name, "stopped while the share is mounted anew")
+        return Change("~", name, "restarted after the share is remounted")
+    return Change("~", name, "stopped while the share is remounted")
 
 
 def _restarted(name: str) -> Change:
-    cause = "restarted: a run that did not end well left it without the share"
+    cause = "restarted: a run that was interrupted left it without the share"
     return Change("~", f"container {name}", cause)
 
 
 def same_share(found: MountState, entry: Entry) -> bool:
-    """Whether the share of the entry is what is mounted, whatever its options."""
+    """Return whether the entry's share is mounted, whatever its options."""
     share = found.share
     same = share is not None and cifs.same_source(share.source, unescape(entry.source))
     return same and share is not None and share.root == "/"
 
 
 def _stale(found: MountState, entry: Entry, old: str) -> str:
-    """Return in what the mount that stands differs from the entry; empty if it does not.
+    """Return how the existing mount differs from the entry; empty if it does not.
 
-    By its mark it says itself what it was made with. Of one without, as somebody makes by hand,
-    only what the kernel shows is known, and what ``/etc/fstab`` said until now.
+    Our mounts carry a mark that records their options. For one without, such as one made by hand,
+    only the kernel's view and the previous ``/etc/fstab`` are known.
 
     + old: content of fstab
     """
@@ -248,7 +248,7 @@ def _stale(found: MountState, entry: Entry, old: str) -> str:
         return "credentials are newer"
     different = cifs.drift(entry.options, found.share.options)
     if different or found.automount.active:
-        return ", ".join(different) or "it is mounted when somebody looks"
+        return ", ".join(different) or "it is mounted on access"
     before = [one for _, one in fstab.of(old, entry.where, found.linked)][:1]
     if found.mark:
         changed = found.mark != cifs.mark(entry.options.split(","))
@@ -258,14 +258,14 @@ def _stale(found: MountState, entry: Entry, old: str) -> str:
 
 
 def fstab_entry(settings: Settings, credentials: str) -> Entry:
-    """Return the entry of the share: nobody's start waits for it, Docker's starts behind it.
+    """Return the share's entry: booting does not depend on it, and Docker starts after it.
 
-    Ownership comes from the options, since chown and chmod do nothing on CIFS. ``forceuid``
+    Ownership comes from the options, since chown and chmod have no effect on CIFS. ``forceuid``
     keeps a server with Unix extensions from overriding it (mount.cifs(8)).
-    ``x-systemd.before`` (systemd.mount(5)) orders the mount ahead of Docker without touching
-    Docker's own unit, and Docker still starts when the server is away. ``x-systemd.wanted-by`` is
-    not used: with it systemd drops the order behind the network that ``_netdev`` brings. The mark
-    at the end is kept by mount(8): a later run sees by it what a mount was made with.
+    ``x-systemd.before`` (systemd.mount(5)) orders the mount before Docker without touching
+    Docker's own unit, and Docker still starts when the server is down. ``x-systemd.wanted-by`` is
+    not used: with it systemd drops the order after the network that ``_netdev`` adds. mount(8)
+    keeps the mark at the end; it tells a later run which options a mount was made with.
 
     + credentials: path of the credentials file
     """

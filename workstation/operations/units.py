@@ -1,4 +1,4 @@
-"""systemd units: enabled, running, and running with the configuration that stands on disk."""
+"""systemd units: enabled, running, and running with the configuration that is on disk."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ systemctl "$1" -- "$2" || {
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit that must run and start at boot; ``configuration`` are further files that it reads
-    when it starts, whose change makes a restart due. One that another starts on demand is
-    neither ``enabled`` nor ``running``, and only restarted if it runs with an old one. One that
-    somebody else's work depends on is not ``restarted`` for that, only started if it does not run.
+    """A unit that must run and start at boot.
+
+    ``configuration``: further files that it reads at start, whose change requires a restart. A unit
+    that another starts on demand is neither ``enabled`` nor ``running``; it is only restarted if
+    it runs with old configuration. One that other programs depend on is not ``restarted`` for
+    that, only started if it is not running.
     """
 
     name: str
@@ -38,11 +40,11 @@ class Unit:
 @operation
 def running(units: list[Unit]) -> Changes:
     """
-    Have every unit enabled and running, restarted only if what stands on disk is newer than
-    its start. The decision rests on the host's state, so a run that died between writing a
-    file and the restart is finished by the next one.
+    Ensure every unit is enabled and running; restart only those started before their files changed.
+    The decision depends on the state of the host, so the next run completes one that died between
+    writing a file and the restart.
 
-    + units: in the order in which they are started
+    + units: in the order in which to start them
     """
     states = ask(
         host,
@@ -52,7 +54,7 @@ def running(units: list[Unit]) -> Changes:
     )
     steps = [(unit, verbs) for unit in units if (verbs := _verbs(unit, states.get(unit.name)))]
     if not steps:
-        host.noop("units run: " + ", ".join(unit.name for unit in units))
+        host.noop("units are running: " + ", ".join(unit.name for unit in units))
         return
     changes = [
         Change(
@@ -74,6 +76,6 @@ def _verbs(unit: Unit, state: UnitState | None) -> list[str]:
     if state is not None and state.stale and unit.restarted:
         verbs.append("restart")
     elif unit.running and (state is None or not state.active):
-        # restart, not start: it also ends a failed state or a start limit that was hit.
+        # restart, not start: it also clears a failed state or an exceeded start limit.
         verbs.append("restart")
     return verbs

@@ -1,4 +1,4 @@
-"""The worker of a stack: a commit installed beside the one that runs, then switched to."""
+"""The worker of a stack: a commit installed next to the running one, then switched to."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from workstation.worker import Worker
 @operation
 def release(worker: Worker, index: str) -> Changes:
     """
-    Have the worker's commit installed with its packages, and ``current`` point to it.
+    Ensure the worker's commit is installed with its packages and ``current`` points to it.
 
     + worker: what to install
-    + index: address of a Python package index; empty: pip's own
+    + index: URL of a Python package index; empty: pip's default
     """
     found = ask(host, WorkerReleases, folder=worker.home, unit=worker.unit_file)
     name = worker.release
@@ -33,7 +33,7 @@ def release(worker: Worker, index: str) -> Changes:
         return
     if install:
         parts = urlsplit(index)
-        # pip takes nothing from an index without TLS but by its name (pip install --trusted-host).
+        # pip only uses an index without TLS if it is named as trusted (pip install --trusted-host).
         trusted = parts.netloc if parts.scheme == "http" else ""
         path = f"{worker.home}/{name}"
         asked = (worker.repository, worker.commit, worker.folder, index, trusted)
@@ -54,14 +54,13 @@ def release(worker: Worker, index: str) -> Changes:
 @operation
 def absent(worker: Worker) -> Changes:
     """
-    Have no worker of a stack: neither its unit nor its code. What it wrote to its state directory
-    stays.
+    Remove the worker of a stack: its unit and its code. Its state directory stays.
     """
     found = ask(host, WorkerReleases, folder=worker.home, unit=worker.unit_file)
     if not found.present:
         host.noop("there is no worker")
         return
-    # The unit's file goes last: as long as it is there, the next run finds that something is left.
+    # The unit file is removed last: while it exists, the next run sees that something is left.
     paths = (worker.environment_file, worker.home, worker.unit_file)
     yield together(
         [Change("-", path) for path in (worker.unit_file, worker.home, worker.environment_file)],

@@ -1,1 +1,1 @@
-"""Plain pyinfra, run with this folder as its working directory: no changes of ours are loaded."""
+"""Plain pyinfra, run with this folder as its working directory, without our changes to it."""

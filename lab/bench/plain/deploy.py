@@ -1,6 +1,6 @@
-"""The end state of tasks/ (docker to stacks) by pyinfra's own operations, for ./provision bench.
+"""The end state of tasks/ (docker to stacks) with pyinfra's own operations, for ./provision bench.
 
-What it wants comes from lab/bench/wanted.py: the same paths, owners, modes and bytes.
+Its data comes from lab/bench/wanted.py: the same paths, owners, modes and bytes.
 """
 
 import json
