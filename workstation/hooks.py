@@ -192,7 +192,8 @@ def _end(state: State, host: Any, began: datetime) -> None:
         for step in steps:
             for change in step.unforeseen:
                 host.log_styled(f"not in the plan: {step.name}: {change}", fg="yellow")
-        click.echo(f"    {host.name}: {run.commands.get(host.name, 0)} remote commands", err=True)
+        count = run.commands.get(host.name, 0)
+        click.echo(f"    {host.name}: {count} remote command{'s' * (count != 1)}", err=True)
         times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items())
         click.echo(f"    seconds: {times}", err=True)
     if failed:

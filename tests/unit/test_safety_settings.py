@@ -250,7 +250,7 @@ def test_a_mirrors_registry_is_a_name(tmp_path: Path, value: str):
     """It is a word of commands and of Dockerfiles."""
     file = tmp_path / "mirror.yml"
     file.write_text(yaml.safe_dump({"registry": value}))
-    with pytest.raises(UserError, match="registry cannot be used"):
+    with pytest.raises(UserError, match="registry is invalid"):
         mirror.load(str(file))
 
 

@@ -146,7 +146,8 @@ def _checked(matcher: Matcher) -> Matcher:
     if len(values) not in numbers:
         expected = " or ".join(map(str, numbers))
         also = ": write Host(`a`) || Host(`b`)" if name == "Host" and values else ""
-        raise RuleError(f"{name} has {len(values)} values instead of {expected}{also}")
+        plural = "" if len(values) == 1 else "s"
+        raise RuleError(f"{name} has {len(values)} value{plural} instead of {expected}{also}")
     if not values[0]:
         raise RuleError(f"{name} has an empty value")
     value = values[-1]
