@@ -28,7 +28,7 @@ from workstation.values import Called
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m workstation.documentation --write"
-BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of what is generated -->"
+BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of generated part -->"
 
 Row = tuple[str, ...]
 _HEAD = ("key", "type", "default", "meaning")

@@ -198,9 +198,11 @@ def _end(state: State, host: Any, began: datetime) -> None:
         click.echo(f"    seconds: {times}", err=True)
     if failed:
         shown_above = f"{failed} failed on {host.name}, for the reason shown above."
+        error = UserError(shown_above, id="step-failed")
+        if reason := run.reasons.get(host.name):
+            error = UserError(reason, id="")  # the reason ends with its own
         # After pyinfra's last message, which only says that no hosts remain.
-        reason = UserError(run.reasons.get(host.name, shown_above), id="step-failed")
-        atexit.register(reason.show)
+        atexit.register(error.show)
     if steps and host.name in run.contexts:
         ending: Outcome | None = None
         if run.interrupted:

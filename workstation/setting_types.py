@@ -12,7 +12,7 @@ from workstation.values import Called, Visible, Written, distinct, form, secret_
 
 TAKEN_CIFS_OPTIONS = {
     **dict.fromkeys(("user", "username"), "smb_user"),
-    **dict.fromkeys(("pass", "password", "password2"), "smb_password (in .env)"),
+    **dict.fromkeys(("pass", "password", "password2"), "smb_password in .env"),
     **dict.fromkeys(("cred", "credentials"), "smb_user and smb_password"),
     **dict.fromkeys(("dom", "domain", "workgroup"), "smb_domain"),
     **dict.fromkeys(("uid", "forceuid"), "service_uid"),
@@ -27,7 +27,7 @@ def _mount_option(value: str) -> str:
         raise ValueError("expected mount options such as seal or vers=3.0")
     key = value.partition("=")[0]
     if setting := TAKEN_CIFS_OPTIONS.get(key):
-        raise ValueError(f"expected no {key}, which {setting} determines")
+        raise ValueError(f"expected no {key} (use {setting} instead)")
     if why := cifs.REFUSED.get(key):
         raise ValueError(f"expected no {key}, because {why}")
     return value
@@ -43,7 +43,7 @@ def ollama_variables(values: dict[str, str]) -> dict[str, str]:
     """Return variables for Ollama's unit, except for the two that have settings of their own."""
     for name, setting in (("OLLAMA_HOST", "ollama_port"), ("OLLAMA_MODELS", "ollama_models")):
         if name in values:
-            raise ValueError(f"expected no {name}, which {setting} determines")
+            raise ValueError(f"expected no {name} (use {setting} instead)")
     return values
 
 

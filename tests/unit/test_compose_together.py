@@ -31,7 +31,10 @@ WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         {"a": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}}},
         "both `mem_limit` and",
     ),
-    "two names": ({"a": {"container_name": "cc"}, "b": {"container_name": "cc"}}, "cc is used by both"),
+    "two names": (
+        {"a": {"container_name": "cc"}, "b": {"container_name": "cc"}},
+        "cc is used by both",
+    ),
     "a name for two": ({"a": {"container_name": "cc", "scale": 2}}, "but there would be 2"),
     "count and ids": (
         {"a": {"deploy": {"resources": {"reservations": {"devices": [DEVICE]}}}}},

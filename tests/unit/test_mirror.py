@@ -81,5 +81,7 @@ def test_a_wrong_mirror_file_is_one_sentence_with_its_line(
 
 def test_a_missing_mirror_file_names_the_setting():
     """The path is the user's; the sentence says where it was set."""
-    with pytest.raises(UserError, match=r"^MIRROR points to /nowhere/mirror.yml, but there is no such file"):
+    with pytest.raises(
+        UserError, match=r"^MIRROR points to /nowhere/mirror.yml, but there is no such file"
+    ):
         mirror.load("/nowhere/mirror.yml")

@@ -48,7 +48,9 @@ def test_a_receipt_is_read_back_as_it_was_written():
     [("no", "JSON"), ("{}", "host"), ('{"host": 3}', "host")],
 )
 def test_what_is_no_receipt_is_named(text: str, told: str):
-    with pytest.raises(HostError, match=rf"/x\.json is not a receipt of a run \({told}: .*remove it"):
+    with pytest.raises(
+        HostError, match=rf"/x\.json is not a receipt of a run \({told}: .*remove it"
+    ):
         read(text, "/x.json")
 
 

@@ -68,8 +68,7 @@ COMPOSE = {
         "commit?)."
     ),
     "secrets: {a: {file: ./secrets/a, x-workstation: {ownr: '1:1'}}}\n": (
-        "secrets.a.x-workstation.ownr is not a key that x-workstation knows (did you mean "
-        "owner?)."
+        "secrets.a.x-workstation.ownr is not a key that x-workstation knows (did you mean owner?)."
     ),
     "secrets: {a: {file: ./secrets/a, x-workstation: {owner: 5}}}\n": (
         "secrets.a.x-workstation.owner is 5: expected text (put it in quotes)."

@@ -199,7 +199,7 @@ fails(name="Fire")
 @pytest.mark.parametrize(
     ("told", "last"),
     [
-        (True, "--> error: the machine is on fire: put it out. [step-failed]"),
+        (True, "--> error: the machine is on fire: put it out."),
         (False, "--> error: Fire failed on @local, for the reason shown above. [step-failed]"),
     ],
 )

@@ -92,7 +92,9 @@ CASES = {
     "an end in all.py": Case("SystemExit", add("group_data/all.py", "\nexit(0)\n")),
     "a Latin-1 all.py": Case("is not UTF-8", write("group_data/all.py", b"# \xe4\n")),
     "a pipe for all.py": Case("regular file", pipe("group_data/all.py")),
-    "no data of a stack": Case("is not a dictionary", add("group_data/dhoch3.py", "\ndhoch3 = None\n")),
+    "no data of a stack": Case(
+        "is not a dictionary", add("group_data/dhoch3.py", "\ndhoch3 = None\n")
+    ),
     "data of no stack": Case("belongs to no stack", write("group_data/dhoch.py", "x = 1\n")),
     "an entry left out": Case(
         "has no fast, which",

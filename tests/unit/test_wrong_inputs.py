@@ -270,7 +270,7 @@ def test_a_name_that_is_nearly_a_keys_is_refused_in_env(tmp_path: Path):
 
 
 NESTED = [
-    ({"stacks_dir": "/vol/models/stacks", "models_path": "/vol/models"}, "stacks_dir lies in"),
+    ({"stacks_dir": "/vol/models/stacks", "models_path": "/vol/models"}, "stacks_dir is inside"),
     ({"models_path": "/opt/stacks/models"}, "models_path is inside stacks_dir"),
     ({"models_path": "/vol/x", "ollama_models": "/vol/x"}, "is the same folder"),
     ({"models_path": "/vol/x", "ollama_models": "/vol/x/y"}, "ollama_models is inside models_path"),
