@@ -1,4 +1,4 @@
-"""pyinfra's own configuration: loaded before the inventory, from the working directory."""
+"""pyinfra's configuration, loaded from the working directory before the inventory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole run: every task in order, nothing else."""
+"""The whole run: every task in order, and nothing else."""
 
 from pathlib import Path
 

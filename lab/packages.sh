@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #
-# What the lab needs on the control machine, and how packages get there. Read by ./provision and
-# tests/run.sh.
+# The packages that the lab needs on the control machine, and functions to install packages. Sourced
+# by ./provision and tests/run.sh.
 
 LAB_PACKAGES=(
     qemu-system-x86 qemu-utils mmdebstrap uidmap debian-archive-keyring e2fsprogs
@@ -23,21 +23,21 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        fail "root is needed for: $*" "run that as root, then ./provision again"
+        fail "this needs root: $*" "run it as root, then run ./provision again"
     fi
 }
 
 install_packages() {
     command -v apt-get >/dev/null ||
-        fail "this needs the Debian packages $*" "install what they hold with your package manager"
+        fail "this needs the Debian packages $*" "install the same programs with your package manager"
     say "installing $*"
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
     as_root "${apt[@]}" update
     as_root "${apt[@]}" install -y --no-install-recommends --no-upgrade "$@" >/dev/null ||
-        fail "apt could not install $*" "see its message above; then ./provision again"
+        fail "apt could not install $*" "see its message above, then run ./provision again"
 }
 
-# missing PACKAGE...: those that are not installed, one a line.
+# missing PACKAGE...: prints those that are not installed, one per line.
 missing() {
     local package
     for package in "$@"; do
@@ -52,7 +52,7 @@ install_missing() {
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
-# A Samba server that comes with the package is not started: the lab runs its own, on loopback.
+# Keeps the package from starting a Samba server: the lab runs its own, on loopback.
 install_lab_packages() {
     local missing
     mapfile -t missing < <(missing "${LAB_PACKAGES[@]}")

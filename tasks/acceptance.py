@@ -1,4 +1,4 @@
-"""Proof: what the stacks promise, checked on the machine, with a table and a report at the end."""
+"""Acceptance: every promise of the stacks, checked on the machine, with a table and a report."""
 
 from pyinfra import host
 

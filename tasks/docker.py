@@ -11,20 +11,19 @@ from workstation.render import template
 machine = context.load(host)
 settings, mirror = machine.settings, machine.mirror
 
-# First of all: packages make systemd read its units again.
-gpu_users.kept(name="Containers keep the GPU when systemd reads its units again")
+# Before anything else, because packages make systemd reload its units.
+gpu_users.kept(name="Containers keep the GPU when systemd reloads its units")
 
 ca.trusted(name="CA certificates of this network", bundle=machine.ca_bundle())
 
 packages.installed(
-    name="Tools that later tasks use",
-    # git: BuildKit fetches pinned sources with the host's. pigz: the Engine unpacks layers with it
-    # where it is there, and by itself, more slowly, where it is not (moby, pkg/archive).
-    # nftables: the guard's.
+    name="Tools for later tasks",
+    # git: BuildKit uses the host's to fetch pinned sources. pigz: the Engine unpacks layers with
+    # it, and more slowly without it (moby, pkg/archive). nftables: for the guard.
     packages=["ca-certificates", "curl", "gpg", "git", "pigz", "nftables"],
 )
 
-# Before the Engine, so that its first start already has them.
+# Before the Engine, so that it already has them at its first start.
 docker.daemon_config(
     name="Docker Engine's configuration",
     wanted=mirror.daemon_json,
@@ -39,7 +38,7 @@ docker.engine(
 )
 
 docker.boot_units(
-    name="Units that start containers anew at boot, and close them to neighbours",
+    name="Units that start containers at boot and close them to neighbors",
     containers=template(
         "docker/ai-workstation-containers.service.j2",
         projects=[PROXY, *machine.stack_names],
@@ -54,7 +53,7 @@ docker.boot_units(
 units.running(
     name="Docker Engine runs",
     units=[
-        # Restarted where its configuration is written, which knows what that would stop.
+        # The operation that writes its configuration restarts it: it knows what that would stop.
         units.Unit("docker.service", restarted=False),
         *map(units.Unit, docker.UNITS),
     ],

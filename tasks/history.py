@@ -1,6 +1,7 @@
-"""The last runs on a host; ``--data history=3``: one in full; ``--data history=2,5``: what differs.
+"""The latest runs on a host; ``--data history=3``: one in full; ``--data history=2,5``: how two
+differ.
 
-Reads only. 1 is the last run.
+It changes nothing. 1 is the most recent run.
 """
 
 from pyinfra import host

@@ -1,4 +1,5 @@
-"""What a host alone holds, and a machine that is made anew would not have. Reads only."""
+"""The data that exist only on a host, and that a rebuilt machine would not have. It changes
+nothing."""
 
 from pyinfra import host
 

@@ -1,4 +1,4 @@
-"""NVIDIA driver (if asked for) and Container Toolkit; a container that sees the GPU."""
+"""NVIDIA driver (if requested) and Container Toolkit, and a container that sees the GPU."""
 
 from pyinfra import host
 

@@ -1,5 +1,5 @@
-"""Native Ollama: for the host on loopback, for containers on Docker's bridge, not for the LAN. Left
-alone where no service looks for it on the host."""
+"""Native Ollama: for the host on loopback, for containers on Docker's bridge, but not for the LAN.
+It is left alone if no service uses it on the host."""
 
 from pyinfra import host
 
@@ -16,7 +16,7 @@ unit, drop_in = ollama_unit.unit(), ollama_unit.drop_in(settings)
 
 if machine.needs.ollama:
     packages.installed(
-        name="Tools that Ollama's installation uses",
+        name="Tools for installing Ollama",
         packages=["ca-certificates", "curl", "zstd", "nftables"],
     )
 
@@ -24,7 +24,7 @@ if machine.needs.ollama:
         name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
     )
 
-    # Before our units are there: theirs say where their models are.
+    # Before our units exist: the present ones say where the present models are.
     ollama.release(
         name=f"Ollama {pin.version}",
         version=pin.version,
@@ -60,7 +60,7 @@ if machine.needs.ollama:
     units.running(
         name="Ollama runs",
         units=[
-            # A new release is a new link, and makes a restart due.
+            # A new release changes this link, after which a restart is due.
             units.Unit("ollama.service", configuration=["/usr/local/bin/ollama"]),
             units.Unit("ollama-docker-guard.service"),
             units.Unit("ollama-docker.socket"),

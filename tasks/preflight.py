@@ -1,4 +1,4 @@
-"""Preflight: every problem is told before anything is changed."""
+"""Preflight: every problem is reported before anything is changed."""
 
 from pyinfra import host
 

@@ -1,5 +1,4 @@
-"""The reverse proxy: the Traefik that is already there, or one of ours; none where no stack needs
-one."""
+"""The reverse proxy: an existing Traefik or our own; none if no stack needs one."""
 
 from pyinfra import host
 

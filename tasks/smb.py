@@ -1,5 +1,5 @@
-"""The share for outputs: mounted by fstab, with a folder for each service that writes there; not
-asked for where none does."""
+"""The share for outputs: mounted by fstab, with a folder for each service that writes to it; not
+needed if none does."""
 
 from pyinfra import host
 

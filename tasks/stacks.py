@@ -1,4 +1,4 @@
-"""The stacks: laid down, images built and pulled, containers up and healthy."""
+"""The stacks: files written, images built and pulled, containers up and healthy."""
 
 from pyinfra import host
 

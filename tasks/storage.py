@@ -1,4 +1,4 @@
-"""The model store: one folder for all services, shared by a group, read-only in containers."""
+"""The model store: one folder for all services, shared through a group, read-only in containers."""
 
 from pyinfra import host
 

@@ -1,4 +1,4 @@
-"""The workers of the stacks: the user's own code on the host, where it is asked for."""
+"""The workers of the stacks: the user's own code on the host, if configured."""
 
 from pyinfra import host
 
@@ -13,7 +13,7 @@ for wanted in machine.workers:
         worker.absent(name=f"No worker of {wanted.stack}", worker=wanted)
         continue
     packages.installed(
-        name="Tools that the worker's installation uses",
+        name="Tools for installing the worker",
         packages=["ca-certificates", "git", "python3-venv"],
     )
     worker.release(
@@ -38,7 +38,7 @@ for wanted in machine.workers:
     )
     units.running(
         name=f"Worker of {wanted.stack} runs",
-        # Another release is another link, and makes a restart due.
+        # A new release changes this link, after which a restart is due.
         units=[
             units.Unit(wanted.unit, configuration=[wanted.environment_file, wanted.current]),
         ],

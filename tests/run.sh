@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
 #
-# Every check and test of this repository but the long ones: ./provision test, which makes the
-# environment for it.
+# Every check and test of this repository except the long ones. ./provision test creates the virtual
+# environment and runs this script.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . lab/packages.sh
 
-# What the fast tests use: programs of the scripts that run on hosts, and what looks at the page. Not
-# firewalld, which its package starts: on a machine of somebody's own it would shut ports.
+# What the fast tests use: programs that scripts call on hosts, and a browser for the page. firewalld
+# is left out, because its package starts it, and it would close ports on your own machine.
 TEST_PACKAGES=(
     curl git gpg gpg-agent zstd ca-certificates nftables iproute2 openssh-client dpkg-dev
     ufw iptables systemd kmod e2fsprogs util-linux gcc libc6-dev binutils
     chromium chromium-driver fonts-dejavu-core
 )
 
-# ufw comes switched off. One that was removed while it was on left that behind.
+# ufw is installed disabled, unless settings remain from an earlier installation that was enabled.
 install_test_packages() {
     local settings=/etc/ufw/ufw.conf
     if [ -n "$(missing ufw)" ] && grep -qiE '^ENABLED="?yes' "$settings" 2>/dev/null; then
-        fail "ufw, which the tests need, would be on at once: $settings is from before it was removed" \
-            "apt-get purge ufw, or ENABLED=no in $settings"
+        fail "ufw, which the tests need, would be enabled right away by $settings from an earlier installation" \
+            "apt-get purge ufw, or set ENABLED=no in $settings"
     fi
     install_missing "${TEST_PACKAGES[@]}"
 }
 
-# step COMMAND: one line before it runs.
+# step COMMAND: shows the command, then runs it.
 step() {
     say "$*"
     "$@"
@@ -39,7 +39,7 @@ end_labs() {
     done
 }
 
-# With 12 GB free the lab's tests run on two machines, each with half of few processors.
+# With 12 GB free, the lab's tests run on two machines; up to two processors are split between them.
 two_machines=no
 choose_machines() {
     local memory
@@ -48,23 +48,23 @@ choose_machines() {
     [ $two_machines = no ] || [ "$(nproc)" -gt 2 ] || export LAB_PROCESSORS=1
 }
 
-# The tests' lab is made ready while the fast tests run; its own session finds most of it done.
+# The lab is prepared while the fast tests run; its own tests then find most of it done.
 begin_lab() {
     install_test_packages
     install_lab_packages
     choose_machines
     mkdir -p .lab
     trap end_labs EXIT
-    say "making the tests' lab ready meanwhile: .lab/test.log"
+    say "preparing the lab for tests in the background: .lab/test.log"
     python -m lab --state "$PWD/.lab/test" reset >.lab/test.log 2>&1 &
     making_lab=$!
 }
 
 wait_for_lab() {
-    say "waiting for the tests' lab"
+    say "waiting for the lab"
     wait "$making_lab" || {
         cat .lab/test.log >&2
-        fail "the lab could not be made ready" "see its messages above"
+        fail "the lab could not be prepared" "see its messages above"
     }
 }
 
@@ -79,21 +79,21 @@ run_tests() {
     step mypy
     step shellcheck -x "${scripts[@]}"
     begin_lab
-    # Debian has depmod, nft and ufw where only root looks.
+    # On Debian, depmod, nft and ufw are only in root's PATH.
     TEST_PROGRAMS=required PATH="$PATH:/usr/sbin:/sbin" step pytest -q tests/unit tests/fixtures
     step pytest -q tests/page
     wait_for_lab
     run_lab_tests
 }
 
-# On two machines one is provisioned while the other has the tests that begin with a bare one.
+# With two machines, one is provisioned while the other runs the tests that begin with a bare one.
 run_lab_tests() {
     local pytest=(pytest -v --durations=20) bare failed=0
     if [ $two_machines = no ]; then
         step "${pytest[@]}" -m "not long" tests/lab
         return
     fi
-    say "tests that begin with a bare machine have one of their own: .lab/test-2.log"
+    say "tests that begin with a bare machine run on their own machine: .lab/test-2.log"
     TEST_LAB=test-2 "${pytest[@]}" -m "not long and bare" tests/lab >.lab/test-2.log 2>&1 &
     bare=$!
     step "${pytest[@]}" -m "not long and not bare" tests/lab || failed=1

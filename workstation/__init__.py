@@ -1,5 +1,6 @@
-"""What pyinfra lacks to turn a wiped machine into an AI workstation.
+"""Extends pyinfra to turn a wiped machine into an AI workstation.
 
-The modules of this folder and its rooms are pure: they neither import pyinfra nor touch a host.
-``facts`` and ``operations`` are pyinfra's own terms and do; ``hooks`` takes part in its runs.
+Modules in this folder and its subfolders are pure: they neither import pyinfra nor touch a host.
+Exceptions are ``facts`` and ``operations``, pyinfra's own terms, and ``hooks``, ``ssh`` and
+``lock``, which take part in its runs.
 """

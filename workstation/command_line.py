@@ -1,5 +1,5 @@
-"""What a person gives pyinfra on its command line, checked before pyinfra reads it: it passes over
-what is not there, and shows a traceback for what it cannot take apart."""
+"""Checks of pyinfra's command line, made before pyinfra reads it: pyinfra ignores what does not
+exist, and shows a traceback for what it cannot parse."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from workstation.errors import UserError, named
 
 
 class CommandLineError(UserError):
-    """An option or a file on the command line that cannot be used."""
+    """An invalid option or file on the command line."""
+
+    id = "command-line-file"
 
 
 def check(options: Mapping[str, Any]) -> None:
-    """Raise CommandLineError for what cannot be used.
+    """Raise CommandLineError for the first invalid option.
 
     + options: click's parameters of ``pyinfra``
     """
@@ -26,7 +28,7 @@ def check(options: Mapping[str, Any]) -> None:
     for folder in options.get("group_data") or ():
         if not Path(folder).exists():
             raise CommandLineError(
-                f"--group-data names {named(folder)}, which is not there: correct it."
+                f"--group-data names {named(folder)}, which does not exist: correct the path."
             )
         for file in sorted(Path(folder).glob("*.py")) or [Path(folder)]:
             if file.suffix == ".py":
@@ -34,29 +36,30 @@ def check(options: Mapping[str, Any]) -> None:
     config = options.get("config_filename") or "config.py"
     if not given_file.is_file(Path(config)):
         raise CommandLineError(
-            f"--config names {named(config)}, where no file is: leave it out, and run in the "
-            "folder of this project."
+            f"--config names {named(config)}, but there is no such file: leave the option out and "
+            "run from the folder of this project."
         )
     tasks = _tasks(options)
     inventory = str(options.get("inventory") or "")
     if tasks and not _is_inventory(inventory):
         raise CommandLineError(
-            "The inventory has no hosts: name a file that exists, such as inventory.py."
+            "The inventory has no hosts: use a file that exists, such as inventory.py.",
+            id="inventory-empty",
         )
     for name, what, instead in (
-        (inventory, "inventory", "inventory.py"),
-        *((name, "file of tasks", "deploy.py or one of tasks/") for name in tasks),
+        (inventory, "an inventory", "inventory.py"),
+        *((name, "a task file", "deploy.py or a file in tasks/") for name in tasks),
     ):
         path = Path(name)
         wrong = given_file.is_there(path) and not (
             path.suffix == ".py" and given_file.is_file(path)
         )
-        if wrong or (what == "inventory" and name in (*tasks, "deploy.py")):
-            raise CommandLineError(f"{named(name)} is no {what}: name {instead}.")
+        if wrong or (what == "an inventory" and name in (*tasks, "deploy.py")):
+            raise CommandLineError(f"{named(name)} is not {what}: use {instead}.")
 
 
 def matching(patterns: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether one of the patterns of ``--limit`` or ``--exclude`` names one of a host's names.
+    """Return whether a pattern of ``--limit`` or ``--exclude`` matches one of a host's names.
 
     + names: the host's own and those of its groups
     """
@@ -64,23 +67,27 @@ def matching(patterns: Iterable[str], names: Iterable[str]) -> bool:
 
 
 def _check_data(entries: Sequence[str]) -> None:
-    """Each is ``key=value``, and sets another key."""
+    """Raise CommandLineError unless each is ``key=value`` with a key of its own."""
     seen: set[str] = set()
     for entry in entries:
         key, separator, _ = entry.partition("=")
         if not separator or not key:
             # Not shown: it may be a secret.
             raise CommandLineError(
-                "--data is not followed by key=value: write --data gpu=none, with the name of a "
-                "setting."
+                "--data needs key=value, where the key is the name of a setting: for example, "
+                "--data gpu=none.",
+                id="data-option-syntax",
             )
         if key in seen:
-            raise CommandLineError(f"--data sets {named(key)} twice: keep one of the two.")
+            raise CommandLineError(
+                f"--data sets {named(key)} twice: keep one of the two.", id="key-duplicate"
+            )
         seen.add(key)
 
 
 def _is_inventory(name: str) -> bool:
-    """Whether pyinfra makes hosts of it: it does nothing, and exits with 0, where it cannot."""
+    """Return whether pyinfra finds hosts in it. If it finds none, it does nothing and exits with
+    status 0."""
     if given_file.is_there(Path(name)) or "@" in name or "," in name:
         return True
     try:

@@ -1,4 +1,4 @@
-"""What every task needs of its host: checked settings, pins, the mirror, and rendered stacks."""
+"""What every task needs to know of its host: checked settings, pins, mirror, rendered stacks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
 SHARE = ("smb_server", "smb_share", "smb_user", "smb_password")
-"""Settings of the share, of which none may be empty where it is used."""
+"""Settings of the share; none may be empty if a stack uses the share."""
 
 
 @dataclass
 class Context:
-    """One host's settings and what follows from them; made once per host by :func:`load`."""
+    """One host's settings and everything derived from them; :func:`load` makes one per host."""
 
     host: Any
     settings: Settings
@@ -42,20 +42,20 @@ class Context:
 
     @cached_property
     def gpu(self) -> bool:
-        """Whether containers may reserve a GPU; ``optional`` asks the host's driver."""
+        """Whether containers may reserve a GPU; for ``optional``, the host's driver decides."""
         if self.settings.gpu == "optional":
             return bool(ask(self.host, Gpu).cards)
         return self.settings.gpu == "required"
 
     @cached_property
     def system(self) -> MachineState:
-        """What kind of machine the host is, asked once."""
+        """What kind of machine the host is, queried once."""
         state: MachineState = ask(self.host, Machine)
         return state
 
     def data(self, name: str) -> dict[str, Any]:
-        """Return a stack's data: group_data/<stack>.py, and what .env changes of it."""
-        # The stack "proxy" has none: that name is a setting's.
+        """Return a stack's data: group_data/<stack>.py, with the changes from .env."""
+        # The stack "proxy" has none: that name belongs to a setting.
         given = {} if name == PROXY else self.host.data.get(data_key(name), {})
         return stack_kinds.checked(name, given, TEMPLATES / "stacks")
 
@@ -68,31 +68,31 @@ class Context:
         return self._rendered[name]
 
     def stacks(self) -> list[RenderedStack]:
-        """Return the rendered stacks that the inventory gives this host."""
+        """Return the rendered stacks that the inventory assigns to this host."""
         return [self.stack(name) for name in self.stack_names]
 
     @property
     def projects(self) -> list[str]:
-        """The Compose projects of ours that the host has, the proxy among them if it is our own."""
+        """Our Compose projects on the host, including the proxy if it is our own."""
         return [*([PROXY] if self.settings.proxy == "own" else []), *self.stack_names]
 
     @cached_property
     def needs(self) -> Needs:
-        """What the host must have for its stacks: proxy, share, Ollama, disks."""
+        """What the host's stacks need: proxy, share, Ollama, disks."""
         return needs(self.settings, [stack.model for stack in self.stacks()])
 
     @property
     def places(self) -> list[Place]:
-        """The folders of the host that its services mount, and what makes each."""
+        """The host folders that its services mount, and what creates each."""
         return of_host(self.settings, [stack.model for stack in self.stacks()])
 
     @property
     def workers(self) -> list[Worker]:
-        """The workers of the host's stacks, those that are not asked for among them."""
+        """The workers of the host's stacks, including those that are not configured."""
         return [stack.model.worker for stack in self.stacks() if stack.model.worker]
 
     def require(self) -> None:
-        """Raise SettingsError for a setting that the host's stacks need and that is empty."""
+        """Raise SettingsError for an empty setting that the host's stacks need."""
         if self.needs.share:
             self.settings.require(*SHARE)
         for stack in self.stacks():
@@ -100,11 +100,11 @@ class Context:
 
     @property
     def rendered(self) -> list[RenderedStack]:
-        """The stacks that were asked for so far, the proxy among them."""
+        """The stacks rendered so far, including the proxy."""
         return list(self._rendered.values())
 
     def attestations(self) -> list[str]:
-        """Return the options that make ``docker buildx bake`` attest what it builds."""
+        """Return the options that make ``docker buildx bake`` attach attestations."""
         scanner = self.pins.images["sbom_scanner"].ref(self.mirror.registry)
         options = {"provenance": "--provenance=mode=max", "sbom": f"--sbom=generator={scanner}"}
         return [options[kind] for kind in self.settings.build_attestations]
@@ -118,30 +118,32 @@ class Context:
             content = given_file.read(path)
         except OSError as error:
             raise host_settings.SettingsError(
-                f"CA_BUNDLE names {path}, which cannot be read: {error.strerror}."
+                f"CA_BUNDLE points to {path}, which cannot be read: {error.strerror}.",
+                id="ca-bundle-invalid",
             ) from error
         if b"-----BEGIN CERTIFICATE-----" not in content:
             raise host_settings.SettingsError(
-                f"CA_BUNDLE names {path}, which has no certificate in PEM form (-----BEGIN "
-                "CERTIFICATE-----): name one that has."
+                f"CA_BUNDLE points to {path}, which contains no PEM certificate (-----BEGIN "
+                "CERTIFICATE-----): choose a file that does.",
+                id="ca-bundle-invalid",
             )
         return content
 
 
 @cache
 def _upstreams(mirror: str) -> tuple[Mirror, Pins]:
-    """Return the mirror that a file describes, and the pins with its differences; the same for
-    every host that uses it."""
+    """Return the mirror that a file describes, and the pins with the mirror's changes; the same
+    objects for every host that uses it."""
     found = mirrors.load(mirror)
     return found, pin_files.load(ROOT / "pins.yml", found.pins)
 
 
 def load(host: Any) -> Context:
-    """Return the context of a host, checked on the first call.
+    """Return the context of a host, which the first call checks.
 
     + host: pyinfra's host
 
-    Raises UserError, one sentence for the person who can fix it, before anything is changed.
+    Raises UserError before anything is changed.
     """
     hooks.enter(host)
     contexts: dict[str, Context] = current().contexts
@@ -153,8 +155,9 @@ def load(host: Any) -> Context:
         names = tuple(sorted((available - {PROXY}) & set(host.groups)))
         if not names:
             raise UserError(
-                f"The inventory gives {host.name} no stack, and .env is not read: name inventory.py"
-                " before the file of tasks."
+                f"The inventory assigns no stack to {host.name}, and .env was not read: put "
+                "inventory.py before the task file.",
+                id="inventory-without-stacks",
             )
         contexts[host.name] = Context(
             host=host,
@@ -167,5 +170,5 @@ def load(host: Any) -> Context:
 
 
 def is_loaded(host: Any) -> bool:
-    """Whether :func:`load` was called for a host."""
+    """Return whether :func:`load` was called for a host."""
     return host.name in current().contexts

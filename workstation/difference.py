@@ -1,12 +1,12 @@
-"""What is different between two contents of a file, with the secrets of others masked. Pure."""
+"""The difference between two versions of a file, with secrets masked. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import re
 
-# Somebody's own line in a file that we merge into may hold a secret: an option of mount(8), a name
-# and password in an address, a key of JSON.
+# A user's own line in a file that we merge into may contain a secret: a mount(8) option, a name and
+# password in an address, a JSON key.
 _SECRET = re.compile(
     r"""(?P<kept>pass(?:word)?2?\s*=\s*)[^,\s]+|(?P<user>\buser(?:name)?=[^,\s%]*%)[^,\s]+"""
     r"""|(?P<address>://)[^\s"'/@]+(?=@)"""
@@ -16,8 +16,8 @@ _SECRET = re.compile(
 
 
 def difference(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
-    """Return the lines of the unified diff of a file's content. Bytes that are no UTF-8, as in an
-    old comment, are shown as ``\\xfc``."""
+    """Return the lines of a unified diff of a file's content. Bytes that are not UTF-8, such as in
+    an old comment, are shown as ``\\xfc``."""
     if b"\0" in old + new:
         return (f"{path}: binary content differs",)
     before, after = (text.decode(errors="backslashreplace").splitlines() for text in (old, new))

@@ -1,10 +1,10 @@
-"""What the documents say of settings and of ``x-workstation``, made from where each is stated.
+"""Generates the documentation of settings and ``x-workstation`` from their definitions.
 
-    python -m workstation.documentation            says what is out of date, with status 1
-    python -m workstation.documentation --write    writes it
+    python -m workstation.documentation            lists outdated documents, with status 1
+    python -m workstation.documentation --write    updates them
 
-docs/settings.md as a whole; the tables between two marks in docs/services.md; in .env.example the
-comments above each key: its keys and sample values are its own.
+It generates all of docs/settings.md, the tables between two marks in docs/services.md, and the
+comments in .env.example, which keeps its own keys and sample values.
 """
 
 from __future__ import annotations
@@ -28,47 +28,53 @@ from workstation.values import Called
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m workstation.documentation --write"
-BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of what is generated -->"
+BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of generated part -->"
 
 Row = tuple[str, ...]
 _HEAD = ("key", "type", "default", "meaning")
 _CONNECTION = environment.CONNECTION.items()
 
 _SETTINGS = f"""\
-<!-- Generated from the statement of each setting: {COMMAND} -->
+<!-- Generated from the definition of each setting: {COMMAND} -->
 # Settings
 
-The value that counts is the first of these: `--data name=value` on the command line, the
-environment variable `NAME`, the line `NAME=value` in `.env`, `name = value` in
-`group_data/<stack>.py` of a stack that the host runs, the same in `group_data/all.py`, the
-default. A setting without a default must be set. Write lists with commas in `.env`. To read another
-file than `.env`, set the environment variable `ENV_FILE` to its path.
+If a setting is given in several places, the first of these counts:
 
-Unknown names and invalid values are rejected before anything is changed, with the nearest valid
-name.
+1. `--data name=value` on the command line
+2. the environment variable `NAME`
+3. the line `NAME=value` in `.env`
+4. `name = value` in `group_data/<stack>.py` of a stack that the host runs
+5. `name = value` in `group_data/all.py`
+6. the default
+
+A setting without a default must be set. In `.env`, separate the values of a list with commas. To \
+read a file other than `.env`, set the environment variable `ENV_FILE` to its path.
+
+Unknown names and invalid values are rejected before anything is changed; the error suggests the \
+closest valid name.
 
 ## In `.env`
 
-Settings of every host can also be set in `group_data/`, by their name in lower case; those of a
-stack as entries of the dictionary in `group_data/<stack>.py`, without the name of the stack.
-Secrets cannot.
+Settings of every host can also be set in `group_data/`, with their names in lower case. Settings \
+of a stack are entries of the dictionary in `group_data/<stack>.py`, without the name of the \
+stack. Secrets must not be in `group_data/`.
 """
 _ALONE = """\
-## In `group_data/` alone
+## Only in `group_data/`
 
-These have several values. Those of a stack are entries of the dictionary in its file.
+These settings have several values. Those of a stack are entries of the dictionary in its file.
 """
 _DATA = """\
 ## With `--data`
 
-Every setting of a host can be given like this for one run. One is made for it:
+Every setting of a host can be given this way for one run. One setting is meant for it:
 """
 
 _EXAMPLE = """\
 # Copy this file to .env (chmod 600) and fill it in:  cp .env.example .env
 #
-# docs/settings.md has all settings. Environment variables win over this file. Put a value with
-# blanks, quotes, backslashes or # in single quotes.
+# docs/settings.md lists all settings. Environment variables take precedence over this file. Put
+# values with spaces, quotes, backslashes or # in single quotes.
 """
 
 
@@ -80,7 +86,7 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 
 def type_name(annotation: Any, metadata: Iterable[object] = ()) -> str:
-    """Return what a setting's type is called."""
+    """Return the name of a setting's type."""
     called = [one.name for one in metadata if isinstance(one, Called)]
     if called:
         return called[-1]
@@ -129,7 +135,7 @@ def settings_page(root: Path = ROOT) -> str:
     stacks = list(_of_stacks(root))
     parts = [
         _SETTINGS,
-        "### The machine and the way to it",
+        "### The machine and how to reach it",
         table(("key", "meaning"), ((_named(key), says) for key, says in _CONNECTION)),
         "### Every host",
         table(
@@ -161,20 +167,20 @@ def settings_page(root: Path = ROOT) -> str:
 
 
 def _core_fields(root: Path) -> dict[str, FieldInfo]:
-    """Return the settings that are no stack's."""
+    """Return the settings that do not belong to a stack."""
     of_stacks = stack_kinds.secrets(root / "templates/stacks")
     return {name: field for name, field in Settings.model_fields.items() if name not in of_stacks}
 
 
 def _task(field: FieldInfo) -> str:
-    """Return the task that a setting is made for, as an argument behind ``--data``, or nothing."""
+    """Return the task that a setting is meant for, or an empty string."""
     extra = field.json_schema_extra
     return str(extra["task"]) if isinstance(extra, dict) else ""
 
 
 def _of_stacks(root: Path) -> Iterator[tuple[str, str, str, Declared]]:
-    """Yield the settings of all stacks: stack, name (of one in a mapping, with a dot before it),
-    its key in ``.env`` or nothing, and its statement."""
+    """Yield the settings of all stacks: stack, name (in a mapping, ``mapping.name``), its key in
+    ``.env`` or an empty string, and its declaration."""
     stacks = environment.known_stacks(root)
     entries = environment.stack_keys(environment.data_of(root, stacks))
     keys = {(entry.stack, entry.name): key for key, entry in entries.items()}
@@ -191,9 +197,9 @@ def own_tables() -> str:
     """Return the tables of ``x-workstation``, for docs/services.md."""
     parts = []
     for title, known in (
-        ("Of a service", x_workstation.SERVICE),
-        ("Of a secret at the top level of the file", x_workstation.SECRET),
-        ("Of the whole file, at its top level", x_workstation.FILE),
+        ("In a service", x_workstation.SERVICE),
+        ("In a secret at the top level of the file", x_workstation.SECRET),
+        ("At the top level of the file", x_workstation.FILE),
     ):
         parts += [f"{title}:", table(("key", "meaning", "default"), _own_rows(known))]
     return "\n".join(f"{part.rstrip()}\n" for part in parts)
@@ -207,8 +213,8 @@ def _own_rows(known: Mapping[str, Key], before: str = "") -> Iterator[Row]:
 
 
 def example(text: str, root: Path = ROOT) -> str:
-    """Return .env.example: the keys and sample values of ``text``, each below its meaning; a secret
-    of a stack that is not there yet comes last."""
+    """Return .env.example: the keys and sample values of ``text``, each below its meaning, followed
+    by secrets of stacks that are missing in it."""
     meanings = dict(_CONNECTION)
     for name, field in _core_fields(root).items():
         meanings[name.upper()] = str(field.description)
@@ -219,7 +225,7 @@ def example(text: str, root: Path = ROOT) -> str:
         if one.type == SECRET:
             keys.setdefault(key, f"#{key}=")
     if unknown := keys.keys() - meanings.keys():
-        raise ValueError(f".env.example has {', '.join(sorted(unknown))}, which is no known key.")
+        raise ValueError(f".env.example has {', '.join(sorted(unknown))}: remove unknown keys.")
     parts = [_EXAMPLE]
     for key, line in keys.items():
         comment = re.sub(r"\[(.*?)\]\((?!http).*?\)|`", lambda found: found[1] or "", meanings[key])
@@ -228,8 +234,7 @@ def example(text: str, root: Path = ROOT) -> str:
 
 
 def documents(root: Path = ROOT) -> dict[str, str]:
-    """Return each document below ``root`` that is made here, by its path: the text that it should
-    have."""
+    """Return the text of each generated document, by its path below ``root``."""
     services = (root / "docs/services.md").read_text()
     before, _, rest = services.partition(f"{BEGIN}\n")
     _, mark, after = rest.partition(END)
@@ -243,7 +248,7 @@ def documents(root: Path = ROOT) -> dict[str, str]:
 
 
 def outdated(root: Path = ROOT) -> dict[str, str]:
-    """Return those of the documents that have another text, or are missing."""
+    """Return the text of each document that is missing or out of date, by its path."""
     return {
         path: text
         for path, text in documents(root).items()
@@ -252,7 +257,7 @@ def outdated(root: Path = ROOT) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the documents, or say which are out of date."""
+    """Write the outdated documents, or list them; return the exit status."""
     found = outdated()
     for path, text in found.items():
         if arguments == ["--write"]:

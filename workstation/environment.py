@@ -1,8 +1,8 @@
-"""What ``.env`` and the environment of the caller say: the host, its stacks, and settings.
+"""Reads the host, its stacks and settings from ``.env`` and the environment.
 
-A key is a setting's name in upper case, or that of an entry in ``group_data/<stack>.py`` behind the
-stack's: KNOWLEDGE_CENTER_N_CTX. The environment wins over ``.env``. Nothing read here is put into
-the environment of this process, where every child would inherit it.
+A key is a setting's name in upper case, or the stack's name followed by that of an entry in
+``group_data/<stack>.py``: KNOWLEDGE_CENTER_N_CTX. The environment takes precedence over ``.env``.
+Nothing read here is put into the environment of this process, where every child would inherit it.
 """
 
 from __future__ import annotations
@@ -38,46 +38,47 @@ CONNECTION = {
     "STACKS": "The stacks that the machine runs, separated by commas: names of folders in "
     "templates/stacks (default: the one that inventory.py names).",
 }
-"""Keys that say which machine it is, how to reach it and what it runs, with their meaning."""
+"""The keys for the machine, the way to it and the stacks that it runs, with their meaning."""
 CONNECTION_KEYS = tuple(CONNECTION)
 SETTING_KEYS = {name.upper(): name for name in Settings.model_fields}
 
 
 class EnvironmentFileError(UserError):
-    """A ``.env`` file, or a variable of the environment, that cannot be used."""
+    """An invalid ``.env`` file or environment variable."""
 
 
 class Secret(SecretStr):
     """A secret in a host's data, masked wherever pyinfra prints that data."""
 
     def to_json(self) -> str:
-        """The mask: ``pyinfra ... debug-inventory`` prints data as JSON and asks for this."""
+        """Return the mask: ``pyinfra ... debug-inventory`` prints data as JSON and calls this."""
         return str(self)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a stack's data that a key of ``.env`` may replace: text or a number."""
+    """An entry of a stack's data that a key in ``.env`` may replace: text or a number."""
 
     stack: str
     name: str
     default: bool | int | float | str
 
     def value(self, key: str, text: str) -> bool | int | float | str:
-        """Gives ``text`` as what the entry holds. Raises EnvironmentFileError."""
+        """Return ``text`` as the entry's type. Raises EnvironmentFileError."""
         try:
             if isinstance(self.default, bool):
                 return {"true": True, "false": False}[text.lower()]
             if isinstance(self.default, str):
                 return text
-            # Python also reads digits of other scripts, and with underscores between them.
+            # Python would also accept digits of other scripts, and underscores between digits.
             if not re.fullmatch(r"[+-]?[0-9]{1,18}(\.[0-9]+)?", text):
                 raise ValueError
             return type(self.default)(text)
         except (KeyError, ValueError):
             raise EnvironmentFileError(
-                f"{key} is {shown(text)}: expected {_KINDS[type(self.default)]}, as {self.name} is "
-                f"in group_data/{self.stack}.py."
+                f"{key} is {shown(text)}: expected {_KINDS[type(self.default)]}, like {self.name} "
+                f"in group_data/{self.stack}.py.",
+                id="setting-invalid",
             ) from None
 
 
@@ -86,9 +87,9 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 @dataclass(frozen=True)
 class Environment:
-    """The host to work on, how to reach it, the stacks it runs, and the settings given.
+    """The host to work on, how to reach it, the stacks it runs, and the given settings.
 
-    ``data``: of each stack with a changed entry, all its data.
+    ``data``: for each stack with a changed entry, all of its data.
     """
 
     host: str
@@ -103,14 +104,14 @@ class Environment:
         return self.host == LOCAL
 
     def host_data(self) -> dict[str, object]:
-        """Gives the host's data for pyinfra: connection, settings, and data of stacks."""
+        """Return the host's data for pyinfra: connection, settings, and data of stacks."""
         return {**self.connection, **self.settings, **self.data}
 
 
 def known_stacks(folder: Path) -> list[str]:
-    """Gives the names that STACKS may have: of the stacks under the root ``folder``, sorted.
+    """Return the names that STACKS may contain: those of the stacks in ``folder``, sorted.
 
-    A stack with the name of a setting (``proxy``) runs or not as that setting says.
+    A stack that shares its name with a setting (``proxy``) is controlled by that setting.
     """
     names = {path.parent.name for path in folder.glob("templates/stacks/*/compose.yaml.j2")}
     return sorted(names - set(Settings.model_fields))
@@ -119,15 +120,15 @@ def known_stacks(folder: Path) -> list[str]:
 def read(
     variables: Mapping[str, str], folder: Path, stacks: Iterable[str], default: str = ""
 ) -> Environment:
-    """Reads the environment file of a folder and the environment.
+    """Return what the environment file of a folder and the environment say.
 
     + variables: the environment of the process; its ``ENV_FILE`` names a file other than ``.env``
     + folder: where ``.env`` and ``.env.example`` are
     + stacks: the names of the stacks that exist
-    + default: what STACKS is where nobody sets it; empty: all that exist
+    + default: the value of STACKS if it is not set; empty: all stacks that exist
 
-    Raises EnvironmentFileError for a missing file, an odd line, an unknown key or a bad value, and
-    UserError for a file of ``group_data/`` that cannot be used.
+    Raises EnvironmentFileError for a missing file, a malformed line, an unknown key or an invalid
+    value, and UserError for an invalid file in ``group_data/``.
     """
     stacks = sorted(stacks)
     group_data.check(folder / "group_data", stacks)
@@ -158,8 +159,8 @@ def read(
 
 
 def data_of(folder: Path, stacks: Iterable[str]) -> dict[str, dict[str, object]]:
-    """Gives the data of each stack as hosts have it for which ``.env`` changes nothing: its
-    defaults, and what ``group_data/`` under the root ``folder`` sets. Raises UserError."""
+    """Return the data of each stack without the changes from ``.env``: its defaults, and what
+    ``group_data/`` in ``folder`` sets. Raises UserError."""
     templates = folder / "templates/stacks"
     return {
         stack: completed(declared(stack, templates), stack_data(folder, stack)) for stack in stacks
@@ -167,21 +168,24 @@ def data_of(folder: Path, stacks: Iterable[str]) -> dict[str, dict[str, object]]
 
 
 def _variable(key: str, value: str) -> str:
-    """A variable of the caller's environment, whose bytes Python keeps where they are no text."""
+    """Return the checked value of an environment variable; Python keeps bytes that are not text."""
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise EnvironmentFileError(f"{key} in the environment is not UTF-8: set it anew.") from None
+        raise EnvironmentFileError(
+            f"{key} in the environment is not UTF-8: set it again.", id="setting-invalid"
+        ) from None
     if CONTROL.search(value) or len(value) > LONGEST:
         raise EnvironmentFileError(
-            f"{key} in the environment has a line break or a control character, or more than "
-            f"{LONGEST} characters: set it to one line."
+            f"{key} in the environment contains a line break or control character, or is longer "
+            f"than {LONGEST} characters: set it to a single line.",
+            id="setting-invalid",
         )
     return value
 
 
 def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
-    """Gives the keys that replace entries of the stacks' ``data``: those of text and numbers."""
+    """Return the keys that replace entries of the stacks' ``data``: those of text and numbers."""
     return {
         f"{data_key(stack)}_{name}".upper(): Entry(stack, name, value)
         for stack, entries in data.items()
@@ -191,7 +195,8 @@ def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
 
 
 def _several(data: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
-    """The keys that people may look for: of entries with several values, and where to set them."""
+    """Return the keys that people may try for entries with several values, each with the place
+    where to set it instead."""
     return {
         f"{data_key(stack)}_{name}".upper(): f"set {name} in group_data/{stack}.py"
         for stack, entries in data.items()
@@ -203,7 +208,8 @@ def _several(data: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
 def _replaced(
     data: Mapping[str, Mapping[str, object]], entries: Mapping[str, Entry], given: Mapping[str, str]
 ) -> dict[str, dict[str, object]]:
-    """All data of those stacks of which an entry is given: pyinfra replaces, it does not merge."""
+    """Return all data of each stack with a given entry: pyinfra replaces data, it does not merge
+    them."""
     found: dict[str, dict[str, object]] = {}
     for key, entry in entries.items():
         stack = found.setdefault(data_key(entry.stack), dict(data[entry.stack]))
@@ -214,20 +220,25 @@ def _replaced(
 def read_file(
     path: Path, further: Collection[str] = (), several: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Reads one environment file: ``KEY=value`` lines, quotes and comments as in Compose's.
+    """Return the values of an environment file: ``KEY=value`` lines with quotes and comments, as
+    in Compose.
 
-    + further: keys that it may have beside connection and settings
-    + several: keys that it cannot have, since they have several values, and what to do instead
+    + further: allowed keys besides those of connection and settings
+    + several: keys that are not allowed because they have several values, and what to do instead
 
-    Values are never interpolated: a password may hold ``$``. No error shows a value.
+    Values are never interpolated: a password may contain ``$``. No error shows a value.
     """
     try:
         text = given_file.read_text(path)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise EnvironmentFileError(f"{path} line {line} is not UTF-8: save it as UTF-8.") from None
+        raise EnvironmentFileError(
+            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
+        ) from None
     except OSError as error:
-        raise EnvironmentFileError(f"{path} cannot be read: {error.strerror}.") from None
+        raise EnvironmentFileError(
+            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
+        ) from None
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text, newline="")):
         original = binding.original.string
@@ -237,7 +248,9 @@ def read_file(
             continue
         key, value = _entry(binding, f"{path} line {line}", further, several or {})
         if key in values:
-            raise EnvironmentFileError(f"{path} line {line} sets {key} again: keep one of the two.")
+            raise EnvironmentFileError(
+                f"{path} line {line} sets {key} again: keep one of the two.", id="key-duplicate"
+            )
         values[key] = value
     return values
 
@@ -245,29 +258,33 @@ def read_file(
 def _entry(
     binding: Binding, place: str, further: Collection[str], several: Mapping[str, str]
 ) -> tuple[str, str]:
-    """The key and value of one line, or the reason why it cannot be used."""
+    """Return the key and value of one line. Raises EnvironmentFileError for an invalid line."""
     key, value = binding.key, binding.value
     if binding.error or key is None:
         raise EnvironmentFileError(
-            f"{place} is not KEY=value, or its quotes are not closed: "
-            "put a value with special characters in single quotes."
+            f"{place} is not KEY=value, or has an unclosed quote: "
+            "put values with special characters in single quotes.",
+            id="env-file-syntax",
         )
     if value is None:
-        raise EnvironmentFileError(f"{place} has no '=': write KEY=value.")
+        raise EnvironmentFileError(f"{place} has no '=': write KEY=value.", id="env-file-syntax")
     _check_key(key, place, further, several)
     if CONTROL.search(value):
         raise EnvironmentFileError(
-            f"{place}: the value of {key} has a line break or control character; "
-            "close its quotes, and use single quotes for one with backslashes."
+            f"{place}: the value of {key} contains a line break or control character: "
+            "close its quotes, and use single quotes if it has backslashes.",
+            id="env-file-syntax",
         )
     if len(value) > LONGEST:
         raise EnvironmentFileError(
-            f"{place}: the value of {key} has more than {LONGEST} characters: shorten it."
+            f"{place}: the value of {key} is longer than {LONGEST} characters: shorten it.",
+            id="setting-invalid",
         )
     if key.lower() in SECRETS and _loses_text(binding):
         raise EnvironmentFileError(
-            f"{place}: the value of {key} has ' #', which begins a comment: "
-            "put the value in single quotes."
+            f"{place}: the value of {key} contains ' #', which begins a comment: "
+            "put the value in single quotes.",
+            id="env-file-syntax",
         )
     return key, value
 
@@ -277,22 +294,25 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
         return
     if key in several:
         raise EnvironmentFileError(
-            f"{place}: {key} is not a known key, since it has several values: {several[key]} "
-            "instead."
+            f"{place}: {key} has several values, so it cannot be set here: {several[key]} instead.",
+            id="setting-not-text",
         )
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
         raise EnvironmentFileError(
-            f"{place}: {named(key)} is not a known key{hint}: docs/settings.md lists them."
+            f"{place}: {named(key)} is not a known key{hint}: docs/settings.md lists all keys.",
+            id="setting-unknown",
         )
     if not takes_text(SETTING_KEYS[key]):
         raise EnvironmentFileError(
-            f"{place}: {key} has several values: set {key.lower()} in group_data/all.py instead."
+            f"{place}: {key} has several values, so it cannot be set here: set {key.lower()} in "
+            "group_data/all.py instead.",
+            id="setting-not-text",
         )
 
 
 def _loses_text(binding: Binding) -> bool:
-    """Whether an unquoted value was cut at a blank and ``#``: half a password is no password."""
+    """Return whether an unquoted value was cut at a blank and ``#``: half a password is useless."""
     raw = binding.original.string.partition("=")[2]
     return not raw.lstrip().startswith(("'", '"')) and re.search(r"\s#", raw) is not None
 
@@ -307,23 +327,28 @@ def _file_values(
     further: Collection[str],
     several: Mapping[str, str],
 ) -> dict[str, str]:
-    """The values of the environment file; none if there is no file and the environment has all."""
+    """Return the values of the environment file; none if it does not exist and the environment
+    names the host."""
     elsewhere = variables.get("ENV_FILE")
     path = given_file.path_of(elsewhere) if elsewhere else folder / ".env"
     if given_file.is_there(path):
         return read_file(path, further, several)
     if elsewhere:
-        raise EnvironmentFileError(f"{path}, which ENV_FILE names, is not there.")
+        raise EnvironmentFileError(
+            f"ENV_FILE points to {path}, which does not exist: correct or unset it.",
+            id="env-file-missing",
+        )
     if "WORKSTATION_HOST" not in variables:
         raise EnvironmentFileError(
-            f"{path} is not there: cp .env.example .env, and fill it in "
-            "(or set WORKSTATION_HOST and the rest in the environment)."
+            f"{path} does not exist: run `cp .env.example .env` and fill it in, or set "
+            "WORKSTATION_HOST and the other settings in the environment.",
+            id="env-file-missing",
         )
     return {}
 
 
 def _host(value: str) -> str:
-    """The name of the one host, as pyinfra takes it."""
+    """Return the name of the one host, in the form that pyinfra expects."""
     if value == LOCAL:
         return value
     name, _, zone = value.partition("%")
@@ -334,8 +359,9 @@ def _host(value: str) -> str:
         known = None
     if not known:
         raise EnvironmentFileError(
-            f"WORKSTATION_HOST is {shown(value)}: give one host name or address, or {LOCAL} for "
-            "this machine (user and port belong in SSH_USER and SSH_PORT)."
+            f"WORKSTATION_HOST is {shown(value)}: expected one host name or address, or {LOCAL} "
+            "for this machine (user and port go in SSH_USER and SSH_PORT).",
+            id="setting-invalid",
         )
     return value
 
@@ -343,42 +369,51 @@ def _host(value: str) -> str:
 def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     if not names:
-        raise EnvironmentFileError(f"STACKS names no stack: choose from {', '.join(known)}.")
+        raise EnvironmentFileError(
+            f"STACKS names no stack: choose from {', '.join(known)}.", id="stack-unknown"
+        )
     for name in names:
         # docs.docker.com/compose/how-tos/project-name
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
             raise EnvironmentFileError(
-                f"STACKS names {shown(name)}: a stack, and its folder in templates/stacks, has a "
-                "name of small letters, digits, dashes and underscores."
+                f"STACKS names {shown(name)}: a stack is named like its folder in "
+                "templates/stacks, in lowercase letters, digits, dashes and underscores.",
+                id="stack-unknown",
             )
         if name not in known:
             raise EnvironmentFileError(
                 f"STACKS names {shown(name)}, which is not in templates/stacks"
-                f"{nearest(name, known)}: choose from {', '.join(known)}."
+                f"{nearest(name, known)}: choose from {', '.join(known)}.",
+                id="stack-unknown",
             )
     return names
 
 
 def _connection(given: Mapping[str, str]) -> dict[str, object]:
-    """pyinfra's own ``ssh_*`` data; what is not given is left to it and to ``~/.ssh/config``."""
+    """Return pyinfra's own ``ssh_*`` data; pyinfra and ``~/.ssh/config`` decide what is not
+    given."""
     data: dict[str, object] = {}
     if user := given.get("SSH_USER"):
         if not re.fullmatch(r"(?!-)\S{1,255}", user) or not user.isprintable():
             raise EnvironmentFileError(
-                f"SSH_USER is {shown(user)}: expected the name of one user, without blanks."
+                f"SSH_USER is {shown(user)}: expected one user name, without spaces.",
+                id="setting-invalid",
             )
         data["ssh_user"] = user
     if port := given.get("SSH_PORT"):
         if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
             raise EnvironmentFileError(
-                f"SSH_PORT is {shown(port)}: expected a number from 1 to 65535."
+                f"SSH_PORT is {shown(port)}: expected a number from 1 to 65535.",
+                id="setting-invalid",
             )
         data["ssh_port"] = int(port)
     if key := given.get("SSH_KEY"):
         path = given_file.path_of(key)
         if not given_file.is_file(path):
             raise EnvironmentFileError(
-                f"SSH_KEY is {shown(key)}, where no file is: name a private key."
+                f"SSH_KEY points to {shown(key)}, but there is no such file: set it to a private "
+                "key file.",
+                id="ssh-key-missing",
             )
         data["ssh_key"] = str(path)
     if known_hosts := given.get("SSH_KNOWN_HOSTS"):

@@ -1,4 +1,4 @@
-"""Errors that the person at the keyboard can fix, and how they are worded.
+"""Errors that the person at the keyboard can fix, and helpers to word them.
 
 Every error of the pure modules is one sentence that says what is wrong, where, and how to fix it.
 """
@@ -19,10 +19,10 @@ from typing_extensions import override
 
 
 class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli has no types
-    """One sentence for the person who can fix what it names.
+    """An error shown as one sentence to the person who can fix it.
 
-    pyinfra lets a ``PyinfraError`` pass through the files that it runs, and its command line ends
-    with status 1 after showing a ``CliError``: the sentence, without a traceback.
+    pyinfra lets a ``PyinfraError`` pass through the files that it runs, and its command line shows
+    a ``CliError`` and ends with status 1: the sentence, without a traceback.
 
     ``id`` is the heading in docs/errors.md that explains it. A class has one for all of its errors;
     a single error may have its own.
@@ -41,12 +41,12 @@ class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli ha
 
 
 def in_brackets(id: str) -> str:
-    """Return an id as the end of a sentence; empty where there is none."""
+    """Return an id in brackets, to follow a sentence; empty if there is none."""
     return f" [{id}]" if id else ""
 
 
 class HostError(UserError):
-    """What stands on a host, or what a server answers, is in the way of an operation."""
+    """The state of a host, or the answer of a server, prevents an operation."""
 
 
 _SHORT = reprlib.Repr()
@@ -55,14 +55,14 @@ _SHORT.maxlevel = 3
 
 
 def shown(value: object) -> str:
-    """Gives a value for an error: short, on one line, and with the name of a character that may
-    look like another."""
+    """Return a value for an error message: short, on one line, and with the name of its first
+    character that is not ASCII, which may look like another."""
     text = _short(value)
     return text + _odd(text)
 
 
 def named(name: object) -> str:
-    """Gives a name for an error, as ``shown`` does, without quotes around it."""
+    """Return a name for an error message, as ``shown`` does, without the quotes."""
     text = _short(name)
     return text.strip("'") + _odd(text)
 
@@ -70,7 +70,7 @@ def named(name: object) -> str:
 def _short(value: object) -> str:
     try:
         return " ".join(_SHORT.repr(value).split())
-    except Exception:  # a class of somebody's own, or a number of too many digits
+    except Exception:  # a class of the user's, or a number with too many digits
         return f"a value of the type {type(value).__name__}"
 
 
@@ -81,9 +81,9 @@ def _odd(text: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Gives ``" (did you mean X?)"`` for the known name most like ``name``, or an empty string.
+    """Return ``" (did you mean X?)"`` for the known name closest to ``name``, or an empty string.
 
-    + cutoff: how much alike they must be, up to 1 (difflib)
+    + cutoff: the similarity that is required, up to 1 (difflib)
     """
     if len(name) > 100:
         return ""
@@ -93,10 +93,10 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 
 
 def expectation(error: ErrorDetails) -> str:
-    """Gives what pydantic expected of a value, as the end of a sentence.
+    """Return what pydantic expected of a value, as the end of a sentence.
 
-    Pydantic begins its own messages with "Input should be" and prefixes those of our validators
-    with "Value error, ".
+    Pydantic begins its own messages with "Input should be", and puts "Value error, " before those
+    of our validators.
     """
     message = error["msg"].removeprefix("Value error, ")
     return message.replace("Input should be", "expected", 1).rstrip(".")

@@ -1,4 +1,4 @@
-"""What a check found: preflight and acceptance speak the same form."""
+"""The result of a check, in the form that preflight and acceptance share."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["ok", "FAILED", "note", "not checked"]
-"""What checks say, in the words that a person reads."""
+"""The result of checks, in the words that a person reads."""
 
 HOST = "host"
-"""Subject of a finding about the machine itself."""
+"""The subject of a finding about the machine itself."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's result. ``detail`` says what was seen, ``fix`` what a person can do,
-    ``evidence`` is what was asked and what came back, in full. ``subject`` is what it is about:
-    a service such as ``dhoch3/comfyui``, or ``host``; see :func:`subject_of` where it is empty.
-    ``note``: one that is not ok is worth knowing, and stops nothing. ``id`` is the heading in
-    docs/errors.md that explains it."""
+    """The result of one check. ``detail`` says what was seen, ``fix`` what a person can do;
+    ``evidence`` is the query and its answer, in full. ``subject`` is what it is about: a service
+    such as ``dhoch3/comfyui``, or ``host``; if empty, see :func:`subject_of`. ``note``: if it is
+    not ok, it is worth knowing but stops nothing. ``id`` is the heading in docs/errors.md that
+    explains it."""
 
     name: str
     ok: bool
@@ -33,17 +33,17 @@ class Finding:
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:
-    """Return those that are not ok and no notes."""
+    """Return those that are not ok, without the notes."""
     return [finding for finding in findings if not finding.ok and not finding.note]
 
 
 def noted(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the notes: those that are not ok and stop nothing."""
+    """Return the notes: those that are not ok but stop nothing."""
     return [finding for finding in findings if not finding.ok and finding.note]
 
 
 def state_of(findings: Iterable[Finding]) -> State:
-    """Return what findings say together, the worst first; of none, that nothing was checked."""
+    """Return the worst state among findings; ``not checked`` if there are none."""
     findings = list(findings)
     if failed(findings):
         return "FAILED"
@@ -53,13 +53,13 @@ def state_of(findings: Iterable[Finding]) -> State:
 
 
 def subject_of(finding: Finding, subjects: Iterable[str]) -> str:
-    """Return what a finding is about: what it says itself, or that one of ``subjects`` with which
-    its name begins (``dhoch3/forge sees the GPU``), or ``host``."""
+    """Return what a finding is about: its own subject, or the one of ``subjects`` that its name
+    begins with (``dhoch3/forge sees the GPU``), or ``host``."""
     return finding.subject or next(
         (subject for subject in subjects if _begins_with(finding.name, subject)), HOST
     )
 
 
 def _begins_with(name: str, subject: str) -> bool:
-    """Whether ``subject`` is all of the word or path at the beginning of ``name``."""
+    """Return whether ``subject`` is the whole word or path at the beginning of ``name``."""
     return re.match(re.escape(subject) + r"(?![\w.-])", name) is not None

@@ -1,6 +1,6 @@
 """Whether a host's firewall lets containers reach a port of the host.
 
-Pure: the facts say what is there, ``workstation.operations.firewall`` adds what is missing.
+Pure: facts read the rules, and ``workstation.operations.firewall`` adds the missing ones.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 BRIDGES = ("docker0", "br-+")
-"""Docker's bridges as ufw and iptables name them, whatever pool their addresses are from; one that
-somebody has named himself comes beside them."""
+"""Docker's bridges as ufw and iptables name them, whatever their address pool; bridges with a name
+of the user's own are added to them."""
 
 _ALLOWS, _BLOCKS = ("allow",), ("deny", "reject", "limit")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of ufw about what comes in. ``interface``, ``source``, ``port`` and ``protocol`` are
-    empty for any; ``port`` may be a list and have ranges, or be the name of an application."""
+    """A ufw rule for incoming traffic. ``interface``, ``source``, ``port`` and ``protocol`` are
+    empty for any; ``port`` may be a list with ranges, or the name of an application."""
 
     action: str
     interface: str = ""
@@ -32,19 +32,19 @@ class Rule:
         return self.action in _ALLOWS
 
     def covers(self, port: int) -> bool:
-        """Whether it is about a TCP port."""
+        """Return whether it applies to a TCP port."""
         if self.protocol not in ("", "tcp"):
             return False
         return not self.port or any(_within(part, port) for part in self.port.split(","))
 
     def is_about(self, interface: str) -> bool:
-        """Whether it is about all that comes in there."""
+        """Return whether it applies to all traffic that comes in there."""
         return self.interface in ("", interface) or (
             self.interface.endswith("+") and interface.startswith(self.interface[:-1])
         )
 
     def touches(self, interface: str) -> bool:
-        """Whether it is about some of what comes in there."""
+        """Return whether it applies to some of the traffic that comes in there."""
         wider = interface.endswith("+") and self.interface.startswith(interface[:-1])
         return self.is_about(interface) or wider
 
@@ -53,14 +53,14 @@ def _within(part: str, port: int) -> bool:
     first, _, last = part.partition(":")
     if first.isdigit():
         return int(first) <= port <= int(last or first)
-    # A profile of an application may have any port: /etc/ufw/applications.d.
+    # An application profile may have any port: /etc/ufw/applications.d.
     return "ollama" in part.lower()
 
 
 def parse(line: str) -> Rule | None:
-    """Return the rule of a line of ``ufw show added``; None for one about something else.
+    """Return the rule in a line of ``ufw show added``; None for a rule about something else.
 
-    Source: ufw(8), "RULE SYNTAX"; ufw 0.36 prints a rule in the shortest form that says it.
+    Source: ufw(8), "RULE SYNTAX"; ufw 0.36 prints each rule in its shortest form.
     """
     try:
         words = shlex.split(line)
@@ -92,7 +92,7 @@ def parse(line: str) -> Rule | None:
     return Rule(
         action=words[1],
         interface=fields.get("on", ""),
-        # A port that it comes from narrows it as an address does.
+        # A source port narrows the rule just as an address does.
         source=fields.get("from port", "") or ("" if source == "any" else source),
         port=fields.get("to port", "") or fields.get("to app", ""),
         protocol=fields.get("proto", ""),
@@ -100,15 +100,15 @@ def parse(line: str) -> Rule | None:
 
 
 def wanted(interface: str, port: int) -> str:
-    """Return the rule that lets what comes in on an interface reach a TCP port, in ufw's words."""
+    """Return the rule, in ufw's words, that lets traffic on an interface reach a TCP port."""
     return f"allow in on {interface} to any port {port} proto tcp"
 
 
 def shut(rules: Sequence[str], interfaces: Iterable[str], port: int) -> Iterator[tuple[str, str]]:
-    """Yield each interface whose containers do not reach the port, and the rule that keeps them
-    from it; that is empty where none lets them in.
+    """Yield each interface whose containers cannot reach the port, with the rule that blocks them;
+    the rule is empty if there is just none that lets them in.
 
-    + rules: lines of ``ufw show added``, of which the first that matches decides
+    + rules: lines of ``ufw show added``; the first matching rule decides
     """
     parsed = [(line, rule) for line in rules if (rule := parse(line)) and rule.covers(port)]
     for interface in interfaces:

@@ -1,4 +1,4 @@
-"""Files that a person names or writes: read without a traceback, and without waiting for ever."""
+"""Reads files that a person names or writes, without a traceback and without waiting forever."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import stat
 from pathlib import Path
 
 LIMIT = 2**20
-"""Bytes that a file of settings, pins or a mirror may have: none has a tenth of it."""
+"""Largest size in bytes of a file of settings, pins or a mirror; real ones have less than a tenth
+of it."""
 
 
 def path_of(text: str) -> Path:
-    """Return the path that a person wrote, ``~`` expanded where such a user exists."""
+    """Return the path that a person wrote, with ``~`` expanded if such a user exists."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -20,25 +21,25 @@ def path_of(text: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something has this name, if only a link to nowhere; never raises."""
+    """Return whether the path exists, even as a broken link; never raises."""
     return os.path.lexists(path) if "\0" not in str(path) else False
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file that could be read; never raises."""
+    """Return whether the path is a regular file, or a link to one; never raises."""
     return os.path.isfile(path) if "\0" not in str(path) else False
 
 
 def read(path: Path, limit: int = LIMIT) -> bytes:
     """Return the content of a file.
 
-    + limit: bytes that it may have
+    + limit: largest size in bytes
 
-    Raises OSError, whose ``strerror`` tells a person why: also for a pipe or a device, whose end
-    would be waited for.
+    Raises OSError, whose ``strerror`` gives a person the reason. Pipes and devices raise it too,
+    because reading them might never end.
     """
     if "\0" in str(path):
-        raise OSError(errno.EINVAL, "its name has a NUL")
+        raise OSError(errno.EINVAL, "its name contains a NUL character")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         folder = stat.S_ISDIR(status.st_mode)

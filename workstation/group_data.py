@@ -1,6 +1,6 @@
-"""The files of ``group_data/``, which are Python: read as pyinfra reads them, errors in a sentence.
+"""Reads the Python files in ``group_data/`` as pyinfra does, with errors of one sentence.
 
-pyinfra itself shows a traceback for each, and passes over a file that belongs to no stack.
+pyinfra itself shows a traceback for each error, and ignores a file that belongs to no stack.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from workstation.stack import data_key
 
 
 class GroupDataError(UserError):
-    """A file of ``group_data/`` that cannot be used; the message names it, and the line."""
+    """An invalid file in ``group_data/``; the message names the file and line."""
+
+    id = "group-data-invalid"
 
 
 def check(folder: Path, stacks: Iterable[str]) -> None:
-    """Raise GroupDataError for a file that is not Python, or that no host would get, and for a name
-    in it that would be pyinfra's.
+    """Raise GroupDataError for a file that is not Python or that no host would use, and for a name
+    in it that is almost one of pyinfra's.
 
     + folder: ``group_data/``
     + stacks: names of the stacks that exist
@@ -31,26 +33,29 @@ def check(folder: Path, stacks: Iterable[str]) -> None:
     for path in sorted(folder.glob("*.py")):
         if path.stem not in known:
             raise GroupDataError(
-                f"{path} belongs to no stack{nearest(path.stem, known)}, so no host gets it: name "
-                "it as a folder of templates/stacks, or with another ending than .py."
+                f"{path} belongs to no stack{nearest(path.stem, known)}, so no host uses it: give "
+                "it the name of a folder in templates/stacks, or an extension other than .py.",
+                id="group-data-unused",
             )
         check_file(path)
 
 
 def check_file(path: Path) -> None:
-    """Raise GroupDataError for a file that is not Python, and for a name in it that would be
-    pyinfra's."""
+    """Raise GroupDataError for a file that is not Python, and for a name in it that is almost one
+    of pyinfra's."""
     tree = _parsed(path)
     _refuse_duplicates(tree, path)
     _run(tree, path)
     for name, line in _assigned(tree):
         if problem := foreign_problem(name):
-            raise GroupDataError(f"{path} line {line}: {problem}: correct or remove it.")
+            raise GroupDataError(
+                f"{path} line {line}: {problem}: correct or remove it.", id="setting-unknown"
+            )
 
 
 def stack_data(root: Path, stack: str) -> dict[str, object]:
-    """Return the data of a stack, as ``group_data/<stack>.py`` under ``root`` has it; of a file
-    that is not there, nothing.
+    """Return the data of a stack from ``group_data/<stack>.py`` in ``root``; empty if there is no
+    such file.
 
     Raises GroupDataError.
     """
@@ -61,19 +66,21 @@ def stack_data(root: Path, stack: str) -> dict[str, object]:
     names = _run(tree, path)
     if key not in names:
         assigned = [name for name, _ in _assigned(tree)]
-        raise GroupDataError(f"{path} does not set {key}{nearest(key, assigned)}: put it back.")
+        raise GroupDataError(f"{path} does not set {key}{nearest(key, assigned)}: add it.")
     data = names[key]
     if not isinstance(data, dict) or not all(isinstance(name, str) for name in data):
         raise GroupDataError(
-            f'{key} in {path} is no dictionary with names: expected {key} = {{"name": ...}}.'
+            f'{key} in {path} is not a dictionary of names: expected {key} = {{"name": ...}}.'
         )
     return dict(data)
 
 
 def problem_of(error: BaseException, path: Path) -> str:
-    """Return what went wrong in a file of Python, with its line."""
+    """Return what went wrong in a Python file, with its line."""
     if isinstance(error, SyntaxError):
-        return f"{error.filename or path} line {error.lineno or 1} is not Python: {error.msg}."
+        return (
+            f"{error.filename or path} line {error.lineno or 1} is not valid Python: {error.msg}."
+        )
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
@@ -81,27 +88,31 @@ def problem_of(error: BaseException, path: Path) -> str:
     ]
     text = " ".join(str(error).split())[:300].rstrip(".")
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{path} line {lines[-1] if lines else 1} cannot be run ({what}): correct it."
+    return f"{path} line {lines[-1] if lines else 1} fails to run ({what}): correct it."
 
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        # With a byte order mark too: Python cannot, as pyinfra calls it.
+        # Accepts a byte order mark, which Python does not when pyinfra calls it.
         return ast.parse(given_file.read(path).decode(), str(path))
     except OSError as error:
-        raise GroupDataError(f"{path} cannot be read: {error.strerror}.") from None
+        raise GroupDataError(
+            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
+        ) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise GroupDataError(f"{path} line {line} is not UTF-8: save it as UTF-8.") from None
+        raise GroupDataError(
+            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
+        ) from None
     except SyntaxError as error:
         raise GroupDataError(problem_of(error, path)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
-        raise GroupDataError(f"{path} is not Python: {reason}.") from None
+        raise GroupDataError(f"{path} is not valid Python: {reason}.") from None
 
 
 def _refuse_duplicates(tree: ast.Module, path: Path) -> None:
-    """Of a name that stands twice in a dictionary, Python keeps the last without a word."""
+    """Raise GroupDataError for a duplicate key in a dictionary: Python silently keeps the last."""
     for node in ast.walk(tree):
         seen: set[object] = set()
         for key in node.keys if isinstance(node, ast.Dict) else ():
@@ -109,13 +120,14 @@ def _refuse_duplicates(tree: ast.Module, path: Path) -> None:
                 if key.value in seen:
                     raise GroupDataError(
                         f"{path} line {key.lineno} has {shown(key.value)} twice in one dictionary: "
-                        "keep one of the two."
+                        "keep one of the two.",
+                        id="key-duplicate",
                     )
                 seen.add(key.value)
 
 
 def _run(tree: ast.Module, path: Path) -> dict[str, object]:
-    """Return what a file sets. pyinfra runs it once more, and ends where it says `exit()`."""
+    """Return what a file sets. pyinfra runs it again, and would end if it called `exit()`."""
     names: dict[str, object] = {"__file__": str(path)}
     try:
         exec(compile(tree, str(path), "exec"), names)
@@ -125,7 +137,7 @@ def _run(tree: ast.Module, path: Path) -> dict[str, object]:
 
 
 def _assigned(tree: ast.Module) -> list[tuple[str, int]]:
-    """The names that a file sets at its top, with their lines."""
+    """Return the names that a file sets at its top level, with their lines."""
     found = []
     for statement in tree.body:
         targets: list[ast.expr] = []

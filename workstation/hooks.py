@@ -1,16 +1,16 @@
-"""Where this project takes part in a run of pyinfra: the plan, the question, the lock, the receipt.
+"""This project's part in a run of pyinfra: the plan, the question, the lock, the receipt.
 
-pyinfra's own ways carry most of it. ``config.py`` and ``inventory.py`` call ``install``; the first
-task or operation on a host calls ``enter``, which registers callbacks on pyinfra's state. The
-callbacks let nothing begin that was not planned, shown and locked: where pyinfra does not do its
-part, the run is refused.
+Most of it uses pyinfra's own interfaces. ``config.py`` and ``inventory.py`` call ``install``; the
+first task or operation on a host calls ``enter``, which registers callbacks on pyinfra's state. The
+callbacks let nothing begin that was not planned, shown and locked: if pyinfra does not do its part,
+the run is refused.
 
-Three public functions of pyinfra are replaced, for which it has no way of its own:
+Three public functions of pyinfra are replaced, because it has no interface for them:
 
-1. ``print_meta``: our plan is shown in place of its table of operations.
+1. ``print_meta``: our plan is shown instead of pyinfra's table of operations.
 2. ``print_run_json``: the same for programs, each operation with its changes.
-3. ``read_buffer``: a byte that is no UTF-8 in what a host prints is shown as ``\\xe4``. pyinfra
-   stops reading there, with a traceback, and the command waits for ever for a reader.
+3. ``read_buffer``: a byte that is not UTF-8 in a host's output is shown as ``\\xe4``. pyinfra
+   itself stops reading there with a traceback, and the command waits forever for a reader.
 """
 
 from __future__ import annotations
@@ -54,24 +54,26 @@ _WIDEST = 120
 class HooksError(UserError):
     """pyinfra does not do its part of a run."""
 
+    id = "pyinfra-unsupported"
+
 
 def install() -> None:
-    """Replace what must be, and check the command line if there is one; may be called again.
+    """Replace pyinfra's functions, and check the command line if there is one; may be called again.
 
-    Raises HooksError where pyinfra lacks something, CommandLineError.
+    Raises HooksError if pyinfra lacks something, and CommandLineError.
     """
     _replace(cli, "print_meta", _show_plan)
     _replace(cli, "print_run_json", _show_json)
     _replace(util, "read_buffer", _read_buffer)
     if ctx_state.isset():  # type: ignore[no-untyped-call]
-        pyinfra.state.check_for_changes = True  # for the plan, with -y too
+        pyinfra.state.check_for_changes = True  # for the plan, even with -y
     signal.signal(signal.SIGINT, _interrupted)
-    # What a connection raises is shown at the end; gevent prints its traceback besides.
+    # Errors of connections are shown at the end; gevent would print their tracebacks as well.
     hub = gevent.get_hub()
     hub.NOT_ERROR = (*dict.fromkeys((*hub.NOT_ERROR, PyinfraError)),)
-    # sudo on this machine speaks English: pyinfra knows by its words that it wants a password.
+    # sudo on this machine must speak English: pyinfra recognizes its request for a password.
     os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
-    # Greenlets, in which hosts are prepared, have no context of click's.
+    # Hosts are prepared in greenlets, which have no click context.
     if arguments := click.get_current_context(silent=True):
         current().options = arguments.params
         command_line.check(arguments.params)
@@ -82,7 +84,7 @@ def _replace(owner: ModuleType, name: str, ours: Callable[..., Any]) -> None:
     if original is None:
         raise HooksError(
             f"pyinfra {pyinfra.__version__} has no {owner.__name__}.{name}, which this project "
-            "needs: install the version that requirements.lock names."
+            "needs: install the version in requirements.lock."
         )
     if not hasattr(original, "_ours"):
         replacement = functools.wraps(original)(functools.partial(ours, original))
@@ -91,12 +93,12 @@ def _replace(owner: ModuleType, name: str, ours: Callable[..., Any]) -> None:
 
 
 def enter(host: Any) -> None:
-    """Make this project's part of the run begin for a host; may be called again.
+    """Begin this project's part of the run for a host; may be called again.
 
-    With ``-y`` nobody is asked between plan and run, so the host is locked before the plan is made,
-    and what was read for it stays true.
+    With ``-y`` there is no question between plan and run, so the host is locked before the plan is
+    made, and the facts behind the plan stay true.
 
-    Raises LockedError, HooksError where pyinfra has begun without a word to our callbacks.
+    Raises LockedError, and HooksError if pyinfra has begun without calling our callbacks.
     """
     state, run = host.state, current()
     if not any(isinstance(one, Hooks) for one in state.callback_handlers):
@@ -104,7 +106,7 @@ def enter(host: Any) -> None:
         state.add_callback_handler(Hooks())
         run.prepared = time.monotonic()
     if state.is_executing and pyinfra.is_cli and not run.began:
-        raise _unknown("it does not call what is registered with it")
+        raise _unknown("it does not call registered callbacks")
     if run.is_asked_for:
         _lock(host)
 
@@ -118,7 +120,7 @@ def _lock(host: Any) -> None:
 
 
 class Hooks(BaseStateCallback):
-    """What is called by pyinfra while it runs operations, and when it leaves a host."""
+    """The callbacks for pyinfra's operations and for the end of a host's connection."""
 
     operation_began = 0.0
 
@@ -131,7 +133,7 @@ class Hooks(BaseStateCallback):
     @staticmethod
     @override
     def operation_host_start(state: State, host: Any, op_hash: str) -> None:
-        # With --serial and --no-wait nothing else is called before a host is changed.
+        # With --serial and --no-wait, this is the only callback before a host is changed.
         _begin(state)
 
     @staticmethod
@@ -154,13 +156,13 @@ class Hooks(BaseStateCallback):
 
 
 def _begin(state: State) -> None:
-    """Let a run begin to change its hosts, or refuse it."""
+    """Let a run begin to change its hosts. Raises HooksError to refuse it."""
     run = current()
     if run.began:
         return
     if pyinfra.is_cli:
         if not run.options:
-            raise _unknown("its command line is not click's")
+            raise _unknown("its command line does not use click")
         if not run.is_asked_for and not run.shown:
             raise _unknown("it did not show the plan")
         if run.is_for_programs:
@@ -168,7 +170,7 @@ def _begin(state: State) -> None:
         elif not run.shown:
             _show(state)
         if not run.is_asked_for:
-            # Somebody has read the plan meanwhile, and the hosts may have changed.
+            # The hosts may have changed while somebody read the plan.
             run.forget()
         for host in state.active_hosts:
             _lock(host)
@@ -177,26 +179,30 @@ def _begin(state: State) -> None:
 
 def _unknown(what: str) -> HooksError:
     return HooksError(
-        f"pyinfra {pyinfra.__version__} works in a way that this project does not know: {what}. "
-        "Nothing has been changed: install the version that requirements.lock names."
+        f"pyinfra {pyinfra.__version__} works in a way that this project does not support: {what}. "
+        "Nothing was changed: install the version in requirements.lock."
     )
 
 
 def _end(state: State, host: Any, began: datetime) -> None:
-    """Show what the plan did not name and what it took; leave a receipt."""
+    """Show changes outside the plan, commands and times; leave a receipt."""
     run, steps = current(), [step for _, step in _steps(state, host)]
     failed, complete = _failed(state, host), _complete(state, host)
     if complete and not run.is_for_programs:
         for step in steps:
             for change in step.unforeseen:
                 host.log_styled(f"not in the plan: {step.name}: {change}", fg="yellow")
-        click.echo(f"    {host.name}: {run.commands.get(host.name, 0)} remote commands", err=True)
+        count = run.commands.get(host.name, 0)
+        click.echo(f"    {host.name}: {count} remote command{'s' * (count != 1)}", err=True)
         times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in run.seconds.items())
         click.echo(f"    seconds: {times}", err=True)
     if failed:
-        stands_above = f"{failed} failed on {host.name}, for the reason that stands above."
-        # Behind pyinfra's last words, which are that no host remains.
-        atexit.register(UserError(run.reasons.get(host.name, stands_above)).show)
+        shown_above = f"{failed} failed on {host.name}, for the reason shown above."
+        error = UserError(shown_above, id="step-failed")
+        if reason := run.reasons.get(host.name):
+            error = UserError(reason, id="")  # the reason ends with its own
+        # After pyinfra's last message, which only says that no hosts remain.
+        atexit.register(error.show)
     if steps and host.name in run.contexts:
         ending: Outcome | None = None
         if run.interrupted:
@@ -209,7 +215,7 @@ def _end(state: State, host: Any, began: datetime) -> None:
 
 
 def _failed(state: State, host: Any) -> str:
-    """Return the name of the host's step that failed, or nothing."""
+    """Return the name of the host's step that failed, or an empty string."""
     for owner, operation, name in _operations(state):
         meta = state.ops[owner][operation].operation_meta
         if owner is host and meta.is_complete() and not meta.did_succeed():
@@ -222,11 +228,11 @@ def _complete(state: State, host: Any) -> bool:
 
 
 def _interrupted(number: int, _: FrameType | None) -> None:
-    """In place of pyinfra's handler of SIGINT, with which a run exits with 0, as if all had been
-    done. The exit is raised where the run waits, not inside of whatever greenlet happens to be at
-    work, which might take it for its own; what still waits for a command of the run is ended, since
-    pyinfra would wait for it before it disconnects."""
-    click.echo("Interrupted: the next run finishes what this one has begun.", err=True)
+    """Replaces pyinfra's handler of SIGINT, which exits with status 0, as if everything had been
+    done. The exit is raised where the run waits, not in the greenlet that happens to run, which
+    might catch it; greenlets that wait for a command are ended, because pyinfra would wait for them
+    before it disconnects."""
+    click.echo("Interrupted: the next run finishes what this one started.", err=True)
     current().interrupted = True
     if ctx_state.isset() and pyinfra.state.initialised:  # type: ignore[no-untyped-call]
         pyinfra.state.pool.kill(block=False)
@@ -234,25 +240,28 @@ def _interrupted(number: int, _: FrameType | None) -> None:
 
 
 def check_limits(hosts: Iterable[str], groups: Iterable[str]) -> None:
-    """Raise HooksError where ``--limit`` and ``--exclude`` leave none of the inventory's hosts:
-    pyinfra would do nothing, and exit with 0."""
+    """Raise HooksError if ``--limit`` and ``--exclude`` leave no host of the inventory: pyinfra
+    would do nothing, and exit with status 0."""
     options, names = current().options, [*hosts, *groups]
     limit, exclude = options.get("limit") or names, options.get("exclude") or ()
     left = command_line.matching(limit, names) and not command_line.matching(exclude, names)
     if not left:
         choose = ", ".join(dict.fromkeys(names))
-        raise HooksError(f"--limit or --exclude leaves no host: choose from {choose}.")
+        raise HooksError(
+            f"--limit or --exclude leaves no host: choose from {choose}.", id="no-host-left"
+        )
 
 
 # The plan
 
 
 def _show_plan(original: Callable[[State], None], state: State) -> None:
-    """In place of ``print_meta``, behind which pyinfra asks whether to go on."""
+    """Replaces ``print_meta``, after which pyinfra asks whether to go on."""
     _show(state)
     if not current().only_looks and not sys.stdin.isatty():
         raise UserError(
-            "There is no terminal to answer at: run again with -y, or with --dry to see the plan."
+            "There is no terminal for an answer: run again with -y, or with --dry to see the plan.",
+            id="no-terminal",
         )
 
 
@@ -269,7 +278,7 @@ def _show(state: State) -> None:
 
 
 def _complete_plan(state: State) -> None:
-    """Name the steps, and add what pyinfra's own operations would do."""
+    """Name the steps, and add a line for each of pyinfra's own operations."""
     run = current()
     if run.shown:
         return
@@ -281,8 +290,8 @@ def _complete_plan(state: State) -> None:
         step = run.step(host.name, operation)
         step.name = name
         if foreign and state.ops[host][operation].operation_meta.will_change:
-            # Else it would run without having been asked about.
-            step.planned.append(Change("~", name, "by pyinfra itself, which tells no more"))
+            # Otherwise it would run without having been confirmed.
+            step.planned.append(Change("~", name, "by pyinfra itself, which shows no details"))
 
 
 def _operations(state: State) -> Iterator[tuple[Any, str, str]]:
@@ -306,12 +315,12 @@ def _steps(state: State, host: Any) -> list[tuple[str, Step]]:
 
 
 def _show_json(original: Callable[..., None], state: State, dry: bool) -> None:
-    """In place of ``print_run_json``: pyinfra's plan and results, each operation with its changes.
+    """Replaces ``print_run_json``: pyinfra's plan and results, each operation with its changes.
 
     ``plan[].changes`` and ``results.operations[].changes`` map a host to its list of ``change``
-    (create, change, remove, keep, depends), ``subject``, ``cause`` and ``diff``; ``preflight`` to
-    what it found; ``remote_commands`` maps it to the number of commands that went to it;
-    ``seconds`` maps the plan and each task to how long it took.
+    (create, change, remove, keep, depends), ``subject``, ``cause`` and ``diff``; ``preflight`` maps
+    it to its findings, ``remote_commands`` to the number of commands that it received;
+    ``seconds`` maps the plan and each task to the time it took.
     """
     _complete_plan(state)
     run = current()
@@ -344,7 +353,7 @@ def _changes(state: State, operation: str, told: Callable[[Step], Any]) -> dict[
 def _read_buffer(
     original: Callable[..., None], name: str, io: Iterable[Any], *args: Any, **kwargs: Any
 ) -> None:
-    """In place of ``read_buffer``, which reads a program's output for both connectors."""
+    """Replaces ``read_buffer``, which reads a program's output for both connectors."""
     lines = _decoded(io)
     noise_ends = getattr(getattr(io, "channel", None), "noise_ends", "")
     if noise_ends and name == "stdout":
@@ -353,7 +362,7 @@ def _read_buffer(
 
 
 def _decoded(lines: Iterable[Any]) -> Iterator[str]:
-    """Yield lines as text. paramiko decodes them itself; its error holds the line."""
+    """Yield lines as text. paramiko decodes them itself; its error contains the line."""
     iterator = iter(lines)
     while True:
         try:
@@ -366,7 +375,7 @@ def _decoded(lines: Iterable[Any]) -> Iterator[str]:
 
 
 def _after(mark: str, lines: Iterator[str]) -> Iterator[str]:
-    """Yield the lines behind a mark, or all where it is not there."""
+    """Yield the lines after a mark, or all lines if there is no mark."""
     before = []
     for line in lines:
         if line.rstrip("\n") == mark:

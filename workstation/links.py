@@ -1,4 +1,4 @@
-"""Where paths really lie on a host, and whether root may follow the links that lead there."""
+"""Where paths really lead on a host, and whether root may follow the links on the way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workstation.stack import is_below
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.files import PathState
 
-# Nothing below these, and none of those, is any service's own, whoever made a link to it.
+# No service owns one of these folders, or anything below _SYSTEM, whoever made a link to it.
 _SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
 )
@@ -22,9 +22,9 @@ _COMMON = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/va
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a path lies, or will lie; ``planted``: by which link, ``<owner> <path>``, that root did
-    not make and that may lead anywhere; ``system``: whether a link leads to a folder of the system.
-    """
+    """Where a path leads, or will lead. ``planted``: the link, ``<owner> <path>``, on the way that
+    root did not make and that may lead anywhere; ``system``: whether a link leads to a system
+    folder."""
 
     real: str
     planted: str = ""
@@ -32,16 +32,16 @@ class Destination:
 
 
 def above(path: str) -> list[str]:
-    """Return the folders above a path, the nearest first, without the root."""
+    """Return the folders above a path, nearest first, without the root."""
     folder = posixpath.dirname(path)
     return [folder, *above(folder)] if len(folder) > 1 else []
 
 
 def destination(path: str, folders: Iterable[str], states: Mapping[str, PathState]) -> Destination:
-    """Return where ``path`` lies.
+    """Return where ``path`` leads.
 
-    + folders: those that are made in the same call: who shares one may make links within it
-    + states: what the fact ``Paths`` says of ``path``, of what is above it and of ``folders``
+    + folders: those made in the same call; whoever shares one may make links within it
+    + states: the fact ``Paths`` for ``path``, everything above it, and ``folders``
     """
     real, planted = _real(path, states)
     if real == path:
@@ -58,27 +58,28 @@ def destination(path: str, folders: Iterable[str], states: Mapping[str, PathStat
 
 
 def is_below_any(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path is one of the folders or lies below one."""
+    """Return whether a path is one of the folders or below one."""
     return any(is_below(path, folder) for folder in folders)
 
 
 def refusal(found: Destination) -> str:
-    """Return why root must not change anything at a path, and what to do, or nothing."""
+    """Return why root must not change anything at a path, and the fix, or an empty string."""
     if found.system:
-        return f"leads to {found.real}, a folder of the system: remove that link, then run again"
+        return f"leads to {found.real}, a system folder: remove that link, then run again"
     if found.planted:
-        # An owner's name may hold blanks, and no slash.
+        # An owner's name may contain blanks, but no slash.
         owner, _, link = found.planted.partition(" /")
         return (
-            f"leads to {found.real} by the link /{link} of {owner}: who may change it "
-            "could lead a run, which is root, anywhere. To fix it: `chown -h root:root "
-            f"{shlex.quote(f'/{link}')}` if it is meant, or remove it, then run again"
+            f"leads to {found.real} through the link /{link}, which belongs to {owner}: whoever "
+            "can change it could make a run, which is root, write anywhere. To fix it: `chown -h "
+            f"root:root {shlex.quote(f'/{link}')}` if the link is intended, or remove it, then run "
+            "again"
         )
     return ""
 
 
 def _real(path: str, states: Mapping[str, PathState]) -> tuple[str, str]:
-    """Return where a path lies or will lie, and by which link that root did not make."""
+    """Return where a path leads or will lead, and the link on the way that root did not make."""
     nearest = next((one for one in (path, *above(path)) if one in states), "")
     if not nearest:
         return path, ""

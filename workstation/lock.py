@@ -1,8 +1,8 @@
 """One run at a time on a host: a lock that lives as long as the run that took it.
 
-A shell on the host holds flock(1) on a file in ``/run/lock`` for as long as the run's connection
-tells it to. It ends with the run, however that ends: the connection's end ends its input, and
-where that is not noticed, silence does. A reboot ends it too. So there is nothing to clean up.
+A shell on the host holds flock(1) on a file in ``/run/lock`` as long as it hears from the run's
+connection. However the run ends, the shell ends too: its input closes with the connection, and if
+the host does not notice that, silence ends it. So does a reboot. There is nothing to clean up.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from workstation.report.origin import origin
 
 FILE = "/run/lock/ai-workstation"
 SILENCE = 90
-"""Seconds without a word after which the host takes the run for dead."""
+"""Seconds of silence after which the host considers the run dead."""
 
 _NAME = "ai-workstation-lock"
-"""What the holder on the host is called, and begins its words with."""
+"""The name of the holder on the host; each line of its output begins with it."""
 
 
 class LockedError(HostError):
-    """Another run is at work on the host."""
+    """Another run is working on the host."""
+
+    id = "host-locked"
 
 
 def identity(repository: Path) -> str:
-    """Return who runs what since when: user, machine, time, commit and whether it was changed."""
+    """Return who runs what: user, machine, start time, commit and whether it was changed."""
     run = origin(repository)
-    changed = " with changes" if run.changed and run.commit else ""
+    changed = " with uncommitted changes" if run.changed and run.commit else ""
     since = datetime.now().astimezone().isoformat(timespec="seconds")
     return f"{run.who} since {since}, commit {run.commit or 'unknown'}{changed}"
 
@@ -45,9 +47,9 @@ def held(hosts: Any, who: str) -> Iterator[None]:
     """Hold the lock of every host while the body runs.
 
     + hosts: pyinfra's, connected by SSH or @local; others are not locked
-    + who: what a run that is refused is told
+    + who: shown to a run that is refused
 
-    Raises LockedError if another run holds one of them.
+    Raises LockedError if another run holds one of them, HostError if one cannot be locked.
     """
     with ExitStack() as stack:
         for host in hosts:
@@ -59,20 +61,22 @@ def held(hosts: Any, who: str) -> Iterator[None]:
             word, _, holder = _said(answer)
             if word == "busy":
                 raise LockedError(
-                    f"Another run is changing {host.name}: {holder or 'nobody knows whose'}. "
-                    f"Wait until it has ended; a run that died gives way within {SILENCE} seconds."
+                    f"Another run is changing {host.name}: {holder or 'owner unknown'}. "
+                    f"Wait until it ends; the lock of a dead run is released within {SILENCE} "
+                    "seconds."
                 )
             if word != "held":
                 raise HostError(
-                    f"{host.name} could not be locked: {FILE} cannot be used ({holder or word})."
+                    f"{host.name} could not be locked: {FILE} cannot be used ({holder or word}).",
+                    id="lock-failed",
                 )
             stack.enter_context(_beat(write))
         yield
 
 
 def _said(answer: Iterable[str | bytes]) -> tuple[str, str, str]:
-    """Return the holder's first word and what follows; a login script may speak before it, in
-    whatever encoding."""
+    """Return the holder's first word and what follows; a login script may print something before
+    it, in any encoding."""
     for line in answer:
         text = line if isinstance(line, str) else line.decode(errors="backslashreplace")
         name, _, rest = text.strip().partition(" ")
@@ -114,7 +118,7 @@ def _open(host: Any, who: str) -> tuple[Any, Iterable[str | bytes], Any] | None:
 
 @contextmanager
 def _beat(write: Any) -> Iterator[None]:
-    """Say a word now and then while the body runs."""
+    """Send a sign of life now and then while the body runs."""
     ended = threading.Event()
 
     def beat() -> None:

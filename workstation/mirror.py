@@ -1,7 +1,7 @@
-"""The mirror: one machine that serves, under the upstreams' names, all that a run downloads.
+"""The mirror: one machine that serves everything a run downloads, under the upstreams' names.
 
-For a machine without internet, and for the lab. The setting ``mirror`` names a YAML file; without
-one everything comes from its own upstream.
+It is for machines without internet, and for the lab. The setting ``mirror`` names a YAML file;
+without one, everything comes from its own upstream.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from workstation.values import ADDRESS
 
 
 class MirrorError(UserError):
-    """A mirror file that cannot be used."""
+    """An invalid mirror file."""
+
+    id = "mirror-invalid"
 
 
 def _base_url(value: str) -> str:
@@ -28,7 +30,7 @@ def _base_url(value: str) -> str:
     except ValueError:
         secret, port = None, 0
     if secret:
-        raise ValueError("expected no password: everyone could read it in the images built here")
+        raise ValueError("expected no password: anyone could read it in the images built here")
     if value and (port == 0 or not re.fullmatch(rf"https?://({_HOST}|{ADDRESS})", value)):
         raise ValueError("expected an address such as http://192.168.0.5, or nothing")
     return value.rstrip("/")
@@ -58,7 +60,7 @@ Registry = Annotated[StrictStr, AfterValidator(_registry)]
 
 
 class Mirror(BaseModel):
-    """Where the upstreams' files, images and packages are served. All empty: no mirror."""
+    """The addresses that serve the upstreams' files, images and packages. All empty: no mirror."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,7 +76,7 @@ class Mirror(BaseModel):
     pypi: BaseUrl = Field(default="", description="Python package index for builds.")
     npm: BaseUrl = Field(default="", description="npm registry for builds.")
     pins: dict[str, dict[str, dict[str, object]]] = Field(
-        default_factory=dict, description="What differs from pins.yml, entry by entry."
+        default_factory=dict, description="Differences from pins.yml, entry by entry."
     )
     stand_ins: tuple[Annotated[StrictStr, AfterValidator(_line)], ...] = Field(
         default=(), description="Names of parts that are not the real ones."
@@ -82,26 +84,29 @@ class Mirror(BaseModel):
 
     @property
     def daemon_json(self) -> dict[str, list[str]]:
-        """What Docker's configuration must say about the registry."""
+        """The keys that Docker's configuration needs for the registry."""
         plain = self.registry and self.insecure
         return {"insecure-registries": [self.registry]} if plain else {}
 
     def url(self, upstream: str) -> str:
-        """Gives the address at which an upstream's ``https://`` address is fetched."""
+        """Return the address from which an upstream's ``https://`` address is fetched."""
         scheme, separator, rest = upstream.partition("://")
         if self.http and separator and scheme in ("http", "https"):
             return f"{self.http}/{rest}"
         return upstream
 
     def image(self, name: str) -> str:
-        """Gives the name under which an image, full name such as ``docker.io/x/y``, is pulled."""
+        """Return the name under which an image is pulled.
+
+        + name: its full name, such as ``docker.io/x/y``
+        """
         return f"{self.registry}/{name}" if self.registry else name
 
 
 def load(setting: str) -> Mirror:
-    """Reads the mirror file that the setting ``mirror`` names; an empty setting: no mirror.
+    """Return the mirror that the setting ``mirror`` names; an empty setting: no mirror.
 
-    + setting: a path, relative ones from the working directory
+    + setting: a path; a relative one starts in the working directory
 
     Raises MirrorError.
     """
@@ -110,8 +115,9 @@ def load(setting: str) -> Mirror:
     path = given_file.path_of(setting)
     if not given_file.is_file(path):
         raise MirrorError(
-            f"MIRROR names {named(setting)}, where no file is: correct it in .env, or remove it to "
-            "use the upstreams themselves."
+            f"MIRROR points to {named(setting)}, but there is no such file: correct it in .env, or "
+            "remove it to download from the upstreams.",
+            id="mirror-file-missing",
         )
     file = yaml_file.read(path)
     try:
@@ -121,5 +127,7 @@ def load(setting: str) -> Mirror:
         place, keys = file.place(first["loc"]), named(".".join(str(part) for part in first["loc"]))
         if first["type"] == "extra_forbidden":
             hint = nearest(keys, Mirror.model_fields)
-            raise MirrorError(f"{place}: {keys} is not a key of a mirror file{hint}.") from None
-        raise MirrorError(f"{place}: {keys} cannot be used, {expectation(first)}.") from None
+            raise MirrorError(
+                f"{place}: {keys} is not a key of a mirror file{hint}: correct or remove it."
+            ) from None
+        raise MirrorError(f"{place}: {keys} is invalid, {expectation(first)}.") from None

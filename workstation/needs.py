@@ -1,6 +1,6 @@
-"""What a host must have for its stacks besides Docker: the one place that decides it.
+"""What a host needs for its stacks besides Docker: the only place that decides it.
 
-What nothing here asks for is neither made nor looked at.
+Anything that is not needed is neither set up nor checked.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from workstation.settings import Settings
 from workstation.stack import Stack
 
 PROXY = "proxy"
-"""The stack of the proxy, where it is our own."""
+"""The stack of the proxy, if it is our own."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Whether the host needs the proxy, the share for outputs and native Ollama; ``disks`` are the
-    folders on which a disk of its own must be mounted, sorted."""
+    """Whether the host needs the proxy, the share for outputs and native Ollama. ``disks`` are the
+    folders where a separate disk must be mounted, sorted."""
 
     proxy: bool
     share: bool
@@ -28,12 +28,12 @@ class Needs:
 
 
 def needs(settings: Settings, stacks: Sequence[Stack]) -> Needs:
-    """Return what the services that run need.
+    """Return what the running services need.
 
     + stacks: those of one host, without the proxy's
 
-    The proxy: a route, or its network. The share: a mount of it. Ollama: a name for the host, where
-    services look for nothing else.
+    A route or the proxy's network means that the proxy is needed, a mount of the share the share,
+    and a name for the host Ollama, because services look for nothing else there.
     """
     running = [service for stack in stacks for service in stack.running]
     return Needs(

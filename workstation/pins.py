@@ -1,7 +1,7 @@
 """The pins: the exact version of everything that a run downloads, read from ``pins.yml``.
 
-A mirror file may say what is different there (the digest of a re-packed image, the fingerprint of
-its own signing key); that overlay changes entries, it never adds any.
+A mirror file may override fields (the digest of a repacked image, the fingerprint of its own
+signing key); that overlay changes entries but never adds any.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ PINS_FILE = Path("pins.yml")
 
 
 class PinsError(UserError):
-    """A pin that is missing, unknown or malformed, with its file and line."""
+    """A missing, unknown or malformed pin, with its file and line."""
+
+    id = "pins-invalid"
 
 
 def _text(value: object) -> object:
-    """YAML reads ``1.10`` as the number 1.1: a version must be quoted to stay what it is."""
+    """Return the value unless YAML read it as a number: 1.10 without quotes has become 1.1."""
     if isinstance(value, int | float):
         raise PydanticCustomError("text", "expected text: put it in quotes")
     return value
 
 
 def _fingerprint(value: str) -> str:
-    """A key's fingerprint as ``gpg --with-colons`` prints it; blanks between groups are dropped."""
+    """Return a key's fingerprint as ``gpg --with-colons`` prints it, without blanks."""
     compact = value.replace(" ", "").upper()
     if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", compact):
         raise ValueError("expected the 40 hexadecimal digits of an OpenPGP fingerprint")
@@ -51,7 +53,7 @@ def _fingerprint(value: str) -> str:
 
 
 def _compute(value: str) -> str:
-    """Two compute capabilities, the lower one first."""
+    """Return two compute capabilities, the lower one first."""
     low, _, high = value.partition("-")
     span = re.fullmatch(r"[0-9]{1,3}\.[0-9]-[0-9]{1,3}\.[0-9]", value)
     if not span or version(low) > version(high):
@@ -60,14 +62,14 @@ def _compute(value: str) -> str:
 
 
 def _download_url(value: str) -> str:
-    """An https:// address that may have ``{version}`` in its path."""
+    """Return an https:// address, which may have ``{version}`` in its path."""
     if not _ADDRESS.fullmatch(value.replace("{version}", "1")):
-        raise ValueError("expected an https:// address with no placeholder but {version}")
+        raise ValueError("expected an https:// address with no placeholder other than {version}")
     return value
 
 
 def _tag(value: str) -> str:
-    """An image's tag. Whether ``latest`` will do depends on the digest."""
+    """Return an image's tag. Whether ``latest`` is allowed depends on the digest."""
     if not re.fullmatch(r"\w[\w.-]{0,127}", value, re.ASCII):
         raise ValueError("expected an image tag")
     return value
@@ -76,7 +78,7 @@ def _tag(value: str) -> str:
 _ADDRESS = re.compile(f"https://{ADDRESS}")
 Text = Annotated[StrictStr, BeforeValidator(_text)]
 # github.com/distribution/reference: a name with its registry, then a tag. A first part without a
-# dot or a port is no registry.
+# dot or port is not a registry.
 ImageName = Annotated[
     Text,
     form(
@@ -93,11 +95,11 @@ Version = Annotated[Text, form(r"[A-Za-z0-9][A-Za-z0-9.+:~_-]*", "a version")]
 AptVersion = Annotated[
     Text, form(r"([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?", "a package version, or nothing")
 ]
-# From 11 on a driver serves every minor version (CUDA Compatibility).
+# Since CUDA 11, a driver supports every minor version (CUDA Compatibility).
 Cuda = Annotated[Text, form(r"(1[1-9]|[2-9]\d)\.\d+", "a CUDA version from 11.0, such as 12.8")]
 Compute = Annotated[Text, AfterValidator(_compute)]
 HttpsUrl = Annotated[Text, form(f"https://{ADDRESS}", "an https:// address")]
-# deb822(5), as sources.list(5) takes it: a line of it.
+# One line of deb822(5), as sources.list(5) uses it.
 Suite = Annotated[Text, form(r"[A-Za-z0-9._/+-]{1,100}", "one suite, such as noble, or a slash")]
 Components = Annotated[Text, form(r"([a-z0-9/._-]+( [a-z0-9/._-]+)*)?", "components such as main")]
 DownloadUrl = Annotated[Text, AfterValidator(_download_url)]
@@ -113,8 +115,8 @@ class Image(_Pin):
 
     name: ImageName
     tag: ImageTag
-    digest: Digest | None = Field(description="null until the registry has been asked.")
-    cuda: Cuda | None = Field(default=None, description="Version of CUDA that it was built with.")
+    digest: Digest | None = Field(description="null until it is known from the registry.")
+    cuda: Cuda | None = Field(default=None, description="CUDA version that it was built with.")
     compute: Compute | None = Field(
         default=None, description="Lowest and highest compute capability that it runs on."
     )
@@ -122,11 +124,11 @@ class Image(_Pin):
     @model_validator(mode="after")
     def _stays(self) -> Image:
         if self.tag == "latest" and not self.digest:
-            raise ValueError("expected the tag of a version: latest is another image tomorrow")
+            raise ValueError("expected a version tag: latest changes over time")
         return self
 
     def ref(self, registry: str = "") -> str:
-        """Gives the reference to pull.
+        """Return the reference to pull.
 
         + registry: the mirror's registry (``mirror.registry``), or empty
         """
@@ -141,7 +143,7 @@ class Source(_Pin):
     url: HttpsUrl
     commit: Commit
     version: Version = Field(description="For people and image tags; the commit decides.")
-    cuda: Cuda | None = Field(default=None, description="Version of CUDA that it was built with.")
+    cuda: Cuda | None = Field(default=None, description="CUDA version that it was built with.")
     compute: Compute | None = Field(
         default=None, description="Lowest and highest compute capability that it runs on."
     )
@@ -150,13 +152,13 @@ class Source(_Pin):
 class Download(_Pin):
     """A file of a release."""
 
-    template: DownloadUrl = Field(alias="url", description="Address, {version} to be filled in.")
+    template: DownloadUrl = Field(alias="url", description="Address, with {version} in it.")
     version: Version
-    sha256: Sha256 | None = Field(description="null until the file has been seen.")
+    sha256: Sha256 | None = Field(description="null until the file is known.")
 
     @property
     def url(self) -> str:
-        """The upstream's address of this version."""
+        """The upstream address of this version."""
         return self.template.replace("{version}", self.version)
 
 
@@ -200,12 +202,12 @@ def load(
     path: Path = PINS_FILE,
     overlay: Mapping[str, Mapping[str, Mapping[str, object]]] | None = None,
 ) -> Pins:
-    """Reads the pins and lays a mirror's differences over them.
+    """Return the pins, with a mirror's changes applied.
 
     + path: the pins file
     + overlay: ``mirror.pins``
 
-    Raises PinsError (or YamlFileError) for what is unreadable, unknown or malformed.
+    Raises PinsError or YamlFileError if something is unreadable, unknown or malformed.
     """
     file = yaml_file.read(path)
     _parse(file.content, file)
@@ -215,21 +217,24 @@ def load(
 def _overlaid(
     content: dict[str, object], overlay: Mapping[str, Mapping[str, Mapping[str, object]]]
 ) -> dict[str, object]:
-    """The content with single fields of existing entries replaced; ``content`` is well-formed."""
+    """Return the content with single fields of existing entries replaced.
+
+    + content: well-formed
+    """
     merged: dict[str, object] = dict(content)
     for section, entries in overlay.items():
         base = content.get(section)
         if not isinstance(base, dict):
             raise PinsError(
-                f"The mirror's pins have a section {named(section)}{nearest(section, content)}: "
-                "expected those of pins.yml."
+                f"The mirror's pins have the section {named(section)}, which is not in pins.yml"
+                f"{nearest(section, content)}: correct or remove it."
             )
         changed = dict(base)
         for key, fields in entries.items():
             if key not in base:
                 raise PinsError(
                     f"The mirror's pins.{section}.{named(key)} is not in pins.yml"
-                    f"{nearest(key, base)}."
+                    f"{nearest(key, base)}: correct or remove it."
                 )
             changed[key] = {**base[key], **fields}
         merged[section] = changed
@@ -237,11 +242,11 @@ def _overlaid(
 
 
 def _parse(content: dict[str, object], file: yaml_file.YamlFile | None) -> Pins:
-    """Checks the content. Without a file, what is wrong came from the mirror's overlay."""
+    """Return the checked content. Without a file, errors come from the mirror's overlay."""
     try:
         return Pins.model_validate(content)
     except ValidationError as error:
-        # A misspelt key is also a missing one: the first tells more.
+        # A misspelled key is unknown, and the right one is missing: the first says more.
         errors = error.errors()
         first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
         keys = [str(part) for part in first["loc"]]
@@ -253,7 +258,7 @@ def _problem(error: ErrorDetails, keys: list[str]) -> str:
     name = named(".".join(keys))
     if error["type"] == "extra_forbidden":
         known = FIELDS if len(keys) == 1 else FIELDS[keys[0]]
-        return f"{name} is not known{nearest(keys[-1], known)}: expected {', '.join(known)}"
+        return f"{name} is unknown{nearest(keys[-1], known)}: expected {', '.join(known)}"
     if error["type"] == "missing":
-        return f"{name} is missing"
+        return f"{name} is missing: add it"
     return f"{name} is {shown(error['input'])}, {expectation(error)}"

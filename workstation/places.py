@@ -1,9 +1,9 @@
-"""The folders of a host that mounts of containers need, each with what makes it.
+"""The host folders that containers mount, each with the code that creates it.
 
-Docker would make those that are missing, as root's and perhaps below a share that is not mounted.
-``tasks/storage.py`` makes those of the model store, ``tasks/smb.py`` those of the share,
-``operations.compose.laid_down`` those that are a stack's own. What lies in the folder of the stacks
-is laid down with the stack's files, and the system's folders are nobody's to make.
+Docker would create missing folders itself, owned by root, and perhaps below a share that is not
+mounted. ``tasks/storage.py`` creates those of the model store, ``tasks/smb.py`` those of the share,
+``operations.compose.laid_down`` those that belong to a stack. Anything in the folder of the stacks
+comes with the stack's files, and system folders are never created.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Home = Literal["store", "share", "own"]
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, and where it lies. On the share it is the mount's options that say whose it is."""
+    """A folder, and where it belongs. On the share, the mount options determine the owner."""
 
     path: str
     home: Home
@@ -30,8 +30,8 @@ class Place:
 
 
 def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
-    """Return all places of a host: those of the store that every host has, then what the services
-    that run mount, each once."""
+    """Return all places of a host: those of the store that every host has, then the mounts of
+    running services, each once."""
     store = settings.models_path
     common = [store, *(f"{store}/{folder}" for folder in settings.models_folders)]
     places = [_in_store(path, settings) for path in common]
@@ -41,8 +41,8 @@ def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
 
 
 def of_stack(settings: Settings, stack: Stack) -> list[Place]:
-    """Return what the services of one stack that run mount, each once, in their order. Of the store
-    and of the share it is the first folder below."""
+    """Return the places that running services of one stack mount, each once, in their order. For
+    the store and the share, it is the first folder below."""
     found = (place for service in stack.running for place in _of_service(settings, service))
     return list({place.path: place for place in found}.values())
 
@@ -64,13 +64,14 @@ def _in_store(path: str, settings: Settings) -> Place:
 
 
 def _is_made(path: str, settings: Settings) -> bool:
-    """Whether it is the store or the share as a whole, or comes with the files of a stack."""
+    """Return whether it is the whole store or share, or comes with the files of a stack."""
     made = (settings.models_path, settings.smb_mount, settings.stacks_dir)
     return any(is_below(path, folder) for folder in made)
 
 
 def _first_below(path: str, parent: str) -> str:
-    """Return the first folder on the way from ``parent`` to ``path``; empty if there is none."""
+    """Return the first folder on the way from ``parent`` down to ``path``; empty if there is
+    none."""
     if path == parent or not is_below(path, parent):
         return ""
     return f"{parent}/{path.removeprefix(f'{parent}/').partition('/')[0]}"

@@ -1,8 +1,8 @@
-"""The plan of a run: what it is going to change, shown before anything is changed.
+"""The plan of a run: what it will change, shown before anything is changed.
 
-A change is one thing: the line that names it and the commands that do it. An operation yields
-changes; ``workstation.operations.base`` puts their lines into the plan and runs their commands, and
-``workstation.hooks`` shows the plan or writes it as JSON. Pure: what a command is, is pyinfra's.
+A change is one object: the line that names it and the commands that carry it out. An operation
+yields changes; ``workstation.operations.base`` puts their lines into the plan and runs their
+commands, and ``workstation.hooks`` shows the plan or writes it as JSON. Pure: commands are opaque.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _VERBS: dict[Sign, str] = {
     "?": "depends",
 }
 
-# A digest or a commit is known by its first twelve digits, and would fill a line.
+# Twelve digits identify a digest or commit; all of them would fill a line.
 _LONG_HASH = re.compile(r"\b(?P<start>[0-9a-f]{12})(?:[0-9a-f]{52}|[0-9a-f]{28})\b")
 
 
 class PlanError(Exception):
-    """An operation of ours does something that it does not say, or says what it does not do."""
+    """One of our operations does something that its plan does not show, or the reverse."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the plan, and the commands that do what it says.
+    """One line of the plan, and the commands that carry it out.
 
-    ``sign``: + is made, ~ is changed, - is removed, = stays as it is, ? is known only when the run
-    gets there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
-    diff. ``commands``: in the order in which they run; none for = and ?, and none of its own for a
-    change that is made ``together`` with others.
+    ``sign``: + is created, ~ is changed, - is removed, = stays, ? is not known until the run gets
+    there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
+    diff. ``commands``: in the order in which they run; none for = and ?, and none for a change
+    that is made ``together`` with others.
     """
 
     sign: Sign
@@ -49,19 +49,19 @@ class Change:
 
     @property
     def is_change(self) -> bool:
-        """Whether it says that something will be different."""
+        """Whether the line announces a change."""
         return self.sign in ("+", "~", "-")
 
     @property
     def lines(self) -> tuple[Change, ...]:
-        """Itself, as a group has several."""
+        """The change itself, as a tuple, because a group has several."""
         return (self,)
 
     def __str__(self) -> str:
         return f"{self.sign} {self.subject}" + (f" ({self.cause})" if self.cause else "")
 
     def as_json(self) -> dict[str, object]:
-        """Return it as JSON's types: ``change``, ``subject``, ``cause`` and ``diff``."""
+        """Return it as JSON types: ``change``, ``subject``, ``cause`` and ``diff``."""
         return {
             "change": _VERBS[self.sign],
             "subject": self.subject,
@@ -72,22 +72,22 @@ class Change:
 
 @dataclass(frozen=True)
 class Group:
-    """Several lines of the plan, and the commands that do what they say; see ``together``."""
+    """Several lines of the plan, and the commands that carry them out; see ``together``."""
 
     lines: tuple[Change, ...]
     commands: Sequence[Any] = field(repr=False)
 
 
 Changes = Iterable[Change | Group]
-"""What an operation yields, or returns: in the order of the plan, which is that of the commands."""
+"""What an operation yields or returns, in the order of the plan and of the commands."""
 
 
 def together(changes: Changes, commands: Iterable[Any] = (), before: Iterable[Any] = ()) -> Group:
-    """Return changes that are made by the same commands, as five packages are by one call of apt.
+    """Return a group of changes made by the same commands, such as five packages by one apt call.
 
-    + changes: in the order of the plan; what has commands of its own keeps them
+    + changes: in the order of the plan; a change with its own commands keeps them
     + commands: run after the changes' own
-    + before: run ahead of the changes' own
+    + before: run before the changes' own
     """
     parts = list(changes)
     return Group(
@@ -97,25 +97,26 @@ def together(changes: Changes, commands: Iterable[Any] = (), before: Iterable[An
 
 
 def checked(change: Change | Group) -> Change | Group:
-    """Return a change of an operation if its commands do what its lines say.
+    """Return a change of an operation after checking that its lines and commands match.
 
-    Raises PlanError for a line that says that something will be different and has no commands, for
-    commands of which no line says that, and for anything that is not a change, as a bare command.
+    Raises PlanError for a line that announces a change without commands, for commands that no line
+    announces, and for anything that is not a change, such as a bare command.
     """
     if not isinstance(change, Change | Group):
-        raise PlanError(f"a {type(change).__name__} is no change: yield the change that it makes")
+        raise PlanError(
+            f"a {type(change).__name__} is not a change: yield the change that it makes"
+        )
     told = " and ".join(f"`{line}`" for line in change.lines) or "nothing"
     if any(line.is_change for line in change.lines) and not change.commands:
-        raise PlanError(f"the plan would say {told}, and no command does it")
+        raise PlanError(f"the plan would show {told}, but no command does it")
     if change.commands and not any(line.is_change for line in change.lines):
-        raise PlanError(f"the plan would say {told}, and commands would change something")
+        raise PlanError(f"the plan would show {told}, but commands would change something")
     return change
 
 
 @dataclass
 class Step:
-    """One operation on one host: what it planned while pyinfra prepared, and what it did when it
-    ran."""
+    """One operation on one host: what it planned while pyinfra prepared, and what it then did."""
 
     name: str
     planned: list[Change] = field(default_factory=list)
@@ -123,12 +124,12 @@ class Step:
 
     @property
     def changes(self) -> list[Change]:
-        """The planned lines that say that something will be different."""
+        """The planned lines that announce a change."""
         return [change for change in self.planned if change.is_change]
 
     @property
     def unforeseen(self) -> list[Change]:
-        """What was done although the plan neither named it nor said that it depends on the run."""
+        """The changes made that the plan neither named nor left open with ``?``."""
         if any(change.sign == "?" for change in self.planned):
             return []
         planned = {change.subject for change in self.planned}
@@ -138,12 +139,12 @@ class Step:
 def render(host: str, steps: Sequence[Step], width: int = 80) -> Iterator[tuple[str, str]]:
     """Yield the plan of one host as ``(sign, line)``, no line longer than ``width``.
 
-    The sign of a line says how it may be coloured: one of ``+ ~ - = ?``, ``@`` for a diff's
-    position, ``#`` for a heading, or nothing.
+    The sign of a line determines its color: one of ``+ ~ - = ?``, ``@`` for a position in a diff,
+    ``#`` for a heading, or an empty string.
     """
     changing = [step for step in steps if step.changes]
     if not changing:
-        yield "#", f"{host}: nothing to change; {_steps(len(steps))} as it should be"
+        yield "#", f"{host}: nothing to change: {_up_to_date(len(steps))}"
     else:
         yield "#", f"{host}: {len(changing)} of {_steps(len(steps))} will change something"
     for step in steps:
@@ -154,6 +155,10 @@ def render(host: str, steps: Sequence[Step], width: int = 80) -> Iterator[tuple[
         yield "#", step.name
         for change in told:
             yield from _lines(change, width)
+
+
+def _up_to_date(count: int) -> str:
+    return "the only step is up to date" if count == 1 else f"all {count} steps are up to date"
 
 
 def _steps(count: int) -> str:
@@ -172,7 +177,7 @@ def _lines(change: Change, width: int) -> Iterator[tuple[str, str]]:
         yield change.sign, line
     for line in change.diff:
         sign = line[:1] if line[:1] in ("+", "-", "@") else ""
-        # A diff is quoted, not set: its own blanks stay.
+        # A diff is quoted as it is: its own blanks stay.
         for part in _cut(line, width - 6):
             yield sign, f"      {part}"
 

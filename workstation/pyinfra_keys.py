@@ -1,4 +1,4 @@
-"""Names in a host's data that are pyinfra's own and no settings of ours."""
+"""Names in a host's data that belong to pyinfra and are not settings of ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PYINFRA_KEYS = frozenset(
         *("sudo_user", "temp_dir", "timeout", "use_su_login", "use_sudo_login"),
     )
 )
-"""Those that pyinfra 3.10 reads: of connections by SSH, and arguments of every operation."""
+"""The names that pyinfra 3.10 reads: options of SSH connections, and arguments of operations."""
 
 
 _YES_OR_NO = frozenset(
@@ -35,15 +35,16 @@ _YES_OR_NO = frozenset(
 
 
 def foreign_problem(key: str, value: object = None) -> str:
-    """Says what is wrong with a name that would be pyinfra's, or nothing: pyinfra passes over one
-    that it does not know. A name behind ``_`` may also be somebody's own in a file of group_data/.
+    """Return what is wrong with a name that looks like one of pyinfra's, or an empty string:
+    pyinfra ignores names that it does not know. In group_data/, a name that begins with ``_`` may
+    also be the user's own.
     """
     if key in _YES_OR_NO and not isinstance(value, bool | None):
-        # Any text is as good as true to Python, "no" as well.
+        # Python considers any text true, even "no".
         return f"{key} is {shown(value)}, expected true or false"
     if key in PYINFRA_KEYS or not key.startswith(("_", "ssh_")):
         return ""
     hint = nearest(key, PYINFRA_KEYS, cutoff=0.6 if key.startswith("ssh_") else 0.8)
     if not hint and not key.startswith("ssh_"):
         return ""
-    return f"{named(key)} is nothing that pyinfra knows{hint}"
+    return f"{named(key)} is not a pyinfra option{hint}"

@@ -1,22 +1,23 @@
-"""Rendering a stack's folder: its Compose file, its build contexts and configuration files.
+"""Renders a stack's folder: its Compose file, its build contexts and configuration files.
 
-Everything in ``templates/stacks/<stack>/`` whose name ends in ``.j2`` is rendered and loses the
-suffix, the rest is copied; what begins with ``_`` is for other templates alone. Templates see:
+In ``templates/stacks/<stack>/``, every file whose name ends in ``.j2`` is rendered and loses that
+suffix, and the rest is copied; names that begin with ``_`` are only for other templates. Templates
+can use:
 
-- ``settings``, ``pin``, ``mirror``; ``stack``: the dictionary ``group_data/<stack>.py`` gives
+- ``settings``, ``pin``, ``mirror``; ``stack``: the dictionary in ``group_data/<stack>.py``
 - ``gpu``: whether services may reserve a GPU
 - ``image("dockge")``: reference of a pinned image; ``source("fooocus")``: a pinned git source
 - ``built("fooocus")``: name of an image built from the folder ``fooocus/``; its tag is a hash of
-  all that goes into it, so "does the tag exist" tells whether to build
+  everything that goes into it, so an image needs to be built if its tag does not exist
 - ``digest("comfyui")``: hash of the folder ``comfyui/``, for a label that makes Compose recreate
   a container when a file that it mounts changes
-- ``fail("...")``: refuses the stack's data with this sentence
+- ``fail("...")``: rejects the stack's data with this sentence
 
-Values of settings and data are put in by the filters of ``workstation.quoting`` alone, so that none
-leaves the place where it stands.
+Values of settings and data are inserted only through the filters of ``workstation.quoting``, so
+that none can break out of its place.
 
-No template sees a secret: the Compose file names those of the stack, and ``compose.laid_down`` puts
-them on the host.
+No template sees a secret: the Compose file names the stack's secrets, and ``compose.laid_down``
+puts them on the host.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from workstation.stack_kinds import checked
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
 _LARGEST = 64 * 2**20
-"""Bytes that a file of a stack may have: it goes to the host over SSH, and into memory here."""
+"""Largest size in bytes of a stack's file: it goes to the host over SSH, and into memory here."""
 
 
 # compose-go, cli/options.go: DefaultOverrideFileNames.
@@ -61,9 +62,9 @@ _OVERRIDES = frozenset(
 
 
 class _Compiled(jinja2.BytecodeCache):
-    """Compiled templates, so that each is compiled once and not once per host.
+    """Compiled templates, so that each is compiled once instead of once per host.
 
-    Jinja looks one up by name and file, and drops it if its source is another meanwhile.
+    Jinja looks one up by name and file, and drops it if its source has changed.
     """
 
     def __init__(self) -> None:
@@ -91,7 +92,7 @@ def _environment(root: Path) -> jinja2.Environment:
         autoescape=False,
     )
     environment.filters.update(quoting.FILTERS)
-    # A range that would never end is an error.
+    # Makes a range that would never end an error.
     environment.globals["range"] = safe_range
     return environment
 
@@ -100,9 +101,9 @@ def _environment(root: Path) -> jinja2.Environment:
 class RenderedStack:
     """The stack's model, its folder on the host, and every file in it by relative path.
 
-    ``pins_used``: the pins that its services are made of, such as ``images.comfyui`` and
-    ``sources.fooocus``. ``secrets``: what the settings hold that its Compose file names as secrets.
-    ``places``: folders of the host that its services mount.
+    ``pins_used``: the pins of its services, such as ``images.comfyui`` and ``sources.fooocus``.
+    ``secrets``: the values of the settings that its Compose file names as secrets. ``places``:
+    host folders that its services mount.
     """
 
     model: Stack
@@ -117,7 +118,7 @@ class RenderedStack:
         return self.files["compose.yaml"].decode()
 
     def context(self, service: Service) -> dict[str, bytes]:
-        """Return the files from which the image of ``service`` is built, by path in its folder."""
+        """Return the build context of ``service``: its files by path in its folder."""
         folder = (service.build or "").removeprefix(self.folder + "/") + "/"
         return {
             path.removeprefix(folder): content
@@ -128,7 +129,7 @@ class RenderedStack:
     def secret(self, secret: Secret) -> bytes:
         """Return the content of a secret's file.
 
-        Raises SettingsError if its setting is empty: only what lays it down needs it.
+        Raises SettingsError if its setting is empty: only the code that writes the file needs it.
         """
         value = self.secrets[secret.setting].get_secret_value()
         if not value:
@@ -145,13 +146,15 @@ class RenderedStack:
         if "Dockerfile" not in context:
             raise StackError(
                 f"Service {service.name} is built from {service.build}, but the stack's "
-                f"templates have no {folder}/Dockerfile.j2."
+                f"templates have no {folder}/Dockerfile.j2: add it.",
+                id="dockerfile-invalid",
             )
         text = context["Dockerfile"].decode(errors="replace").removeprefix("\ufeff")
         if problem := dockerfile.problem(text, context):
             raise StackError(
                 f"Service {service.name} is built from {service.build}, whose Dockerfile "
-                f"{problem}: correct {folder}/Dockerfile.j2 of the stack's templates."
+                f"{problem}: correct {folder}/Dockerfile.j2 in the stack's templates.",
+                id="dockerfile-invalid",
             )
         return text
 
@@ -200,10 +203,11 @@ class StackRenderer:
         """
         if not (self._root / "compose.yaml.j2").is_file():
             raise StackError(
-                f"There is no stack {self._name}: {self._root / 'compose.yaml.j2'} does not exist."
+                f"There is no stack {self._name}: {self._root / 'compose.yaml.j2'} does not exist.",
+                id="stack-unknown",
             )
         compose = self._render_file(self._root / "compose.yaml.j2")
-        # Rendering it has rendered all that its services need; what follows may be left over.
+        # This has rendered everything that its services use; the remaining files may be unused.
         used = frozenset(self._pins_used)
         rendered = {"compose.yaml": compose}
         files = [file for file in self._root.glob("[!_]*") if not file.is_dir()]
@@ -215,16 +219,17 @@ class StackRenderer:
         place = f"templates/stacks/{self._name}/compose.yaml.j2"
         for name in _OVERRIDES & set(rendered):
             raise StackError(
-                f"templates/stacks/{self._name} has {name}, which Compose merges into the stack "
-                f"and no plan knows: write what is in it into {place}."
+                f"templates/stacks/{self._name} has {name}, which Compose would merge into the "
+                f"stack without the plan showing it: move its content to {place}.",
+                id="compose-override",
             )
         written = given_file.read(self._root / "compose.yaml.j2", _LARGEST).decode()
         variables = _variables(rendered.get(".env", b""))
         model = parse(compose.decode(), self._folder, place, variables, written)
         if model.name != self._name:
             raise StackError(
-                f"{place} has the name {named(model.name)}: write `name: {{{{ project }}}}`, which "
-                "is that of its folder."
+                f"{place} has the name {named(model.name)}, but must have that of its folder: "
+                "write `name: {{ project }}`."
             )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
         places = tuple(of_stack(self._settings, model))
@@ -237,8 +242,9 @@ class StackRenderer:
     def _secret(self, setting: str) -> SecretStr:
         if setting not in SECRETS:
             raise StackError(
-                f"templates/stacks/{self._name} has the secret {setting}, which is no such setting"
-                f"{nearest(setting, SECRETS)}: choose from {', '.join(sorted(SECRETS))}."
+                f"templates/stacks/{self._name} has the secret {setting}, but no secret setting "
+                f"has that name{nearest(setting, SECRETS)}: choose from "
+                f"{', '.join(sorted(SECRETS))}."
             )
         value: SecretStr = getattr(self._settings, setting)
         return value
@@ -250,13 +256,16 @@ class StackRenderer:
         try:
             content = given_file.read(path, _LARGEST)
         except OSError as error:
-            raise StackError(f"{name} cannot be read: {error.strerror}.") from None
+            raise StackError(
+                f"{name} cannot be read: {error.strerror}.", id="file-unreadable"
+            ) from None
         if content.startswith((b"#!", b"\xef\xbb\xbf#!")) and (
             content.startswith(b"\xef") or b"\r\n" in content
         ):
             raise StackError(
-                f"{name} has a byte order mark or Windows' line ends, with which no script starts: "
-                "save it as UTF-8 with Unix' line ends."
+                f"{name} has a byte order mark or Windows line endings, so it cannot run as a "
+                "script: save it as plain UTF-8 with Unix line endings.",
+                id="script-line-endings",
             )
         return content
 
@@ -269,9 +278,15 @@ class StackRenderer:
         if name not in self._folders:
             root = self._root / name
             if not root.is_dir():
-                raise StackError(f"{self._root.name} uses the folder {root}, which does not exist.")
+                raise StackError(
+                    f"{self._root.name} uses the folder {root}, which does not exist.",
+                    id="template-failed",
+                )
             if name in self._rendering:
-                raise StackError(f"Images of {self._name} are built from each other: {name}.")
+                raise StackError(
+                    f"The images of {self._name} are built from each other in a circle: {name}.",
+                    id="template-failed",
+                )
             self._rendering.append(name)
             files = [path for path in root.rglob("*") if not path.is_dir()]
             self._folders[name] = {
@@ -307,30 +322,31 @@ class StackRenderer:
 
 
 def _fail(message: str) -> NoReturn:
-    """Refuse the stack's data from within a template."""
-    raise StackError(f"{message}.")
+    """Reject the stack's data from within a template. Raises StackError."""
+    raise StackError(f"{message}.", id="stack-data-invalid")
 
 
 def _target(path: str) -> str:
-    """Return the path that a file of the templates has on the host."""
+    """Return the path on the host of a file in the templates."""
     return path.removesuffix(".j2")
 
 
 def _distinct(root: Path, files: list[Path]) -> list[Path]:
-    """Return files in their order. Raises StackError for two that would become one."""
+    """Return files, sorted. Raises StackError for two that would become the same file."""
     seen: dict[str, Path] = {}
     for file in sorted(files):
         other = seen.setdefault(_target(file.relative_to(root).as_posix()), file)
         if other is not file:
             raise StackError(
                 f"{root} has both {other.relative_to(root)} and {file.relative_to(root)}, which "
-                "become the same file: remove one of them."
+                "become the same file: remove one of them.",
+                id="template-failed",
             )
     return sorted(files)
 
 
 def _variables(content: bytes) -> dict[str, str]:
-    """Return what a stack's own .env sets, which Compose reads."""
+    """Return the variables in a stack's own .env, which Compose reads."""
     lines = parse_stream(io.StringIO(content.decode(errors="replace")))
     return {line.key: line.value or "" for line in lines if line.key}
 
@@ -340,10 +356,10 @@ def _rendered(
 ) -> str:
     """Return the text of a template.
 
-    + path: below the folder that ``root`` names for errors
-    + values: what it uses beside the environment's own
+    + path: below the folder that ``root`` names in errors
+    + values: what it uses besides the environment's globals
 
-    Raises StackError, naming template and line, for whatever goes wrong in it: it is a person's.
+    Raises StackError, naming template and line, for anything that goes wrong in it.
     """
     place = f"{root}/{path}"
     try:
@@ -353,33 +369,43 @@ def _rendered(
     except UserError:
         raise
     except jinja2.TemplateSyntaxError as error:
-        raise StackError(f"{root}/{error.name}, line {error.lineno}: {_said(error)}.") from error
+        raise StackError(
+            f"{root}/{error.name}, line {error.lineno}: {_said(error)}.", id="template-failed"
+        ) from error
     except jinja2.TemplateNotFound as error:
         missing = "" if error.name == path else f" uses {root}/{error.name}, which"
         where = f"{root}/{path}{missing} is missing"
-        raise StackError(f"{where}: restore it from the repository.") from error
+        raise StackError(
+            f"{where}: restore it from the repository.", id="checkout-incomplete"
+        ) from error
     except UnicodeDecodeError as error:
-        raise StackError(f"{place}, or what it imports, is not UTF-8: save it as UTF-8.") from error
+        raise StackError(
+            f"{place}, or a template that it imports, is not UTF-8: save it as UTF-8.",
+            id="file-not-utf8",
+        ) from error
     except OSError as error:
-        raise StackError(f"{place} cannot be read: {error.strerror}.") from error
+        raise StackError(
+            f"{place} cannot be read: {error.strerror}.", id="file-unreadable"
+        ) from error
     except Exception as error:
         file, line = _line(error)
         known = f"{root}/{file}" if file else place
         what = "" if isinstance(error, jinja2.TemplateError | ValueError) else type(error).__name__
         raise StackError(
-            f"{known}, line {line}: {what}{': ' if what else ''}{_said(error)}."
+            f"{known}, line {line}: {what}{': ' if what else ''}{_said(error)}.",
+            id="template-failed",
         ) from error
 
 
 def _said(error: Exception) -> str:
-    """Return an error's own words, on one line and not too many."""
+    """Return an error's message on one line, shortened."""
     text = " ".join(str(getattr(error, "message", None) or error).split()).rstrip(".")
     return text if len(text) < 400 else f"{text[:400]}..."
 
 
 def _line(error: Exception) -> tuple[str, int]:
-    """Return the innermost template that an error went through, below ``stacks/`` or its folder,
-    and the line in it; nothing and 0 for none."""
+    """Return the innermost template that an error went through, with its path below ``stacks/`` or
+    its folder, and the line in it; an empty string and 0 if there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.endswith(".j2"):
             path = Path(frame.filename)
@@ -390,10 +416,10 @@ def _line(error: Exception) -> tuple[str, int]:
 
 
 def template(path: str, **values: Any) -> str:
-    """Return the text of one file of ``templates/`` outside the stacks.
+    """Return the rendered text of a file in ``templates/`` outside the stacks.
 
     + path: below ``templates/``, such as ``ollama/ollama.service.j2``
-    + values: what the template uses; one that it lacks is an error
+    + values: what the template uses; a missing one is an error
 
     Raises UserError, naming template and line.
     """

@@ -1,6 +1,7 @@
-"""What one run knows and does, in one object. Pure: pyinfra is told of it in ``workstation.hooks``.
+"""Everything that one run knows and does, in one object. Pure: ``workstation.hooks`` connects it to
+pyinfra.
 
-A process of pyinfra is one run. Tests begin a fresh one for each of theirs.
+A pyinfra process is one run. Each test begins a fresh one.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from workstation.report.page import Report
 
 @dataclass
 class Run:
-    """One run, of all its hosts; what belongs to one of them is kept by the host's name.
+    """One run on all of its hosts; the data of a host are stored under its name.
 
-    + options: click's parameters of ``pyinfra``; none where it is used as a library
+    + options: click's parameters of ``pyinfra``; empty if pyinfra is used as a library
     + steps: what each operation planned and did, by host and pyinfra's hash of the operation
-    + findings: what preflight found
+    + findings: the findings of preflight
     + accepted: the report of acceptance
-    + reasons: why a host's run has failed
-    + answers: of facts, which hold until a command has run on the host
-    + commands: how many commands, files and locks went to the host
+    + reasons: why the run failed on a host
+    + answers: answers of facts, which are valid until a command has run on the host
+    + commands: number of commands, files and locks sent to the host
     + contexts: see ``workstation.context``
-    + seconds: how long the plan and then each task took so far
-    + locks: of the hosts that nobody else may change now
-    + prepared: when the first host began to be prepared, of ``time.monotonic``
-    + shown: whether its plan was shown
+    + seconds: time taken so far by the plan and by each task
+    + locks: locks of the hosts that no other run may change now
+    + prepared: when preparation of the first host began, as ``time.monotonic``
+    + shown: whether the plan was shown
     + began: when it began to change hosts
     + interrupted: whether somebody interrupted it at the keyboard
     """
@@ -52,7 +53,7 @@ class Run:
     interrupted: bool = False
 
     def step(self, host: str, operation: str, name: str = "") -> Step:
-        """Return what an operation plans and does on a host; the same object each time."""
+        """Return the step of an operation on a host; the same object each time."""
         return self.steps.setdefault((host, operation), Step(name))
 
     def count(self, host: str) -> None:
@@ -60,7 +61,7 @@ class Run:
         self.commands[host] = self.commands.get(host, 0) + 1
 
     def forget(self, host: str = "") -> None:
-        """Forget the answers of a host, or of all."""
+        """Forget the answers of a host, or of all hosts."""
         if host:
             self.answers.pop(host, None)
         else:
@@ -68,12 +69,12 @@ class Run:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether it shall change hosts without a question (``-y``)."""
+        """Whether it may change hosts without a question (``-y``)."""
         return bool(self.options.get("yes")) and not self.only_looks
 
     @property
     def only_looks(self) -> bool:
-        """Whether it shall change nothing."""
+        """Whether it must not change anything."""
         return any(self.options.get(name) for name in ("dry", "debug_facts", "debug_operations"))
 
     @property
@@ -91,7 +92,7 @@ def current() -> Run:
 
 
 def fresh() -> Run:
-    """Begin another run, of which nothing is known, and return it."""
+    """Begin a new, empty run and return it."""
     global _current
     _current = Run()
     return _current

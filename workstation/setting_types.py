@@ -1,4 +1,4 @@
-"""The types of settings of a host that are not of general use (``workstation.values``)."""
+"""Types that only settings of a host use; see ``workstation.values`` for the general ones."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from workstation.values import Called, Visible, Written, distinct, form, secret_
 
 TAKEN_CIFS_OPTIONS = {
     **dict.fromkeys(("user", "username"), "smb_user"),
-    **dict.fromkeys(("pass", "password", "password2"), "smb_password, in .env"),
+    **dict.fromkeys(("pass", "password", "password2"), "smb_password in .env"),
     **dict.fromkeys(("cred", "credentials"), "smb_user and smb_password"),
     **dict.fromkeys(("dom", "domain", "workgroup"), "smb_domain"),
     **dict.fromkeys(("uid", "forceuid"), "service_uid"),
     **dict.fromkeys(("gid", "forcegid"), "service_gid"),
 }
-"""Options of mount.cifs(8) that follow from another setting."""
+"""Options of mount.cifs(8) that other settings determine."""
 
 
 def _mount_option(value: str) -> str:
-    """``name`` or ``name=value`` as in mount.cifs(8), not one that another setting gives."""
+    """Return ``name`` or ``name=value`` as in mount.cifs(8), unless other settings determine it."""
     if not re.fullmatch(r"[a-z][A-Za-z0-9_.-]*(=[^\s,\"'\\]+)?", value) or not value.isprintable():
         raise ValueError("expected mount options such as seal or vers=3.0")
     key = value.partition("=")[0]
     if setting := TAKEN_CIFS_OPTIONS.get(key):
-        raise ValueError(f"expected no option that follows from {setting}")
+        raise ValueError(f"expected no {key} (use {setting} instead)")
     if why := cifs.REFUSED.get(key):
-        raise ValueError(f"expected no {key}, since {why}")
+        raise ValueError(f"expected no {key}, because {why}")
     return value
 
 
 def different_options(values: list[str]) -> list[str]:
-    """Mount options of which none comes twice, with two values perhaps."""
+    """Return mount options. Raises ValueError for one that comes twice, even with another value."""
     distinct([value.partition("=")[0] for value in values])
     return values
 
 
 def ollama_variables(values: dict[str, str]) -> dict[str, str]:
-    """Variables for Ollama's unit, but for the two that are settings of their own."""
+    """Return variables for Ollama's unit, except for the two that have settings of their own."""
     for name, setting in (("OLLAMA_HOST", "ollama_port"), ("OLLAMA_MODELS", "ollama_models")):
         if name in values:
-            raise ValueError(f"expected no {name}, which follows from {setting}")
+            raise ValueError(f"expected no {name} (use {setting} instead)")
     return values
 
 
-# useradd(8), as Debian and Ubuntu restrict it by default.
+# The names that useradd(8) accepts by default on Debian and Ubuntu.
 AccountName = Annotated[
     Written,
     form(r"(?!root$)[a-z_][a-z0-9_-]{0,31}", "an account name such as ai, not root"),
@@ -55,7 +55,7 @@ AccountName = Annotated[
 ]
 OptionalAccountName = Annotated[
     Written,
-    form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group's name such as docker, or nothing"),
+    form(r"((?!root$)[a-z_][a-z0-9_-]{0,31})?", "a group name such as docker, or nothing"),
     Called("group name"),
 ]
 DriverBranch = Annotated[
@@ -66,21 +66,21 @@ DriverBranch = Annotated[
 # MS-FSCC 2.1.6: what a share name must not contain.
 ShareName = Annotated[
     Visible,
-    form(r'[^"/\\\[\]:|<>+=;,*?]{0,80}', "a share's name alone, such as ki_Daten"),
+    form(r'[^"/\\\[\]:|<>+=;,*?]{0,80}', "only a share name, such as ki_Daten"),
     Called("share name"),
 ]
 ShareUser = Annotated[
     Visible,
-    form(r'[^"/\\\[\]:|<>+=;,*?]{0,256}', "a user name alone (its domain belongs in smb_domain)"),
+    form(r'[^"/\\\[\]:|<>+=;,*?]{0,256}', "only a user name (the domain goes in smb_domain)"),
     Called("name"),
 ]
 MountOption = Annotated[Written, AfterValidator(_mount_option), Called("mount option")]
-# Docker Engine: names of networks (RestrictedNamePattern); three names are the Engine's own.
+# Docker Engine: names of networks (RestrictedNamePattern), except for its own.
 NetworkName = Annotated[
     Written,
     form(
         r"(?!(host|none|bridge|default)$)[A-Za-z0-9][A-Za-z0-9_.-]{1,254}",
-        "a Docker network's name other than host, none, bridge and default",
+        "the name of a Docker network other than host, none, bridge and default",
     ),
     Called("network name"),
 ]

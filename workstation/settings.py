@@ -1,8 +1,8 @@
 """The settings of a host: the name, type, default and meaning of each, stated once.
 
-One without a default is for the site to set in ``group_data/``. ``.env`` and the environment
-override that (``workstation.environment``), ``--data key=value`` overrides both. This module checks
-the result; docs/settings.md and .env.example are generated from it (``workstation.documentation``).
+A setting without a default must be set in ``group_data/``. ``.env`` and the environment override
+that (``workstation.environment``), and ``--data key=value`` overrides both. This module checks the
+result; docs/settings.md and .env.example are generated from it (``workstation.documentation``).
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ from workstation.values import (
 
 _STACK_SECRETS = stack_kinds.secrets()
 SECRETS = frozenset({"smb_password", *_STACK_SECRETS})
-"""Settings that come from ``.env`` or the environment alone and are never shown."""
+"""Settings that come only from ``.env`` or the environment and are never shown."""
 
 
 class SettingsError(UserError):
-    """A setting that is unknown, missing or impossible."""
+    """An unknown, missing or invalid setting."""
 
 
 class _Settings(BaseModel):
-    """All settings of one host, checked. Frozen; made by :func:`load`. ``Settings`` has the secrets
-    of stacks besides."""
+    """All settings of one host, checked and frozen; :func:`load` makes them. ``Settings`` adds the
+    secrets of stacks."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
@@ -244,38 +244,36 @@ class _Settings(BaseModel):
             raise ValueError("ollama_port and proxy_http_port are the same port")
         for name in ("models_path", "ollama_models", "stacks_dir"):
             if f"{getattr(self, name)}/".startswith(f"{self.smb_mount}/"):
-                raise ValueError(
-                    f"{name} lies on the share (smb_mount), where only outputs may be written"
-                )
-        # Owner, group and mode of each are other ones, for all that is in it.
+                raise ValueError(f"{name} is on the share (smb_mount), which is only for outputs")
+        # Each has its own owner, group and mode for everything in it.
         folders = ("models_path", "ollama_models", "stacks_dir", "smb_mount")
         for outer, inner in permutations(folders, 2):
             if is_below(getattr(self, inner), getattr(self, outer)):
-                raise ValueError(f"{inner} lies in {outer}, or is the same folder")
+                raise ValueError(f"{inner} is inside {outer}, or is the same folder")
         if self.proxy == "own":
             self._own_proxy()
         return self
 
     def _own_proxy(self) -> None:
-        """Raises ValueError for what the Traefik of this project does not have."""
+        """Raise ValueError for a feature that the Traefik of this project does not have."""
         if self.proxy_certresolver:
             raise ValueError(
-                "proxy_certresolver is set and proxy is own, whose Traefik has no certificate "
-                "resolver and speaks plain HTTP"
+                "proxy_certresolver is set although proxy is own, whose Traefik speaks only plain "
+                "HTTP and has no certificate resolver"
             )
         for name in self.proxy_middlewares:
             if name.partition("@")[2] not in ("", "docker"):
                 raise ValueError(
-                    f"proxy_middlewares has {name} and proxy is own, whose Traefik knows those of "
-                    "labels alone (@docker)"
+                    f"proxy_middlewares has {name} although proxy is own, whose Traefik knows only "
+                    "middlewares from labels (@docker)"
                 )
         if "." in self.proxy_entrypoint:
             raise ValueError(
-                "proxy_entrypoint has a dot and proxy is own, where dots separate options"
+                "proxy_entrypoint has a dot although proxy is own, where dots separate options"
             )
 
     def require(self, *names: str) -> None:
-        """Raises SettingsError naming the first of the settings ``names`` that is empty."""
+        """Raise SettingsError for the first of the settings ``names`` that is empty."""
         for name in names:
             value = getattr(self, name)
             if isinstance(value, SecretStr):
@@ -284,7 +282,7 @@ class _Settings(BaseModel):
                 raise missing(name)
 
     def secret(self, name: str) -> str:
-        """Gives the text of the secret ``name``. Raises SettingsError if it is empty."""
+        """Return the text of the secret ``name``. Raises SettingsError if it is empty."""
         self.require(name)
         text: str = getattr(self, name).get_secret_value()
         return text
@@ -321,15 +319,15 @@ else:
 
 
 def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
-    """Checks the settings of a host.
+    """Return the checked settings of a host.
 
-    + data: pyinfra's merged ``host.data.dict()``; its own keys (``ssh_*``, ``_sudo`` ...) are
-      left aside
-    + stacks: names of the stacks, whose dictionaries (``data_key``) are left aside too
+    + data: pyinfra's merged ``host.data.dict()``; pyinfra's own keys (``ssh_*``, ``_sudo`` ...)
+      are ignored
+    + stacks: names of the stacks, whose dictionaries (``data_key``) are ignored too
 
-    Raises SettingsError for the first setting that is unknown, missing or impossible.
+    Raises SettingsError for the first unknown, missing or invalid setting.
     """
-    # The stack "proxy" has no data of its own: that name is a setting's.
+    # The stack "proxy" has no data of its own: that name belongs to a setting.
     aside = {data_key(stack) for stack in stacks} - set(Settings.model_fields)
     known = {*Settings.model_fields, *aside, *PYINFRA_KEYS}
     given = {}
@@ -339,31 +337,39 @@ def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:
         if key.startswith(("_", "ssh_")):
             if problem := foreign_problem(key, value):
                 raise SettingsError(
-                    f"{problem}: correct or remove it in group_data/ or behind --data."
+                    f"{problem}: correct or remove it in group_data/ or --data.",
+                    id="setting-unknown",
                 )
             continue
         if key not in Settings.model_fields:
             raise SettingsError(
                 f"{named(key)} is not a setting{nearest(key, known)}: correct or remove it in "
-                ".env, in group_data/ or behind --data."
+                ".env, group_data/ or --data.",
+                id="setting-unknown",
             )
         given[key] = value
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
-        raise SettingsError(_sentence(error.errors()[0])) from None
+        first = error.errors()[0]
+        if first["type"] == "missing":
+            raise SettingsError(_sentence(first), id="setting-missing") from None
+        if not first["loc"]:
+            raise SettingsError(_sentence(first), id="settings-conflict") from None
+        raise SettingsError(_sentence(first), id="setting-invalid") from None
 
 
 def missing(name: str) -> SettingsError:
-    """Gives the error for a setting that is empty and must not be."""
+    """Return the error for an empty setting that must not be empty."""
     return SettingsError(
-        f"{name.upper()} is not set: add it to .env (see .env.example) or to the environment."
+        f"{name.upper()} is not set: add it to .env (see .env.example) or to the environment.",
+        id="setting-missing",
     )
 
 
 def defaults(group_data: Path = Path("group_data/all.py")) -> dict[str, object]:
-    """Gives every setting but secrets as a host has it for which nobody sets more than
-    ``group_data/all.py`` does, for tests and tools beside pyinfra."""
+    """Return every setting except secrets, as a host has it if only ``group_data/all.py`` sets
+    anything; for tests and tools that run without pyinfra."""
     own = {
         name: field.get_default(call_default_factory=True)
         for name, field in Settings.model_fields.items()
@@ -374,7 +380,7 @@ def defaults(group_data: Path = Path("group_data/all.py")) -> dict[str, object]:
 
 
 def where(name: str) -> str:
-    """Says where a person sets the setting ``name``."""
+    """Return where a person sets the setting ``name``, as a part of a sentence."""
     if name in SECRETS:
         return f"set {name.upper()} in .env or in the environment"
     if takes_text(name):
@@ -383,18 +389,19 @@ def where(name: str) -> str:
 
 
 def takes_text(name: str) -> bool:
-    """Whether a setting can be written as one line of ``.env``: all but dictionaries."""
+    """Return whether a setting fits on one line of ``.env``: all do except dictionaries."""
     return name != "ollama_environment"
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Words one error of pydantic's; of a list, the entry at fault; of a secret, no value."""
+    """Return the sentence for one of pydantic's errors: for a list, about the invalid entry; for a
+    secret, without its value."""
     if not error["loc"]:
         return f"{expectation(error)}: change one of the two in .env or in group_data/all.py."
     name = str(error["loc"][0])
     if error["type"] == "missing":
         return f"{name} is not set: {where(name)}."
     if name in SECRETS:
-        return f"{name.upper()} cannot be used, {expectation(error)}: {where(name)}."
+        return f"{name.upper()} is invalid, {expectation(error)}: {where(name)}."
     entry = "an entry of " if len(error["loc"]) > 1 else ""
     return f"{entry}{name} is {shown(error['input'])}, {expectation(error)}: {where(name)}."

@@ -1,4 +1,4 @@
-"""Sockets that wait for others, as ``ss -Hlnp`` shows them (ss(8)), and whose they are."""
+"""Listening sockets, as ``ss -Hlnp`` shows them (ss(8)), and their owners."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _UNIT = re.compile(r"[^/]+\.(?:service|scope)")
 
 @dataclass(frozen=True)
 class Socket:
-    """``address`` is ``*`` for all, without brackets, and IPv4 as such; ``interface``: the one that
-    it is bound to, if any. ``program`` is ``?``, and ``pid`` empty, where the host does not tell,
-    as of what the kernel holds."""
+    """A listening socket. ``address`` is ``*`` for all, has no brackets, and is plain IPv4 if it
+    is a mapped address; ``interface``: the one that it is bound to, if any. ``program`` is ``?``,
+    and ``pid`` empty, if the host does not know them, as for sockets of the kernel."""
 
     address: str
     port: int
@@ -24,7 +24,7 @@ class Socket:
 
 
 def parse(line: str) -> Socket:
-    """Return the socket of a line of ``ss``: protocol, unless it was asked for one alone; state,
+    """Return the socket in a line of ``ss``: protocol (missing if only one was requested), state,
     queues, address, peer, process."""
     columns = line.split()
     protocol = columns.pop(0) if columns[0] in ("tcp", "udp") else "tcp"
@@ -36,7 +36,7 @@ def parse(line: str) -> Socket:
 
 
 def split(text: str) -> tuple[str, str]:
-    """Return an address as it is compared, see ``Socket``, and the interface behind its ``%``."""
+    """Return an address in the form of ``Socket``, and the interface after its ``%``."""
     address, _, interface = re.sub(r"[][]", "", text).partition("%")
     address = address.removeprefix("::ffff:")
     return "*" if address in ("0.0.0.0", "::") else address, interface

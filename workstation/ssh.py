@@ -1,4 +1,4 @@
-"""How a host is reached by SSH: options for paramiko, and the files that pyinfra will read."""
+"""How hosts are reached by SSH: options for paramiko, and the files that pyinfra will read."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from workstation.errors import UserError
 from workstation.scripts import ENGLISH
 
 BUSY = 120
-"""Seconds that sshd may take for a step of a login; paramiko gives up after 15 and 30."""
+"""Seconds that sshd may take for each step of a login; paramiko's defaults are 15 and 30."""
 
 NOISE_ENDS = "-- ai-workstation: what a login script says ends here --"
-"""A line before the answer of the program that answers sudo."""
+"""A line printed before the output of pyinfra's askpass script."""
 
-# How pyinfra begins the script that makes that program: the first line of its output is its path.
+# The beginning of pyinfra's askpass script; the first line of its output is the path of askpass.
 _ASKPASS = ASKPASS_COMMAND.partition("{")[0].strip()
 
 
 class _Transport(Transport):
-    """Sends at once, and speaks English with what stands before our own scripts, such as sudo."""
+    """Sends at once, and makes everything that runs before our own scripts speak English: sudo."""
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, **options)
-        # paramiko does not set it, and each command then waits for the other side's delayed
-        # acknowledgment (about 40 ms on Linux). A ProxyCommand or a channel is no socket.
+        # paramiko does not set it, so each command would wait for the other side's delayed
+        # acknowledgment (about 40 ms on Linux). A ProxyCommand or a channel is not a socket.
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -43,10 +43,11 @@ class _Transport(Transport):
 
 
 def _prepared(channel: Channel, command: str) -> str:
-    """Return a command in English, by env(1), since a login shell need not be a POSIX one.
+    """Return a command that speaks English, through env(1), because a login shell need not be
+    POSIX.
 
-    pyinfra knows by sudo's own words that it wants a password, and takes the first line of output
-    for the path of the program that answers sudo, which a login script may have spoken before.
+    pyinfra recognizes sudo's request for a password by its words, and takes the first line of
+    output for the path of askpass; a login script may print something before it.
     """
     command = f"{' '.join(ENGLISH)} {command}"
     if _ASKPASS not in command:
@@ -56,7 +57,7 @@ def _prepared(channel: Channel, command: str) -> str:
 
 
 def connect_options() -> dict[str, Any]:
-    """Return what paramiko's ``connect`` is given, by pyinfra's ``ssh_paramiko_connect_kwargs``."""
+    """Return paramiko's ``connect`` arguments, for pyinfra's ``ssh_paramiko_connect_kwargs``."""
     return {
         "transport_factory": _Transport,
         "banner_timeout": BUSY,
@@ -65,10 +66,12 @@ def connect_options() -> dict[str, Any]:
 
 
 def ensure_known_hosts(path: object = None) -> None:
-    """Makes the file of known hosts, as ssh(1) does: pyinfra fails where its folder is missing, and
-    knows no host where the file cannot be read, so that it would trust a changed key.
+    """Create the known hosts file, as ssh(1) does: pyinfra fails if its folder is missing, and
+    would trust a changed key if the file cannot be read.
 
     + path: the file; None: ``~/.ssh/known_hosts``
+
+    Raises UserError.
     """
     file = Path(str(path)) if path else Path("~/.ssh/known_hosts").expanduser()
     if file.is_char_device():  # /dev/null: nothing is to be remembered
@@ -79,29 +82,34 @@ def ensure_known_hosts(path: object = None) -> None:
         given_file.read_text(file)
     except OSError as error:
         raise UserError(
-            f"{file} cannot be written ({error.strerror}): name another in SSH_KNOWN_HOSTS."
+            f"{file} cannot be written ({error.strerror}): set SSH_KNOWN_HOSTS to another file.",
+            id="ssh-file-invalid",
         ) from None
     except UnicodeDecodeError:
         raise UserError(
-            f"{file} is not UTF-8: correct it, or name another in SSH_KNOWN_HOSTS."
+            f"{file} is not UTF-8: correct it, or set SSH_KNOWN_HOSTS to another file.",
+            id="ssh-file-invalid",
         ) from None
 
 
 def check_ssh_files(key: object = None) -> None:
-    """Reads what pyinfra will read to connect: a file that is no text would be a traceback.
+    """Check the files that pyinfra will read to connect: one that is not text would cause a
+    traceback.
 
     + key: the private key, if one is named
 
     Raises UserError.
     """
     for file, what in (
-        (Path("~/.ssh/config").expanduser(), "no text in UTF-8: correct it"),
-        (Path(str(key)) if key else None, "no private key: correct SSH_KEY"),
+        (Path("~/.ssh/config").expanduser(), "not UTF-8: correct it"),
+        (Path(str(key)) if key else None, "not a private key: correct SSH_KEY"),
     ):
         if file and given_file.is_there(file):
             try:
                 given_file.read_text(file)
             except OSError as error:
-                raise UserError(f"{file} cannot be read: {error.strerror}.") from None
+                raise UserError(
+                    f"{file} cannot be read: {error.strerror}.", id="file-unreadable"
+                ) from None
             except UnicodeDecodeError:
-                raise UserError(f"{file} is {what}.") from None
+                raise UserError(f"{file} is {what}.", id="ssh-file-invalid") from None

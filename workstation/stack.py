@@ -1,8 +1,8 @@
-"""A stack, read from its rendered Compose file: the one statement of what runs.
+"""A stack, read from its rendered Compose file: the only definition of what runs.
 
 Everything else that a run makes or checks (folders, images to build, routes, GPUs, outputs) is
-derived here. ``x-workstation`` holds what Compose cannot say: ``compose.x_workstation`` has its
-keys, with the meaning of each. A secret of the file's top level is ``./secrets/<setting>``.
+derived here. ``x-workstation`` contains what Compose cannot express: ``compose.x_workstation``
+defines its keys. A secret at the top level of the file is ``./secrets/<setting>``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from workstation.yaml_file import ComposeLoader, YamlFileError
 
 
 class StackError(UserError):
-    """A stack's Compose file cannot be understood; the message says where and why."""
+    """A stack's Compose file or templates are invalid; the message says where and why."""
+
+    id = "compose-file-invalid"
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A mount of a service: ``source`` is a host path for a bind, a name for a volume."""
+    """A mount of a service: ``source`` is a host path for a bind mount, a name for a volume."""
 
     kind: str
     source: str
@@ -40,8 +42,9 @@ class Mount:
 
 @dataclass(frozen=True)
 class Model:
-    """What a service loads: ``path`` on the host, ``inside``: as the service names it; ``format``
-    is ``gguf`` (a file) or ``safetensors`` (a folder); ``setting`` names it in the stack's data."""
+    """The model that a service loads: ``path`` on the host, ``inside`` the container; ``format``
+    is ``gguf`` (a file) or ``safetensors`` (a folder); ``setting`` is its entry in the stack's
+    data."""
 
     path: str
     inside: str
@@ -51,7 +54,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret of a stack: the setting that holds it, and its file on the host with its owner."""
+    """A secret of a stack: its setting, and its file on the host with the owner."""
 
     setting: str
     path: str
@@ -60,7 +63,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Service:
-    """One entry of ``services:``; ``host`` is the name under which the proxy routes to it."""
+    """One entry of ``services:``; ``host`` is the host name that the proxy routes to it."""
 
     name: str
     image: str
@@ -87,12 +90,12 @@ class Service:
 
     @property
     def runs(self) -> bool:
-        """Whether ``up`` starts it: one with a profile is only built."""
+        """Whether ``up`` starts it: a service with a profile is only built."""
         return not self.profiles
 
     @property
     def start_period(self) -> int:
-        """Seconds in which it may start before its health check counts against it."""
+        """Seconds to start before failed health checks count."""
         return seconds((self.keys.get("healthcheck") or {}).get("start_period") or 0)
 
 
@@ -115,27 +118,28 @@ class Stack:
 
     @property
     def registering(self) -> tuple[Service, ...]:
-        """The running services with which models are to be registered."""
+        """The running services in which models are registered."""
         return tuple(service for service in self.running if service.registers)
 
     @property
     def built(self) -> tuple[Service, ...]:
-        """The services whose image is built here."""
+        """The services whose images are built here."""
         return tuple(service for service in self.services if service.build)
 
     def binds(self) -> tuple[Mount, ...]:
-        """Return every bind mount of every service that runs."""
+        """Return every bind mount of every running service."""
         return tuple(
             mount for service in self.running for mount in service.mounts if mount.kind == "bind"
         )
 
     def uses(self, parent: str) -> bool:
-        """Whether a service that runs mounts ``parent`` or something below it."""
+        """Return whether a running service mounts ``parent`` or something below it."""
         return any(is_below(mount.source, parent) for mount in self.binds())
 
     def losses(self) -> dict[str, str]:
-        """Return what this machine alone holds for the services that run: source of each writable
-        bind mount, and name of each volume -> what ``x-workstation`` says of it, or nothing."""
+        """Return the data of running services that exist only on this machine: source of each
+        writable bind mount, and name of each volume -> its description in ``x-workstation``, or an
+        empty string."""
         return {
             mount.source: service.holds.get(mount.source, "")
             for service in self.running
@@ -148,17 +152,17 @@ _SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
 
 
 def is_system(path: str) -> bool:
-    """Whether a path is the system's: nothing there is made, nor anybody's alone."""
+    """Return whether a path belongs to the system: a run creates nothing there."""
     return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
 
 
 def data_key(stack: str) -> str:
-    """Return the name of a stack's data in ``group_data/<stack>.py``: Python's have no dash."""
+    """Return the name of a stack's data in ``group_data/<stack>.py``: Python names have no dash."""
     return stack.replace("-", "_")
 
 
 def is_below(path: str, parent: str) -> bool:
-    """Whether ``path`` is ``parent`` or lies below it."""
+    """Return whether ``path`` is ``parent`` or below it."""
     return path == parent or path.startswith(parent.rstrip("/") + "/")
 
 
@@ -166,7 +170,7 @@ _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us":
 
 
 def seconds(duration: str | int) -> int:
-    """Return the whole seconds of a duration as Compose writes it: ``1h30m``, ``90s``, ``0``.
+    """Return a duration in Compose's form (``1h30m``, ``90s``, ``0``) in whole seconds.
 
     Source: docs.docker.com/reference/compose-file/extension, "Specifying durations".
     """
@@ -184,12 +188,12 @@ def parse(
     """Return the stack that a rendered Compose file describes.
 
     + text: content of ``compose.yaml``
-    + folder: where it lies on the host; relative bind mounts start there
-    + place: of its template, for errors
-    + variables: what the stack's own ``.env`` sets, which Compose puts in; None: it is not known
-    + template: what was rendered, for the lines of errors
+    + folder: its folder on the host, where relative bind mounts start
+    + place: its template, for errors
+    + variables: those in the stack's own ``.env``, which Compose inserts; None: not known
+    + template: text of the template, for the lines in errors
 
-    Raises StackError if it is not YAML, has a key twice or a variable that is not set, lacks
+    Raises StackError if it is not YAML, has a duplicate key or a variable that is not set, lacks
     ``name``, ``services`` or a service's ``image``, or has anything that is not in
     ``workstation.compose.schema``.
     """
@@ -199,11 +203,11 @@ def parse(
         written = place if template == text else f"{place}, as rendered,"
         content, root = yaml_file.load(text, written, ComposeLoader)
     except YamlFileError as error:
-        raise StackError(str(error)) from None
+        raise StackError(str(error), id=error.id) from None
     if not isinstance(content, dict) or not isinstance(content.get("services"), dict):
-        raise StackError(f"{place} has no services.")
+        raise StackError(f"{place} has no services: describe at least one.")
     if not isinstance(content.get("name"), str):
-        raise StackError(f"{place} has no `name:` for the project.")
+        raise StackError(f"{place} has no `name:` for the project: add `name: {{{{ project }}}}`.")
     seen: dict[str, Any] = {
         key: {
             name: _seen(keys, variables, f"Service {named(name)} in {place}")
@@ -237,24 +241,23 @@ def parse(
 
 
 def _own(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``x-workstation`` says."""
+    """Return the content of ``x-workstation``."""
     return keys.get("x-workstation") or {}
 
 
 def _dotted(path: Sequence[str | int]) -> str:
-    """Return the keys that lead somewhere in a file as text: ``services.web.ports[0]``."""
+    """Return a path of keys in a file as text: ``services.web.ports[0]``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{named(part)}" for part in path)
     return "".join(parts).removeprefix(".") or "it"
 
 
 def _seen(value: Any, variables: Mapping[str, str] | None, what: str) -> Any:
-    """Return what Compose sees of a value. Raises StackError, which begins with ``what``."""
+    """Return a value as Compose sees it. Raises StackError, which begins with ``what``."""
     try:
         return interpolated(value, variables or {}, strict=variables is not None)
     except ValueError as error:
         raise StackError(
-            f"{what} cannot be read ({_one_line(error)}): compare it with "
-            "docs.docker.com/reference/compose-file."
+            f"{what} is invalid ({_one_line(error)}): see docs.docker.com/reference/compose-file."
         ) from None
 
 
@@ -267,8 +270,9 @@ def _worker(stack: str, keys: dict[str, Any], place: str) -> Worker | None:
         return None
     if keys["repository"] and not keys["commit"]:
         raise StackError(
-            f"{place} has a worker with a repository and without a commit: give the one that is to "
-            "run, with all 40 digits of its id."
+            f"{place} has a worker with a repository but no commit: set the commit to run, with "
+            "all 40 digits of its ID.",
+            id="worker-commit-missing",
         )
     environment = {name: str(value) for name, value in keys["environment"].items()}
     return Worker(stack, **{**keys, "timeout": int(keys["timeout"]), "environment": environment})
@@ -276,7 +280,7 @@ def _worker(stack: str, keys: dict[str, Any], place: str) -> Worker | None:
 
 def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Service:
     if "image" not in keys:
-        raise StackError(f"Service {name} in {place} has no `image:`.")
+        raise StackError(f"Service {name} in {place} has no `image:`: add it.")
     build = keys.get("build")
     if isinstance(build, dict):
         build = build.get("context", ".")
@@ -285,8 +289,8 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
     registers = own.get("registers", "")
     if registers and registers not in [mount.target for mount in mounts]:
         raise StackError(
-            f"Service {name} in {place} registers {named(registers)}, where it mounts "
-            "nothing: name the target of its mount of the model store."
+            f"Service {name} in {place} registers {named(registers)}, but mounts nothing there: "
+            "use the target of its model store mount."
         )
     log = own.get("log") or {}
     return Service(
@@ -319,18 +323,18 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
 
 
 def _secret(name: str, keys: dict[str, Any], folder: str, place: str) -> Secret:
-    """Read a secret that a run lays down; what else Compose knows would not be ours to fill."""
+    """Return a secret whose file a run writes; Compose's other kinds of secrets are rejected."""
     path = absolute(str(keys.get("file") or ""), folder)
     if path != f"{folder}/secrets/{name}":
         raise StackError(
             f"The secret {named(name)} in {place} has no `file: ./secrets/{named(name)}`, where a "
-            "run lays down what the setting of that name holds."
+            "run writes the value of the setting with that name: add it."
         )
     return Secret(name, path, _own(keys).get("owner", "root:root"))
 
 
 def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str) -> Model | None:
-    """Return what a service loads, its path on the host by the mount in which it lies."""
+    """Return the model that a service loads, with its path on the host as its mount says."""
     if not keys:
         return None
     inside, setting = keys["path"], keys["setting"]
@@ -339,13 +343,14 @@ def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str)
             path = posixpath.normpath(mount.source + inside.removeprefix(mount.target))
             return Model(path, inside, keys["format"], setting)
     raise StackError(
-        f"Service {name} in {place} loads {named(inside)}, where it mounts nothing of the "
-        f"host: correct {named(setting)}."
+        f"Service {name} in {place} loads {named(inside)}, which is not in any folder that it "
+        f"mounts from the host: correct {named(setting)}.",
+        id="model-not-mounted",
     )
 
 
 def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
-    """Read a volume in short or long syntax (docs.docker.com/reference/compose-file/services)."""
+    """Return a mount in short or long syntax (docs.docker.com/reference/compose-file/services)."""
     if isinstance(entry, dict):
         kind, source = entry.get("type", "volume"), str(entry.get("source") or "")
         target, read_only = str(entry["target"]), is_true(entry.get("read_only"))

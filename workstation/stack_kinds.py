@@ -1,19 +1,19 @@
 """The settings of a stack: ``templates/stacks/<stack>/_data.yml`` states the type, default and
-meaning of each once, and ``group_data/<stack>.py`` sets those that are to be different.
+meaning of each once, and ``group_data/<stack>.py`` overrides defaults.
 
-An entry of that file has these keys; or it is a mapping of such entries:
+An entry of that file has these keys, or it is a mapping of such entries:
 
 - ``type``: one of ``stack_types.TYPES``, or ``secret``
 - ``meaning``: one sentence for docs/settings.md
-- ``default``: what holds where nobody sets it; without one it must be set
-- ``one_of``: the only texts that it may be
+- ``default``: its value if it is not set; without a default, it must be set
+- ``one_of``: the only allowed texts
 
-``limits`` and ``flags`` are for the services that ask for them in the stack's templates; what is
-set for one service leaves the defaults of the others alone. A stack without the file has these two
-checked alone.
+``limits`` and ``flags`` are for the services that use them in the stack's templates; setting them
+for one service leaves the defaults of the others alone. In a stack without the file, only these two
+are checked.
 
-A ``secret`` does not stand in ``group_data/``: it is a setting of the host, which comes from
-``.env`` or the environment alone.
+A ``secret`` must not be in ``group_data/``: it is a setting of the host, which comes only from
+``.env`` or the environment.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _BY_SERVICE = ("limits", "flags")
 
 
 class StackDataError(UserError):
-    """An entry of a stack's data that is unknown, missing or impossible."""
+    """An unknown, missing or invalid entry of a stack's data."""
+
+    id = "stack-data-invalid"
 
 
 class Declared(BaseModel):
@@ -55,27 +57,27 @@ class Declared(BaseModel):
 
     @property
     def is_required(self) -> bool:
-        """Whether somebody must set it."""
+        """Whether it must be set."""
         return "default" not in self.model_fields_set
 
 
 Declarations = Mapping[str, Declared | Mapping[str, Declared]]
-"""Settings by name; one that is a mapping has its own."""
+"""Settings by name; a mapping contains settings of its own."""
 
 
 def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
-    """Return the data of a stack as its templates may use it, with the defaults of what is not set.
+    """Return the data of a stack for its templates, checked and completed with defaults.
 
-    + data: ``group_data/<stack>.py``, and what ``.env`` or ``--data`` put in its place
-    + templates: folder that has one of each stack
+    + data: from ``group_data/<stack>.py``, with the changes from ``.env`` or ``--data``
+    + templates: the folder of all stacks
 
-    Raises StackDataError, or YamlFileError for a file of declarations that cannot be read.
+    Raises StackDataError, or YamlFileError for an unreadable file of declarations.
     """
     where = f"group_data/{stack}.py"
     if not isinstance(data, Mapping):
         raise StackDataError(
             f"{data_key(stack)} is {shown(data)}: expected a dictionary with all of its entries, "
-            f"as in {where}."
+            f"like the one in {where}."
         )
     declarations, used = _read(templates / stack)
     if declarations:
@@ -89,7 +91,10 @@ def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
         if _is_secret(one):
             continue
         if name not in result:
-            raise StackDataError(f"{where} has no {name}, which the stack's templates use: add it.")
+            raise StackDataError(
+                f"{where} has no {name}, which the stack's templates use: add it.",
+                id="stack-data-missing",
+            )
         result[name] = _value(stack, name, result[name], one, used)
     return result
 
@@ -97,18 +102,20 @@ def checked(stack: str, data: Any, templates: Path) -> dict[str, Any]:
 def _refuse_unknown(
     where: str, data: Mapping[str, Any], declarations: Declarations, used: set[str]
 ) -> None:
-    """Raise StackDataError for an entry that is a secret, or that nobody declares or uses."""
+    """Raise StackDataError for an entry that is a secret, or that is neither declared nor used."""
     known = {*declarations, *used}
     for name in data:
         if name not in known:
             raise StackDataError(
-                f"{named(name)} in {where} is not known{nearest(str(name), known)}: correct or "
-                "remove it."
+                f"{named(name)} in {where} is unknown{nearest(str(name), known)}: correct or "
+                "remove it.",
+                id="stack-data-unknown",
             )
         if _is_secret(declarations.get(name)):
             raise StackDataError(
                 f"{name} in {where} is a secret: remove it there, and set {name.upper()} in .env "
-                "or in the environment."
+                "or in the environment.",
+                id="secret-in-group-data",
             )
 
 
@@ -117,7 +124,7 @@ def _is_secret(one: object) -> bool:
 
 
 def completed(declarations: Declarations, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``data`` with the defaults of what it does not set, unchecked."""
+    """Return ``data`` with defaults added, unchecked."""
     result: dict[str, Any] = {}
     for name, one in declarations.items():
         if isinstance(one, Declared):
@@ -133,19 +140,19 @@ def completed(declarations: Declarations, data: Mapping[str, Any]) -> dict[str, 
 
 
 def declared(stack: str, templates: Path = STACKS) -> Declarations:
-    """Return the settings that a stack states, secrets among them.
+    """Return the settings that a stack declares, including secrets.
 
-    + templates: folder that has one of each stack
+    + templates: the folder of all stacks
 
-    Raises StackDataError or YamlFileError for a file that states them wrongly.
+    Raises StackDataError or YamlFileError if the declarations are invalid.
     """
     return _read(templates / stack)[0]
 
 
 def secrets(templates: Path = STACKS) -> dict[str, str]:
-    """Return the secrets that stacks declare, each with the stack whose it is.
+    """Return the secrets that stacks declare, each with the name of its stack.
 
-    + templates: folder that has one of each stack
+    + templates: the folder of all stacks
     """
     return {
         name: file.parent.name
@@ -162,7 +169,7 @@ def _value(
     one: Declared | Mapping[str, Declared],
     used: Mapping[str, set[str]],
 ) -> Any:
-    """Return one value, checked. ``name``: with those that it lies in, and dots between."""
+    """Return one value, checked. ``name`` includes the names that it is nested in, with dots."""
     where = f"group_data/{stack}.py"
     if not isinstance(one, Declared):
         _names(where, name, value, set(one), set(one))
@@ -170,7 +177,7 @@ def _value(
     if one.type in _BY_SERVICE:
         services = used[one.type]
         needed = {"default"} if one.type == "limits" else services
-        # One that is named by an expression in a template cannot be told from here.
+        # If a template names a service by an expression, its name is not known here.
         known = services | needed if services and "" not in services else None
         _names(where, name, value, known, needed - {""})
     try:
@@ -186,8 +193,8 @@ def _value(
 
 
 def _names(where: str, name: str, value: Any, known: set[str] | None, needed: set[str]) -> None:
-    """Raise StackDataError unless ``value`` is a mapping with the names that it may and must have;
-    ``known`` is None for any."""
+    """Raise StackDataError unless ``value`` is a mapping with all ``needed`` names and only
+    ``known`` ones; None allows any."""
     expected = ", ".join(sorted(known or needed))
     if not isinstance(value, dict):
         raise StackDataError(
@@ -196,17 +203,20 @@ def _names(where: str, name: str, value: Any, known: set[str] | None, needed: se
     for key in value:
         if known is not None and key not in known:
             raise StackDataError(
-                f"{name} in {where} has {named(key)}, which is not known"
-                f"{nearest(str(key), known)}: expected {expected}."
+                f"{name} in {where} has {named(key)}, which is unknown"
+                f"{nearest(str(key), known)}: expected {expected}.",
+                id="stack-data-unknown",
             )
     for key in sorted(needed - set(value)):
         raise StackDataError(
-            f"{name} in {where} has no {key}, which the stack's templates use: add it."
+            f"{name} in {where} has no {key}, which the stack's templates use: add it.",
+            id="stack-data-missing",
         )
 
 
 def _in_env(stack: str, name: str) -> str:
-    """Return by which key of ``.env`` an entry can be set instead, or nothing."""
+    """Return the key in ``.env`` that can set an entry too, as a part of a sentence, or an empty
+    string."""
     return "" if "." in name else f", or {f'{data_key(stack)}_{name}'.upper()} in .env"
 
 
@@ -217,23 +227,23 @@ def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         last = str(error["loc"][-1])
         return (
-            f"{path} in group_data/{stack}.py is no limit that Compose has"
+            f"{path} in group_data/{stack}.py is not a limit in Compose"
             f"{nearest(last, Limits.model_fields)}: correct or remove it."
         )
     if isinstance(error.get("ctx", {}).get("error"), SecretInAddressError):
-        return f"{path} in group_data/{stack}.py cannot be used: {expectation(error)}."
+        return f"{path} in group_data/{stack}.py is invalid: {expectation(error)}."
     return f"{path} is {shown(error['input'])}, {expectation(error)}: {where}."
 
 
 def _read(folder: Path) -> tuple[Declarations, dict[str, set[str]]]:
-    """Return what a stack declares, and what its templates ask for: ``stack``: entries, ``limits``
-    and ``flags``: services, "" for one that is not named there and then."""
+    """Return what a stack declares, and what its templates use: ``stack`` has the names of entries,
+    ``limits`` and ``flags`` those of services, "" for a name that is an expression."""
     files = sorted([*folder.rglob("*.j2"), folder / DECLARATIONS_FILE])
     return _read_files(folder, tuple((file, *_version(file)) for file in files))
 
 
 def _version(file: Path) -> tuple[int, int]:
-    """What changes with a file, if it is there."""
+    """Return values that change when a file does; zeros if it does not exist."""
     try:
         status = file.stat()
         return status.st_mtime_ns, status.st_size
@@ -265,7 +275,7 @@ def _read_files(
 
 
 def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object) -> Declared:
-    """Return one entry of a file of declarations. Raises StackDataError with its line."""
+    """Return one entry of the declarations. Raises StackDataError with its line."""
     place, name = read.place(path), ".".join(path)
     try:
         one = Declared.model_validate(entry)
@@ -275,31 +285,36 @@ def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object)
         if first["type"] == "extra_forbidden":
             hint = nearest(key, Declared.model_fields)
             raise StackDataError(
-                f"{place}: {named(name)} has {named(key)}, which is not known{hint}: expected "
-                f"{', '.join(Declared.model_fields)}."
+                f"{place}: {named(name)} has {named(key)}, which is unknown{hint}: expected "
+                f"{', '.join(Declared.model_fields)}.",
+                id="declaration-invalid",
             ) from None
         if first["type"] == "missing":
-            raise StackDataError(f"{place}: {named(name)} has no {key}: add it.") from None
+            raise StackDataError(
+                f"{place}: {named(name)} has no {key}: add it.", id="declaration-invalid"
+            ) from None
         raise StackDataError(
             f"{place}: {named('.'.join(filter(None, (name, key))))} is {shown(first['input'])}: "
-            "expected a mapping with type, meaning and default, and a text for each of the first "
-            "two."
+            "expected a mapping with type, meaning and default, where the first two are text.",
+            id="declaration-invalid",
         ) from None
     if one.type not in {*TYPES, SECRET}:
         raise StackDataError(
-            f"{place}: {named(one.type)} is no type{nearest(one.type, TYPES)}: choose from "
-            f"{', '.join((*TYPES, SECRET))}."
+            f"{place}: {named(one.type)} is not a type{nearest(one.type, TYPES)}: choose from "
+            f"{', '.join((*TYPES, SECRET))}.",
+            id="declaration-invalid",
         )
     if one.type == SECRET and not one.is_required:
         raise StackDataError(
-            f"{place}: {named(name)} is a secret with a default: remove the default, since this "
-            "file is in version control."
+            f"{place}: {named(name)} is a secret with a default: remove the default, because this "
+            "file is in version control.",
+            id="declaration-invalid",
         )
     return one
 
 
 def _text(path: Path) -> str:
-    """Return the text of a template; of one that cannot be read nothing: rendering tells why."""
+    """Return the text of a template; empty if it cannot be read, which rendering reports."""
     try:
         return given_file.read(path).decode(errors="replace")
     except OSError:

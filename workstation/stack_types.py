@@ -1,4 +1,4 @@
-"""The types that a setting of a stack may have in ``templates/stacks/<stack>/_data.yml``."""
+"""The types for settings of a stack in ``templates/stacks/<stack>/_data.yml``."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from workstation.worker import App, Commit, Inside, Repository
 
 
 def _size(value: object) -> object:
-    """Memory as Compose takes it."""
+    """Return a memory size that Compose accepts. Raises ValueError for any other value."""
     if expected := compose_forms.size(value):
         raise ValueError(f"expected {expected}")
     return value
 
 
 def _swap(value: object) -> object:
-    """Memory, or -1 for as much of the swap space as there is."""
+    """Return a memory size, or -1 for unlimited swap."""
     return value if value == -1 and not isinstance(value, bool) else _size(value)
 
 
 def _processors(value: object) -> object:
-    """A number, or the text of one, as Compose takes it for ``cpus``."""
+    """Return a number, or its text, that Compose accepts for ``cpus``."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", value):
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 4096:
@@ -49,7 +49,7 @@ def _processors(value: object) -> object:
 
 
 def _ulimits(value: object) -> object:
-    """Numbers, or ``soft`` and ``hard`` ones, by the names that Docker knows."""
+    """Return limits by name: each a number, or a ``soft`` and a ``hard`` one."""
     entries = value.items() if isinstance(value, dict) else [("", None)]
     for name, limit in entries:
         numbers = limit if isinstance(limit, dict) and {*limit} == {"soft", "hard"} else {"": limit}
@@ -60,12 +60,12 @@ def _ulimits(value: object) -> object:
 
 
 def _flag(value: object) -> object:
-    """A word or words for a command line; a number is one too."""
+    """Return one or more words for a command line, or a number."""
     if is_number(value):
         return value
     text = written(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
-        raise ValueError("expected flags as texts in a list, such as ['--lowvram']")
+        raise ValueError("expected a list of flags, such as ['--lowvram']")
     return text
 
 
@@ -73,8 +73,8 @@ Size = Annotated[Any, BeforeValidator(_size)]
 
 
 class Limits(BaseModel):
-    """What a container may take of the machine: the keys of a service in Compose that limit it
-    (docs.docker.com/reference/compose-file/services), and no others."""
+    """The limits of a container: exactly the limiting keys of a service in Compose
+    (docs.docker.com/reference/compose-file/services)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,7 +84,9 @@ class Limits(BaseModel):
     cpu_quota: Annotated[Whole, Field(ge=-1, le=2**31 - 1)] = 1
     cpu_shares: Annotated[Whole, Field(ge=2, le=262144)] = 2
     cpus: Annotated[Any, BeforeValidator(_processors)] = 1
-    cpuset: Annotated[str, form(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", "such as 0-3")] = ""
+    cpuset: Annotated[
+        str, form(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", "processors such as 0-3")
+    ] = ""
     mem_limit: Size = 0
     mem_reservation: Size = 0
     mem_swappiness: Annotated[Whole, Field(ge=0, le=100)] = 0
@@ -106,7 +108,7 @@ TYPES: dict[str, Any] = {
     "folders": Annotated[list[AnyFolder], AfterValidator(distinct)],
     "path": AnyPath,
     "variables": dict[
-        Annotated[Written, form(r"[A-Za-z_][A-Za-z0-9_]{0,254}", "names of variables")],
+        Annotated[Written, form(r"[A-Za-z_][A-Za-z0-9_]{0,254}", "variable names")],
         VariableValue,
     ],
     "repository": Repository,

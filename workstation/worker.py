@@ -12,24 +12,24 @@ from pydantic import AfterValidator, Field
 
 from workstation.values import Written, form
 
-# git-fetch(1), "Git URLs". Of `ext::` and the like the address is a command.
+# git-fetch(1), "Git URLs". After `ext::` and the like, the address would be a command.
 _REPOSITORY = re.compile(
     r"((https?|ssh|git|file)://|/|([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!:))\S{1,1000}"
 )
-# What GitHub and GitLab call their tokens, which can stand in the place of a user.
+# How tokens of GitHub and GitLab begin, which can be used in place of a user name.
 _TOKEN = re.compile(r"(gh[a-z]_|github_pat_|glpat-)")
 
 
 def _has_secret(repository: str) -> bool:
     try:
         parts = urlsplit(repository)
-    except ValueError:  # of brackets that enclose no address: not to be shown
+    except ValueError:  # brackets without an address in them
         return "@" in repository
     return bool(parts.password or _TOKEN.match(parts.username or ""))
 
 
 def _repository(value: str) -> str:
-    """An address for git; it goes into logs and process lists, so it holds no password."""
+    """Return an address for git without a password, because logs and process lists show it."""
     if _has_secret(value):
         raise SecretInAddressError
     if value and not (_REPOSITORY.fullmatch(value) and value.isprintable()):
@@ -38,17 +38,17 @@ def _repository(value: str) -> str:
 
 
 class SecretInAddressError(ValueError):
-    """An address that must not be shown."""
+    """An address with a password, which must not be shown."""
 
     def __init__(self) -> None:
         super().__init__(
-            "it holds a password, which logs and process lists would show: put it into root's git "
-            "configuration on the host (git-credential-store(1))"
+            "it contains a password, which logs and process lists would show: put it into root's "
+            "git configuration on the host instead (git-credential-store(1))"
         )
 
 
 Repository = Annotated[Written, AfterValidator(_repository)]
-Commit = Annotated[Written, form(r"([0-9a-f]{40})?", "all 40 digits of a commit's id, or nothing")]
+Commit = Annotated[Written, form(r"([0-9a-f]{40})?", "all 40 digits of a commit ID, or nothing")]
 Inside = Annotated[
     Written,
     form(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", "a folder in the repository, or a dot"),
@@ -62,11 +62,11 @@ App = Annotated[
 
 @dataclass(frozen=True)
 class Worker:
-    """A commit of a git repository, the folder in it that holds ``requirements.txt`` and the app,
-    the seconds that a task of it may take, and its environment, in which ``{redis_password}`` is
-    the secret of that name. Without a repository there is none, and the host has nothing of it.
+    """A worker: a commit of a git repository, the folder in it with ``requirements.txt`` and the
+    app, the seconds that a task may take, and its environment, in which ``{redis_password}`` stands
+    for the secret of that name. Without a repository there is no worker, and nothing on the host.
 
-    ``stack``: whose it is
+    ``stack``: the stack that it belongs to
     """
 
     stack: str
@@ -79,15 +79,15 @@ class Worker:
 
     @property
     def release(self) -> str:
-        """The name of its release on the host: whose packages are installed depends on the folder
-        as well."""
-        # A plus is in no folder's name.
+        """The name of its release on the host; it includes the folder, whose ``requirements.txt``
+        determines the installed packages."""
+        # No folder name contains a plus.
         folder = "" if self.folder == "." else f"+{self.folder.replace('/', '+')}"
         return f"{self.commit}{folder}"
 
     @property
     def name(self) -> str:
-        """What its unit and its folders are called."""
+        """The name of its unit and its folders."""
         return f"{self.stack}-worker"
 
     @property
@@ -110,7 +110,7 @@ class Worker:
 
     @property
     def state(self) -> str:
-        """Where what it wrote is, behind a link in /var/lib (systemd.exec(5), DynamicUser=)."""
+        """The folder it may write to, behind a link in /var/lib (systemd.exec(5), DynamicUser=)."""
         return f"/var/lib/private/{self.name}"
 
     @property
@@ -120,8 +120,8 @@ class Worker:
     def told(self, secret: Callable[[str], str]) -> bytes:
         """Return its environment file (systemd.exec(5), ``EnvironmentFile=``).
 
-        + secret: gives a setting's secret. It is percent-encoded, as Celery and redis-py decode it
-          in addresses, so that no character means anything to systemd.
+        + secret: returns a setting's secret. It is percent-encoded, which Celery and redis-py
+          decode in addresses, so that no character has a special meaning in systemd.
         """
         return "".join(
             f"{name}={_filled(value, secret)}\n" for name, value in self.environment.items()

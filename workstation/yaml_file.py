@@ -1,4 +1,4 @@
-"""YAML that a person writes, read strictly, with the line of whatever is wrong in it."""
+"""Reads YAML that a person writes, strictly, with the line of every error."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from workstation import given_file
 from workstation.errors import UserError, named
 
 LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's loader where PyYAML was built with it: for Compose files, ten times as fast."""
+"""libyaml's loader if PyYAML was built with it: ten times as fast for Compose files."""
 
 _DEEPEST, _MOST = 50, 200_000
-"""Levels that may lie in each other, and values that there may be once aliases are written out."""
+"""Largest depth of nesting, and largest number of values, counting aliases each time."""
 
 
 class YamlFileError(UserError):
-    """A YAML file that cannot be read, with its name and, where known, the line."""
+    """An invalid YAML file, with its name and, if known, the line."""
+
+    id = "yaml-invalid"
 
 
 class ComposeLoader(LOADER):  # type: ignore[misc, valid-type]
-    """Takes plain words for what Compose takes them for (gopkg.in/yaml.v3).
+    """Interprets plain words as Compose does (gopkg.in/yaml.v3).
 
-    PyYAML reads ``22:22`` as a number to the base 60, ``no`` as false, and a date as a date.
+    PyYAML would read ``22:22`` as a base 60 number, ``no`` as false, and a date as a date.
     """
 
 
@@ -49,19 +51,19 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A file's content and the places of its keys."""
+    """A file's content and the lines of its keys."""
 
     path: Path
     content: dict[str, object]
     _root: yaml.Node | None
 
     def place(self, keys: Sequence[str | int]) -> str:
-        """Gives ``FILE line N`` for the deepest of the nested ``keys`` that the file has."""
+        """Return ``FILE line N`` for the deepest of the nested ``keys`` that the file has."""
         return f"{self.path} line {line_of(self._root, keys)}"
 
 
 def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int:
-    """Gives the line (from 1) of the deepest of the nested ``keys`` that are below a node."""
+    """Return the line (from 1) of the deepest of the nested ``keys`` that exist below a node."""
     line = 1
     for key in keys:
         entry = _entry(node, key)
@@ -72,7 +74,7 @@ def line_of(node: yaml.Node | None, keys: Sequence[str | int]) -> int:
 
 
 def line_in(template: str, rendered: str, line: int) -> int:
-    """Gives the line of a template from which a line of its text comes as it is, 0 for none."""
+    """Return the line of a template that a rendered line was copied from; 0 if it is not clear."""
     lines = [one.strip() for one in rendered.splitlines()]
     wanted = lines[line - 1] if 0 < line <= len(lines) else ""
     found = [number for number, one in enumerate(template.splitlines(), 1) if one.strip() == wanted]
@@ -82,16 +84,18 @@ def line_in(template: str, rendered: str, line: int) -> int:
 
 
 def read(path: Path) -> YamlFile:
-    """Reads a file that holds one mapping; a key that comes twice is an error.
+    """Return a file that contains one mapping; a duplicate key is an error.
 
     Raises YamlFileError.
     """
     try:
         text = given_file.read_text(path)
     except OSError as error:
-        raise YamlFileError(f"{path} cannot be read: {error.strerror}.") from None
+        raise YamlFileError(
+            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
+        ) from None
     except UnicodeDecodeError:
-        raise YamlFileError(f"{path} is not UTF-8: save it as UTF-8.") from None
+        raise YamlFileError(f"{path} is not UTF-8: save it as UTF-8.", id="file-not-utf8") from None
     content, root = load(text, str(path))
     if content is None:
         content = {}
@@ -103,13 +107,13 @@ def read(path: Path) -> YamlFile:
 def load(
     text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader] = LOADER
 ) -> tuple[object, yaml.Node | None]:
-    """Returns what YAML says, and the nodes it was made of.
+    """Return the content of YAML text, and its root node.
 
-    + name: of the file, for errors
+    + name: name of the file, for errors
 
-    Raises YamlFileError: also for a key that comes twice, of which YAML libraries keep the last
-    without a word, and for text that means more than a person writes (nested aliases: a few lines
-    are billions of values, which whatever walks through them would never finish).
+    Raises YamlFileError, also for a duplicate key, of which YAML libraries silently keep the last,
+    and for text that expands to more than a person writes (with nested aliases, a few lines are
+    billions of values, and code that walks through them would never finish).
     """
     try:
         _refuse_excess(text, name, loader)
@@ -123,13 +127,13 @@ def load(
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         reason = error.problem or error.context
-        raise YamlFileError(f"{name}{line} is not YAML: {_one_line(reason)}.") from None
+        raise YamlFileError(f"{name}{line} is not valid YAML: {_one_line(reason)}.") from None
     except yaml.YAMLError as error:
-        raise YamlFileError(f"{name} is not YAML: {_one_line(error)}.") from None
+        raise YamlFileError(f"{name} is not valid YAML: {_one_line(error)}.") from None
     except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
-        # PyYAML's own, for a value that does not have the form of its tag, such as `!!int ""`.
+        # PyYAML raises these for a value that does not match its tag, such as `!!int ""`.
         raise YamlFileError(
-            f"{name} is not YAML: a value cannot be read ({_one_line(error)})."
+            f"{name} is not valid YAML: a value cannot be read ({_one_line(error)})."
         ) from None
 
 
@@ -139,7 +143,7 @@ def _one_line(error: object) -> str:
 
 
 def _entry(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | None:
-    """The line (from 1) and the value of one key of a mapping or one item of a list."""
+    """Return the line (from 1) and the value of one key of a mapping or one item of a list."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value == str(key):
@@ -156,7 +160,7 @@ def _entry(node: yaml.Node | None, key: str | int) -> tuple[int, yaml.Node] | No
 
 
 def _refuse_excess(text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSafeLoader]) -> None:
-    """Count levels and values as the text is read, before anything is made of it."""
+    """Raise YamlFileError for too many levels or values, before the text is loaded."""
     sizes: dict[str, int] = {}
     within: list[tuple[str | None, int]] = []
     count = 0
@@ -164,7 +168,7 @@ def _refuse_excess(text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSa
         place = f"{name} line {event.start_mark.line + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in within):
-                raise YamlFileError(f"{place}: *{event.anchor} stands inside of itself: remove it.")
+                raise YamlFileError(f"{place}: *{event.anchor} contains itself: remove it.")
             count += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             within.append((event.anchor, count))
@@ -176,10 +180,11 @@ def _refuse_excess(text: str, name: str, loader: type[yaml.SafeLoader | yaml.CSa
         elif isinstance(event, yaml.ScalarEvent):
             count += 1
         if len(within) > _DEEPEST:
-            raise YamlFileError(f"{place}: more than {_DEEPEST} levels lie in each other here.")
+            raise YamlFileError(f"{place} is nested more than {_DEEPEST} levels deep: flatten it.")
         if count > _MOST:
             raise YamlFileError(
-                f"{place}: up to here there are more than {_MOST} values, aliases written out."
+                f"{place}: the file has more than {_MOST} values up to here, counting aliases each "
+                "time: shorten it."
             )
 
 
@@ -194,7 +199,8 @@ def _refuse_duplicates(node: yaml.Node | None, name: str, done: set[int]) -> Non
                 if key.value in seen:
                     line = key.start_mark.line + 1
                     raise YamlFileError(
-                        f"{name} line {line} sets {named(key.value)} again: keep one of the two."
+                        f"{name} line {line} sets {named(key.value)} again: keep one of the two.",
+                        id="key-duplicate",
                     )
                 seen.add(key.value)
             _refuse_duplicates(value, name, done)

@@ -74,7 +74,7 @@ class Run:
         """How many commands went to the host."""
         if self.report:
             return int(sum(self.report["remote_commands"].values()))
-        found = re.search(r": (\d+) remote commands", self.output)
+        found = re.search(r": (\d+) remote commands?", self.output)
         return int(found[1]) if found else 0
 
     @property

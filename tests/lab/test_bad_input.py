@@ -278,7 +278,7 @@ def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
     )
     run = bare.pyinfra("tasks/storage.py", "-y")
     assert run.status != 0
-    assert "Another run is changing 127.0.0.1: anna@desk. Wait until it has ended" in run.output
+    assert "Another run is changing 127.0.0.1: anna@desk. Wait until it ends" in run.output
     assert not bare.succeeds("test -e /vol")
     bare.run("pkill -f '^ai-workstation-lock'")
     assert bare.pyinfra("tasks/storage.py", "-y").status == 0

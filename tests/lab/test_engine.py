@@ -144,7 +144,7 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     assert bare.containers() == before
     run = bare.pyinfra("tasks/stacks.py", "-y")
     assert run.status != 0
-    assert "another project dhoch3" in run.output
+    assert "another project named dhoch3" in run.output
     assert bare.containers() == before
 
     bare.run("docker compose -p dhoch3 down >/dev/null 2>&1")

@@ -238,6 +238,6 @@ def test_containers_of_another_project_with_the_same_name_are_told():
     theirs = [container(name, folder="/home/anna/s") for name in ("web", "db")]
     found = state(container("app", folder="/opt/stacks/s"), container("old"), *theirs)
     seen, fix = strangers("s", "/opt/stacks/s", found)
-    assert seen == "Docker has another project s: web, db of /home/anna/s"
+    assert seen == "Docker has another project named s: web, db of /home/anna/s"
     assert "docker compose -p s down" in fix
     assert strangers("s", "/opt/stacks/s", state())[0] == ""

@@ -184,23 +184,23 @@ def test_a_near_miss_is_refused_with_its_place_and_the_nearest_name(place: str):
     ("keys", "expected"),
     [
         ({"privileged": "yess"}, "services.web.privileged is 'yess': expected true or false"),
-        ({"mem_limit": "lots"}, "services.web.mem_limit is 'lots': expected memory with its unit"),
+        ({"mem_limit": "lots"}, "services.web.mem_limit is 'lots': expected a size with its unit"),
         (
             {"healthcheck": {"retries": "abc"}},
             "healthcheck.retries is 'abc': expected a whole number",
         ),
         ({"command": 5}, "services.web.command is 5: expected"),
-        ({"command": 'a "b'}, "expected a command in which every quote is closed"),
+        ({"command": 'a "b'}, "expected a command without unclosed quotes"),
         ({"environment": [["a"]]}, "services.web.environment[0] is ['a']: expected NAME=value"),
-        ({"volumes": ["/a:/a:or"]}, "volumes[0] has the option 'or', which Compose overlooks"),
+        ({"volumes": ["/a:/a:or"]}, "volumes[0] has the option 'or', which Compose ignores"),
         ({"volumes": ["/a:/a:ro,rw"]}, "both ro and rw"),
         ({"healthcheck": {"interval": "1m30"}}, "interval is '1m30': expected a duration"),
         ({"healthcheck": {"test": ["true"]}}, "expected CMD, CMD-SHELL or NONE"),
         ({"dns": "nas"}, "services.web.dns is 'nas': expected an IP address"),
-        ({"tmpfs": ["/a:noexe"]}, "expected an option of tmpfs instead of 'noexe' (did you mean"),
+        ({"tmpfs": ["/a:noexe"]}, "expected a tmpfs option instead of 'noexe' (did you mean"),
         ({"container_name": None}, "services.web.container_name is None"),
-        ({"environment": {1: "a"}}, "environment has the key 1, which is no text"),
-        ({"env_file": "web.env"}, "`env_file` has web.env, which is not in the stack"),
+        ({"environment": {1: "a"}}, "environment has the key 1, which is not text"),
+        ({"env_file": "web.env"}, "`env_file` names web.env, which is not in the stack"),
         ({"extends": "db"}, "`extends` hides keys"),
     ],
 )
@@ -252,7 +252,7 @@ def test_the_line_is_that_of_the_template():
     """Also for a key that comes by an anchor; no line for what a loop has made."""
     with pytest.raises(StackError) as caught:
         judged(None, TEMPLATE, RENDERED)
-    assert str(caught.value).startswith(f"{PLACE} line 6: services.c.mem_limt is a key that")
+    assert str(caught.value).startswith(f"{PLACE} line 6: services.c.mem_limt is not a key")
     with pytest.raises(StackError) as caught:
         judged(None, TEMPLATE, RENDERED.replace("mem_limt", "mem_limit"))
     assert str(caught.value).startswith(
@@ -265,5 +265,5 @@ def test_the_line_is_that_of_the_template():
 
 def test_a_file_that_is_no_yaml_names_the_line_as_rendered():
     """It is not one of the template."""
-    with pytest.raises(StackError, match=r"\.j2, as rendered, line 3 is not YAML"):
+    with pytest.raises(StackError, match=r"\.j2, as rendered, line 3 is not valid YAML"):
         judged(None, "{% x %}", "name: a\nservices: [\n")

@@ -31,26 +31,29 @@ WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         {"a": {"mem_limit": "1g", "deploy": {"resources": {"limits": {"memory": "2g"}}}}},
         "both `mem_limit` and",
     ),
-    "two names": ({"a": {"container_name": "cc"}, "b": {"container_name": "cc"}}, "cc is that of"),
-    "a name for two": ({"a": {"container_name": "cc", "scale": 2}}, "but 2 would have it"),
+    "two names": (
+        {"a": {"container_name": "cc"}, "b": {"container_name": "cc"}},
+        "cc is used by both",
+    ),
+    "a name for two": ({"a": {"container_name": "cc", "scale": 2}}, "but there would be 2"),
     "count and ids": (
         {"a": {"deploy": {"resources": {"reservations": {"devices": [DEVICE]}}}}},
         "both `count` and `device_ids`",
     ),
-    "itself": ({"a": {"depends_on": ["a"]}}, "wait for each other: a -> a"),
+    "itself": ({"a": {"depends_on": ["a"]}}, "depend on each other: a -> a"),
     "a circle": (
         {"a": {"depends_on": ["b"]}, "b": {"links": ["c"]}, "c": {"network_mode": "service:a"}},
-        "wait for each other: a -> b -> c -> a",
+        "depend on each other: a -> b -> c -> a",
     ),
-    "a link to nothing": ({"a": {"links": ["bb"]}, "b": {}}, "`links` has bb, which is not in"),
-    "volumes of nothing": ({"a": {"volumes_from": ["bb:ro"]}, "b": {}}, "`volumes_from` has bb"),
-    "a network of nothing": ({"a": {"network_mode": "service:bb"}, "b": {}}, "has bb"),
+    "a link to nothing": ({"a": {"links": ["bb"]}, "b": {}}, "`links` names bb, which is not in"),
+    "volumes of nothing": ({"a": {"volumes_from": ["bb:ro"]}, "b": {}}, "`volumes_from` names bb"),
+    "a network of nothing": ({"a": {"network_mode": "service:bb"}, "b": {}}, "names bb"),
     "what does not run": (
         {"a": {"depends_on": ["b"]}, "b": {"profiles": ["build"]}},
-        "`depends_on` has b, which does not run",
+        "`depends_on` names b, which does not run",
     ),
     "tmpfs and a mount": ({"a": {"tmpfs": "/a", "volumes": ["/b:/a"]}}, "two mounts"),
-    "one router twice": ({"a": route("a.de"), "b": route("b.de")}, "a router's name is of"),
+    "one router twice": ({"a": route("a.de"), "b": route("b.de")}, "give one router another name"),
 }
 
 
@@ -87,7 +90,7 @@ def test_what_goes_together_is_taken(services: dict[str, dict[str, Any]]):
 def test_a_config_has_one_source_and_an_external_volume_nothing_of_its_own():
     """Compose refuses both."""
     for config in ({}, {"file": "./a", "content": "b"}):
-        with pytest.raises(StackError, match=r"configs\.c needs one of"):
+        with pytest.raises(StackError, match=r"configs\.c needs exactly one of"):
             judge({"a": {}}, configs={"c": config})
     with pytest.raises(StackError, match=r"volumes\.v is external, but has driver"):
         judge({"a": {}}, volumes={"v": {"external": True, "driver": "local"}})

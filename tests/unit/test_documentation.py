@@ -73,7 +73,7 @@ def test_an_example_keeps_its_keys_and_values():
     assert "old words" not in made
     assert lines.index("#SSH_PORT=2222") < lines.index("DOMAIN=a.example")
     assert lines[-1] == "#REDIS_PASSWORD="
-    with pytest.raises(ValueError, match="DOMIAN, which is no known key"):
+    with pytest.raises(ValueError, match="DOMIAN: remove unknown keys"):
         documentation.example("DOMIAN=x\n")
 
 

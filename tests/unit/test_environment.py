@@ -61,7 +61,8 @@ def test_env_file_names_another_file(tmp_path: Path):
     other.write_text("WORKSTATION_HOST=gpu2\n")
     assert read(tmp_path, "WORKSTATION_HOST=gpu1\n", ENV_FILE=str(other)).host == "gpu2"
     message = refusal(tmp_path, ENV_FILE=str(tmp_path / "gone"), WORKSTATION_HOST="gpu1")
-    assert message.endswith("gone, which ENV_FILE names, is not there.")
+    assert message.startswith("ENV_FILE points to ")
+    assert message.endswith("gone, which does not exist: correct or unset it.")
 
 
 def test_this_machine_is_the_default_host(tmp_path: Path):
@@ -85,17 +86,17 @@ def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("WORKSTATION_HOST=\n", "give one host name"),
+        ("WORKSTATION_HOST=\n", "expected one host name"),
         ("WORKSTATION_HOST=root@gpu1\n", "SSH_USER"),
-        ("WORKSTATION_HOST=gpu1,gpu2\n", "give one host name"),
+        ("WORKSTATION_HOST=gpu1,gpu2\n", "expected one host name"),
         ("WORKSTATION_HOST=gpu1\nSSH_PORT=70000\n", "from 1 to 65535"),
         ("WORKSTATION_HOST=gpu1\nSSH_PORT=ssh\n", "from 1 to 65535"),
-        ("WORKSTATION_HOST=gpu1\nSSH_KEY=/nowhere/key\n", "where no file is"),
+        ("WORKSTATION_HOST=gpu1\nSSH_KEY=/nowhere/key\n", "but there is no such file"),
         ("STACKS=dhoch\n", "(did you mean dhoch3?): choose from dhoch3, prometheus"),
         ("STACKS=,\n", "STACKS names no stack"),
-        ("STACKS=My Stack\n", "has a name of small letters"),
+        ("STACKS=My Stack\n", "in lowercase letters"),
         ("WORKSTATION_HOST=gpu1:22\n", "SSH_PORT"),
-        ("WORKSTATION_HOST=gpu1\nSSH_USER=a b\n", "the name of one user"),
+        ("WORKSTATION_HOST=gpu1\nSSH_USER=a b\n", "expected one user name"),
         ("WORKSTATION_HOST=gpu1\nSSH_PORT=２２\n", "from 1 to 65535"),
     ],
 )
@@ -155,8 +156,8 @@ def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
         ("SMB_PASSWORD\n", 1, "has no '='"),
         ("GPU=none\r\n\r\nDOMAIN\r\n", 3, "has no '='"),
         ("GPU=none\nDOMAIN=a.de\nGPU=none\n", 3, "sets GPU again"),
-        ("SMB_PASSWORD='geheim\n", 1, "quotes are not closed"),
-        ("SMB_PASSWORD='ge'heim'\n", 1, "quotes are not closed"),
+        ("SMB_PASSWORD='geheim\n", 1, "has an unclosed quote"),
+        ("SMB_PASSWORD='ge'heim'\n", 1, "has an unclosed quote"),
         ("SMB_PASSWORD='geheim\nDOMAIN='\n", 1, "close its quotes"),
         ("SMB_PASSWORD=\ngeheim\n", 2, "has no '='"),
         ("GPU=none\nSMB_PASSWORD='geheim\nDOMAIN=a\nX='\n", 2, "a line break"),
@@ -164,7 +165,7 @@ def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
         ("=geheim\n", 1, "KEY=value"),
         ("GPU=none\nMODEL_PATH=/models\n", 2, "did you mean MODELS_PATH?"),
         ("domain=a.de\n", 1, "did you mean DOMAIN?"),
-        ("XYZZY=geheim\n", 1, "docs/settings.md lists them"),
+        ("XYZZY=geheim\n", 1, "docs/settings.md lists all keys"),
         ("OLLAMA_ENVIRONMENT=A=1\n", 1, "set ollama_environment in group_data/all.py"),
     ],
 )
@@ -265,10 +266,10 @@ class TestDataOfStacks:
         ("line", "expected"),
         [
             ("OTHER_STACK_SIZE=much", "OTHER_STACK_SIZE is 'much': expected a whole number"),
-            ("OTHER_STACK_SHARE=x", "expected a number, as share is in group_data/other-stack.py"),
+            ("OTHER_STACK_SHARE=x", "expected a number, like share in group_data/other-stack.py"),
             ("OTHER_STACK_ON=maybe", "expected true or false"),
             ("OTHER_STACK_SIZES=1", "(did you mean OTHER_STACK_SIZE?)"),
-            ("OTHER_STACK_FLAGS=x", "OTHER_STACK_FLAGS is not a known key"),
+            ("OTHER_STACK_FLAGS=x", "OTHER_STACK_FLAGS has several values"),
         ],
     )
     def test_what_does_not_fit_is_one_sentence(self, tmp_path: Path, line: str, expected: str):

@@ -151,7 +151,9 @@ def test_vllm_is_given_its_flags_and_memory_to_share():
 
 def test_a_model_outside_the_store_is_refused():
     """Its container would not see it."""
-    assert "loads /srv/model.gguf, where it mounts nothing" in refusal(model_path="/srv/model.gguf")
+    assert "loads /srv/model.gguf, which is not in any folder" in refusal(
+        model_path="/srv/model.gguf"
+    )
 
 
 def test_the_password_is_in_no_file():

@@ -51,11 +51,11 @@ def test_a_link_of_somebody_else_is_followed_within_the_folder_it_shares():
     ("real", "words"),
     [
         ("/home/anna/x", "chown -h root:root /vol/models/unet"),
-        ("/etc", "a folder of the system"),
-        ("/etc/cron.d", "a folder of the system"),
-        ("/", "a folder of the system"),
-        ("/home", "a folder of the system"),
-        ("/vol/models2", "of anna"),
+        ("/etc", "a system folder"),
+        ("/etc/cron.d", "a system folder"),
+        ("/", "a system folder"),
+        ("/home", "a system folder"),
+        ("/vol/models2", "belongs to anna"),
     ],
 )
 def test_a_link_of_somebody_else_that_leads_out_is_not_followed(real: str, words: str):

@@ -56,14 +56,14 @@ def test_a_part_that_the_mirror_does_not_serve_comes_from_upstream(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("http: http://me:pw@m\n", "line 1: http cannot be used, expected no password: everyone"),
-        ("http: 192.168.0.5\n", "line 1: http cannot be used, expected an address such as http://"),
-        ("insecure: true\nregistry: http://m:5000\n", "line 2: registry cannot be used"),
-        ("insecure: perhaps\n", "line 1: insecure cannot be used, expected a valid boolean"),
+        ("http: http://me:pw@m\n", "line 1: http is invalid, expected no password: anyone"),
+        ("http: 192.168.0.5\n", "line 1: http is invalid, expected an address such as http://"),
+        ("insecure: true\nregistry: http://m:5000\n", "line 2: registry is invalid"),
+        ("insecure: perhaps\n", "line 1: insecure is invalid, expected a valid boolean"),
         ("registri: m\n", "line 1: registri is not a key of a mirror file (did you mean registry?"),
-        ("pins:\n  images: [a]\n", "line 2: pins.images cannot be used"),
+        ("pins:\n  images: [a]\n", "line 2: pins.images is invalid"),
         ("- a\n", "is not a mapping"),
-        ("http: [a\n", "is not YAML"),
+        ("http: [a\n", "is not valid YAML"),
         ("http: http://a\nhttp: http://b\n", "line 2 sets http again"),
     ],
 )
@@ -81,5 +81,7 @@ def test_a_wrong_mirror_file_is_one_sentence_with_its_line(
 
 def test_a_missing_mirror_file_names_the_setting():
     """The path is the user's; the sentence says where it was set."""
-    with pytest.raises(UserError, match=r"^MIRROR names /nowhere/mirror.yml, where no file is"):
+    with pytest.raises(
+        UserError, match=r"^MIRROR points to /nowhere/mirror.yml, but there is no such file"
+    ):
         mirror.load("/nowhere/mirror.yml")

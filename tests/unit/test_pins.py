@@ -114,10 +114,10 @@ def test_a_mirrors_overlay_changes_single_fields(tmp_path: Path):
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
-        ({"image": {}}, "a section image (did you mean images?)"),
+        ({"image": {}}, "the section image, which is not in pins.yml (did you mean images?)"),
         ({"images": {"dokge": {}}}, "pins.images.dokge is not in pins.yml (did you mean dockge?)"),
         ({"images": {"dockge": {"digest": "x"}}}, "The mirror's pins: images.dockge.digest is 'x'"),
-        ({"images": {"dockge": {"tagg": "x"}}}, "images.dockge.tagg is not known"),
+        ({"images": {"dockge": {"tagg": "x"}}}, "images.dockge.tagg is unknown"),
     ],
 )
 def test_a_wrong_overlay_says_that_it_is_the_mirrors(
@@ -158,13 +158,13 @@ def test_a_wrong_overlay_says_that_it_is_the_mirrors(
         ('    tag: "1.5.0"', '    tagg: "1.5.0"', 4, "did you mean tag?"),
         (COMMIT, "abc1234", 8, "expected a full commit id"),
         (f"sha256: {HEX}", "sha256: abc", 13, "expected 64 hexadecimal digits, or null"),
-        ("v{version}/", "v{versoin}/", 11, "no placeholder but {version}"),
+        ("v{version}/", "v{versoin}/", 11, "no placeholder other than {version}"),
         ("uri: https", "uri: http", 18, "expected an https:// address"),
         ("C95B 321B", "C95B", 17, "40 hexadecimal digits of an OpenPGP fingerprint"),
-        ("sources:", "source:", 7, "source is not known (did you mean sources?)"),
+        ("sources:", "source:", 7, "source is unknown (did you mean sources?)"),
         ("  dockge:", "  traefik:", 6, "sets traefik again"),
-        ("images:", "images: [", 3, "is not YAML"),
-        ("\n  nvidia:", "\n\tnvidia:", 15, "is not YAML"),
+        ("images:", "images: [", 3, "is not valid YAML"),
+        ("\n  nvidia:", "\n\tnvidia:", 15, "is not valid YAML"),
     ],
 )
 def test_a_wrong_pin_is_one_sentence_with_its_line(
@@ -185,7 +185,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path):
     with pytest.raises(UserError, match="not UTF-8"):
         pins.load(tmp_path / "pins.yml")
     assert "images is missing" in refusal(tmp_path, "")
-    assert "is not YAML" in refusal(tmp_path, "a: \x00\n")
+    assert "is not valid YAML" in refusal(tmp_path, "a: \x00\n")
 
 
 def renovate_matches(text: str) -> list[str]:

@@ -14,7 +14,7 @@ def text(steps: list[Step], width: int = 80) -> list[str]:
 def test_nothing_to_change_is_one_line():
     """What stays as it is is not told then."""
     steps = [Step("Docker"), Step("Ollama", planned=[Change("=", "2 services stay")])]
-    assert text(steps) == ["gpu1: nothing to change; 2 steps as it should be"]
+    assert text(steps) == ["gpu1: nothing to change: all 2 steps are up to date"]
 
 
 def test_changes_stand_below_their_operation():

@@ -48,7 +48,9 @@ def test_a_receipt_is_read_back_as_it_was_written():
     [("no", "JSON"), ("{}", "host"), ('{"host": 3}', "host")],
 )
 def test_what_is_no_receipt_is_named(text: str, told: str):
-    with pytest.raises(HostError, match=rf"/x\.json is no receipt of a run \({told}: .*remove it"):
+    with pytest.raises(
+        HostError, match=rf"/x\.json is not a receipt of a run \({told}: .*remove it"
+    ):
         read(text, "/x.json")
 
 
@@ -95,7 +97,7 @@ def test_two_runs_differ_in_commit_changes_and_proof():
 
 def test_a_run_without_acceptance_says_so():
     lines = list(differences(receipt(), receipt(acceptance=None)))
-    assert lines == ["~ acceptance: 9 ok -> none"]
+    assert lines == ["~ acceptance: 9 passed -> none"]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -31,18 +31,18 @@ def refusal(ask: Callable[[], Any]) -> str:
 
 COMPOSE = {
     "    x-workstation: {prob: /x}\n": (
-        "services.web.x-workstation.prob is a key that x-workstation does not know (did you mean "
+        "services.web.x-workstation.prob is not a key that x-workstation knows (did you mean "
         "probe?)."
     ),
     "    x-workstation: {websockt: /ws}\n": (
-        "services.web.x-workstation.websockt is a key that x-workstation does not know (did you "
+        "services.web.x-workstation.websockt is not a key that x-workstation knows (did you "
         "mean websocket?)."
     ),
     "    x-workstation: {probe: 5}\n": (
         "services.web.x-workstation.probe is 5: expected text (put it in quotes)."
     ),
     "    x-workstation: {log: {say: a}}\n": (
-        "services.web.x-workstation.log.say is a key that x-workstation.log does not know (did you "
+        "services.web.x-workstation.log.say is not a key that x-workstation.log knows (did you "
         "mean says?)."
     ),
     "    x-workstation: {model: {path: /m, format: ggup, setting: a}}\n": (
@@ -56,19 +56,19 @@ COMPOSE = {
         "services.web.x-workstation.image_gb is 'much': expected a number of gigabytes."
     ),
     "    x-worksttion: {probe: /x}\n": (
-        "services.web.x-worksttion is an extension that nobody reads (did you mean x-workstation?)."
+        "services.web.x-worksttion is an extension that nothing reads (did you mean "
+        "x-workstation?)."
     ),
     "x-workstation: {disks: /mnt}\n": "x-workstation.disks is '/mnt': expected a list of folders.",
     "x-workstation: {disk: [/mnt]}\n": (
-        "x-workstation.disk is a key that x-workstation does not know (did you mean disks?)."
+        "x-workstation.disk is not a key that x-workstation knows (did you mean disks?)."
     ),
     "x-workstation: {worker: {comit: a}}\n": (
-        "x-workstation.worker.comit is a key that x-workstation.worker does not know (did you mean "
+        "x-workstation.worker.comit is not a key that x-workstation.worker knows (did you mean "
         "commit?)."
     ),
     "secrets: {a: {file: ./secrets/a, x-workstation: {ownr: '1:1'}}}\n": (
-        "secrets.a.x-workstation.ownr is a key that x-workstation does not know (did you mean "
-        "owner?)."
+        "secrets.a.x-workstation.ownr is not a key that x-workstation knows (did you mean owner?)."
     ),
     "secrets: {a: {file: ./secrets/a, x-workstation: {owner: 5}}}\n": (
         "secrets.a.x-workstation.owner is 5: expected text (put it in quotes)."
@@ -94,19 +94,19 @@ DATA: list[tuple[str, dict[str, Any], str]] = [
     (
         "dhoch3",
         {"limits": {"default": {"privileged": True}}},
-        "limits.default.privileged in group_data/dhoch3.py is no limit that Compose has: correct "
-        "or remove it.",
+        "limits.default.privileged in group_data/dhoch3.py is not a limit in Compose: correct or "
+        "remove it.",
     ),
     (
         "dhoch3",
         {"limits": {"default": {"pids_limt": 1}}},
-        "limits.default.pids_limt in group_data/dhoch3.py is no limit that Compose has (did you "
-        "mean pids_limit?): correct or remove it.",
+        "limits.default.pids_limt in group_data/dhoch3.py is not a limit in Compose (did you mean "
+        "pids_limit?): correct or remove it.",
     ),
     (
         "dhoch3",
         {"limits": {"fooocs": {"cpus": 1}}},
-        "limits in group_data/dhoch3.py has fooocs, which is not known (did you mean fooocus?): "
+        "limits in group_data/dhoch3.py has fooocs, which is unknown (did you mean fooocus?): "
         "expected ai-toolkit, comfyui, default, dockge, fluxgym, fooocus, forge, invokeai.",
     ),
     (
@@ -128,7 +128,7 @@ DATA: list[tuple[str, dict[str, Any], str]] = [
     (
         "prometheus",
         {"ports": {"comfi": 1}},
-        "ports in group_data/prometheus.py has comfi, which is not known (did you mean comfy?): "
+        "ports in group_data/prometheus.py has comfi, which is unknown (did you mean comfy?): "
         "expected comfy, ollama, openwebui.",
     ),
     (
@@ -140,7 +140,7 @@ DATA: list[tuple[str, dict[str, Any], str]] = [
     (
         "prometheus",
         {"comfy_udi": 1},
-        "comfy_udi in group_data/prometheus.py is not known (did you mean comfy_uid?): correct or "
+        "comfy_udi in group_data/prometheus.py is unknown (did you mean comfy_uid?): correct or "
         "remove it.",
     ),
 ]
@@ -158,18 +158,18 @@ def test_in_a_stacks_data(stack: str, given: dict[str, Any], expected: str):
 SETTINGS: list[tuple[dict[str, Any], str]] = [
     (
         {"ssh_prot": 22},
-        "ssh_prot is nothing that pyinfra knows (did you mean ssh_port?): correct or remove it in "
-        "group_data/ or behind --data.",
+        "ssh_prot is not a pyinfra option (did you mean ssh_port?): correct or remove it in "
+        "group_data/ or --data.",
     ),
     (
         {"_sudoo": True},
-        "_sudoo is nothing that pyinfra knows (did you mean _sudo?): correct or remove it in "
-        "group_data/ or behind --data.",
+        "_sudoo is not a pyinfra option (did you mean _sudo?): correct or remove it in "
+        "group_data/ or --data.",
     ),
     (
         {"ollama_prot": 1},
         "ollama_prot is not a setting (did you mean ollama_port?): correct or remove it in .env, "
-        "in group_data/ or behind --data.",
+        "group_data/ or --data.",
     ),
     (
         {"ollama_port": "0:1"},
@@ -178,8 +178,8 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"proxy_certresolver": "le", "proxy": "own"},
-        "proxy_certresolver is set and proxy is own, whose Traefik has no certificate resolver and "
-        "speaks plain HTTP: change one of the two in .env or in group_data/all.py.",
+        "proxy_certresolver is set although proxy is own, whose Traefik speaks only plain HTTP and "
+        "has no certificate resolver: change one of the two in .env or in group_data/all.py.",
     ),
 ]
 
@@ -197,7 +197,7 @@ def test_a_name_of_pyinfras_in_a_file_of_group_data(name: str, meant: str, tmp_p
     (tmp_path / "group_data/all.py").write_text(f"# mine\n{name} = 22\n")
     said = refusal(lambda: environment.read({"WORKSTATION_HOST": "a"}, tmp_path, ["dhoch3"]))
     assert said == (
-        f"{tmp_path}/group_data/all.py line 2: {name} is nothing that pyinfra knows (did you mean "
+        f"{tmp_path}/group_data/all.py line 2: {name} is not a pyinfra option (did you mean "
         f"{meant}?): correct or remove it."
     )
 
@@ -209,13 +209,14 @@ ENV = {
     "PROMETHEUS_COMFY_UID=root": "PROMETHEUS_COMFY_UID is 'root': expected a whole number",
     "PROMETHEUS_COMFY_UID=0": "comfy_uid is 0, expected a number from 1 to 2147483647",
     "PROMETHEUS_DISKS=/mnt": (
-        "since it has several values: set disks in group_data/prometheus.py instead."
+        "so it cannot be set here: set disks in group_data/prometheus.py instead."
     ),
     "PROMETHEUS_PORTS=80": (
-        "since it has several values: set ports in group_data/prometheus.py instead."
+        "so it cannot be set here: set ports in group_data/prometheus.py instead."
     ),
     "OLLAMA_ENVIRONMENT=A=1": (
-        "OLLAMA_ENVIRONMENT has several values: set ollama_environment in group_data/all.py instead"
+        "OLLAMA_ENVIRONMENT has several values, so it cannot be set here: set ollama_environment "
+        "in group_data/all.py instead"
     ),
 }
 

@@ -288,7 +288,7 @@ def test_the_dockerfile_of_a_service_is_found(templates: Path):
         "FROM docker.io/library/python:3.11-slim\n"
     )
     (templates / "stacks/made-up/app/Dockerfile.j2").unlink()
-    assert refusal(templates).endswith("templates have no app/Dockerfile.j2.")
+    assert refusal(templates).endswith("templates have no app/Dockerfile.j2: add it.")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,9 @@ def test_a_folder_that_is_used_but_missing_is_named(templates: Path):
 def test_images_that_are_built_from_each_other_are_refused(templates: Path):
     """Instead of a recursion without end."""
     replace(templates, "base/Dockerfile.j2", 'image("python")', 'built("app")')
-    assert refusal(templates).startswith("Images of made-up are built from each other: ")
+    assert refusal(templates).startswith(
+        "The images of made-up are built from each other in a circle: "
+    )
 
 
 def test_a_stack_without_a_compose_file_is_refused(templates: Path):
@@ -406,4 +408,7 @@ def test_a_secret_that_is_no_such_setting_is_refused(templates: Path):
     file = templates / "stacks/made-up/compose.yaml.j2"
     file.write_text(file.read_text() + SECRET.replace("redis_password", "redis_pasword"))
     message = refusal(templates)
-    assert "redis_pasword, which is no such setting (did you mean redis_password?)" in message
+    assert (
+        "redis_pasword, but no secret setting has that name (did you mean redis_password?)"
+        in message
+    )

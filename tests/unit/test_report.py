@@ -34,10 +34,10 @@ def text(html: str) -> str:
     ("findings", "verdict", "headline"),
     [
         ([], "not checked", "Nothing was checked"),
-        ([GOOD, GOOD], "ok", "All checks hold"),
+        ([GOOD, GOOD], "ok", "All checks passed"),
         ([GOOD, BAD], "FAILED", "1 of 2 checks failed"),
         ([BAD], "FAILED", "1 of 1 check failed"),
-        ([GOOD, NOTE], "ok", "1 check ok, 1 note"),
+        ([GOOD, NOTE], "ok", "1 check passed, 1 note"),
         ([NOTE, NOTE], "ok", "2 notes"),
         ([GOOD, BAD, NOTE], "FAILED", "1 of 3 checks failed"),
     ],
@@ -136,7 +136,7 @@ def test_a_card_says_what_the_compose_file_says():
         "model store at /models , read-only",
         "share/ComfyUI at /outputs , writable",
         "/opt/stacks/dhoch3/comfyui/extra_model_paths.yaml at",
-        "11 checks ok",
+        "11 checks passed",
         "ok sees the GPU NVIDIA RTX PRO 6000",
     ):
         assert expected in words
@@ -197,7 +197,7 @@ def test_a_failure_is_told_at_the_top_with_its_fix():
 def test_the_list_of_failures_stays_short():
     """The rest is where it belongs, and is counted."""
     words = text(small(*[Finding(f"check {number}", False, "") for number in range(30)]).to_html())
-    top, _, rest = words.partition("18 more are marked below.")
+    top, _, rest = words.partition("18 more below.")
     assert [top.count("check 11 "), top.count("check 12 ")] == [1, 0]
     assert rest.count("FAILED check ") == 30
 
@@ -231,7 +231,7 @@ def test_stand_ins_are_marked_where_they_stand_and_listed():
 def test_findings_of_other_subjects_have_a_place_too():
     words = text(small(GOOD, Finding("the commit", True, "abc", subject="run")).to_html())
     assert "The machine" in words
-    assert "run 1 check ok ok the commit abc" in words
+    assert "run 1 check passed ok the commit abc" in words
 
 
 def test_bars_are_as_long_as_their_phases():
@@ -248,7 +248,7 @@ def test_many_checks_fold_those_that_hold():
     host = report.groups["host"]
     assert [check.finding.name for check in host.shown] == ["check 150", "c"]
     assert len(host.folded) == 199
-    assert "199 more checks that hold" in report.to_html()
+    assert "199 more checks passed" in report.to_html()
     assert small(*many[:MANY]).groups["host"].folded == []
 
 

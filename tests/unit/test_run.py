@@ -73,7 +73,7 @@ def test_with_yes_the_plan_is_shown_too_and_then_done(deploy: Path):
     assert "2 of 2 steps will change something" in first.stderr
     assert "not in the plan" not in first.stderr
     assert (deploy.parent / "folder" / "file").read_text() == "one\ntwo\n"
-    assert "nothing to change; 2 steps as it should be" in second.stderr
+    assert "nothing to change: all 2 steps are up to date" in second.stderr
     assert "@local: 3 remote commands" in second.stderr  # the lock and two questions
 
 
@@ -102,7 +102,7 @@ def test_without_a_terminal_nobody_can_confirm(deploy: Path):
     run = pyinfra(deploy)
     assert run.returncode == 1
     assert "2 of 2 steps will change something" in run.stderr
-    assert "There is no terminal to answer at" in run.stderr
+    assert "There is no terminal for an answer" in run.stderr
     assert "Traceback" not in run.stderr
     assert not (deploy.parent / "folder").exists()
 
@@ -117,8 +117,8 @@ def test_an_operation_of_pyinfras_own_is_in_the_plan_and_asked_about(tmp_path: P
     run = pyinfra(deploy)
     assert run.returncode == 1
     assert "1 of 1 step will change something" in run.stderr
-    assert "~ Make it (by pyinfra itself, which tells no more)" in " ".join(run.stderr.split())
-    assert "There is no terminal to answer at" in run.stderr
+    assert "~ Make it (by pyinfra itself, which shows no details)" in " ".join(run.stderr.split())
+    assert "There is no terminal for an answer" in run.stderr
     assert not made.exists()
     assert pyinfra(deploy, "-y").returncode == 0
     assert made.exists()
@@ -200,7 +200,7 @@ fails(name="Fire")
     ("told", "last"),
     [
         (True, "--> error: the machine is on fire: put it out."),
-        (False, "--> error: Fire failed on @local, for the reason that stands above."),
+        (False, "--> error: Fire failed on @local, for the reason shown above. [step-failed]"),
     ],
 )
 def test_the_last_words_of_a_run_that_fails_are_why(tmp_path: Path, told: bool, last: str):

@@ -151,7 +151,7 @@ def test_no_firewall_is_switched_on_by_the_tests(control: Control, left: str):
     control.ufw.write_text(left)
     done = control.run("test")
     assert done.returncode != 0
-    assert "which the tests need, would be on at once" in done.stderr
+    assert "which the tests need, would be enabled right away" in done.stderr
     assert control.called("apt-get") == []
     control.ufw.write_text("# ENABLED=yes\nENABLED=no\n")
     control.run("test")

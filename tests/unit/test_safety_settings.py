@@ -66,7 +66,7 @@ def test_nothing_but_outputs_lies_on_the_share(name: str, below: str):
     """Neither stacks with their secrets, nor models whose groups are changed; the share itself is
     as little. A folder that only begins alike is none of it."""
     message = refusal(**{name: f"/mnt/ki_Daten{below}"})
-    assert message.startswith(f"{name} lies on the share")
+    assert message.startswith(f"{name} is on the share")
     assert getattr(load(**{name: "/mnt/ki_Daten2"}), name) == "/mnt/ki_Daten2"
     assert getattr(load(**{name: "/mnt/x", "smb_mount": "/mnt/x2"}), name) == "/mnt/x"
 
@@ -92,7 +92,7 @@ TAKEN = [
 def test_mount_options_that_other_settings_give_are_refused(option: str):
     """fstab may be read by everybody: no password is in it; and ownership is one for all."""
     message = refusal(smb_options=[option])
-    assert "follows from" in message
+    assert "instead)" in message
     assert "smb_options" in message
 
 
@@ -102,7 +102,7 @@ def test_mount_options_that_other_settings_give_are_refused(option: str):
 def test_mount_options_with_which_it_would_not_be_the_share_are_refused(option: str):
     """Of anybody, of something else, or not there when Docker starts."""
     said = refusal(smb_options=[option])
-    assert f"expected no {option.partition('=')[0]}, since" in said
+    assert f"expected no {option.partition('=')[0]}, because" in said
 
 
 @pytest.mark.parametrize("option", ["vers=3.0,uid=0", "a b", "a\nb", 'x="y"', "x=a\\b", "-o", "=x"])
@@ -123,7 +123,7 @@ def test_a_value_of_ollamas_is_one_line(value: str):
 @pytest.mark.parametrize("name", ["OLLAMA_HOST", "OLLAMA_MODELS"])
 def test_ollama_is_told_by_settings_where_it_listens(name: str):
     """A variable of that name would offer it to the LAN."""
-    assert "follows from" in refusal(ollama_environment={name: "0.0.0.0"})
+    assert "instead)" in refusal(ollama_environment={name: "0.0.0.0"})
 
 
 @pytest.mark.parametrize("name", ["host", "none", "bridge", "default"])
@@ -240,7 +240,7 @@ def test_a_mirrors_address_is_plain(tmp_path: Path, key: str, address: str):
     is one that is asked by HTTP."""
     file = tmp_path / "mirror.yml"
     file.write_text(yaml.safe_dump({key: address}))
-    with pytest.raises(UserError, match=f"line 1: {key} cannot be used") as caught:
+    with pytest.raises(UserError, match=f"line 1: {key} is invalid") as caught:
         mirror.load(str(file))
     assert "geheim" not in str(caught.value)
 
@@ -250,7 +250,7 @@ def test_a_mirrors_registry_is_a_name(tmp_path: Path, value: str):
     """It is a word of commands and of Dockerfiles."""
     file = tmp_path / "mirror.yml"
     file.write_text(yaml.safe_dump({"registry": value}))
-    with pytest.raises(UserError, match="registry cannot be used"):
+    with pytest.raises(UserError, match="registry is invalid"):
         mirror.load(str(file))
 
 

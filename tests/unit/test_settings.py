@@ -102,14 +102,14 @@ def test_a_missing_setting_says_where_to_set_it():
         ({"stacks_dir": "/opt/stacks/"}, "without a trailing slash"),
         ({"models_path": "/vol/../etc"}, "expected an absolute path"),
         ({"models_path": "/"}, "expected an absolute path"),
-        ({"models_path": "/vol/my models"}, "without blanks"),
-        ({"models_path": "/vol/a:b"}, "without blanks, quotes, colons"),
+        ({"models_path": "/vol/my models"}, "without spaces"),
+        ({"models_path": "/vol/a:b"}, "without spaces, quotes, colons"),
         ({"domain": "design hoch drei"}, "expected a host name"),
         ({"domain": "-a.de"}, "expected a host name"),
         ({"smb_server": "192.168.0.256"}, "expected a host name or an IP address"),
         ({"smb_server": "//192.168.0.6"}, "expected a host name or an IP address"),
-        ({"smb_share": "//192.168.0.6/ki_Daten"}, "a share's name alone"),
-        ({"smb_user": "OFFICE\\d3"}, "its domain belongs in smb_domain"),
+        ({"smb_share": "//192.168.0.6/ki_Daten"}, "only a share name"),
+        ({"smb_user": "OFFICE\\d3"}, "the domain goes in smb_domain"),
         ({"service_uid": 0}, "expected a number from 1"),
         ({"service_gid": 65534}, "but not 65534"),
         ({"service_uid": "many"}, "expected a valid integer"),
@@ -117,19 +117,19 @@ def test_a_missing_setting_says_where_to_set_it():
         ({"service_user": "Some User"}, "an account name such as ai"),
         ({"ollama_port": 0}, "greater than or equal to 1"),
         ({"ollama_port": 65536}, "less than or equal to 65535"),
-        ({"ollama_environment": {"OLLAMA_HOST": "0.0.0.0"}}, "follows from ollama_port"),
+        ({"ollama_environment": {"OLLAMA_HOST": "0.0.0.0"}}, "use ollama_port instead"),
         ({"ollama_environment": {"keep-alive": "1h"}}, "variable names such as OLLAMA_DEBUG"),
         ({"proxy": "none"}, "expected 'own' or 'existing'"),
         ({"proxy_network": "host"}, "other than host"),
         ({"proxy_middlewares": "a b"}, "such as default@file"),
         ({"proxy_read_timeout": "1 hour"}, "a duration such as 1h"),
-        ({"proxy_mem_limit": "512"}, "memory such as 512mb"),
-        ({"proxy_mem_limit": "half"}, "memory such as 512mb"),
+        ({"proxy_mem_limit": "512"}, "a size such as 512mb"),
+        ({"proxy_mem_limit": "half"}, "a size such as 512mb"),
         ({"proxy_pids_limit": 0}, "greater than 0"),
         ({"models_folders": ["../etc"]}, "an entry of models_folders is '../etc'"),
-        ({"models_folders": ["vae", "vae"]}, "expected each entry once"),
-        ({"smb_options": ["password=geheim"]}, "follows from smb_password"),
-        ({"smb_options": ["uid=0"]}, "follows from service_uid"),
+        ({"models_folders": ["vae", "vae"]}, "expected each entry only once"),
+        ({"smb_options": ["password=geheim"]}, "use smb_password in .env instead"),
+        ({"smb_options": ["uid=0"]}, "use service_uid instead"),
         ({"smb_options": ["seal noperm"]}, "expected mount options"),
         ({"smb_options": ["x-systemd.automount"]}, "mounted at boot"),
         ({"smb_options": ["ro"]}, "written to the share"),
@@ -137,7 +137,7 @@ def test_a_missing_setting_says_where_to_set_it():
         ({"mirror": "a\nb"}, "without line breaks"),
         ({"mirror": None}, "expected a valid string"),
         ({"ollama_port": 80}, "ollama_port and proxy_http_port are the same port"),
-        ({"models_path": "/mnt/ki_Daten/models"}, "models_path lies on the share"),
+        ({"models_path": "/mnt/ki_Daten/models"}, "models_path is on the share"),
     ],
 )
 def test_an_impossible_value_is_one_sentence(changes: dict[str, Any], expected: str):
@@ -175,7 +175,7 @@ def test_a_password_keeps_every_character_and_is_never_shown(wrap: Any):
 def test_a_refused_password_is_not_in_the_message(value: Any):
     """Not even when it is what is wrong. A number has lost its leading zeros."""
     message = refusal(smb_password=value)
-    assert message.startswith("SMB_PASSWORD cannot be used")
+    assert message.startswith("SMB_PASSWORD is invalid")
     assert "12345" not in message
     assert "word," not in message
 

@@ -99,7 +99,7 @@ def test_a_known_hosts_file_is_made_private_and_kept(tmp_path: Path):
 def test_a_known_hosts_file_that_cannot_be_made_is_one_sentence(tmp_path: Path):
     """It names the key that chooses another."""
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="name another in SSH_KNOWN_HOSTS"):
+    with pytest.raises(UserError, match="set SSH_KNOWN_HOSTS to another file"):
         ssh.ensure_known_hosts(tmp_path / "file/known_hosts")
 
 

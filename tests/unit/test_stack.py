@@ -226,7 +226,7 @@ def test_a_service_registers_models_from_one_of_its_mounts():
     }
     found = stack({"web": keys, "base": {**keys, "profiles": ["build"]}, "db": {"image": "i:1"}})
     assert [(one.name, one.registers) for one in found.registering] == [("web", "/models")]
-    with pytest.raises(StackError, match=r"Service web in .* registers /model, where it mounts"):
+    with pytest.raises(StackError, match=r"Service web in .* registers /model, but mounts nothing"):
         service(**{**keys, "x-workstation": {"registers": "/model"}})
 
 
@@ -340,7 +340,7 @@ def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("services: {a: [", f"{FOLDER}/compose.yaml line 2 is not YAML"),
+        ("services: {a: [", f"{FOLDER}/compose.yaml line 2 is not valid YAML"),
         ("", "has no services"),
         ("[]", "has no services"),
         ("name: a\nservices: []", "has no services"),
@@ -391,7 +391,7 @@ def test_a_model_is_found_on_the_host_by_its_mount():
     for volumes in (["models:/models"], ["/vol/m:/model"]):
         keys = {"image": "x", "volumes": volumes, "x-workstation": {"model": model}}
         text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
-        assert "loads /models/a/b.gguf, where it mounts nothing" in refusal(text)
+        assert "loads /models/a/b.gguf, which is not in any folder" in refusal(text)
 
 
 def test_a_model_of_an_unknown_format_is_refused():

@@ -50,7 +50,7 @@ def test_a_store_that_a_service_may_write_to_is_said_to_be():
 
 def test_the_sentence_tells_what_the_picture_shows():
     found = topology(sample.made_up(["web", "db"])).sentence
-    assert "which leads to 2 of 2 services by name" in found
+    assert "which routes to 2 of 2 services by name" in found
     assert "web uses GPU, models, share, Ollama" in found
 
 
@@ -58,7 +58,7 @@ def test_without_a_route_there_is_no_proxy_in_the_picture():
     """Browsers come through tunnels; the services stand where it would be."""
     found = topology(sample.made_up(["web", "db"], labels={}))
     assert found.proxy is None
-    assert found.sentence.startswith("Browsers come through tunnels to ")
+    assert found.sentence.startswith("Browsers reach ")
     drawing = draw(found, 980, 4)
     assert {box.kind for box in drawing.boxes} == {"outside", "host", "service", "resource"}
 

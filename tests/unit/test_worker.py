@@ -66,13 +66,13 @@ def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"worker_repository": "https://me:geheim@github.com/a/b"}, "holds a password"),
-        ({"worker_repository": "https://ghp_geheim@github.com/a/b"}, "holds a password"),
+        ({"worker_repository": "https://me:geheim@github.com/a/b"}, "contains a password"),
+        ({"worker_repository": "https://ghp_geheim@github.com/a/b"}, "contains a password"),
         ({"worker_repository": "--upload-pack=x"}, "expected an address"),
         ({"worker_repository": "ext::sh"}, "expected an address"),
         ({"worker_repository": "https://github.com/a/b\u200b"}, "expected an address"),
         ({"worker_commit": "main"}, "worker_commit is 'main', expected all 40"),
-        ({"worker_commit": ""}, "without a commit"),
+        ({"worker_commit": ""}, "but no commit"),
         ({"worker_folder": "../other"}, "worker_folder is '../other'"),
         ({"worker_folder": "/etc"}, "worker_folder is '/etc'"),
         ({"worker_app": "app; rm"}, "worker_app is 'app; rm'"),

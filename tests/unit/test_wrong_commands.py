@@ -7,6 +7,7 @@ Nothing connects anywhere but to this machine, where `--dry` plans and changes n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,11 +88,13 @@ class Case:
 AWAY = {"WORKSTATION_HOST": "127.0.0.1", "SSH_PORT": "1"}
 CASES = {
     "a fault in all.py": Case("all.py line", add("group_data/all.py", "\n1 / 0\n")),
-    "Python that is none": Case("is not Python", add("group_data/all.py", "\nx = = 1\n")),
+    "Python that is none": Case("is not valid Python", add("group_data/all.py", "\nx = = 1\n")),
     "an end in all.py": Case("SystemExit", add("group_data/all.py", "\nexit(0)\n")),
     "a Latin-1 all.py": Case("is not UTF-8", write("group_data/all.py", b"# \xe4\n")),
     "a pipe for all.py": Case("regular file", pipe("group_data/all.py")),
-    "no data of a stack": Case("no dictionary", add("group_data/dhoch3.py", "\ndhoch3 = None\n")),
+    "no data of a stack": Case(
+        "is not a dictionary", add("group_data/dhoch3.py", "\ndhoch3 = None\n")
+    ),
     "data of no stack": Case("belongs to no stack", write("group_data/dhoch.py", "x = 1\n")),
     "an entry left out": Case(
         "has no fast, which",
@@ -107,7 +110,7 @@ CASES = {
         write("group_data/dhoch3.py", 'dhoch3 = {"limits": {"default": {"pids_limt": 1}}}\n'),
     ),
     "no privileges by limits": Case(
-        "limits.default.privileged in group_data/dhoch3.py is no limit",
+        "limits.default.privileged in group_data/dhoch3.py is not a limit",
         write("group_data/dhoch3.py", 'dhoch3 = {"limits": {"default": {"privileged": True}}}\n'),
     ),
     "a name of pyinfra's": Case("ssh_port?", add("group_data/all.py", "\nssh_prot = 22\n")),
@@ -118,14 +121,14 @@ CASES = {
     "--data in Latin-1": Case("in UTF-8", arguments=(*DRY, "--data", b"domain=\xe4")),
     "group data that is not there": Case("--group-data", arguments=(*DRY, "--group-data", "nope")),
     "a fault in more group data": Case(
-        "line 1 cannot be run",
+        "line 1 fails to run",
         lambda folder: ((folder / "more").mkdir(), write("more/all.py", "1 / 0\n")(folder))[1],
         (*DRY, "--group-data", "more"),
     ),
     "a configuration that is not there": Case("--config", arguments=(*DRY, "--config", "nope.py")),
     "a misspelt inventory": Case("no hosts", arguments=("inventroy.py", "deploy.py")),
-    "a folder as inventory": Case("is no inventory", arguments=("tasks", "deploy.py")),
-    "tasks as inventory": Case("is no inventory", arguments=("deploy.py", "deploy.py")),
+    "a folder as inventory": Case("is not an inventory", arguments=("tasks", "deploy.py")),
+    "tasks as inventory": Case("is not an inventory", arguments=("deploy.py", "deploy.py")),
     "no inventory": Case("no stack", arguments=("@local", "deploy.py", "--dry")),
     "a task that is not there": Case("No deploy file", arguments=("inventory.py", "tasks/x.py")),
     "a fact that is not there": Case("No such module", arguments=("inventory.py", "fact", "x.Y")),
@@ -140,7 +143,7 @@ CASES = {
         "Invalid private key", write("key", "nope\n"), DRY, {**AWAY, "SSH_KEY": "key"}
     ),
     "a key of bytes": Case(
-        "no private key", write("key", b"\xff"), DRY, {**AWAY, "SSH_KEY": "key"}
+        "not a private key", write("key", b"\xff"), DRY, {**AWAY, "SSH_KEY": "key"}
     ),
     "a template in Latin-1": Case("is not UTF-8", write(COMPOSE, b"# \xe4\n")),
     "a fault in a template": Case("ZeroDivisionError", add(COMPOSE, "\n# {{ 1 / 0 }}\n")),
@@ -152,7 +155,7 @@ CASES = {
         lambda folder: (folder / "templates/stacks/dhoch3/forge/Dockerfile.j2").unlink(),
     ),
     "a file that a build takes": Case(
-        "takes requirements.lock",
+        "uses requirements.lock",
         lambda folder: (folder / "templates/stacks/dhoch3/forge/requirements.lock").unlink(),
     ),
     "networks as a list": Case(
@@ -160,10 +163,10 @@ CASES = {
         replace(COMPOSE, "    external: true\n", "    external: true\n  other: text\n"),
     ),
     "an image of tomorrow": Case(
-        "another one tomorrow",
+        "changes over time",
         replace(COMPOSE, '{{ image("dockge") }}', "docker.io/louislam/dockge:latest"),
     ),
-    "pins that are no YAML": Case("is not YAML", add("pins.yml", "\nimages: [\n")),
+    "pins that are no YAML": Case("is not valid YAML", add("pins.yml", "\nimages: [\n")),
     "a pin of tomorrow": Case("latest", replace("pins.yml", 'tag: "1.5.0"', "tag: latest")),
     "a pipe for .env": Case("regular file", pipe(".env")),
     "a resolver that Traefik has not": Case(
@@ -251,7 +254,8 @@ def test_it_ends_with_one_sentence_and_status_1(name: str, done: dict[str, Done]
     last = ran.error.strip().splitlines()[-1]
     assert CASES[name].expected in last
     if last.startswith("--> error: "):
-        assert_sentence(last.removeprefix("--> error: "))
+        # The id follows the sentence, in brackets.
+        assert_sentence(re.sub(r" \[[a-z0-9-]+\]$", "", last.removeprefix("--> error: ")))
     else:
         assert last.startswith("--> pyinfra error"), shown
     assert ran.after == ran.before

@@ -273,7 +273,7 @@ def test_a_file_that_compose_would_merge_by_itself_is_refused(tmp_path: Path):
     )
     (folder / "compose.override.yaml").write_text("services: {a: {privileged: true}}\n")
     given = settings.load(DEFAULTS, STACKS)
-    with pytest.raises(StackError, match="which Compose merges"):
+    with pytest.raises(StackError, match="which Compose would merge"):
         StackRenderer("made-up", given, PINS, NONE, {}, True, tmp_path).render()
 
 

@@ -316,9 +316,9 @@ def test_what_is_set_for_one_service_leaves_the_defaults_of_the_others():
 
 DECLARATIONS = {
     "a: port": "a is 'port': expected a mapping with type, meaning and default",
-    "a: {type: prt, meaning: b}": "prt is no type (did you mean port?): choose from text",
+    "a: {type: prt, meaning: b}": "prt is not a type (did you mean port?): choose from text",
     "a: {type: port, meaningg: b}": "a has no meaning: add it",
-    "a: {type: port, meaning: b, defualt: 1}": "a has defualt, which is not known (did you",
+    "a: {type: port, meaning: b, defualt: 1}": "a has defualt, which is unknown (did you",
     "a: {meaning: b, default: 1}": "a has no type: add it",
     "a: {b: {type: port}}": "a.b has no meaning: add it",
     "a: {type: port, meaning: 5}": "a.meaning is 5: expected",

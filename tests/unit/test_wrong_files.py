@@ -196,5 +196,5 @@ class TestFilesOfAPerson:
         )
         (folder / "run.sh").write_bytes(content)
         given = settings.load(DEFAULTS, STACKS)
-        with pytest.raises(StackError, match="with which no script starts"):
+        with pytest.raises(StackError, match="so it cannot run as a script"):
             StackRenderer("made-up", given, PINS, NONE, {}, True, tmp_path).render()

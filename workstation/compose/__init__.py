@@ -1,1 +1,1 @@
-"""Compose files: what may stand in them, and what bringing one up will do."""
+"""Compose files: their schema and rules, and what bringing one up will do."""

@@ -1,9 +1,9 @@
 """What bringing a stack up will do: decided from hashes and labels, never by trying.
 
-Compose labels every container with the hash of its service's configuration and with the id of
-the image that it was made from; ``docker compose config --hash '*'`` gives the hash that the file
-asks for (checked with Compose 2.26). ``docker compose up --dry-run`` is not used: it has swapped
-real containers (docker/compose#14029).
+Compose labels every container with the hash of its service's configuration and with the ID of its
+image; ``docker compose config --hash '*'`` prints the hash of the service in the file (verified
+with Compose 2.26). ``docker compose up --dry-run`` is not used, because it has replaced real
+containers (docker/compose#14029).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from workstation.yaml_file import ComposeLoader
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the project: ids, what it was made from, how it is. ``inputs``: the listing
-    of what went into its image, where that was built here; ``created``: Unix time; ``folder``: of
-    the project that made it."""
+    """A container of the project: IDs, origin and state. ``inputs``: the listing of the files that
+    went into its image, if that was built here; ``created``: Unix time; ``folder``: folder of the
+    project that created it."""
 
     id: str
     service: str
@@ -42,13 +42,13 @@ class Container:
 
 @dataclass(frozen=True)
 class ProjectState:
-    """The project on the host. ``hashes``: service -> hash that the Compose file asks for;
-    ``images``: reference -> id of those that are there; ``unsettled``: those of them that are at
-    work, or were when the machine went down, and not on its disk; ``secrets``: path of a secret's
-    file -> Unix time of its last change; ``applied``: the Compose file that the last successful run
-    brought up, empty for none; ``error``: what Compose says against the file; ``docker``: whether
-    there is an Engine; ``cut_off``: since when (UTC) what BuildKit has cached may be damaged,
-    because the machine went down during a build, empty if that is not known; None: it is not."""
+    """The project on the host. ``hashes``: service -> hash that the Compose file requires;
+    ``images``: reference -> ID of existing images; ``unsettled``: those that are being pulled or
+    built, or were when the machine went down, and may not be on its disk; ``secrets``: path of a
+    secret's file -> Unix time of its last change; ``applied``: the Compose file of the last
+    successful run, empty if there is none; ``error``: Compose's error about the file; ``docker``:
+    whether there is an Engine; ``cut_off``: time (UTC) from which BuildKit's cache may be damaged,
+    because the machine went down during a build, empty if unknown, None if there is no damage."""
 
     docker: bool = False
     hashes: dict[str, str] = field(default_factory=dict)
@@ -61,15 +61,14 @@ class ProjectState:
     cut_off: str | None = None
 
     def by_service(self) -> dict[str, Container]:
-        """Return the container of each service, those of ``docker compose run`` left out."""
+        """Return the container of each service, without those of ``docker compose run``."""
         return {
             container.service: container for container in self.containers if not container.oneoff
         }
 
     def image_id(self, reference: str) -> str:
-        """Return the id of an image that is on the host, empty for one that is not, or that a power
-        cut may have damaged. Containers are made of what is on the disk: there the mark alone was
-        left."""
+        """Return the ID of an image on the host; empty if it is missing, or if a power cut may have
+        damaged it. An image that a container uses is on the disk, so only its mark was left."""
         name = familiar(reference)
         found = self.images.get(name, "")
         used = any(container.image == found for container in self.containers)
@@ -77,10 +76,11 @@ class ProjectState:
 
 
 def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:
-    """Return what another project of the same name has on the host, or nothing, and what to do.
-    Compose tells projects apart by name alone: it would take their containers for its own.
+    """Return which containers of another project with the same name are on the host, or an empty
+    string, and the fix. Compose distinguishes projects only by name: it would treat those
+    containers as its own.
 
-    + folder: the project's on the host
+    + folder: the project's folder on the host
     """
     others: dict[str, list[str]] = {}
     for container in state.containers:
@@ -88,9 +88,9 @@ def strangers(name: str, folder: str, state: ProjectState) -> tuple[str, str]:
             others.setdefault(container.folder, []).append(container.service)
     told = "; ".join(f"{', '.join(services)} of {other}" for other, services in others.items())
     return (
-        f"Docker has another project {name}: {told}" if told else "",
-        f"end it with `docker compose -p {name} down`, which keeps its volumes for this one, or "
-        "give it another name",
+        f"Docker has another project named {name}: {told}" if told else "",
+        f"stop it with `docker compose -p {name} down`, which keeps its volumes for this project, "
+        "or give it another name",
     )
 
 
@@ -109,9 +109,9 @@ class Action:
 def actions(
     stack: Stack, state: ProjectState, inputs: Mapping[str, str] | None = None
 ) -> list[Action]:
-    """Return what bringing ``stack`` up will do, in order; empty if it runs as it should.
+    """Return what bringing ``stack`` up will do, in order; empty if everything is up to date.
 
-    + inputs: service -> listing of what goes into its image, of those that are built here
+    + inputs: service -> listing of the files that go into its image, for services built here
     """
     applied = _services(state.applied)
     planned = [*_images(stack.services, state, applied, inputs or {})]
@@ -160,8 +160,8 @@ def _version(reference: str) -> str:
 def newer_secrets(
     stack: Stack, service: Service, containers: Iterable[Container], state: ProjectState
 ) -> list[str]:
-    """Return the secrets of a service that changed after one of its containers was made. The
-    file's content is no part of Compose's hash, and a container keeps the file it was given."""
+    """Return the secrets of a service that changed after one of its containers was created. The
+    file's content is not part of Compose's hash, and a container keeps the file it started with."""
     paths = {secret.setting: secret.path for secret in stack.secrets}
     made = min((container.created for container in containers), default=None)
     return [
@@ -199,13 +199,13 @@ def _container(
     return None
 
 
-# Of these Compose makes no container's configuration.
+# Keys that are not part of a container's configuration.
 _NO_CONFIGURATION = ("build", "profiles", "pull_policy")
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the keys of a service in which two Compose files differ, as ``environment.NAME``;
-    none if there is nothing to compare with. Values are not told: they may be secret."""
+    """Return the keys of a service that differ between two Compose files, as ``environment.NAME``;
+    empty if there is nothing to compare with. Values are left out: they may be secret."""
     found = []
     for key in sorted(before.keys() | after.keys()) if before else []:
         old, new = before.get(key), after.get(key)
@@ -222,7 +222,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _services(compose: str) -> dict[str, dict[str, Any]]:
-    """Return the services of a Compose file that was applied once; none of one that is broken."""
+    """Return the services of a Compose file that was applied before; empty if it is broken."""
     try:
         content = interpolated(yaml.load(compose, ComposeLoader) or {}, {}, strict=False)
         return {name: dict(keys) for name, keys in content.get("services", {}).items()}

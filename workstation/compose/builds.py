@@ -1,4 +1,4 @@
-"""Building a stack's images: the bake file, and what each image says of itself."""
+"""Building a stack's images: the bake file, and the labels of each image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def labels(
 ) -> dict[str, str]:
     """Return an image's labels (github.com/opencontainers/image-spec, annotations.md).
 
-    + sources: the pins' git sources; that of the service's name, if any, is what it is built from
-    + created: when, as RFC 3339 says it
-    + inputs: what went into it, as ``listing`` writes it
+    + sources: the pinned git sources; one with the service's name is what it is built from
+    + created: time in the format of RFC 3339
+    + inputs: what goes into it, as returned by ``listing``
     """
     name, _, tag = service.image.rpartition(":")
     found = {
@@ -40,7 +40,7 @@ def labels(
 
 
 def listing(files: Mapping[str, bytes]) -> str:
-    """Return the files of a build context, each with eight digits of its hash, as one line."""
+    """Return one line with the files of a build context, each with eight digits of its hash."""
     return " ".join(
         f"{path}={hashlib.sha256(content).hexdigest()[:8]}"
         for path, content in sorted(files.items())
@@ -48,7 +48,7 @@ def listing(files: Mapping[str, bytes]) -> str:
 
 
 def changed_inputs(before: str, after: str) -> list[str]:
-    """Return the paths in which two listings differ; none if there is none to compare with."""
+    """Return the paths that differ between two listings; empty if there is nothing to compare."""
     if not before:
         return []
     old, new = (
@@ -57,9 +57,9 @@ def changed_inputs(before: str, after: str) -> list[str]:
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
-# containerd's image store keeps layers compressed, by gzip if nothing is said: 850 MB took Engine
-# 28.5 on two cores 25 seconds so, and 14 with zstd, which made them smaller, too. Engines that keep
-# layers unpacked do not compress them, and take this without a word (26.1 with Buildx 0.13).
+# containerd's image store keeps layers compressed, with gzip by default: Engine 28.5 took 25
+# seconds for 850 MB on two cores, and 14 with zstd, which also made them smaller. Engines that keep
+# layers unpacked do not compress them, and ignore this (26.1 with Buildx 0.13).
 _OUTPUT = "type=image,compression=zstd"
 
 
@@ -73,8 +73,8 @@ def bake_definition(
     """Return the content of a bake file (docs.docker.com/build/bake/reference) that builds the
     services ``missing`` in one graph.
 
-    A ``FROM`` of another service's image that is built in the same run becomes that target's
-    result: a base is built once, and what does not depend on each other is built side by side.
+    A ``FROM`` with the image of another service built in the same run refers to that target's
+    result: a base is built only once, and independent images are built in parallel.
 
     + dockerfiles: service name -> its Dockerfile
     + secrets: BuildKit secrets, such as ``id=ca,src=/etc/ssl/ca.crt``

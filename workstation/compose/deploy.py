@@ -1,4 +1,4 @@
-"""What may stand in ``deploy`` of a Compose file's service, and what describes its devices."""
+"""The schema of ``deploy`` in a service of a Compose file, and of the description of devices."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ DEVICES = {
                 "display",
                 "compat32",
             ),
-            expected="a capability of a device, such as gpu",
+            expected="a device capability, such as gpu",
         ),
-        "a list of texts",
+        "a list of strings",
     ),
     "count": either(one_of("all"), whole(-1)),
     "device_ids": TEXTS,
-    "driver": like("nvidia", "cdi", "amd", expected="a driver of devices, such as cdi"),
+    "driver": like("nvidia", "cdi", "amd", expected="a device driver, such as cdi"),
     "options": PAIRS,
 }
 _RESOURCE = {
     "cpus": real("a number of processors"),
     "memory": checked(
         lambda value: (
-            "memory with its unit, such as 8gb" if not isinstance(value, str) else size(value)
+            "a size with its unit, such as 8gb" if not isinstance(value, str) else size(value)
         )
     ),
 }
@@ -52,7 +52,7 @@ _UPDATE = {
     "parallelism": REPLICAS,
     "delay": DURATION,
     "monitor": DURATION,
-    "max_failure_ratio": real("a share from 0 to 1"),
+    "max_failure_ratio": real("a number from 0 to 1"),
     "order": one_of("start-first", "stop-first"),
 }
 DEPLOY = keys(

@@ -1,4 +1,4 @@
-"""What a Dockerfile asks of its build context (docs.docker.com/reference/dockerfile)."""
+"""What a Dockerfile needs from its build context (docs.docker.com/reference/dockerfile)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 
 
 def problem(text: str, files: Collection[str]) -> str:
-    """Return why nothing can be built, or an empty string.
+    """Return why the image cannot be built, or an empty string.
 
-    + text: of the Dockerfile
+    + text: text of the Dockerfile
     + files: paths in its context
     """
     instructions = list(_instructions(text))
@@ -22,12 +22,12 @@ def problem(text: str, files: Collection[str]) -> str:
         path = posixpath.normpath(source.lstrip("/"))
         folder = path == "." or any(file.startswith(f"{path}/") for file in files)
         if not folder and not fnmatch.filter(files, path) and not _in_folder(path, files):
-            return f"takes {source} from its folder, where it is not"
+            return f"uses {source}, which is not in its folder"
     return ""
 
 
 def _in_folder(pattern: str, files: Collection[str]) -> bool:
-    """Whether a pattern is that of a folder."""
+    """Return whether a pattern matches a folder."""
     parents = {
         file.rsplit("/", depth)[0] for file in files for depth in range(1, file.count("/") + 1)
     }
@@ -35,7 +35,7 @@ def _in_folder(pattern: str, files: Collection[str]) -> bool:
 
 
 def _instructions(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each instruction in capitals with its words, those of continued lines together."""
+    """Yield each instruction in capitals with its words, with continued lines joined."""
     lines = (line for line in text.splitlines() if line.strip() and line.lstrip()[0] != "#")
     whole = re.sub(r"\\[ \t]*\n", " ", "\n".join(lines))
     for line in whole.splitlines():
@@ -48,8 +48,8 @@ def _instructions(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _sources(name: str, words: list[str]) -> Iterator[str]:
-    """Yield the paths that an instruction takes from the context; none of another image, of an
-    address, or behind a variable."""
+    """Yield the paths that an instruction uses from the context, except those in another image, at
+    an address, or with a variable."""
     options = [word for word in words if word.startswith("--")]
     found = []
     if name in ("COPY", "ADD") and not any(option.startswith("--from=") for option in options):

@@ -1,7 +1,7 @@
-"""Forms of the values in a Compose file, and what is wrong with a value that has another.
+"""Forms of the values in a Compose file, and the problems of values that do not match.
 
-A form is a function that yields problems: where, as the keys that lead there, and the end of a
-sentence whose subject is that place. ``schema`` is the table that is made of them.
+A form is a function that yields problems: the path of keys, and the end of a sentence about that
+place. ``schema`` is the table that is made of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _FALSE = frozenset({"false", "n", "no", "off"})
 
 @dataclass(frozen=True)
 class Form:
-    """``expected``: what a value is, for a sentence; ``kind``: the type by which it is chosen
-    among several."""
+    """``expected``: what a value must be, for a sentence; ``kind``: the type by which the form is
+    chosen among several."""
 
     expected: str
     kind: type | None
@@ -31,18 +31,21 @@ class Form:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text."""
+    """Return the words of a text."""
     return tuple(text.split())
 
 
 def is_true(value: Any) -> bool:
-    """Whether Compose takes a value for true: also the words that YAML 1.1 had for it, as text
-    (compose-go, loader/interpolate.go: toBoolean)."""
+    """Return whether Compose considers a value true: true itself, and YAML 1.1's words for it as
+    text (compose-go, loader/interpolate.go: toBoolean)."""
     return str(value).lower() in _TRUE
 
 
 def scalar(expected: str, accepts: Callable[[Any], bool], known: Iterable[str] = ()) -> Form:
-    """A value that ``accepts`` takes; ``known``: names that may have been meant."""
+    """Return the form of a value that ``accepts`` returns true for.
+
+    + known: names to suggest
+    """
     words = tuple(known)
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
@@ -54,7 +57,7 @@ def scalar(expected: str, accepts: Callable[[Any], bool], known: Iterable[str] =
 
 
 def pattern(regex: str, expected: str) -> Form:
-    """Text that matches as a whole."""
+    """Return the form of text that matches as a whole."""
     compiled = re.compile(regex, re.ASCII)
     return scalar(
         expected, lambda value: isinstance(value, str) and bool(compiled.fullmatch(value))
@@ -62,7 +65,7 @@ def pattern(regex: str, expected: str) -> Form:
 
 
 def one_of(*words: str, expected: str = "", also: str = "") -> Form:
-    """One of the words, or text that matches ``also``."""
+    """Return the form of one of the words, or of text that matches ``also``."""
     compiled = re.compile(also, re.ASCII) if also else None
     return scalar(
         expected or " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))),
@@ -75,8 +78,8 @@ def one_of(*words: str, expected: str = "", also: str = "") -> Form:
 
 
 def like(*words: str, expected: str) -> Form:
-    """Text that is one of the words or goes on behind one, or none that is nearly one: plugins and
-    people have further names."""
+    """Return the form of text that is one of the words, begins with one, or is not similar to any:
+    plugins and people use other names too."""
     begins = tuple(f"{word}{sign}" for word in words for sign in "-.")
     return scalar(
         expected,
@@ -90,7 +93,8 @@ def like(*words: str, expected: str) -> Form:
 
 
 def checked(check: Callable[[Any], str]) -> Form:
-    """Text, or a number, of which ``check`` says what it must be, or nothing."""
+    """Return the form of text or a number for which ``check`` returns an empty string; otherwise it
+    returns what was expected."""
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
         if expected := check(value):
@@ -100,7 +104,7 @@ def checked(check: Callable[[Any], str]) -> Form:
 
 
 def whole(least: int = -(2**63), most: int = 2**63 - 1, text: bool = True) -> Form:
-    """A whole number, or the digits of one if ``text``."""
+    """Return the form of a whole number, or of its digits if ``text``."""
 
     def accepts(value: Any) -> bool:
         if text and isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,19}", value, re.ASCII):
@@ -113,7 +117,7 @@ def whole(least: int = -(2**63), most: int = 2**63 - 1, text: bool = True) -> Fo
 
 
 def real(expected: str, above: float = 0) -> Form:
-    """A number of at least ``above``, or the text of one."""
+    """Return the form of a number of at least ``above``, or of its text."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value, re.ASCII):
@@ -145,7 +149,8 @@ def _is_scalar(value: Any) -> bool:
 
 
 def either(*forms: Form) -> Form:
-    """What one of the forms takes; what is wrong is said by the form of the value's own kind."""
+    """Return the form of a value that matches one of the forms; the form for the value's own kind
+    describes its problems."""
     expected = " or ".join(form.expected for form in forms if form.expected)
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
@@ -161,7 +166,7 @@ def either(*forms: Form) -> Form:
 
 
 def optional(form: Form) -> Form:
-    """The form, or nothing at all."""
+    """Return the form of a value that matches the form or is missing."""
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
         if value is not None:
@@ -171,7 +176,7 @@ def optional(form: Form) -> Form:
 
 
 def listed(form: Form, expected: str = "a list") -> Form:
-    """A list of such."""
+    """Return the form of a list whose entries match ``form``."""
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
         if not isinstance(value, list):
@@ -184,7 +189,7 @@ def listed(form: Form, expected: str = "a list") -> Form:
 
 
 def named_by(names: Form, form: Form, expected: str = "a mapping") -> Form:
-    """A mapping of names that ``names`` takes to such."""
+    """Return the form of a mapping whose keys match ``names`` and whose values match ``form``."""
 
     def problems(value: Any, path: Path) -> Iterator[Problem]:
         if not isinstance(value, dict):
@@ -192,12 +197,12 @@ def named_by(names: Form, form: Form, expected: str = "a mapping") -> Form:
             return
         for name, entry in value.items():
             if not isinstance(name, str):
-                yield path, f"has the key {shown(name)}, which is no text: put it in quotes"
+                yield path, f"has the key {shown(name)}, which is not text: put it in quotes"
                 continue
             if found := next(names.problems(name, path), None):
                 yield (
                     (*path, str(name)),
-                    f"cannot be here{found[1].removeprefix(f'is {shown(name)}')}",
+                    f"is not a valid name{found[1].removeprefix(f'is {shown(name)}')}",
                 )
                 continue
             yield from form.problems(entry, (*path, name))
@@ -206,9 +211,9 @@ def named_by(names: Form, form: Form, expected: str = "a mapping") -> Form:
 
 
 def keys(known: Mapping[str, Form], *, required: Iterable[str] = (), of: str = "Compose") -> Form:
-    """A mapping with no other keys than those, and Compose's extensions (``x-``).
+    """Return the form of a mapping with only these keys and Compose's extensions (``x-``).
 
-    + of: whose keys they are. Where ``x-workstation`` is known, a near miss of it is refused.
+    + of: whose keys they are. If ``x-workstation`` is known, a near miss of it is rejected.
     """
     needed = tuple(required)
     expected = f"a mapping with {', '.join(known)}" if len(known) < 6 else "a mapping"
@@ -219,13 +224,13 @@ def keys(known: Mapping[str, Form], *, required: Iterable[str] = (), of: str = "
             return
         for key, entry in value.items():
             if not isinstance(key, str):
-                yield path, f"has the key {shown(key)}, which is no text: put it in quotes"
+                yield path, f"has the key {shown(key)}, which is not text: put it in quotes"
             elif key in known:
                 yield from known[key].problems(entry, (*path, key))
             elif not key.startswith("x-") or of != "Compose":
-                yield (*path, key), f"is a key that {of} does not know{nearest(key, known)}"
+                yield (*path, key), f"is not a key that {of} knows{nearest(key, known)}"
             elif "x-workstation" in known and (hint := nearest(key, {"x-workstation"}, 0.8)):
-                yield (*path, key), f"is an extension that nobody reads{hint}"
+                yield (*path, key), f"is an extension that nothing reads{hint}"
         for key in needed:
             if key not in value:
                 yield path, f"has no {key}: add it"
@@ -234,21 +239,21 @@ def keys(known: Mapping[str, Form], *, required: Iterable[str] = (), of: str = "
 
 
 def size(value: Any) -> str:
-    """Say what memory is, as go-units reads it (RAMInBytes), or nothing if ``value`` is that. A
-    number alone is bytes, and 8 would be eight."""
+    """Return what was expected, or an empty string if go-units reads ``value`` as a memory size
+    (RAMInBytes). A number alone counts bytes, so a small one is a mistake."""
     number = type(value) is int and (value == 0 or 2**20 <= value < 2**63)
     text = isinstance(value, str) and re.fullmatch(
         r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgtp]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE | re.ASCII
     )
-    return "" if number or text else "memory with its unit, such as 8gb"
+    return "" if number or text else "a size with its unit, such as 8gb"
 
 
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|ms|s|m|h|d|w))+", re.ASCII)
 
 
 def duration(value: Any) -> str:
-    """Say what a duration is, or nothing if ``value`` is one that Docker takes: none, or at least
-    a millisecond (moby, daemon/container.go)."""
+    """Return what was expected, or an empty string if ``value`` is a duration that Docker accepts:
+    zero, or at least a millisecond (moby, daemon/container.go)."""
     if value == "0" or (
         isinstance(value, str)
         and _DURATION.fullmatch(value)

@@ -1,4 +1,4 @@
-"""What a service's keys in a Compose file mean (docs.docker.com/reference/compose-file)."""
+"""The meaning of a service's keys in a Compose file (docs.docker.com/reference/compose-file)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 
 def absolute(path: str, folder: str) -> str:
-    """Return a path that starts in the project's folder on the host."""
+    """Return a path as absolute; a relative one starts in the project's folder on the host."""
     return posixpath.normpath(posixpath.join(folder, path))
 
 
 HOST_NAME = "host.docker.internal"
-"""The name by which a container knows its machine, where ``extra_hosts`` gives it that."""
+"""The name of the machine inside a container, if ``extra_hosts`` adds it."""
 
 
 def reaches_host(keys: dict[str, Any]) -> bool:
-    """Whether a service knows the machine, where Ollama is, by a name."""
+    """Return whether a service has a name for the machine, where Ollama is."""
     return any(HOST_NAME in str(entry) for entry in keys.get("extra_hosts") or ())
 
 
 def has_gpu(keys: dict[str, Any]) -> bool:
-    """Whether a service reserves a GPU, in any of Compose's ways."""
+    """Return whether a service reserves a GPU, in any of Compose's ways."""
     resources = (keys.get("deploy") or {}).get("resources") or {}
     reservations = (resources.get("reservations") or {}).get("devices") or []
     devices = [

@@ -1,4 +1,4 @@
-"""Ports of the host that services publish, in short or long syntax.
+"""Host ports that services publish, in short or long syntax.
 
 Source: docs.docker.com/reference/compose-file/services, "ports".
 """
@@ -14,7 +14,7 @@ from workstation.stack import Service
 
 @dataclass(frozen=True)
 class Port:
-    """A port that is to be listened on; ``address`` is ``*`` for all."""
+    """A published port; ``address`` is ``*`` for all addresses."""
 
     address: str
     number: int
@@ -22,18 +22,18 @@ class Port:
 
     @property
     def loopback(self) -> bool:
-        """Whether this machine alone can reach it."""
+        """Whether only this machine can reach it."""
         return self.address.startswith("127.") or self.address == "::1"
 
 
 def published(service: Service) -> Iterator[Port]:
-    """Yield the host's TCP ports that a service publishes."""
+    """Yield the TCP ports of the host that a service publishes."""
     return (port for port in all_published(service) if port.protocol == "tcp")
 
 
 def all_published(service: Service) -> Iterator[Port]:
-    """Yield the host's ports that a service publishes, of every protocol. A port without one of the
-    host gets any that is free."""
+    """Yield the ports of the host that a service publishes, for every protocol. A container port
+    without a host port gets a free one, which is not included."""
     for entry in service.keys.get("ports") or ():
         address, ports, protocol = _long(entry) if isinstance(entry, dict) else _short(str(entry))
         first, _, last = ports.partition("-")

@@ -1,7 +1,6 @@
-"""Rules for a stack's Compose file besides its form (``schema``), checked before anything is made
-of it.
+"""Rules for a stack's Compose file besides its schema, checked before the file is used.
 
-Compose itself would find most of it too, but only on the host, in the middle of a run.
+Compose itself would find most problems too, but only on the host, in the middle of a run.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from workstation.compose.ports import Port, published
 from workstation.errors import named, nearest, shown
 from workstation.stack import Service, Stack, StackError
 
-# github.com/distribution/reference. A first part without dot and port is no registry but a name on
-# Docker Hub.
+# github.com/distribution/reference. A first part without dot and port is not a registry but a name
+# on Docker Hub.
 _IMAGE = re.compile(
     r"(?P<registry>(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:))(?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
@@ -32,17 +31,17 @@ _OWNER = re.compile(r"[a-z0-9_][a-z0-9_-]{0,31}(:[a-z0-9_][a-z0-9_-]{0,31})?( [0
 def check(stack: Stack, place: str, files: Iterable[str] | None = None) -> None:
     """Raise StackError for the first rule that the stack's Compose file breaks.
 
-    + place: of its template
-    + files: those of the stack, below its folder on the host; None: they are not known
+    + place: its template, for the error
+    + files: the stack's files, below its folder on the host; None: not known
     """
     for problem in _problems(stack, None if files is None else set(files)):
         raise StackError(f"{place}: {problem}.")
 
 
 def _problems(stack: Stack, files: set[str] | None) -> Iterator[str]:
-    """Yield what is wrong, each with what to do."""
+    """Yield each problem with its fix."""
     if not stack.services:
-        yield "`services` is empty: describe one at least"
+        yield "`services` is empty: describe at least one"
     if "include" in stack.keys:
         yield "`include` hides services from this project: write them into this file"
     names = {
@@ -64,11 +63,11 @@ def _problems(stack: Stack, files: set[str] | None) -> Iterator[str]:
 
 
 def _definitions(stack: Stack) -> Iterator[str]:
-    """Yield what contradicts itself in configs and volumes (compose-go, validation)."""
+    """Yield contradictions in configs and volumes (compose-go, validation)."""
     for name, keys in (stack.keys.get("configs") or {}).items():
         given = [one for one in ("file", "environment", "content", "external") if one in keys]
         if len(given) != 1:
-            yield f"configs.{named(name)} needs one of file, environment and content, and one alone"
+            yield f"configs.{named(name)} needs exactly one of file, environment and content"
     for name, keys in (stack.keys.get("volumes") or {}).items():
         if keys and is_true(keys.get("external")) and (more := set(keys) - {"external", "name"}):
             yield f"volumes.{named(name)} is external, but has {named(min(more))}: remove it"
@@ -85,12 +84,12 @@ def _service(
     build = keys.get("build")
     for key in build if isinstance(build, dict) else ():
         if key != "context":
-            yield f"`build` has {named(key)}, which is not done here: say it in the Dockerfile"
+            yield f"`build` has {named(key)}, which is not supported: use the Dockerfile instead"
     if "extends" in keys:
-        yield "`extends` hides keys from this project: write them here, or use an anchor of YAML"
+        yield "`extends` hides keys from this project: write them here, or use a YAML anchor"
     for port in keys.get("ports") or ():
         if problem := port_problem(port):
-            yield f"the port {shown(port)} cannot be used: {problem}"
+            yield f"the port {shown(port)} is invalid: {problem}"
     yield from _mounts(service, names["volumes"])
     for key, known in (
         ("networks", names["networks"] | {"default"}),
@@ -101,14 +100,15 @@ def _service(
     ):
         for name in _named(keys.get(key)):
             if name not in known:
-                yield f"`{key}` has {named(name)}, which is not in this file{nearest(name, known)}"
+                hint = nearest(name, known)
+                yield f"`{key}` names {named(name)}, which is not in this file{hint}"
     if files is not None:
         yield from _files(keys, files)
     yield from _own(service)
 
 
 def _files(keys: Mapping[str, Any], files: set[str]) -> Iterator[str]:
-    """Yield files of the stack that Compose itself reads, and that are not among them."""
+    """Yield files that Compose would read in the stack, and that do not exist."""
     for key in ("env_file", "label_file"):
         given = keys.get(key) or ()
         for entry in [given] if isinstance(given, str) else given:
@@ -117,28 +117,29 @@ def _files(keys: Mapping[str, Any], files: set[str]) -> Iterator[str]:
                 continue
             name = posixpath.normpath(path)
             if not path.startswith(("/", "~")) and name not in files:
-                yield f"`{key}` has {named(path)}, which is not in the stack{nearest(name, files)}"
+                hint = nearest(name, files)
+                yield f"`{key}` names {named(path)}, which is not in the stack{hint}"
 
 
 def _image(service: Service) -> Iterator[str]:
     found = _IMAGE.fullmatch(service.image)
     image = shown(service.image)
     if not found:
-        yield f"the image {image} has no name that a registry takes"
+        yield f"the image {image} is not a valid name of an image"
     elif not service.build and not found["registry"]:
         yield (
-            f"the image {image} names no registry: write it as docker.io/library/redis:7.2, or pin "
-            "it in pins.yml"
+            f"the image {image} names no registry: write it like docker.io/library/redis:7.2, or "
+            "pin it in pins.yml"
         )
     elif not found["digest"] and found["tag"] in (None, "latest"):
-        yield f"the image {image} is another one tomorrow: give it the tag of a version"
+        yield f"the image {image} changes over time: give it a version tag"
 
 
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def port_problem(entry: Any) -> str:
-    """Return what is wrong with an entry of ``ports:``, in either syntax; empty if nothing is."""
+    """Return the problem of an entry of ``ports:``, in either syntax, or an empty string."""
     if isinstance(entry, dict):
         address, host = entry.get("host_ip"), entry.get("published")
         container, protocol = entry.get("target"), entry.get("protocol")
@@ -153,12 +154,12 @@ def port_problem(entry: Any) -> str:
             return "expected HOST:CONTAINER, with nothing left out"
         protocol, host = protocol or None, host or None
     if protocol not in (None, "tcp", "udp", "sctp"):
-        return f"{shown(protocol)} is no protocol of tcp, udp and sctp"
+        return f"{shown(protocol)} is not tcp, udp or sctp"
     if address is not None:
         try:
             ipaddress.ip_address(str(address).strip("[]"))
         except ValueError:
-            return f"{shown(address)} is no address"
+            return f"{shown(address)} is not an IP address"
     counts = []
     for number in (container, host):
         if number is None and number is not container:
@@ -166,22 +167,25 @@ def port_problem(entry: Any) -> str:
         found = _RANGE.fullmatch(str(number)) if type(number) in (int, str) else None
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last <= 65535:
-            return f"{shown(number)} is no number from 1 to 65535"
+            return f"{shown(number)} is not a number from 1 to 65535"
         counts.append(last - first)
-    # More ports of the host than of the container: Docker takes the first that is free.
+    # With several host ports for one container port, Docker uses the first free one.
     if len(counts) == 2 and counts[0] and counts[0] != counts[1]:
         return "the two ranges have different lengths"
     return ""
 
 
 def _same_ports(stack: Stack) -> Iterator[str]:
-    """Yield a port of the host that two services would have; the second would not start."""
+    """Yield host ports that two services publish; the second service would not start."""
     taken: dict[int, list[tuple[Port, str]]] = defaultdict(list)
     for service in stack.running:
         for port in published(service):
             for other, name in taken[port.number]:
                 if "*" in (port.address, other.address) or port.address == other.address:
-                    yield f"port {port.number} is that of {name} and of {service.name}: change one"
+                    yield (
+                        f"port {port.number} is published by both {name} and {service.name}: "
+                        "change one"
+                    )
             taken[port.number].append((port, service.name))
 
 
@@ -195,22 +199,22 @@ def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
             yield f"two mounts have the target {mount.target}: keep one of them"
         seen.add(mount.target)
         if mount.kind == "bind" and (not mount.source or "/~" in mount.source):
-            yield f"the mount of {mount.target} has no folder of the host: write its whole path"
+            yield f"the mount at {mount.target} has no host folder: write its full path"
         if mount.kind == "volume" and mount.source and mount.source not in volumes:
             yield (
                 f"the volume {named(mount.source)} is not in this file"
-                f"{nearest(mount.source, volumes)}: add it below `volumes:`"
+                f"{nearest(mount.source, volumes)}: add it under `volumes:`"
             )
 
 
 def _named(value: Any) -> Iterator[str]:
-    """Yield the names in a list, of mappings with a ``source`` perhaps, or of a mapping."""
+    """Yield the names in a mapping or in a list, whose entries may be mappings with ``source``."""
     for entry in value or ():
         yield entry["source"] if isinstance(entry, dict) else entry
 
 
 def _own(service: Service) -> Iterator[str]:
-    """Yield what is wrong in ``x-workstation``."""
+    """Yield problems in ``x-workstation``."""
     for key, path in (("probe", service.probe), ("websocket", service.websocket)):
         if path and not re.fullmatch(r"/[!-~]*", path):
             yield f"x-workstation.{key} is {shown(path)}: expected a path such as /health"
@@ -219,7 +223,7 @@ def _own(service: Service) -> Iterator[str]:
         for source in named_sources:
             if source not in sources:
                 hint = nearest(source, sources)
-                yield f"x-workstation.{key} has {named(source)}, which it does not mount{hint}"
+                yield f"x-workstation.{key} has {named(source)}, which is not mounted{hint}"
     for source, owner in service.owners.items():
         if not _OWNER.fullmatch(owner):
             yield f"the owner of {source} is {shown(owner)}: {_OWNERS}, or 999:1000 750"

@@ -1,10 +1,10 @@
-"""What may stand at each place of a Compose file, at every depth: its keys, types and closed words.
+"""The schema of a Compose file at every depth: keys, types and fixed words.
 
 Keys and types are those of Compose 2.40 (github.com/compose-spec/compose-go 2.9,
-schema/compose-spec.json). Words that Compose passes on, and the Engine refuses or overlooks when
-the container is made, are those of ``values``. ``tests/recorded/compose-2.40`` has what
-Compose itself says of several thousand values; where this table takes less,
-``tests/unit/test_compose_schema.py`` has the reason.
+schema/compose-spec.json). ``values`` has the words that Compose passes on and that the Engine
+rejects or ignores when it creates the container. ``tests/recorded/compose-2.40`` has Compose's own
+verdict on several thousand values; where this table accepts less,
+``tests/unit/test_compose_schema.py`` gives the reason.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from workstation.compose.values import (
 from workstation.compose.x_workstation import OWN_FILE, OWN_SECRET
 
 _EXTERNAL = scalar(
-    "true or false; its name on the host stands in `name`",
+    "true or false; its name on the host goes in `name`",
     lambda value: not next(FLAG.problems(value, ()), None),
 )
 _NETWORK = keys(
@@ -49,7 +49,7 @@ _NETWORK = keys(
         "name": NAME,
         "driver": like(
             *("bridge", "host", "none", "overlay", "macvlan", "ipvlan"),
-            expected="a driver of networks, such as bridge",
+            expected="a network driver, such as bridge",
         ),
         "driver_opts": NUMBERS,
         "ipam": keys(
@@ -81,7 +81,7 @@ _NETWORK = keys(
 _VOLUME = keys(
     {
         "name": NAME,
-        "driver": like("local", expected="a driver of volumes, such as local"),
+        "driver": like("local", expected="a volume driver, such as local"),
         "driver_opts": NUMBERS,
         "external": _EXTERNAL,
         "labels": PAIRS,
@@ -107,7 +107,7 @@ _MODEL = keys(
 )
 _FILE = keys(
     {
-        "name": pattern("[a-z0-9][a-z0-9_-]*", "small letters, digits, dashes and underscores"),
+        "name": pattern("[a-z0-9][a-z0-9_-]*", "lowercase letters, digits, dashes and underscores"),
         "version": TEXT,
         "services": named_by(IDENTIFIER, SERVICE),
         "networks": optional(named_by(IDENTIFIER, optional(_NETWORK))),
@@ -122,8 +122,8 @@ _FILE = keys(
 
 
 def problems(content: Any) -> Iterator[Problem]:
-    """Yield what is wrong in a Compose file, as Compose sees it: variables put in.
+    """Yield problems in a Compose file whose variables have been replaced.
 
-    Each is the keys that lead there, and the end of a sentence about what stands there.
+    Each is a path of keys, and the end of a sentence about that place.
     """
     yield from _FILE.problems(content, ())

@@ -1,4 +1,4 @@
-"""What may stand in a service of a Compose file, at every depth; ``schema`` says whence."""
+"""The schema of a service in a Compose file, at every depth; ``schema`` names its sources."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ SERVICE = keys(
         "use_api_socket": scalar("true or false", lambda value: type(value) is bool),
         "stop_signal": SIGNAL,
         "stop_grace_period": DURATION,
-        # What a container gets
+        # Its data and devices
         "environment": VARIABLES,
         "env_file": either(
             NAME,
@@ -277,7 +277,7 @@ SERVICE = keys(
         # Its network
         "network_mode": one_of(
             *("none", "host", "bridge", "default"),
-            expected="none, host, bridge, service:NAME or container:NAME; a network stands in "
+            expected="none, host, bridge, service:NAME or container:NAME; a network goes in "
             "`networks`",
             also=JOINED_TO,
         ),
@@ -321,7 +321,7 @@ SERVICE = keys(
             {"type": NAME, "options": named_by(NAME, either(PLAIN, listed(PLAIN)))},
             required=("type",),
         ),
-        # What it may do
+        # Its privileges
         "cap_add": listed(PRIVILEGE),
         "cap_drop": listed(PRIVILEGE),
         "security_opt": listed(SECURITY),
@@ -345,7 +345,7 @@ SERVICE = keys(
             also=JOINED_TO,
         ),
         "pid": one_of("host", expected="host or service:NAME", also=JOINED_TO),
-        # What it may take
+        # Its limits
         "blkio_config": _BLOCKS,
         "cpu_count": whole(0),
         "cpu_percent": whole(0, 100),

@@ -1,6 +1,6 @@
-"""What does not go together in a Compose file although each part would do.
+"""Combinations in a Compose file that are invalid although each part is valid.
 
-Source: compose-go 2.9, loader and validation; Compose 2.40 was asked about each rule of
+Source: compose-go 2.9, loader and validation; each rule was verified with Compose 2.40, see
 ``tests/unit/test_compose_together.py``.
 """
 
@@ -24,7 +24,7 @@ _TWICE = (
 
 
 def problems(stack: Stack) -> Iterator[str]:
-    """Yield what is wrong, each with what to do."""
+    """Yield each problem with its fix."""
     known = {service.name: service for service in stack.services}
     needed = {service.name: list(_needed(service)) for service in stack.services}
     for service in stack.services:
@@ -33,13 +33,13 @@ def problems(stack: Stack) -> Iterator[str]:
         for key, name in needed[service.name]:
             if name not in known:
                 yield (
-                    f"service {service.name}: `{key}` has {named(name)}, which is not in this file"
-                    f"{nearest(name, known)}"
+                    f"service {service.name}: `{key}` names {named(name)}, which is not in this "
+                    f"file{nearest(name, known)}"
                 )
             elif service.runs and not known[name].runs:
                 yield (
-                    f"service {service.name}: `{key}` has {name}, which does not run: it has "
-                    "`profiles`"
+                    f"service {service.name}: `{key}` names {name}, which does not run because it "
+                    "has `profiles`"
                 )
     yield from _circles({name: [one for _, one in found] for name, found in needed.items()})
     yield from _same_names(stack)
@@ -47,7 +47,7 @@ def problems(stack: Stack) -> Iterator[str]:
 
 
 def _needed(service: Service) -> Iterator[tuple[str, str]]:
-    """Yield the services that one cannot be without, with the key that says so."""
+    """Yield the services that one requires, each with the key that says so."""
     keys = service.keys
     given = keys.get("depends_on") or ()
     for name in given:
@@ -74,7 +74,7 @@ def _of_one(service: Service) -> Iterator[str]:
             yield f"it has both `{one}` and `{other}`: keep one of the two"
     number = _value(keys, "scale") or _value(keys, "deploy.replicas") or 1
     if "container_name" in keys and int(number) > 1:
-        yield f"`container_name` is the name of one container, but {number} would have it"
+        yield f"`container_name` can name only one container, but there would be {number}"
     devices = _value(keys, "deploy.resources.reservations.devices") or []
     gpus = keys.get("gpus")
     for device in [*devices, *(gpus if isinstance(gpus, list) else [])]:
@@ -89,7 +89,7 @@ def _value(keys: Any, dotted: str) -> Any:
 
 
 def _circles(needed: dict[str, list[str]]) -> Iterator[str]:
-    """Yield the first circle of services that wait for each other."""
+    """Yield the first circle of services that depend on each other."""
     done: set[str] = set()
     for first in needed:
         way: list[str] = []
@@ -99,7 +99,7 @@ def _circles(needed: dict[str, list[str]]) -> Iterator[str]:
             way = way[:depth]
             if name in way:
                 circle = " -> ".join([*way[way.index(name) :], name])
-                yield f"services wait for each other: {circle}"
+                yield f"services depend on each other: {circle}"
                 return
             if name not in done:
                 way.append(name)
@@ -108,17 +108,17 @@ def _circles(needed: dict[str, list[str]]) -> Iterator[str]:
 
 
 def _same_names(stack: Stack) -> Iterator[str]:
-    """Yield the name of a container that two services would have."""
+    """Yield container names that two services have."""
     taken: dict[str, str] = {}
     for service in stack.services:
         if name := service.keys.get("container_name"):
             if name in taken:
-                yield f"`container_name` {name} is that of {taken[name]} and of {service.name}"
+                yield f"`container_name` {name} is used by both {taken[name]} and {service.name}"
             taken[name] = service.name
 
 
 def _same_routers(stack: Stack) -> Iterator[str]:
-    """Yield a router that two services describe in different ways: Traefik then drops it."""
+    """Yield routers that two services define differently, which Traefik drops."""
     taken: dict[str, tuple[str, str]] = {}
     for service in stack.running:
         labels = {name.lower(): value for name, value in pairs(service.keys.get("labels")).items()}
@@ -130,6 +130,6 @@ def _same_routers(stack: Stack) -> Iterator[str]:
             name, rule = taken.setdefault(label, (service.name, value))
             if name != service.name and rule != value:
                 yield (
-                    f"{label} is {shown(rule)} in {name} and {shown(value)} in {service.name}: a "
-                    "router's name is of the whole machine, so take another one"
+                    f"{label} is {shown(rule)} in {name} and {shown(value)} in {service.name}: "
+                    "give one router another name, because names must be unique on the machine"
                 )

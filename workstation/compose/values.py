@@ -1,7 +1,7 @@
-"""Values of a Compose file: text of some form, numbers, and words of which there are no others.
+"""Values of a Compose file: text of a certain form, numbers, and fixed words.
 
-Sources: docs.docker.com/reference/compose-file, compose-go 2.9, moby 28 (what the Engine refuses
-when a container is made), docker/go-units, capabilities(7), signal(7).
+Sources: docs.docker.com/reference/compose-file, compose-go 2.9, moby 28 (values that the Engine
+rejects when it creates a container), docker/go-units, capabilities(7), signal(7).
 """
 
 from __future__ import annotations
@@ -59,18 +59,19 @@ LOG_DRIVERS = words("json-file local journald syslog gelf fluentd awslogs splunk
 IDENTIFIER = pattern(r"[A-Za-z0-9._-]+", "letters, digits, dots, dashes and underscores")
 DURATION = checked(duration)
 SIZE = checked(size)
-TEXTS = listed(TEXT, "a list of texts")
+TEXTS = listed(TEXT, "a list of strings")
 LINES = either(TEXT, TEXTS)
 
 
 def _command(value: Any) -> str:
-    """Compose takes text apart as a shell does (mattn/go-shellwords)."""
+    """Return what was expected, or an empty string for a command that Compose can split, which it
+    does like a shell (mattn/go-shellwords)."""
     if not isinstance(value, str):
         return "text"
     try:
         shlex.split(value)
     except ValueError:
-        return "a command in which every quote is closed"
+        return "a command without unclosed quotes"
     return ""
 
 
@@ -81,7 +82,7 @@ VALUE = scalar(
 )
 PAIRS = either(named_by(NAME, VALUE, "a mapping"), TEXTS)
 VARIABLES = either(
-    named_by(pattern(r"[^=\0]+", "a name of a variable, without `=`"), VALUE, "a mapping"),
+    named_by(pattern(r"[^=\0]+", "a variable name, without `=`"), VALUE, "a mapping"),
     listed(pattern(r"(?s)[^=\0]+(=.*)?", "NAME=value"), "a list of NAME=value"),
 )
 REPLICAS = whole(0, 2**31 - 1)
@@ -100,7 +101,8 @@ def reached(value: Any) -> str:
 
 
 def extra_host(value: Any) -> str:
-    """``name=address`` or ``name:address`` (opts.ValidateExtraHost of docker/cli)."""
+    """Return what was expected, or an empty string for ``name=address`` or ``name:address``
+    (opts.ValidateExtraHost of docker/cli)."""
     name, separator, address = (
         re.split(r"([=:])", value, maxsplit=1)
         if isinstance(value, str) and re.search("[=:]", value)
@@ -115,7 +117,7 @@ JOINED_TO = r"(?:service|container):[A-Za-z0-9][A-Za-z0-9_.-]*"
 
 ADDRESS = checked(_address)
 PRIVILEGE = scalar(
-    "a capability of Linux, such as NET_ADMIN",
+    "a Linux capability, such as NET_ADMIN",
     lambda value: isinstance(value, str) and value.upper().removeprefix("CAP_") in _CAPABILITIES,
     _CAPABILITIES,
 )
@@ -159,8 +161,8 @@ def _health_test(value: Any, path: Path) -> Iterator[Problem]:
             f"is {value[0]!r}: expected CMD, CMD-SHELL or NONE before the command"[:200],
         )
     elif (value[0] == "CMD" and len(value) < 2) or (value[0] == "CMD-SHELL" and len(value) != 2):
-        more = "one text, the command" if value[0] == "CMD-SHELL" else "the words of a command"
-        yield path, f"has {len(value) - 1} entries behind {value[0]}: expected {more}"
+        more = "the command as one string" if value[0] == "CMD-SHELL" else "the words of a command"
+        yield path, f"has {len(value) - 1} entries after {value[0]}: expected {more}"
 
 
 HEALTH = keys(
@@ -177,7 +179,7 @@ HEALTH = keys(
 NUMBER = scalar(
     "a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)
 )
-NUMBERS = named_by(NAME, either(TEXT, NUMBER), "a mapping of names to texts")
+NUMBERS = named_by(NAME, either(TEXT, NUMBER), "a mapping of names to strings")
 MAC = pattern(r"(?i)[0-9a-f]{2}([:-][0-9a-f]{2}){5}", "an address such as 02:42:ac:11:65:43")
 
 

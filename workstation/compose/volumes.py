@@ -1,6 +1,6 @@
-"""Mounts of a Compose file in both syntaxes, and what Docker knows as their options.
+"""Mounts of a Compose file in both syntaxes, and the options that Docker knows.
 
-Compose overlooks an option of the short syntax that it does not know: ``/a:/b:or`` is writable.
+Compose ignores unknown options of the short syntax: ``/a:/b:or`` is writable.
 Sources: compose-go, format/volume.go; moby, volume/mounts/linux_parser.go and daemon/pkg/opts.
 """
 
@@ -69,7 +69,7 @@ def _mount(value: Any, path: Path) -> Iterator[Problem]:
         yield from _LONG.problems(value, path)
         for section in _SECTIONS:
             if section in value and value.get("type") in _SECTIONS and section != value["type"]:
-                yield path, f"has `{section}`, but is a mount of the type {value['type']}"
+                yield path, f"has `{section}`, but is a mount of type {value['type']}"
     elif not isinstance(value, str):
         yield path, f"is {shown(value)}: expected a mount, such as /srv/a:/a:ro"
     else:
@@ -86,8 +86,9 @@ def _short(value: str, path: Path) -> Iterator[Problem]:
         if option not in SHORT_OPTIONS:
             yield (
                 path,
-                f"has the option {shown(option)}, which Compose overlooks"
-                f"{nearest(option, SHORT_OPTIONS)}: expected ro, rw, z, nocopy or a propagation",
+                f"has the option {shown(option)}, which Compose ignores"
+                f"{nearest(option, SHORT_OPTIONS)}: expected ro, rw, z, nocopy or a propagation "
+                "mode",
             )
     if {"ro", "rw"} <= {*options}:
         yield path, f"is {shown(value)}, both ro and rw: keep one of the two"
@@ -104,7 +105,7 @@ def _tmpfs(value: Any) -> str:
         known = option in _TMPFS_FLAGS or _TMPFS_VALUES.fullmatch(option)
         percent = re.fullmatch(r"size=[0-9]{1,3}%", option)
         if not known and not percent and not _is_size(option):
-            return f"an option of tmpfs instead of {shown(option)}{nearest(option, _TMPFS_FLAGS)}"
+            return f"a tmpfs option instead of {shown(option)}{nearest(option, _TMPFS_FLAGS)}"
     return ""
 
 

@@ -1,7 +1,7 @@
-"""The keys of ``x-workstation``: the form, default and meaning of each, stated once.
+"""The keys of ``x-workstation``: the form, default and meaning of each, defined once.
 
-``compose_schema`` refuses what is not stated here, ``stack`` reads it, and the tables in
-docs/services.md are generated from it (``workstation.documentation``).
+``schema`` rejects anything that is not defined here, ``stack`` reads the values, and the tables in
+docs/services.md are generated from this module (``workstation.documentation``).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ NAMESPACE = "x-workstation"
 
 @dataclass(frozen=True)
 class Key:
-    """One key: what it means, in a sentence; its form, or the keys in it; what holds without it.
+    """One key: its meaning in a sentence; its form, or the keys in it; its default.
 
-    ``required``: whether whoever writes the mapping that it is in must write it too.
+    ``required``: whether it must be present if the mapping around it is.
     """
 
     meaning: str
@@ -41,7 +41,7 @@ class Key:
 
 
 def _mapping(known: Mapping[str, Key], name: str = NAMESPACE) -> Form:
-    """Return the form of a mapping, or nothing at all, with the keys that are stated."""
+    """Return the form of an optional mapping with the defined keys."""
     forms = {
         key: _mapping(one.keys, f"{name}.{key}") if one.keys else one.form
         for key, one in known.items()
@@ -50,20 +50,20 @@ def _mapping(known: Mapping[str, Key], name: str = NAMESPACE) -> Form:
     return optional(keys(forms, required=needed, of=name))
 
 
-_TEXTS = optional(named_by(NAME, TEXT, "a mapping to texts"))
+_TEXTS = optional(named_by(NAME, TEXT, "a mapping to strings"))
 
 FILE = {
     "disks": Key(
-        "Folders on which a disk of their own must be mounted before anything is made there.",
+        "Folders where a separate disk must be mounted before anything is created there.",
         optional(listed(TEXT, "a list of folders")),
     ),
     "worker": Key(
         "Your own code, which Celery runs on the host as a systemd unit.",
         keys={
-            "repository": Key("Address for git; empty for no worker.", required=True),
-            "commit": Key("The commit to run, with all 40 digits of its id.", required=True),
+            "repository": Key("Git address; empty for no worker.", required=True),
+            "commit": Key("The commit to run, with all 40 digits of its ID.", required=True),
             "folder": Key(
-                "The folder in the repository that holds `requirements.txt` and the app.",
+                "The folder in the repository that contains `requirements.txt` and the app.",
                 NAME,
                 required=True,
             ),
@@ -72,7 +72,7 @@ FILE = {
             "environment": Key(
                 "Its environment variables. In a value, the name of a secret in braces stands for "
                 "the secret.",
-                named_by(NAME, PLAIN, "a mapping to texts and numbers"),
+                named_by(NAME, PLAIN, "a mapping to strings and numbers"),
                 required=True,
             ),
         },
@@ -82,7 +82,7 @@ FILE = {
 
 SECRET = {
     "owner": Key(
-        "Who reads the file: its numeric `user:group`, or their names on the host.",
+        "Who reads the file: a numeric `user:group`, or their names on the host.",
         default="root:root",
     )
 }
@@ -91,17 +91,17 @@ SECRET = {
 SERVICE = {
     "probe": Key(
         "Path that acceptance requests: through the proxy, or at the first published port of a "
-        "service without a route. The answer's status must be below 400. Empty for a service that "
-        "does not speak HTTP.",
+        "service without a route. The HTTP status must be below 400. Empty for a service that does "
+        "not speak HTTP.",
         default="/",
     ),
-    "websocket": Key("Path that must upgrade to a websocket."),
+    "websocket": Key("Path that must upgrade to a WebSocket."),
     "registers": Key(
-        "For a service that is InvokeAI: the target of its mount of the model store, whose models "
-        "are registered through its API."
+        "For InvokeAI: the target of its model store mount. The models in it are registered "
+        "through InvokeAI's API."
     ),
     "model": Key(
-        "The model that it loads when it starts; preflight looks for it.",
+        "The model that the service loads when it starts; preflight checks that it exists.",
         keys={
             "path": Key("Its path in the container.", NAME, required=True),
             "format": Key(
@@ -109,12 +109,12 @@ SERVICE = {
                 one_of("gguf", "safetensors"),
                 required=True,
             ),
-            "setting": Key("The setting of the stack that names it.", NAME, required=True),
+            "setting": Key("The stack's setting that names it.", NAME, required=True),
         },
     ),
     "needs_gpu": Key(
-        "Says that it does not start without a GPU; the text is what to change instead, which "
-        "preflight shows."
+        "The service does not start without a GPU; the text says what to change instead, and "
+        "preflight shows it."
     ),
     "owners": Key(
         "Source of a bind mount -> its `user:group`, or `user:group mode`. Acceptance checks both, "
@@ -124,14 +124,14 @@ SERVICE = {
     ),
     "first_start": Key("How long a slow first start takes, in words, for the plan."),
     "log": Key(
-        "What its log is checked for, from the start of the container on.",
+        "Acceptance checks the log since the start of the container.",
         keys={
-            "says": Key("Text that it must have."),
-            "troubles": Key("Text that it must not have -> what to do then.", _TEXTS),
+            "says": Key("Text that must be in the log."),
+            "troubles": Key("Text that must not be in the log -> what to do about it.", _TEXTS),
         },
     ),
     "holds": Key(
-        "Source of a writable mount -> what is in it, and how that comes back if it is lost. "
+        "Source of a writable mount -> what is in it, and how to get it back if it is lost. "
         "`tasks/losses.py` shows it.",
         _TEXTS,
     ),
@@ -141,10 +141,10 @@ SERVICE = {
         real("a number of gigabytes"),
     ),
     "on_blackwell": Key(
-        "What its command line must and must not have on cards of the Blackwell family.",
+        "Flags that the command line must and must not have on Blackwell cards.",
         keys={
-            "flag": Key("Flag that must be there.", NAME, required=True),
-            "never": Key("Flag that must not be there.", NAME, required=True),
+            "flag": Key("Flag that it must have.", NAME, required=True),
+            "never": Key("Flag that it must not have.", NAME, required=True),
             "why": Key("The reason, which preflight shows.", NAME, required=True),
         },
     ),

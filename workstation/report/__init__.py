@@ -1,1 +1,1 @@
-"""What a run tells: its page with the picture of the machine and the criteria, and its receipt."""
+"""The results of a run: the page with the picture of the machine and the criteria, the receipt."""

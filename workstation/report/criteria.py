@@ -1,8 +1,8 @@
-"""What a stack was asked to achieve (``templates/stacks/<stack>/_criteria.yml``), and which checks
-of a run prove it.
+"""The success criteria of a stack (``templates/stacks/<stack>/_criteria.yml``), and the checks of a
+run that prove them.
 
-A check belongs to a criterion by what its name says behind its subject. A service of which a
-criterion asks something, and of which that was not checked, leaves the criterion open.
+The name of a check, after its subject, says which criterion it proves. A criterion stays open if it
+applies to a service for which its check was not made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workstation.stack_kinds import STACKS
 
 @dataclass(frozen=True)
 class Criterion:
-    """One criterion with the checks that were made for it.
+    """One criterion with its checks.
 
     ``remark`` says what is missing, or what would prove it.
     """
@@ -36,13 +36,13 @@ class Criterion:
 
     @property
     def state(self) -> State:
-        """What its checks say together; ``not checked`` if something is missing."""
+        """The state of its checks together; ``not checked`` if something is missing."""
         state = state_of(self.findings)
         return "not checked" if state == "ok" and self.remark else state
 
 
 class _Rule(BaseModel):
-    """One criterion of a stack's file of criteria, which says what its keys mean."""
+    """One criterion in a stack's criteria file, which explains the keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class _Rule(BaseModel):
     otherwise: str
 
     def asks(self, service: Service, site: Site) -> bool:
-        """Whether it must be checked of a service."""
+        """Return whether it applies to a service."""
         if asks := _ASKS.get(self.asked_of):
             return asks(service, site)
         return service.name == self.asked_of
@@ -75,11 +75,13 @@ class _File(BaseModel):
 
 
 class CriteriaError(UserError):
-    """A stack's file of criteria that cannot be used."""
+    """A stack's criteria file is invalid."""
+
+    id = "criteria-invalid"
 
 
 def _rules(folder: Path) -> list[_Rule]:
-    """Return the criteria of a stack; none where its folder has no file of them."""
+    """Return the criteria of a stack; empty if it has no criteria file."""
     file = folder / "_criteria.yml"
     if not given_file.is_there(file):
         return []
@@ -95,19 +97,19 @@ def _rules(folder: Path) -> list[_Rule]:
 
 
 def commit_finding(commit: str) -> Finding:
-    """Return the proof that what ran is the commit ``commit``, without changes."""
+    """Return the proof that the run used the commit ``commit``, without changes."""
     return Finding(
         "the configuration is a commit",
         True,
-        f"commit {commit}, nothing changed since",
+        f"commit {commit}, without uncommitted changes",
         subject="run",
     )
 
 
 def unchanged_finding(operations: int) -> Finding:
-    """Return the proof that a run of the whole deploy had nothing to change.
+    """Return the proof that a run of the whole deploy changed nothing.
 
-    + operations: how many it had
+    + operations: the number of its operations
     """
     return Finding(
         "a second run changes nothing",
@@ -125,8 +127,8 @@ def judge(
 ) -> tuple[Criterion, ...]:
     """Return the criteria of all stacks in their order, each with the checks that prove it.
 
-    + findings: of the run, and :func:`commit_finding` if it was one
-    + templates: folder that has one of each stack
+    + findings: those of the run, with :func:`commit_finding` if it used a commit
+    + templates: the folder of all stacks
 
     Raises CriteriaError.
     """
@@ -164,5 +166,5 @@ def _judged(
 
 
 def claim(finding: Finding, subject: str) -> str:
-    """Return what the name of a finding says of its subject: ``sees the GPU``."""
+    """Return the name of a finding without its subject: ``sees the GPU``."""
     return finding.name.removeprefix(subject).removeprefix("'s").strip()

@@ -1,7 +1,7 @@
-"""Where each part of the picture of a machine stands.
+"""The layout of the picture of a machine.
 
-The places follow from the order of the parts alone, so the same machine always gives the same
-picture. Lengths are in the units of the SVG, of which one is about one CSS pixel.
+Positions depend only on the order of the parts, so the same machine always gives the same picture.
+Lengths are in SVG units; one unit is about one CSS pixel.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from workstation.report.topology import Node, Topology
 TITLE, LINE, MARK = 14, 12, 11
 """Font sizes, as templates/report/style.css has them; titles are bold."""
 
-# Widths in font sizes, of DejaVu Sans, the widest of the usual fonts; 0.65 for all other letters.
+# Widths in font sizes for DejaVu Sans, the widest of the usual fonts; 0.65 for other letters.
 _WIDTHS = {**dict.fromkeys("fijlrt-.,:;'!|/()[] ", 0.42), **dict.fromkeys("mwMWOQGD@%…", 1.0)}
 _BOLD = 1.15
 
 _GAP = 12
 _RAIL = 14
-"""How far a wire that runs along a row of boxes keeps from it."""
+"""Distance between a row of boxes and a wire along it."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A line of text at its baseline, cut where it would not fit."""
+    """A line of text at its baseline, cut to fit."""
 
     x: float
     y: float
@@ -46,7 +46,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Box:
-    """A part with its place; ``kind`` is how it looks."""
+    """A part with its position; ``kind`` determines its look."""
 
     kind: str
     node: Node
@@ -73,7 +73,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Wire:
-    """A line as an SVG path: ``route`` for requests, ``use`` for what a service uses."""
+    """A line as an SVG path: ``route`` for requests, ``use`` from a service to a resource."""
 
     kind: str
     path: str
@@ -94,12 +94,12 @@ def draw(topology: Topology, width: float, columns: int) -> Drawing:
     """Return the picture of a machine.
 
     + width: of the whole picture
-    + columns: how many boxes stand side by side at most
+    + columns: largest number of boxes side by side
     """
     inset = 20 if columns < 3 else 32
     left, right = inset, width - inset
     browser = _box("outside", Node("Browser", ("on the network",)), width / 2 - 80, 1, 160)
-    # The wire from the browser passes the host's name on its right.
+    # Leaves room on the right of the host's name for the wire from the browser.
     host = _box("host", topology.host, 1, browser.bottom + 20, width / 2 - 12)
     # Without a proxy the wire from the browser leads to the machine, whose services come next.
     proxies = [
@@ -108,7 +108,7 @@ def draw(topology: Topology, width: float, columns: int) -> Drawing:
     y = proxies[0].bottom if proxies else host.bottom
     services = _rows("service", topology.services, left, right, y + 2 * _RAIL, columns)
     y = (services[-1][0].bottom if services else y) + 2 * _RAIL
-    # What services use is less to say than a service is: one more beside each other fits.
+    # Resources have less text than services, so one more fits in a row.
     beside = columns if columns < 3 else columns + 1
     resources = _rows("resource", topology.resources, left, right, y, beside)
     inside = [box for row in (proxies, *services, *resources) for box in row]
@@ -133,7 +133,7 @@ def draw(topology: Topology, width: float, columns: int) -> Drawing:
 def _rows(
     kind: str, nodes: Sequence[Node], left: float, right: float, y: float, columns: int
 ) -> list[list[Box]]:
-    """Place nodes side by side, the boxes of a row as high as the highest of them."""
+    """Return nodes placed side by side; the boxes of a row are as high as its highest box."""
     rows: list[list[Box]] = []
     columns = min(columns, max(len(nodes), 1))
     width = (right - left - _GAP * (columns - 1)) / columns
@@ -149,7 +149,7 @@ def _rows(
 
 
 def _box(kind: str, node: Node, x: float, y: float, width: float) -> Box:
-    """Lay out a node's text from the top; the box is as high as that takes."""
+    """Return a box with a node's text laid out from the top, as high as the text needs."""
     inner = width - 24
     title = _cut(node.title, inner - (22 if node.state else 0), TITLE * _BOLD)
     below = y + 24.0
@@ -192,11 +192,11 @@ def _routes(proxy: Box, rows: Sequence[Sequence[Box]], x: float) -> Iterator[Wir
 def _uses(
     rows: Sequence[Sequence[Box]], resources: Sequence[Sequence[Box]], x: float
 ) -> Iterator[Wire]:
-    """Yield the wires from services that use something down the right side to what they use."""
+    """Yield the wires from services down the right side to the resources that they use."""
     rails: dict[float, list[Box]] = {}
     for row in rows:
         rails.setdefault(row[0].bottom + _RAIL, []).extend(box for box in row if box.node.uses)
-    # What the last row uses is nearest: the same rail serves both.
+    # The first row of resources is next to the last row of services and shares its rail.
     for row in resources:
         rails.setdefault(row[0].y - _RAIL, []).extend(row)
     used = {rail: boxes for rail, boxes in rails.items() if boxes}
@@ -217,7 +217,7 @@ def _down(kind: str, box: Box, y: float) -> Wire:
 
 
 def _width(text: str, size: float) -> float:
-    """Return how wide a text may be; characters of East Asia are as wide as they are high."""
+    """Return the largest width of a text; East Asian characters are as wide as they are high."""
     return size * sum(
         _WIDTHS.get(character, 1.0 if character > "\u2e80" else 0.65) for character in text
     )
@@ -233,7 +233,8 @@ def _cut(text: str, width: float, size: float) -> str:
 
 
 def _wrapped(text: str, width: float, size: float, lines: int = 3) -> list[str]:
-    """Return the text in at most so many lines, broken at a blank or before a slash if any."""
+    """Return the text in at most ``lines`` lines, broken at a blank or before a slash if
+    possible."""
     if _width(text, size) <= width or lines == 1:
         return [_cut(text, width, size)]
     fitting = next(end for end in range(len(text), -1, -1) if _width(text[:end], size) <= width)

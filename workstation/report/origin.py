@@ -1,4 +1,4 @@
-"""Who runs what: the person, the commit of this repository, the command line."""
+"""The origin of a run: the person, the commit of this repository, the command line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workstation.report.page import Origin
 def origin(repository: Path) -> Origin:
     """Return the origin of this run.
 
-    + repository: root of the checkout; where it is not the root of a Git repository, no commit is
-      told: that of a repository around it would be another project's
+    + repository: root of the checkout; if it is not the root of a Git repository, there is no
+      commit, because that of a repository around it would belong to another project
     """
     root, commit = _git(repository, "rev-parse", "--show-toplevel", "--short", "HEAD") or ("", "")
     if not root or Path(root).resolve() != repository.resolve():
@@ -24,14 +24,14 @@ def origin(repository: Path) -> Origin:
     return Origin(
         who=f"{getpass.getuser()}@{socket.gethostname()}",
         commit=commit,
-        # What cannot be told was perhaps changed.
+        # If Git does not answer, there may be changes.
         changed=changes is None or bool(changes),
         arguments=("pyinfra", *sys.argv[1:]),
     )
 
 
 def _git(repository: Path, *arguments: str) -> list[str] | None:
-    """Return the lines that Git says; None if it is not there or refuses."""
+    """Return the lines of Git's output; None if it is missing or fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(repository), *arguments],

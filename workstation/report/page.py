@@ -1,7 +1,7 @@
 """The report of a run: what it proved, as one HTML page and as JSON.
 
-The page has everything in it and loads nothing; its templates are in ``templates/report/``. The
-JSON says the same for programs, in the form that :meth:`Report.to_json` describes.
+The page is self-contained and loads nothing; its templates are in ``templates/report/``. The JSON
+has the same content for programs; :meth:`Report.to_json` describes its form.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from workstation.settings import SECRETS
 from workstation.stack import Mount, Service, Stack, is_below
 
 FORMAT = 1
-"""Version of the JSON's form: it counts up when a key goes or changes its meaning."""
+"""Version of the JSON's form: incremented when a key is removed or changes its meaning."""
 
 MANY = 12
-"""Checks of one subject above which the page folds those that hold."""
+"""Number of checks of one subject above which the page folds those that passed."""
 
 _SECRET_OPTIONS = ("--ssh-password", "--password", "--ssh-key-password", "--key-password")
-"""Options of pyinfra (3.10) behind which a secret follows."""
+"""Options of pyinfra (3.10) that are followed by a secret."""
 
-# Escape sequences of terminals (ECMA-48), then control characters and those that turn the
-# direction of text, with which evidence could look like what it is not.
+# Escape sequences of terminals (ECMA-48), then control characters and those that change the
+# direction of text, which could disguise evidence.
 _ESCAPES = re.compile(
     "\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]"
 )
@@ -46,18 +46,18 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def plain(text: str) -> str:
-    """Return text as a page may show it: no terminal codes, and nothing that UTF-8 cannot hold."""
+    """Return text for the page: no terminal codes, and nothing that UTF-8 cannot represent."""
     text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
 
 
 def marked(text: str) -> Markup:
-    """Return text as markup in which what stands between backticks is code."""
+    """Return text as markup, with everything between backticks as code."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(plain(text)))))
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: ``0.4 s``, ``3 min 05 s``, ``1 h 02 min``."""
+    """Return a time in the form that people use: ``0.4 s``, ``3 min 05 s``, ``1 h 02 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -70,7 +70,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the run and how long it took, in seconds."""
+    """A part of the run and the seconds that it took."""
 
     name: str
     seconds: float
@@ -78,7 +78,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Origin:
-    """Who ran what: ``user@machine``, the commit and whether it was changed, the command line."""
+    """The origin of a run: ``user@machine``, the commit and whether the checkout had changes, the
+    command line."""
 
     who: str = ""
     commit: str = ""
@@ -87,7 +88,7 @@ class Origin:
 
     @property
     def shown_arguments(self) -> list[str]:
-        """The command line without the secrets that somebody gave in it."""
+        """The command line with secrets masked."""
         named = "|".join((*SECRETS, r"[\w-]*(?:password|secret|token)"))
         secret = re.compile(rf"((?:^|.*\W)(?:{named})=).*", re.IGNORECASE | re.DOTALL)
         return [
@@ -102,7 +103,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Check:
-    """A finding's place in the page: its anchor, and what it says of its subject."""
+    """A finding on the page: its anchor, and its name without the subject."""
 
     anchor: str
     claim: str
@@ -115,17 +116,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Group:
-    """The checks of one subject. For a service, also what its Compose entry says."""
+    """The checks of one subject. For a service, also the content of its Compose entry."""
 
     subject: str
     checks: tuple[Check, ...]
     service: Service | None = None
     link: str = ""
     tunnel: str = ""
-    """The command that must run for the link to lead there; empty for none."""
+    """The command that must run for the link to work; empty if none is needed."""
     stand_in: str = ""
     mounts: tuple[tuple[str, str, str], ...] = ()
-    """What is mounted, where in the container, and how it may be used."""
+    """Each mount: its source, its place in the container, and how it may be used."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -133,7 +134,7 @@ class Group:
 
     @property
     def state(self) -> State:
-        """What its checks say together."""
+        """The worst state of its checks."""
         return state_of(self.findings)
 
     @property
@@ -143,7 +144,7 @@ class Group:
 
     @property
     def shown(self) -> list[Check]:
-        """The checks that are seen at once: failures, notes, and what holds if that is not much."""
+        """The checks that are not folded: failures, notes, and the others if there are few."""
         worst = sorted(self.checks, key=lambda check: (check.finding.ok, check.finding.note))
         if len(worst) <= MANY:
             return worst
@@ -156,7 +157,7 @@ class Group:
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """Return how many findings are ok, or failed, and how many are notes, in words."""
+    """Return the number of findings that passed or failed, and of notes, in words."""
     problems, notes = len(failed(findings)), len(noted(findings))
     if not findings:
         return "not checked"
@@ -165,7 +166,7 @@ def counted(findings: Sequence[Finding]) -> str:
     return ", ".join(
         words
         for words in (
-            f"{_plural(len(findings) - notes, 'check')} ok" if len(findings) > notes else "",
+            f"{_plural(len(findings) - notes, 'check')} passed" if len(findings) > notes else "",
             _plural(notes, "note") if notes else "",
         )
         if words
@@ -178,13 +179,13 @@ def _plural(count: int, thing: str) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a run has to tell.
+    """The result of a run.
 
     + started, finished: with their time zone
-    + versions: what -> version or model, in the order in which they are shown
+    + versions: component -> version or model, in the order in which they are shown
     + stand_ins: phrases, each about a part that is not the real one
-    + stacks, site: what the topology and the services' cards are read from
-    + criteria: as :func:`workstation.report.criteria.judge` gives them; empty where there are none
+    + stacks, site: the sources of the topology and of the services' cards
+    + criteria: from :func:`workstation.report.criteria.judge`; empty if there are none
 
     Raises ValueError for a time without a zone.
     """
@@ -204,11 +205,13 @@ class Report:
     def __post_init__(self) -> None:
         for time in (self.started, self.finished):
             if time.utcoffset() is None:
-                raise ValueError(f"A report's times need a time zone, {time.isoformat()} has none.")
+                raise ValueError(
+                    f"Times in a report need a time zone: {time.isoformat()} has none."
+                )
 
     @property
     def verdict(self) -> State:
-        """``FAILED``, ``not checked`` if there are no findings, else ``ok``, with notes or not."""
+        """``FAILED``, ``not checked`` if there are no findings, else ``ok``, even with notes."""
         state = state_of(self.findings)
         return "ok" if state == "note" else state
 
@@ -218,7 +221,7 @@ class Report:
         if self.verdict == "not checked":
             return "Nothing was checked"
         if state_of(self.findings) == "ok":
-            return "All checks hold"
+            return "All checks passed"
         return counted(self.findings)
 
     @property
@@ -227,7 +230,7 @@ class Report:
 
     @cached_property
     def services(self) -> dict[str, Service]:
-        """The services that run, by ``stack/service``."""
+        """The running services, by ``stack/service``."""
         return {
             f"{stack.name}/{service.name}": service
             for stack in self.stacks
@@ -236,7 +239,7 @@ class Report:
 
     @cached_property
     def groups(self) -> dict[str, Group]:
-        """Each service's checks, the host's, and those of any other subject."""
+        """The checks of each service, of the host, and of any other subject."""
         checks: dict[str, list[Check]] = {subject: [] for subject in (*self.services, HOST)}
         for number, finding in enumerate(self.findings, 1):
             subject = subject_of(finding, self.services)
@@ -266,18 +269,18 @@ class Report:
 
     @property
     def failures(self) -> list[Check]:
-        """The checks that failed, subject by subject."""
+        """The failed checks, by subject."""
         checks = [check for group in self.groups.values() for check in group.checks]
         return [check for check in checks if check.state == "FAILED"]
 
     @cached_property
     def topology(self) -> Topology:
-        """What the picture of the machine shows."""
+        """The content of the picture of the machine."""
         states = {subject: (group.state, group.words) for subject, group in self.groups.items()}
         return topology.read(self.host, self.site, self.stacks, states, self.stand_ins)
 
     def to_html(self) -> str:
-        """Return the page, to be written as UTF-8."""
+        """Return the page, which must be written as UTF-8."""
         return _ENVIRONMENT.get_template("report.html.j2").render(
             report=self,
             pictures={
@@ -293,7 +296,7 @@ class Report:
         - ``host``; ``verdict``: ``ok``, ``FAILED`` or ``not checked``
         - ``started``, ``finished``: ISO 8601 with the offset from UTC; ``seconds`` between them
         - ``origin``: ``who``, ``commit``, ``changed``, ``arguments``
-        - ``versions``: what -> version
+        - ``versions``: component -> version
         - ``criteria``: ``number``, ``text``, ``state`` (as the verdict, or ``note``), ``remark``,
           ``findings`` (names)
         - ``findings``: ``name``, ``ok``, ``detail``, ``evidence``, ``fix``, ``subject``, ``note``
@@ -373,9 +376,9 @@ class Report:
 
 
 def _source(mount: Mount, site: Site) -> str:
-    """Return what is mounted, in the words of the page."""
+    """Return the source of a mount, in the words of the page."""
     if mount.kind != "bind":
-        return f"volume {mount.source}" if mount.source else "a volume without a name"
+        return f"volume {mount.source}" if mount.source else "an unnamed volume"
     for folder, name in ((site.models_path, "model store"), (site.share_mount, "share")):
         if folder and is_below(mount.source, folder):
             return name + mount.source.removeprefix(folder)
@@ -383,7 +386,7 @@ def _source(mount: Mount, site: Site) -> str:
 
 
 def _finalize(value: Any) -> Any:
-    """Clean every text that a template prints, but for markup of its own."""
+    """Return a value that a template prints, cleaned if it is text but not markup."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,7 +1,7 @@
-"""The receipt of a run: who changed what, when, from which commit, and what was proved then.
+"""The receipt of a run: who changed what, when, from which commit, and the result of acceptance.
 
-Pure: ``workstation.operations.receipts`` fills it and leaves it on the host, ``tasks/history.py``
-shows it. It holds no content of files and no secret.
+Pure: ``workstation.operations.receipts`` fills it and stores it on the host, ``tasks/history.py``
+shows it. It contains no file contents and no secrets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Outcome = Literal["unchanged", "changed", "failed", "interrupted"]
 
 
 class Accepted(BaseModel):
-    """What acceptance said at the end of a run: checks by name, with what was seen."""
+    """The result of acceptance at the end of a run: checks by name, with their detail."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,12 +45,12 @@ class Accepted(BaseModel):
         )
 
     def __str__(self) -> str:
-        return f"{len(self.failed)} failed" if self.failed else f"{self.checks} ok"
+        return f"{len(self.failed)} failed" if self.failed else f"{self.checks} passed"
 
 
 class Receipt(BaseModel):
-    """One run on one host. ``plan`` and ``done``: a step's name -> its lines, as the plan shows
-    them, without the lines of files; ``seconds``: part of the run -> how long it took."""
+    """One run on one host. ``plan`` and ``done``: name of a step -> its lines, as in the plan but
+    without diffs; ``seconds``: part of the run -> the time it took."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,7 +58,7 @@ class Receipt(BaseModel):
     host: str
     who: str
     commit: str
-    changed: bool = Field(description="Whether the checkout had changes beside the commit.")
+    changed: bool = Field(description="Whether the checkout had uncommitted changes.")
     arguments: list[str]
     started: datetime
     finished: datetime
@@ -81,7 +81,7 @@ class Receipt(BaseModel):
 
     @property
     def result(self) -> str:
-        """Return what became of it, in a few words."""
+        """Return the result in a few words."""
         if self.outcome == "changed":
             count = sum(map(len, self.done.values()))
             return "1 change" if count == 1 else f"{count} changes"
@@ -95,7 +95,7 @@ class Receipt(BaseModel):
 
 
 def lines_of(steps: Sequence[Step]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return what was planned and what was done, by the name of the step; steps without either
+    """Return the planned and the completed changes, by the name of the step; steps without changes
     are left out."""
     plan = {step.name: [str(change) for change in step.changes] for step in steps}
     done = {step.name: [str(one) for one in step.done if one.is_change] for step in steps}
@@ -103,11 +103,11 @@ def lines_of(steps: Sequence[Step]) -> tuple[dict[str, list[str]], dict[str, lis
 
 
 def read(text: str, name: str) -> Receipt:
-    """Return the receipt that a file holds.
+    """Return the receipt in a file.
 
-    + name: of the file, for the error
+    + name: name of the file, for the error
 
-    Raises HostError if it holds something else.
+    Raises HostError if the file contains something else.
     """
     try:
         return Receipt.model_validate_json(text)
@@ -115,12 +115,13 @@ def read(text: str, name: str) -> Receipt:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise HostError(
-            f"{name} is no receipt of a run ({where or 'JSON'}: {first['msg']}): remove it."
+            f"{name} is not a receipt of a run ({where or 'JSON'}: {first['msg']}): remove it.",
+            id="receipt-invalid",
         ) from None
 
 
 def differences(before: Receipt, after: Receipt) -> Iterator[str]:
-    """Yield in what two runs differ, a line each; of what is done in both, nothing."""
+    """Yield one line for each difference between two runs."""
     for name, old, new in (
         ("who", before.who, after.who),
         ("commit", before.version, after.version),

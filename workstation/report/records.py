@@ -1,4 +1,4 @@
-"""What runs leave on the control machine: a folder per host with its reports and receipts."""
+"""Records of runs on the control machine: a folder per host with its reports and receipts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from workstation.render import TEMPLATES
 
 RECORDS = TEMPLATES.parent / ".ai-workstation"
-"""Folder, on the control machine, of what is kept of each host."""
+"""Folder on the control machine with the records of each host."""
 
 
 def folder(host_name: str, *below: str) -> Path:
-    """Return a host's folder, which its owner alone may enter, or one below it; made if missing.
+    """Return a host's folder, which only its owner may enter, or one below it; it is created if it
+    is missing.
 
-    Raises OSError if it cannot be made.
+    Raises OSError if it cannot be created.
     """
     path = RECORDS / re.sub(r"^\.+|[^\w.@:%-]", "_", host_name)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -26,7 +27,7 @@ def folder(host_name: str, *below: str) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read, as a whole or not at all."""
+    """Write a file that only its owner may read, completely or not at all."""
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,7 +1,6 @@
 """The picture of a machine: who reaches which service, and what each service uses.
 
-What it shows is read from the stacks and from a few settings; ``drawing`` gives each part its
-place.
+Its content comes from the stacks and a few settings; ``drawing`` lays it out.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from workstation.findings import HOST, State
 from workstation.stack import Mount, Service, Stack, is_below
 
 GPU, MODELS, SHARE, OLLAMA, DOCKER = "GPU", "models", "share", "Ollama", "Docker"
-"""What a service may use of its machine."""
+"""The resources of its machine that a service may use."""
 
 STAND_IN = "stand-in"
 """The mark of a part that is not the real one."""
@@ -26,13 +25,13 @@ STAND_IN = "stand-in"
 
 @dataclass(frozen=True)
 class Site:
-    """Where the services stand, as plain values of the settings.
+    """The surroundings of the services, as plain values of the settings.
 
-    + address: of the host, as the network knows it
+    + address: the host's address on the network
     + scheme, port: how a browser reaches the proxy
-    + share, share_mount: the share for outputs (``//server/share``), and where it is mounted
-    + gpu: what to call the card
-    + login: what ssh(1) is given to log in: ``anna@192.168.0.20``
+    + share, share_mount: the share for outputs (``//server/share``), and its mount point
+    + gpu: the name of the card
+    + login: argument of ssh(1) to log in: ``anna@192.168.0.20``
     """
 
     address: str = ""
@@ -52,8 +51,8 @@ class Site:
         return f"{self.scheme}://{name}{'' if self.port == usual else f':{self.port}'}/"
 
     def way(self, service: Service) -> tuple[str, str]:
-        """Return the address at which a browser finds a service, and the command that must run
-        meanwhile: a tunnel to what is published on loopback alone. Empty for what there is not."""
+        """Return the address at which a browser finds a service, and the command that must run for
+        it: a tunnel to a port published only on loopback. Each is empty if there is none."""
         if service.host:
             return self.link(service.host), ""
         port = next(published(service), None)
@@ -66,12 +65,12 @@ class Site:
 
 
 def reads_models(service: Service, site: Site) -> bool:
-    """Whether it sees the model store and is to write nothing there."""
+    """Return whether it sees the model store and must not write there."""
     return any(mount.read_only for mount in _mounts_below(service, site.models_path))
 
 
 def writes_outputs(service: Service, site: Site) -> bool:
-    """Whether it has a folder of the share that it may write to."""
+    """Return whether it has a folder of the share that it may write to."""
     return any(not mount.read_only for mount in _mounts_below(service, site.share_mount))
 
 
@@ -84,7 +83,7 @@ def _mounts_below(service: Service, folder: str) -> list[Mount]:
 
 
 def uses(service: Service, site: Site) -> tuple[str, ...]:
-    """Return what a service uses of its machine, always in the same order."""
+    """Return the resources that a service uses, always in the same order."""
     used = {
         GPU: service.gpu,
         MODELS: bool(_mounts_below(service, site.models_path)),
@@ -116,8 +115,8 @@ def _folded(name: str) -> str:
 class Node:
     """A part of the machine.
 
-    ``marks`` are words in frames, ``state`` is what its checks say; a service is ``routed`` if the
-    proxy leads to it, and ``uses`` something of the machine or not.
+    ``marks`` are words in frames, ``state`` is the worst of its checks; a service is ``routed`` if
+    the proxy routes to it; ``uses``: whether it uses a resource of the machine.
     """
 
     title: str
@@ -130,7 +129,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Topology:
-    """The parts of a machine and its surroundings; ``server`` holds the share. Without a proxy
+    """The parts of a machine and its surroundings; ``server`` provides the share. Without a proxy,
     nothing is routed."""
 
     host: Node
@@ -141,16 +140,16 @@ class Topology:
 
     @property
     def sentence(self) -> str:
-        """The picture in words, for those who do not see it."""
+        """The picture in words, for people who cannot see it."""
         routed = [node.title for node in self.services if node.routed]
-        parts = [f"Browsers come through tunnels to {self.host.title}"]
+        parts = [f"Browsers reach {self.host.title} through tunnels"]
         if self.proxy:
             parts = [
-                f"Browsers of the network reach {self.proxy.title} on {self.host.title}, "
-                f"which leads to {len(routed)} of {len(self.services)} services by name"
+                f"Browsers on the network reach {self.proxy.title} on {self.host.title}, "
+                f"which routes to {len(routed)} of {len(self.services)} services by name"
             ]
         for node in self.services:
-            parts.append(f"{node.title} uses {', '.join(node.marks) or 'nothing of the machine'}")
+            parts.append(f"{node.title} uses {', '.join(node.marks) or 'no shared resources'}")
         if self.server:
             parts.append(f"outputs go to {self.server.title}")
         return "; ".join(parts) + "."
@@ -165,7 +164,7 @@ def read(
 ) -> Topology:
     """Return the parts of the machine ``host``.
 
-    + states: subject (``dhoch3/forge``, ``host``) -> what its checks say, and in words
+    + states: subject (``dhoch3/forge``, ``host``) -> state of its checks, and in words
     """
 
     def marks(part: str, *words: str) -> tuple[str, ...]:
@@ -192,11 +191,11 @@ def read(
             (site.models_path, "some services write" if writable else "read-only in services"),
         ),
         OLLAMA: Node("Ollama", (f"native, port {site.ollama_port}",), marks("Ollama")),
-        DOCKER: Node("Docker", ("its socket: all rights",)),
+        DOCKER: Node("Docker", ("full control through its socket",)),
         SHARE: Node("Share", (site.share_mount, "for outputs")),
     }
     words = states[HOST][1] if HOST in states else ""
-    ways = {"own": "run by this project", "existing": "was there before"}
+    ways = {"own": "run by this project", "existing": "already installed"}
     return Topology(
         host=Node(host, tuple(line for line in (site.address, words) if line)),
         proxy=Node("Traefik", (f"{site.scheme}, port {site.port}", ways[site.proxy]))

@@ -1,1 +1,1 @@
-"""Traefik's labels and rules, at which nothing but Traefik ever looks."""
+"""Traefik's labels and rules, which nothing but Traefik itself checks."""

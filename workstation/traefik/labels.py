@@ -1,9 +1,8 @@
-"""Labels for Traefik, at which nothing but Traefik ever looks: a misspelt one means no route.
+"""Labels for Traefik, which nothing else checks: a misspelled label means no route.
 
-Traefik 3 overlooks a label that goes on otherwise than its own behind ``traefik.``, and drops all
-labels of a container of which one is wrong below ``traefik.http``. Source: doc.traefik.io, "Docker
-Routing" and "Middlewares"; Traefik 3.7 was asked about each label of
-``tests/unit/test_traefik.py``.
+Traefik 3 ignores unknown labels that begin with ``traefik.``, and drops all labels of a container
+if one below ``traefik.http`` is wrong. Source: doc.traefik.io, "Docker Routing" and "Middlewares";
+each label in ``tests/unit/test_traefik.py`` was verified with Traefik 3.7.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from workstation.traefik.rules import RuleError
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
-# Kinds of the values that end a label; a mapping goes on, with "" for the value of its own label.
+# Kinds of values at the end of a label; a mapping continues it, and "" in it is its own value.
 _ANY, _FLAG, _NUMBER, _PORT, _RULE, _SCHEME = "any", "flag", "number", "port", "rule", "scheme"
 _Tree = Mapping[str, Any]
 
@@ -44,7 +43,7 @@ _SOURCE = {
 
 
 def _options(text: str, **others: Any) -> _Tree:
-    """The options of a middleware: those whose values are not looked at, and others."""
+    """Return the options of a middleware: those whose values are not checked, and others."""
     return {**dict.fromkeys(text.split(), _ANY), **others}
 
 
@@ -234,7 +233,7 @@ _TREE: _Tree = {
 
 
 def pairs(labels: Mapping[str, Any] | list[str] | None) -> dict[str, str]:
-    """Return labels in either syntax of Compose as text; true and false are those of YAML."""
+    """Return labels, in either syntax of Compose, as text; true and false as in YAML."""
     if isinstance(labels, list):
         return dict(str(label).partition("=")[::2] for label in labels)
     return {
@@ -244,7 +243,8 @@ def pairs(labels: Mapping[str, Any] | list[str] | None) -> dict[str, str]:
 
 
 def routed_host(labels: Mapping[str, Any] | list[str]) -> str:
-    """Return the first host name of the first router in the labels of a service."""
+    """Return the first host name of the first router in the labels of a service, or an empty
+    string."""
     found = {name.lower(): value for name, value in pairs(labels).items()}
     if found.get("traefik.enable") not in _TRUE:
         return ""
@@ -254,14 +254,13 @@ def routed_host(labels: Mapping[str, Any] | list[str]) -> str:
 
 
 def problems(labels: Mapping[str, Any] | list[str]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong in the labels of a service: the label, and the end of a sentence about
-    it."""
+    """Yield problems in the labels of a service: the label, and the end of a sentence about it."""
     found = pairs(labels)
     for label, value in found.items():
         first, _, rest = label.partition(".")
         if first != "traefik":
             if rest and (hint := nearest(first, {"traefik"}, 0.8)):
-                yield label, f"is nothing that Traefik reads{hint}"
+                yield label, f"is not a label that Traefik reads{hint}"
             continue
         kind, problem = _kind(label)
         if problem := problem or _value(kind, value):
@@ -270,19 +269,20 @@ def problems(labels: Mapping[str, Any] | list[str]) -> Iterator[tuple[str, str]]
     if routers and "traefik.enable" not in {label.lower() for label in found}:
         yield (
             routers[0],
-            'makes a route, but traefik.enable is missing: set it to "true", or to "false" for no '
-            "route",
+            'defines a route, but traefik.enable is missing: set it to "true", or to "false" for '
+            "no route",
         )
 
 
 def _kind(label: str) -> tuple[str, str]:
-    """Return what kind of value a label has, or what is wrong with the label itself."""
+    """Return the kind of a label's value and an empty string, or an empty string and the problem of
+    the label."""
     parts = label.split(".")
     tree: Any = _TREE
     for number, part in enumerate(parts[1:], 1):
         name = re.sub(r"\[[0-9]+\]$", "", part).lower()
         if isinstance(tree, str):
-            return "", f"goes on behind {'.'.join(parts[:number])}, where a value is expected"
+            return "", f"continues after {'.'.join(parts[:number])}, which needs a value instead"
         if "**" in tree:
             return _ANY, ""
         if "*" in tree and name:
@@ -294,11 +294,11 @@ def _kind(label: str) -> tuple[str, str]:
             if hint := nearest(part, known):
                 right = re.sub(r".*did you mean (.*)\?.*", r"\1", hint)
                 meant = ".".join([*parts[:number], right, *parts[number + 1 :]])
-                return "", f"is nothing that Traefik 3 reads (did you mean {named(meant)}?)"
+                return "", f"is not a label that Traefik 3 reads (did you mean {named(meant)}?)"
             if label.startswith("traefik.http.middlewares.") and number > 4:
                 return _ANY, ""  # perhaps a newer option
             return "", (
-                f"is nothing that Traefik 3 reads: behind {'.'.join(parts[:number])} it knows "
+                f"is not a label that Traefik 3 reads: after {'.'.join(parts[:number])} it expects "
                 f"{', '.join(known) or 'a name'}"
             )
     if isinstance(tree, str):
@@ -308,11 +308,11 @@ def _kind(label: str) -> tuple[str, str]:
     if "" in tree:
         return str(tree[""]), ""
     more = [one for one in tree if one not in ("", "*")]
-    return "", f"ends too early: {', '.join(more) or 'a name'} is missing behind it"
+    return "", f"ends too early: Traefik 3 expects {', '.join(more) or 'a name'} after it"
 
 
 def _value(kind: str, value: str) -> str:
-    """Say what is wrong with the value of a label, or nothing."""
+    """Return the problem of a label's value, or an empty string."""
     if kind == _FLAG and value not in _TRUE + _FALSE:
         return f'is {shown(value)}: expected "true" or "false"'
     if kind == _NUMBER and not re.fullmatch(r"-?[0-9]{1,18}", value):
@@ -325,5 +325,5 @@ def _value(kind: str, value: str) -> str:
         try:
             traefik_rules.parse(value)
         except RuleError as error:
-            return f"is {shown(value)}, which Traefik 3 cannot route by: {error}"
+            return f"is {shown(value)}, which is not a valid rule in Traefik 3: {error}"
     return ""

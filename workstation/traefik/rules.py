@@ -1,8 +1,8 @@
-"""The rules of Traefik's routers, read as Traefik 3 reads them.
+"""The rules of Traefik's routers, parsed as Traefik 3 does.
 
-A rule is an expression of Go: matchers, whose values stand in backticks or double quotes, with
-``&&``, ``||``, ``!`` and brackets. Source: doc.traefik.io, "Rules & Priority"; Traefik 3.7 was
-asked about each rule of ``tests/unit/test_traefik.py``.
+A rule is a Go expression: matchers, whose values are in backticks or double quotes, with ``&&``,
+``||``, ``!`` and parentheses. Source: doc.traefik.io, "Rules & Priority"; each rule in
+``tests/unit/test_traefik.py`` was verified with Traefik 3.7.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MATCHERS = {
     "Query": (1, 2),
     "QueryRegexp": (1, 2),
 }
-# Traefik knows each in small letters and in capitals, too, and with a capital first letter alone.
+# Traefik also accepts each in lower case, in capitals, and with only the first letter capitalized.
 _SPELLINGS = {
     spelling: name
     for name in _MATCHERS
@@ -38,12 +38,12 @@ _TOKEN = re.compile(
     r"|(?P<sign>&&|\|\||[!(),])|(?P<wrong>\S))"
 )
 _ENDS = ("name", "raw", "text")
-"""What ends an expression of Go where a line ends behind it; a closing bracket does, too."""
+"""Tokens after which a line break ends a Go expression; a closing parenthesis is another one."""
 
 
 @dataclass(frozen=True)
 class Matcher:
-    """One matcher of a rule; ``negated``: whether it stands behind a ``!``."""
+    """One matcher of a rule; ``negated``: whether a ``!`` applies to it."""
 
     name: str
     values: tuple[str, ...]
@@ -51,7 +51,7 @@ class Matcher:
 
 
 class RuleError(ValueError):
-    """A rule that Traefik 3 cannot parse, or that matches nothing; says what is wrong in it."""
+    """A rule that Traefik 3 cannot parse, or that matches nothing; the message says why."""
 
 
 def parse(rule: str) -> list[Matcher]:
@@ -62,12 +62,12 @@ def parse(rule: str) -> list[Matcher]:
     parser = _Parser(rule)
     found = list(parser.expression(False))
     if parser.kind:
-        raise RuleError(f"{parser.shown()} cannot stand where it does")
+        raise RuleError(f"expected && or || instead of {parser.shown()}")
     return found
 
 
 def hosts(rule: str) -> list[str]:
-    """Return the names for which a rule matches, in their order; none for one that is wrong."""
+    """Return the host names that a rule matches, in their order; empty for an invalid rule."""
     try:
         return [one.values[0] for one in parse(rule) if one.name == "Host" and not one.negated]
     except RuleError:
@@ -84,14 +84,14 @@ class _Parser:
         before = (self.kind, self.value)
         token = next(self._tokens, None)
         if token and "\n" in token["blank"] and (before[0] in _ENDS or before[1] == ")"):
-            raise RuleError("a line ends where it could end the rule: end it with && or ||")
+            raise RuleError("a line break here would end the rule: end the line with && or ||")
         self.kind = (token.lastgroup or "") if token else ""
         self.value = token[self.kind] if token and self.kind else ""
         return before
 
     def shown(self) -> str:
         if not self.kind:
-            return "its end"
+            return "the end of the rule"
         hint = (
             ": write values in backticks, as in Host(`a.example`)" if self.value in "'`\"" else ""
         )
@@ -113,17 +113,17 @@ class _Parser:
             self._expect(")")
             return
         if self.kind != "name":
-            raise RuleError(
-                f"{self.shown()} stands where a matcher such as Host(`...`) is expected"
-            )
+            raise RuleError(f"expected a matcher such as Host(`...`) instead of {self.shown()}")
         _, name = self._next()
         if name not in _SPELLINGS:
-            raise RuleError(f"{named(name)} is no matcher of Traefik 3{nearest(name, _MATCHERS)}")
+            raise RuleError(
+                f"{named(name)} is not a matcher of Traefik 3{nearest(name, _MATCHERS)}"
+            )
         self._expect("(")
         values: list[str] = []
         while not self._is(")"):
             if self.kind not in ("raw", "text"):
-                raise RuleError(f"{self.shown()} stands where a value of {name} is expected")
+                raise RuleError(f"expected a value of {name} instead of {self.shown()}")
             values.append(self._next()[1])
             if not self._is(")"):
                 self._expect(",")
@@ -135,41 +135,45 @@ class _Parser:
 
     def _expect(self, sign: str) -> None:
         if not self._is(sign):
-            raise RuleError(f"{self.shown()} stands where {sign} is expected")
+            raise RuleError(f"expected {sign} instead of {self.shown()}")
         self._next()
 
 
 def _checked(matcher: Matcher) -> Matcher:
-    """Raises RuleError for values that Traefik refuses, or that no request ever has."""
+    """Return a matcher. Raises RuleError for values that Traefik rejects or no request has."""
     name, values = matcher.name, matcher.values
     numbers = _MATCHERS[name]
     if len(values) not in numbers:
         expected = " or ".join(map(str, numbers))
         also = ": write Host(`a`) || Host(`b`)" if name == "Host" and values else ""
-        raise RuleError(f"{name} has {len(values)} values instead of {expected}{also}")
+        plural = "" if len(values) == 1 else "s"
+        raise RuleError(f"{name} has {len(values)} value{plural} instead of {expected}{also}")
     if not values[0]:
         raise RuleError(f"{name} has an empty value")
     value = values[-1]
     if name == "Host" and not re.fullmatch(r"[A-Za-z0-9*]([A-Za-z0-9._-]*[A-Za-z0-9.])?", value):
-        raise RuleError(f"{shown(value)} is no name of a host: leave out https://, ports and paths")
+        raise RuleError(f"{shown(value)} is not a host name: leave out https://, ports and paths")
     if name in ("Path", "PathPrefix") and not value.startswith("/"):
-        raise RuleError(f"{shown(value)} is no path: it begins with /")
+        raise RuleError(f"{shown(value)} is not a path: it must begin with /")
     if name == "HostRegexp" and re.match(r"\{\w+:", value):
-        raise RuleError(f"{shown(value)} is a pattern of Traefik 2: write a regular expression")
+        raise RuleError(f"{shown(value)} is a Traefik 2 pattern: write a regular expression")
     if name.endswith("Regexp"):
         _refuse_open_brackets(value)
     if name == "ClientIP":
         try:
             ipaddress.ip_network(value, strict=False)
         except ValueError:
-            raise RuleError(f"{shown(value)} is no address or network") from None
+            raise RuleError(f"{shown(value)} is not an address or network") from None
     return matcher
 
 
 def _refuse_open_brackets(pattern: str) -> None:
-    """Go's expressions and Python's have the same brackets; what else they have is not compared."""
+    """Raise RuleError for unmatched brackets, which are the same in Go's and Python's regular
+    expressions; other differences are not checked."""
     try:
         re.compile(pattern)
     except re.error as error:
         if "unterminated" in str(error) or "missing" in str(error) or "unbalanced" in str(error):
-            raise RuleError(f"{shown(pattern)} is no regular expression: {error.msg}") from None
+            raise RuleError(
+                f"{shown(pattern)} is not a valid regular expression: {error.msg}"
+            ) from None
