@@ -28,54 +28,12 @@ from workstation.values import Called
 
 ROOT = Path(__file__).parent.parent
 COMMAND = "python -m workstation.documentation --write"
-BEGIN, END = f"<!-- generated: {COMMAND} -->", "<!-- end of generated part -->"
+_MARK = "<!-- generated: {} -->"
+_END = "<!-- end of generated part -->"
 
 Row = tuple[str, ...]
 _HEAD = ("key", "type", "default", "meaning")
 _CONNECTION = environment.CONNECTION.items()
-
-_SETTINGS = f"""\
-<!-- Generated from the definition of each setting: {COMMAND} -->
-# Settings
-
-If a setting is given in several places, the first of these counts:
-
-1. `--data name=value` on the command line
-2. the environment variable `NAME`
-3. the line `NAME=value` in `.env`
-4. `name = value` in `group_data/<stack>.py` of a stack that the host runs
-5. `name = value` in `group_data/all.py`
-6. the default
-
-A setting without a default must be set. In `.env`, separate the values of a list with commas. To \
-read a file other than `.env`, set the environment variable `ENV_FILE` to its path.
-
-Unknown names and invalid values are rejected before anything is changed; the error suggests the \
-closest valid name.
-
-## In `.env`
-
-Settings of every host can also be set in `group_data/`, with their names in lower case. Settings \
-of a stack are entries of the dictionary in `group_data/<stack>.py`, without the name of the \
-stack. Secrets must not be in `group_data/`.
-"""
-_ALONE = """\
-## Only in `group_data/`
-
-These settings have several values. Those of a stack are entries of the dictionary in its file.
-"""
-_DATA = """\
-## With `--data`
-
-Every setting of a host can be given this way for one run. One setting is meant for it:
-"""
-
-_EXAMPLE = """\
-# Copy this file to .env (chmod 600) and fill it in:  cp .env.example .env
-#
-# docs/settings.md lists all settings. Environment variables take precedence over this file. Put
-# values with spaces, quotes, backslashes or # in single quotes.
-"""
 
 
 def table(head: Row, rows: Iterable[Row]) -> str:
@@ -128,42 +86,35 @@ def _named(text: str) -> str:
     return f"`{text}`"
 
 
-def settings_page(root: Path = ROOT) -> str:
-    """Return docs/settings.md."""
+def settings_tables(root: Path = ROOT) -> dict[str, str]:
+    """Return the tables of docs/settings.md: of .env, of group_data/ alone, and of ``--data``."""
     core = {name: _core(name, field) for name, field in _core_fields(root).items()}
     tasks = {name: task for name, field in _core_fields(root).items() if (task := _task(field))}
     stacks = list(_of_stacks(root))
-    parts = [
-        _SETTINGS,
-        "### The machine and how to reach it",
-        table(("key", "meaning"), ((_named(key), says) for key, says in _CONNECTION)),
-        "### Every host",
-        table(
-            _HEAD,
-            (
-                (_named(name.upper()), *row)
-                for name, row in core.items()
-                if takes_text(name) and name not in tasks
-            ),
-        ),
+    every: list[Row] = [
+        (_named(name.upper()), *row)
+        for name, row in core.items()
+        if takes_text(name) and name not in tasks
     ]
+    env = {
+        "The machine and how to reach it": table(
+            ("key", "meaning"), ((_named(key), says) for key, says in _CONNECTION)
+        ),
+        "Every host": table(_HEAD, every),
+    }
     for stack in dict.fromkeys(stack for stack, *_ in stacks):
         rows = [(_named(key), *_own(one)) for of, _, key, one in stacks if of == stack and key]
-        parts += [f"### Hosts of the stack {stack}", table(_HEAD, rows)]
+        env[f"Hosts of the stack {stack}"] = table(_HEAD, rows)
     alone = [
         *((_named(name), "`all.py`", *core[name]) for name in core if not takes_text(name)),
         *((_named(path), f"`{of}.py`", *_own(one)) for of, path, key, one in stacks if not key),
     ]
-    parts += [
-        _ALONE,
-        table(("setting", "file", *_HEAD[1:]), alone),
-        _DATA,
-        table(
-            ("argument", "task", *_HEAD[1:]),
-            ((_named(name), f"`tasks/{task}.py`", *core[name]) for name, task in tasks.items()),
-        ),
-    ]
-    return "\n".join(f"{part.rstrip()}\n" for part in parts)
+    arguments = [(_named(name), f"`tasks/{task}.py`", *core[name]) for name, task in tasks.items()]
+    return {
+        "env": "\n".join(f"### {title}\n\n{of}" for title, of in env.items()),
+        "group_data": table(("setting", "file", *_HEAD[1:]), alone),
+        "data": table(("argument", "task", *_HEAD[1:]), arguments),
+    }
 
 
 def _core_fields(root: Path) -> dict[str, FieldInfo]:
@@ -213,8 +164,8 @@ def _own_rows(known: Mapping[str, Key], before: str = "") -> Iterator[Row]:
 
 
 def example(text: str, root: Path = ROOT) -> str:
-    """Return .env.example: the keys and sample values of ``text``, each below its meaning, followed
-    by secrets of stacks that are missing in it."""
+    """Return .env.example: the first paragraph of ``text``, then its keys and sample values, each
+    below its meaning, followed by secrets of stacks that are missing in it."""
     meanings = dict(_CONNECTION)
     for name, field in _core_fields(root).items():
         meanings[name.upper()] = str(field.description)
@@ -226,7 +177,7 @@ def example(text: str, root: Path = ROOT) -> str:
             keys.setdefault(key, f"#{key}=")
     if unknown := keys.keys() - meanings.keys():
         raise ValueError(f".env.example has {', '.join(sorted(unknown))}: remove unknown keys.")
-    parts = [_EXAMPLE]
+    parts = [text.partition("\n\n")[0] + "\n"]
     for key, line in keys.items():
         comment = re.sub(r"\[(.*?)\]\((?!http).*?\)|`", lambda found: found[1] or "", meanings[key])
         parts.append("\n".join([*(f"# {one}" for one in textwrap.wrap(comment, 97)), line]) + "\n")
@@ -234,17 +185,24 @@ def example(text: str, root: Path = ROOT) -> str:
 
 
 def documents(root: Path = ROOT) -> dict[str, str]:
-    """Return the text of each generated document, by its path below ``root``."""
-    services = (root / "docs/services.md").read_text()
-    before, _, rest = services.partition(f"{BEGIN}\n")
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise ValueError(f"docs/services.md lacks the marks {BEGIN} and {END}.")
+    """Return the text of each document with generated parts, by its path below ``root``."""
     return {
-        "docs/settings.md": settings_page(root),
-        "docs/services.md": f"{before}{BEGIN}\n{own_tables()}{END}{after}",
+        "docs/settings.md": _filled(root, "docs/settings.md", settings_tables(root)),
+        "docs/services.md": _filled(root, "docs/services.md", {"x-workstation": own_tables()}),
         ".env.example": example((root / ".env.example").read_text(), root),
     }
+
+
+def _filled(root: Path, path: str, parts: Mapping[str, str]) -> str:
+    """Return a document with new text between the marks of each part."""
+    text = (root / path).read_text()
+    for name, part in parts.items():
+        before, begin, rest = text.partition(f"{_MARK.format(name)}\n")
+        _, end, after = rest.partition(_END)
+        if not begin or not end:
+            raise ValueError(f"{path} lacks {_MARK.format(name)} or the {_END} behind it.")
+        text = f"{before}{begin}\n{part}\n{end}{after}"
+    return text
 
 
 def outdated(root: Path = ROOT) -> dict[str, str]:

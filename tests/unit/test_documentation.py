@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,13 +69,20 @@ def test_a_pipe_stays_in_its_cell():
 
 def test_an_example_keeps_its_keys_and_values():
     """Comments alone are made; a secret that is not there yet comes last."""
-    made = documentation.example("# old words\n#SSH_PORT=2222\nDOMAIN=a.example\n")
+    made = documentation.example("# Head\n\n# old words\n#SSH_PORT=2222\nDOMAIN=a.example\n")
     lines = made.splitlines()
+    assert lines[0] == "# Head"
     assert "old words" not in made
     assert lines.index("#SSH_PORT=2222") < lines.index("DOMAIN=a.example")
     assert lines[-1] == "#REDIS_PASSWORD="
     with pytest.raises(ValueError, match="DOMIAN: remove unknown keys"):
         documentation.example("DOMIAN=x\n")
+
+
+def test_a_document_without_its_marks_is_refused(tmp_path: Path):
+    (tmp_path / "page.md").write_text("before\n<!-- generated: a -->\nold\n")
+    with pytest.raises(ValueError, match=r"page\.md lacks <!-- generated: a -->"):
+        documentation._filled(tmp_path, "page.md", {"a": "new"})
 
 
 def test_who_looks_without_writing_is_told_what_is_out_of_date(

@@ -206,7 +206,7 @@ for probe in service_probes(stack, ProjectState(), given, "token"):
 for one in criteria.judge([], [stack], SITE):
     print(one.text, "-", one.remark)
 print("uses", *topology.uses(stack.services[0], SITE))
-print(documentation.settings_page(Path.cwd()))
+print(*documentation.settings_tables(Path.cwd()).values())
 print(documentation.example("", Path.cwd()))
 """
 
