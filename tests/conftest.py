@@ -17,6 +17,9 @@ import pytest
 
 from workstation import run
 
+# What is busy here is the tests: a program that hangs on purpose is not waited for any longer.
+os.environ.setdefault("AI_WORKSTATION_PATIENCE", "1")
+
 LIMITS = {"page": 300, "lab": 3 * 3600, "upstream": 6 * 3600}
 """Seconds of a test, by its folder below ``tests/``: the first one of a session pays for what all
 share, such as a machine that is booted and provisioned, on an emulated processor too."""
