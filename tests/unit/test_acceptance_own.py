@@ -162,7 +162,7 @@ def test_a_container_that_is_gone_has_no_log(tmp_path: Path):
             True,
             "its address is http://127.0.0.1:8188, https:// there fails (wrong version number)",
         ),
-        ("exit 0", False, "it answers https://127.0.0.1:8188, and not http://127.0.0.1:8188"),
+        ("exit 0", False, "it answers at https://127.0.0.1:8188 instead of http://127.0.0.1:8188"),
         ("echo 'curl: (7) refused'; exit 7", False, "curl: (7) refused"),
     ],
 )
