@@ -69,8 +69,9 @@ class Upstream:
 def processors(accelerator: Accelerator) -> int:
     """Return the guest's number of processors. Raises LabError if LAB_PROCESSORS is invalid.
 
-    Emulation gains little from more than two. If two machines share two processors, each is a
-    third faster with one: 300 forks took 9.5 s instead of 13.1, a boot 45 s instead of 57.
+    Emulation gains little from more than two. If two machines share two processors for long, each
+    is faster with one: 300 forks took 9.5 s instead of 13.1, a boot 45 s instead of 57. A machine
+    that is alone is slower with one: a run took more than half as long again.
     """
     asked = os.environ.get("LAB_PROCESSORS")
     if asked:
