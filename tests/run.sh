@@ -39,20 +39,10 @@ end_labs() {
     done
 }
 
-# With 12 GB free, the lab's tests run on two machines; up to two processors are split between them.
-two_machines=no
-choose_machines() {
-    local memory
-    memory="$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)"
-    [ "$memory" -lt 12000000 ] || two_machines=yes
-    [ $two_machines = no ] || [ "$(nproc)" -gt 2 ] || export LAB_PROCESSORS=1
-}
-
 # The lab is prepared while the fast tests run; its own tests then find most of it done.
 begin_lab() {
     install_test_packages
     install_lab_packages
-    choose_machines
     mkdir -p .lab
     trap end_labs EXIT
     say "preparing the lab for tests in the background: .lab/test.log"
@@ -86,10 +76,12 @@ run_tests() {
     run_lab_tests
 }
 
-# With two machines, one is provisioned while the other runs the tests that begin with a bare one.
+# If 12 GB are free, the lab's tests run on two machines: one is provisioned while the other runs the
+# tests that begin with a bare machine.
 run_lab_tests() {
-    local pytest=(pytest -v --durations=20) bare failed=0
-    if [ $two_machines = no ]; then
+    local pytest=(pytest -v --durations=20) memory bare failed=0
+    memory="$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)"
+    if [ "$memory" -lt 12000000 ]; then
         step "${pytest[@]}" -m "not long" tests/lab
         return
     fi
