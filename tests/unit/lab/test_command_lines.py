@@ -9,7 +9,6 @@ import dotenv
 import pytest
 
 from lab import environment, nas, qemu
-from lab.errors import LabError
 from lab.image import Image
 from lab.qemu import Forward, Upstream
 
@@ -37,17 +36,6 @@ def test_a_snapshot_is_loaded_by_name() -> None:
     booted = qemu.arguments(*start)  # type: ignore[arg-type]
     loaded = qemu.arguments(*start, "bare")  # type: ignore[arg-type]
     assert loaded == [*booted, "-loadvm", "bare"]
-
-
-def test_processors_are_the_ones_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines on two processors are told to have one each; anything else is refused."""
-    monkeypatch.setenv("LAB_PROCESSORS", "1")
-    command = qemu.machine_arguments("tcg")
-    assert command[command.index("-smp") + 1] == "1"
-    for wrong in ("0", "two", "-1", "1.5"):
-        monkeypatch.setenv("LAB_PROCESSORS", wrong)
-        with pytest.raises(LabError, match="a number from 1 to 99"):
-            qemu.machine_arguments("tcg")
 
 
 @pytest.mark.parametrize("value", [nas.PASSWORD, "a\\b", "it's", "${HOME}", "", " # "])
