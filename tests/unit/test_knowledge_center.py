@@ -231,6 +231,15 @@ def test_the_image_is_compiled_with_cuda_where_there_is_a_gpu():
     assert "nvidia" not in cpu
 
 
+def test_llama_cpp_is_compiled_for_any_card_or_for_one():
+    """CMake's name for machine code without PTX is 89-real."""
+    assert "CMAKE_CUDA_ARCHITECTURES" not in dockerfile(gpu=True)
+    assert "-DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=89-real -D" in dockerfile(
+        gpu=True, cuda="8.9"
+    )
+    assert "CUDA" not in dockerfile(gpu=False, cuda="8.9")
+
+
 def test_what_is_compiled_is_pinned_by_version_and_hash():
     """Its tag says the version, too."""
     pin = pins.load(ROOT / "pins.yml").downloads["llamacpp"]
