@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, cast
+from typing import Any, Literal, ParamSpec, Protocol, cast
 
 from pyinfra import host, state
 from pyinfra.api import FunctionCommand
@@ -44,7 +44,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
         except UserError as error:
             if not state.is_executing:
                 raise
-            yield FunctionCommand(_fail, (f"{error}{in_brackets(error.id)}",), {})
+            yield FunctionCommand(_fail, (error,), {})
 
     made = cast(Operation[P], pyinfra_operation()(reported))
     made.changes = func
@@ -72,7 +72,14 @@ def commands_of(changes: Changes) -> Commands:
             current().count(host.name)
 
 
-def _fail(state: Any, host: Any, message: str) -> bool:
+def _fail(state: Any, host: Any, error: UserError) -> bool:
+    return failed(host, error)
+
+
+def failed(host: Any, error: UserError) -> Literal[False]:
+    """Show why a command failed, keep the reason for the end of the run, and return False, which
+    pyinfra takes as a failure."""
+    message = f"{error}{in_brackets(error.id)}"
     host.log_styled(message, fg="red")
     current().reasons[host.name] = message
     return False
