@@ -7,6 +7,7 @@ result; docs/settings.md and .env.example are generated from it (``workstation.d
 
 from __future__ import annotations
 
+import re
 import runpy
 from collections.abc import Iterable, Mapping
 from itertools import permutations
@@ -404,4 +405,7 @@ def _sentence(error: ErrorDetails) -> str:
     if name in SECRETS:
         return f"{name.upper()} is invalid, {expectation(error)}: {where(name)}."
     entry = "an entry of " if len(error["loc"]) > 1 else ""
-    return f"{entry}{name} is {shown(error['input'])}, {expectation(error)}: {where(name)}."
+    given = error["input"]
+    if isinstance(given, str):
+        given = re.sub(r"(?i)(pass\w*=).*", r"\1...", given)  # smb_options with a password
+    return f"{entry}{name} is {shown(given)}, {expectation(error)}: {where(name)}."
