@@ -12,7 +12,7 @@ curl -sSN -i --noproxy '*' --http1.1 --max-time "$patience" -H 'Connection: Upgr
   -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$@" "$url" >"$file" 2>&1 &
 while kill -0 $! 2>/dev/null; do
   case $(head -n 1 "$file" | tr -d '\000') in
-    *" 101"*) grep -q "^.$" "$file" && kill $! ;;
+    *" 101"*) grep -q "^.$" "$file" && kill $! 2>/dev/null ;;
   esac
   sleep 0.2
 done
