@@ -91,6 +91,6 @@ def run(
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=20,
+        timeout=100,
         env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
     )

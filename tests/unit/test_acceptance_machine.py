@@ -48,7 +48,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=100,
         env={**os.environ, **environment},
     )
 

@@ -47,7 +47,7 @@ def judged(probe: Probe, environment: dict[str, str]) -> list[Finding]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=100,
         env={**os.environ, **environment},
     )
     return probe.findings(Answer(done.returncode == 0, done.stdout, done.returncode))

@@ -240,7 +240,7 @@ def test_the_script_asks_who_holds_a_socket(tmp_path: Path):
         ["sh", "-c", probe.script, "sh", *probe.arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=100,
         env={**os.environ, **environment},
     )
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ def run(probe: Probe, environment: dict[str, str]) -> subprocess.CompletedProces
         ["sh", "-c", probe.script, "sh", *probe.arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=100,
         env={**os.environ, **environment},
     )
 

@@ -69,7 +69,7 @@ def connected(port: int) -> paramiko.SSHClient:
         *("127.0.0.1", port, "root", "any"),
         look_for_keys=False,
         allow_agent=False,
-        timeout=20,
+        timeout=100,
         **ssh.connect_options(),
     )
     return client

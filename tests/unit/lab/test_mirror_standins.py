@@ -64,7 +64,7 @@ class Program:
             capture_output=True,
             text=True,
             check=False,
-            timeout=20,
+            timeout=100,
         )
 
     @contextmanager
