@@ -49,7 +49,7 @@ def test_containers_keep_the_gpu_that_systemd_does_not_know_of(bare: Workstation
     run = bare.pyinfra("tasks/preflight.py", "tasks/docker.py", "-y")
     assert run.status == 0, run.error
     told = " ".join(run.output.split())
-    assert "GPU of containers: other, train: NVIDIA's hook" in told
+    assert "GPU of containers: other, train got the GPU from NVIDIA's hook" in told
     assert "~ container train (registers its GPU with systemd" in told
     bare.run("systemctl daemon-reload")
     assert _opens(bare, "train")

@@ -100,7 +100,7 @@ def test_every_run_leaves_a_receipt(observed: Workstation) -> None:
 
     shown = observed.pyinfra("tasks/history.py", "-y").output
     assert re.search(r"^1 .* unchanged +- ", shown, re.MULTILINE)
-    assert re.search(rf"^{len(names)} .* changes +\d+ ok ", shown, re.MULTILINE)
+    assert re.search(rf"^{len(names)} .* changes +\d+ passed ", shown, re.MULTILINE)
     history = f"history=1,{len(names)}"
     compared = observed.pyinfra("tasks/history.py", "-y", "--data", history).output
     assert "- tasks/docker.py | Docker Engine, Compose and Buildx: +" in compared

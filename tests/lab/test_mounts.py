@@ -187,7 +187,7 @@ def test_what_systemd_knows_better_than_fstab_is_refused(converged: Workstation)
         (
             f"printf '[Mount]\\nWhat={SHARE}\\nWhere={MOUNT}\\nType=cifs\\n'"
             f" >/etc/systemd/system/{UNIT}.mount",
-            f"/etc/systemd/system/{UNIT}.mount says what is mounted",
+            f"/etc/systemd/system/{UNIT}.mount defines what is mounted",
             f"rm /etc/systemd/system/{UNIT}.mount",
         ),
         (f"systemctl mask {UNIT}.mount", "is masked", f"systemctl unmask {UNIT}.mount"),
@@ -225,7 +225,7 @@ def test_a_server_that_hangs_ends_a_run_with_a_sentence(converged: Workstation) 
         converged.lab.nas.thaw()
     assert run.status != 0
     assert f"{MOUNT}/" in run.output
-    assert "does not answer" in run.output
+    assert "does not respond" in run.output
     assert "Traceback" not in run.output
 
 
