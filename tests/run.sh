@@ -14,6 +14,8 @@ TEST_PACKAGES=(
     chromium chromium-driver fonts-dejavu-core
 )
 
+LAB_TESTS=(pytest -v --durations=20)
+
 # ufw is installed disabled, unless settings remain from an earlier installation that was enabled.
 install_test_packages() {
     local settings=/etc/ufw/ufw.conf
@@ -39,23 +41,44 @@ end_labs() {
     done
 }
 
-# The lab is prepared while the fast tests run; its own tests then find most of it done.
+# The lab is prepared while the fast tests run. If 12 GB are free, its tests then run on two machines,
+# the first of them at once: it is provisioned meanwhile, which takes longest. The tests that begin
+# with a bare machine run on the second, after the fast tests.
 begin_lab() {
+    local memory
     install_test_packages
     install_lab_packages
     mkdir -p .lab
     trap end_labs EXIT
-    say "preparing the lab for tests in the background: .lab/test.log"
-    python -m lab --state "$PWD/.lab/test" reset >.lab/test.log 2>&1 &
-    making_lab=$!
+    memory="$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)"
+    two_machines="$([ "$memory" -lt 12000000 ] || echo yes)"
+    say "the lab, in the background: .lab/test.log"
+    if [ -n "$two_machines" ]; then
+        "${LAB_TESTS[@]}" -m "not long and not bare" tests/lab >.lab/test.log 2>&1 &
+    else
+        python -m lab --state "$PWD/.lab/test" reset >.lab/test.log 2>&1 &
+    fi
+    lab=$!
 }
 
-wait_for_lab() {
+end_lab() {
+    local failed=0
     say "waiting for the lab"
-    wait "$making_lab" || {
-        cat .lab/test.log >&2
-        fail "the lab could not be prepared" "see its messages above"
-    }
+    wait "$lab" || failed=1
+    cat .lab/test.log
+    [ "$failed" = 0 ] || fail "the lab in the background failed" "see above"
+}
+
+run_lab_tests() {
+    if [ -z "$two_machines" ]; then
+        end_lab
+        step "${LAB_TESTS[@]}" -m "not long" tests/lab
+        return
+    fi
+    local failed=0
+    TEST_LAB=test-2 step "${LAB_TESTS[@]}" -m "not long and bare" tests/lab || failed=1
+    end_lab
+    return "$failed"
 }
 
 run_tests() {
@@ -72,27 +95,7 @@ run_tests() {
     # On Debian, depmod, nft and ufw are only in root's PATH.
     TEST_PROGRAMS=required PATH="$PATH:/usr/sbin:/sbin" step pytest -q tests/unit tests/fixtures
     step pytest -q tests/page
-    wait_for_lab
     run_lab_tests
-}
-
-# If 12 GB are free, the lab's tests run on two machines: one is provisioned while the other runs the
-# tests that begin with a bare machine.
-run_lab_tests() {
-    local pytest=(pytest -v --durations=20) memory bare failed=0
-    memory="$(awk '/^MemAvailable:/ {print $2}' /proc/meminfo)"
-    if [ "$memory" -lt 12000000 ]; then
-        step "${pytest[@]}" -m "not long" tests/lab
-        return
-    fi
-    say "tests that begin with a bare machine run on their own machine: .lab/test-2.log"
-    TEST_LAB=test-2 "${pytest[@]}" -m "not long and bare" tests/lab >.lab/test-2.log 2>&1 &
-    bare=$!
-    step "${pytest[@]}" -m "not long and not bare" tests/lab || failed=1
-    say "waiting for the tests that begin with a bare machine"
-    wait "$bare" || failed=1
-    cat .lab/test-2.log
-    return "$failed"
 }
 
 run_tests
