@@ -1,4 +1,4 @@
-"""Run once inside the new root file system: trust what the outer machine trusts.
+"""Run once inside the new root file system: makes it trust the CAs of the machine that builds it.
 
 The outer bundle's certificates that Debian's own bundle lacks (a company proxy's, say) become
 local ones, one a file as update-ca-certificates wants them. So they outlive every later

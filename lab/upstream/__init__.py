@@ -84,7 +84,7 @@ def build(
 
 
 def stand_ins() -> list[str]:
-    """Return a phrase for every part that is not real."""
+    """Return a phrase for every part that is a stand-in."""
     parts = (images, git, pypi, npm, apt, docker, ollama)
     return [*STAND_INS, *(phrase for part in parts for phrase in part.STAND_INS)]
 
@@ -95,7 +95,7 @@ def _pins() -> dict[str, Any]:
 
 
 def _requirement_files() -> list[Path]:
-    """Return every file that names Python packages: the stacks' and the stand-ins' own."""
+    """Return every file that lists Python packages: those of the stacks and of the stand-ins."""
     stacks = sorted((_REPOSITORY / "templates" / "stacks").rglob("*"))
     names = ("requirements", "constraints", "Dockerfile")
     found = [

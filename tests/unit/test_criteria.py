@@ -112,7 +112,7 @@ def test_where_nothing_is_to_be_asked_it_is_said():
     stack = sample.dhoch3(gpu=False)
     criterion = judged(list(sample.checked(stack)), stack)[4]
     assert criterion.state == "not checked"
-    assert criterion.remark == "no service is given a GPU"
+    assert criterion.remark == "no service gets a GPU"
 
 
 def test_where_no_service_looks_for_ollama_it_is_not_asked():
@@ -120,7 +120,7 @@ def test_where_no_service_looks_for_ollama_it_is_not_asked():
     criterion = judged(list(sample.checked(stack)), stack)[5]
     assert names(criterion) == set()
     assert criterion.state == "not checked"
-    assert criterion.remark == "no service knows the host by name"
+    assert criterion.remark == "no service reaches the host by name"
 
 
 def test_another_stack_is_not_judged_by_these_criteria():

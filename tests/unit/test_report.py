@@ -190,8 +190,8 @@ def test_a_failure_is_told_at_the_top_with_its_fix():
     top, _, rest = words.partition("Success criteria")
     assert "1 of 88 checks failed" in top
     assert "dhoch3/forge answers on forge.design-hoch-drei.de HTTP 502 To fix it: read its" in top
-    assert "1 Every service answers under a name of its own FAILED" in rest
-    assert "10 Images that are made here suit the hardware not checked" in rest
+    assert "1 Every service answers under its own name FAILED" in rest
+    assert "10 The images built here suit the hardware not checked" in rest
 
 
 def test_the_list_of_failures_stays_short():

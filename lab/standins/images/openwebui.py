@@ -18,7 +18,7 @@ DATA = os.environ.get("DATA_DIR", "/app/backend/data")
 
 
 def session_key() -> str:
-    """Return the key of sessions, made if there is none: in the container, where it is lost with
+    """Return the key of sessions, created if there is none. It is in the container, and lost with
     it, unless WEBUI_SECRET_KEY_FILE names another place."""
     if given := os.environ.get("WEBUI_SECRET_KEY"):
         return given

@@ -23,7 +23,7 @@ MODELS = (
 
 
 def check() -> None:
-    """Import what the real program imports at its start."""
+    """Import the packages that the real program imports when it starts."""
     sys.path.append(os.path.join(os.getcwd(), "sd-scripts"))
     try:
         import gradio  # noqa: F401
