@@ -11,7 +11,8 @@
 - ``/<host>/<path>``: what ``https://<host>/<path>`` would give (``<root>/http``)
 
 ``<root>/faults.json`` is read at each request: ``{"<path prefix>": {"status": 503}}``, or
-``{"truncate": 1000}`` (bytes), ``{"delay": 2.0}`` (seconds), ``{"tamper": true}``; they combine.
+``{"truncate": 1000}`` (bytes), ``{"delay": 2.0}`` (seconds), ``{"tamper": true}``; these can be
+combined.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def wait_port(port: int, daemon: Daemon, seconds: float = 20) -> None:
 class Daemon:
     """A process that outlives us and is found again by its pid file.
 
-    + name: of its pid file and its log
+    + name: the name of its pid file and its log
     + folder: the lab's state folder
     """
 

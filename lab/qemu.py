@@ -1,7 +1,7 @@
 """QEMU's command line, and whether this machine's KVM works.
 
-The guest's network is production's, made by QEMU without privileges (`-netdev user`):
-192.168.0.15 the guest, .2 gateway, .3 name server, .5 mirror (port 80), .6 NAS (port 445).
+The guest sees the same network as in production, provided by QEMU without privileges (`-netdev
+user`): 192.168.0.15 the guest, .2 gateway, .3 name server, .5 mirror (port 80), .6 NAS (port 445).
 
 Source: qemu(1), QEMU 7.2.
 """
@@ -68,8 +68,8 @@ class Upstream:
 def processors(accelerator: Accelerator) -> int:
     """Return the guest's number of processors. Emulation gains little from more than two.
 
-    One each was tried for two machines on two processors: forks and boots were a quarter faster,
-    and a run on the machine that was left alone took more than half as long again.
+    With one processor each for two machines on two processors, forks and boots were a quarter
+    faster, but a run on the machine that remained alone took more than half as long again.
     """
     return min(4, os.cpu_count() or 1) if accelerator == "kvm" else 2
 
@@ -134,7 +134,7 @@ def version() -> str:
 def accelerator(image: Image) -> Accelerator:
     """Return "kvm" if a guest really boots with it, else "tcg"; the answer is cached.
 
-    `/dev/kvm` may be there and useless: some nested hosts abort on an MSR or an instruction.
+    `/dev/kvm` may exist and be useless: some nested hosts abort on an MSR or an instruction.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"

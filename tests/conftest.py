@@ -31,7 +31,7 @@ LONG = 6 * 3600
 def limit(path: Path, long: bool) -> int | None:
     """Return the seconds that a test may take; None for those of pyproject.toml.
 
-    + path: of its file
+    + path: the path of its file
     + long: whether it has the mark ``long``
     """
     if long:

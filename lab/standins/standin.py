@@ -1,7 +1,8 @@
 """The code that all stand-in programs share: an HTTP server with WebSockets, and the check for a
 GPU.
 
-Standard library only: it is copied into images and repositories and runs on bare Python.
+It only uses the standard library, because it is copied into images and repositories and runs on
+bare Python.
 """
 
 from __future__ import annotations

@@ -39,8 +39,9 @@ def build(
     + address: host[:port] at which the machine reaches the mirror
     + tell: called with one line before each part, for a progress display
 
-    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for what is
-    not cached. Also writes ``<root>/older.json``: pins of an older release, for upgrade tests.
+    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for parts
+    that are not cached. Also writes ``<root>/older.json``: pins of an older release, for upgrade
+    tests.
     """
     say = tell or (lambda _: None)
     pins = _pins()

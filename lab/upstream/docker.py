@@ -1,13 +1,13 @@
 """Docker's own apt repository, with the newest Engine that Debian has: forky's packages under the
 names, relations and paths of Docker's own packages.
 
-Layout as upstream's: ``download.docker.com/linux/debian/dists/<suite>/stable`` and the key at
-``download.docker.com/linux/debian/gpg``. Beside it, ``debian-forky/`` has Debian's own packages,
-for an upgrade of a distribution's Docker in place.
+The layout is upstream's: ``download.docker.com/linux/debian/dists/<suite>/stable`` and the key at
+``download.docker.com/linux/debian/gpg``. Next to it, ``debian-forky/`` contains Debian's own
+packages, for upgrading a distribution's Docker in place.
 
-Sources: control files of docker-ce 28 and 29 (download.docker.com); a fresh Docker 29 keeps images
-in containerd's store (docs.docker.com/engine/storage/containerd), forky's does where this variable
-of moby's own tests is set (moby: daemon/daemon.go).
+Sources: control files of docker-ce 28 and 29 (download.docker.com). A fresh Docker 29 keeps images
+in containerd's store (docs.docker.com/engine/storage/containerd); forky's does so if ``_STORE``, a
+variable of moby's own tests, is set (moby: daemon/daemon.go).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ _PACKAGES = (
 def build(root: Path, cache: Path) -> dict[str, str]:
     """Write the repository below ``<root>/http``; return the overlay ``{fingerprint}``.
 
-    Needs apt and dpkg-deb, and Debian's servers for what the cache lacks.
+    Needs apt and dpkg-deb, and Debian's servers for packages that the cache lacks.
     """
     recipe = key_of(Path(__file__).read_text(), debian_mirror())
     debian = cached(cache / "docker" / f"debian-{recipe}", _download)

@@ -43,9 +43,9 @@ def build(
 ) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
     """Make the repositories below ``<root>/git`` and their archives below ``<root>/http``.
 
-    ``pins`` is the project's ``sources`` section, ``packages`` what npm.build returned.
-    Returns two overlays ``{key: {commit}}``: of the newest commits, and of the ones before,
-    which have the same content but for a file ``CHANGES``.
+    ``pins`` is the project's ``sources`` section, ``packages`` the result of npm.build. Returns two
+    overlays ``{key: {commit}}``: one of the newest commits, and one of the commits before, which
+    have the same content except for a file ``CHANGES``.
     """
     newest, older = {}, {}
     for key in sorted({*URLS, *pins}):

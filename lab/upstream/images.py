@@ -1,7 +1,7 @@
 """The mirror's registry: images under their production names, written without an engine.
 
-Layout below ``<root>/registry``: ``blobs/sha256/<hex>`` holds layers, configurations and
-manifests; ``tags/<name>/<tag>`` holds the digest that a tag means.
+Layout below ``<root>/registry``: ``blobs/sha256/<hex>`` holds layers, configurations and manifests;
+``tags/<name>/<tag>`` holds the digest of the tag.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def from_files(name: str, cache: Path, tar: Tar) -> Layer:
 def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
     """Return an uncompressed tar of Debian bookworm with ``packages``, made by mmdebstrap.
 
-    The environment's DEBIAN_MIRROR says from where. Raises LabError.
+    The environment's DEBIAN_MIRROR selects the server. Raises LabError.
     """
     wanted = f"{name}-{key_of(*packages, _RECIPE)}"
 

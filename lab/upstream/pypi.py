@@ -1,8 +1,8 @@
 """The mirror's Python index: stand-in wheels made on the fly, and a few real ones.
 
-``<root>/pypi/pins.json`` maps a package's normalized name to the versions that the project
-names; each is offered as a wheel whose bytes follow from name and version alone.
-``<root>/pypi/files`` holds real wheels, which win over stand-ins of the same name.
+``<root>/pypi/pins.json`` maps a package's normalized name to the versions that the project uses;
+each is offered as a wheel whose bytes depend only on name and version. ``<root>/pypi/files`` holds
+real wheels, which take precedence over stand-ins of the same name.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Stand-in for the init script of mmartial/comfyui-nvidia-docker: its checks, then the first start.
 
-The real one starts as a user who becomes another by sudo; this one starts as root, and ends where
-sudo would. What the real one clones and downloads is copied here, after the pauses of
-``STANDIN_PAUSE`` seconds that stand for it.
+The real one starts as a user who switches to another through sudo; this one starts as root, and
+exits in the cases where sudo would fail. Instead of cloning and downloading, it copies files, after
+pauses of ``STANDIN_PAUSE`` seconds.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 """Stand-in for invokeai-web: settings from INVOKEAI_*, SQLite, and the model API.
 
 The model API is that of v6.13.8 (invokeai/app/api/routers/model_manager.py): a model is installed
-by a job in the background, one at a time, and what is wrong with it is told by the job alone.
+by a job in the background, one at a time, and only the job reports problems with the model.
 """
 
 from __future__ import annotations

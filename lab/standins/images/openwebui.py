@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Stand-in for Open WebUI: its port, database, session key, health and connection to Ollama.
 
-``/standin/ollama`` is an extra of the stand-in: what Ollama answers to it.
+``/standin/ollama`` is an extra of the stand-in: Ollama's answer to it.
 """
 
 from __future__ import annotations

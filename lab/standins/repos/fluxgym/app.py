@@ -1,7 +1,7 @@
 """Stand-in for FluxGym's app.py: its paths, imports, environment and web answers.
 
-``POST /standin/train?name=x`` is an extra of the stand-in: it does what a training's start does
-to the files, with placeholders for downloads and results.
+``POST /standin/train?name=x`` is an extra of the stand-in: it creates the same files as the start
+of a training, with placeholders for downloads and results.
 """
 
 from __future__ import annotations

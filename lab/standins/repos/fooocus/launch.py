@@ -1,7 +1,7 @@
 """Stand-in for Fooocus' launch.py: its flags, checks, configuration and web answers.
 
-Downloads are replaced: where the real program fetches a missing model file, this writes a
-placeholder to the same place, and fails as the real one does when it may not.
+Downloads are replaced: instead of downloading a missing model file, this writes a placeholder to
+the same place, and fails like the real program if it is not allowed to.
 """
 
 from __future__ import annotations
