@@ -83,7 +83,7 @@ class DelayedPort:
                 both.create_task(self._forward(near_in, far_out, turn.asked))
                 both.create_task(self._forward(far_in, near_out, turn.answered))
         except* OSError:
-            pass  # one side is gone; the other is told below
+            pass  # one side is gone; the other is closed below
         finally:
             self._connections.discard(connection)
             for writer in writers:

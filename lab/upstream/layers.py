@@ -91,7 +91,7 @@ _DROPPED = (
     "etc/apt/sources.list",
 )
 _RECIPE = 2
-"""Raise to have Debian fetched anew."""
+"""Increase this number to download Debian again."""
 
 _KEPT = ("var/cache/apt/archives/partial", "var/cache/debconf", "var/lib/apt/lists/partial")
 

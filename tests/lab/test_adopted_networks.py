@@ -1,5 +1,5 @@
-"""Networks and GPUs on an adopted machine: whoever reached containers still does, and containers
-that had the GPU still have it."""
+"""Networks and GPUs on an adopted machine: machines that reached containers still do, and
+containers that had the GPU still have it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.lab.conftest import Workstation
 pytestmark = pytest.mark.long
 
 LAN = ("192.168.0.15", "10.77.0.1")
-"""Addresses of the host; the second is on the neighbour's own network."""
+"""Addresses of the host; the second is on the neighbor's own network."""
 ALLOWED = {22, 80}
 OLLAMA = 11434
 DOCKER_API = {2375, 2376}
