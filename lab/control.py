@@ -22,7 +22,7 @@ MIRROR_ADDRESS = "192.168.0.5"
 
 
 class Mirror:
-    """The HTTP server that stands for every upstream.
+    """The HTTP server that replaces every upstream.
 
     + folder: the lab's state folder; the served tree is in `mirror/`
     """
@@ -59,7 +59,7 @@ class Mirror:
         description = upstream.build(
             self.root,
             store,
-            # With the port: an insecure registry without one is first tried on 443.
+            # With the port: without one, Docker tries port 443 first for an insecure registry.
             address=f"{MIRROR_ADDRESS}:80",
             tell=lambda line: setattr(running, "detail", line),
         )
@@ -155,8 +155,8 @@ class Lab:
     def _upstreams(self) -> list[Upstream]:
         return [
             Upstream(MIRROR_ADDRESS, 80, self.mirror.port),
-            # Plain HTTP here too: a client that tries TLS first sees that there is none. A port
-            # that nobody claims, QEMU would connect to the real network's 192.168.0.5.
+            # Plain HTTP here too, so that a client that tries TLS first finds none. If nothing here
+            # claimed the port, QEMU would connect to the real network's 192.168.0.5.
             Upstream(MIRROR_ADDRESS, 443, self.mirror.port),
             Upstream(nas.ADDRESS, 445, self.nas.port),
         ]

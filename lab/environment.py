@@ -57,7 +57,7 @@ def engine(variables: Mapping[str, str] = os.environ) -> str:
 
 
 def trusts_more(variables: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this machine trusts extra authorities, as in a network that re-signs TLS."""
+    """Return whether this machine trusts extra authorities, as in networks that re-sign TLS."""
     named = any(variables.get(name) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"))
     return named or any(LOCAL_AUTHORITIES.glob("*.crt"))
 

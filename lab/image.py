@@ -31,7 +31,7 @@ PACKAGES = [
     *("kmod", "less", "procps", "python3", "gpg", "curl", "e2fsprogs", "locales"),
 ]
 KEPT_SECONDS = 30 * 24 * 3600
-HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: they run, they do not stay
+HELPERS = ("trust.py", "customize.sh")  # of lab/guest/: run during the build, not part of the image
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Image:
 
 
 def ensure() -> Image:
-    """Return the image, built first if the cache lacks it (about a minute, needs root or sudo)."""
+    """Return the image; build it first if the cache lacks it (about a minute, needs root or
+    sudo)."""
     files = guest_files()
     mirror = debian_mirror()
     image = Image(cache() / "images" / input_hash(files, mirror))

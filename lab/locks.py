@@ -35,7 +35,7 @@ PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2
 LOCK = "requirements.lock"
 HEADER = "# Made by ./provision lock from files/locks.yml; changes here are lost.\n"
 
-# What a wheel of PyTorch brings along or is bound to.
+# Packages that a wheel of PyTorch brings along or depends on.
 _PYTORCH = ("torch", "triton", "nvidia-")
 
 Texts = Annotated[list[str], Field(default_factory=list)]
@@ -54,7 +54,7 @@ class Inputs(BaseModel):
 
 
 def requirements(inputs: Inputs, upstream: Sequence[str]) -> str:
-    """Return the requirements to resolve: upstream's, without those left out, and ours."""
+    """Return the requirements to resolve: upstream's, without those to leave out, and ours."""
     lines = [
         line.strip()
         for text in upstream

@@ -28,7 +28,7 @@ SSH_PORT, HTTP_PORT = 22, 80
 
 @dataclass
 class Hardware:
-    """What the machine is made of, kept in `machine.json` from one command to the next."""
+    """The parts of the machine, kept in `machine.json` from one command to the next."""
 
     image: Path
     accelerator: Accelerator
@@ -130,7 +130,7 @@ class Machine:
         self.wait()
 
     def rewire(self, upstreams: Iterable[Upstream]) -> None:
-        """Power it off and choose again where its network leads from the next boot on."""
+        """Power it off. The next boot chooses again where its network leads."""
         self.process.kill()
         hardware = self.hardware
         self._define(Image(hardware.image), hardware.accelerator, upstreams)
@@ -193,7 +193,7 @@ class Machine:
 
     def checkpoints(self) -> set[str]:
         """Return the names of the snapshots on its disk."""
-        # A running QEMU locks the image; -U reads it anyway.
+        # A running QEMU locks the image; -U reads it nevertheless.
         command = ["qemu-img", "info", "-U", "--output=json", str(self._disk)]
         result = subprocess.run(command, check=True, capture_output=True, text=True)
         return {snapshot["name"] for snapshot in json.loads(result.stdout).get("snapshots", [])}

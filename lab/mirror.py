@@ -11,7 +11,8 @@
 - ``/<host>/<path>``: what ``https://<host>/<path>`` would give (``<root>/http``)
 
 ``<root>/faults.json`` is read at each request: ``{"<path prefix>": {"status": 503}}``, or
-``{"truncate": 1000}`` (bytes), ``{"delay": 2.0}`` (seconds), ``{"tamper": true}``; they combine.
+``{"truncate": 1000}`` (bytes), ``{"delay": 2.0}`` (seconds), ``{"tamper": true}``; these can be
+combined.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def faults(root: Path, path: str) -> dict[str, Any]:
 
 
 class Mirror:
-    """Finds the answer to a path; knows nothing of connections."""
+    """Finds the answer to a path, without any knowledge of connections."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
@@ -162,7 +163,7 @@ class Mirror:
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": headers.get("Git-Protocol", ""),
-            # The tree may belong to another user; any commit may be asked for by its id.
+            # The tree may belong to another user, and clients may fetch any commit by its id.
             "GIT_CONFIG_COUNT": "2",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
@@ -187,10 +188,10 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server_version = "lab-mirror"
-    # Docker tries TLS first, and falls back to plain HTTP if the answer begins with "HTTP/"; the
-    # base class would answer such a request, which it cannot read, without a status line.
+    # Docker tries TLS first, and falls back to plain HTTP if the answer begins with "HTTP/". The
+    # base class would answer such a request, which it cannot parse, without a status line.
     default_request_version = "HTTP/1.1"
-    # Without it an answer of two small writes waits for the peer's delayed acknowledgement.
+    # Otherwise an answer of two small writes waits for the peer's delayed acknowledgement.
     disable_nagle_algorithm = True
 
     def __init__(self, mirror: Mirror, *args: Any, **named: Any) -> None:
@@ -209,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         started = time.monotonic()
         parts = urlsplit(self.path)
-        # apt asks a flat repository for /amd64/./file.
+        # apt requests /amd64/./file from a flat repository.
         path, body = unquote(parts.path).replace("/./", "/"), self._body()
         fault = faults(self.mirror.root, path)
         time.sleep(float(fault.get("delay", 0)))
@@ -227,7 +228,8 @@ class Handler(BaseHTTPRequestHandler):
         seconds = time.monotonic() - started
         note = " fault" if fault else ""
         line = f"{self.command} {self.path} {reply.status} {sent} {seconds:.3f}s{note}\n"
-        # One write: print() makes two of it, which other threads' lines come between.
+        # A single write: print() would write twice, and lines of other threads could come in
+        # between.
         sys.stdout.write(line)
         sys.stdout.flush()
 
@@ -280,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _tampered(block: bytes, position: int, size: int) -> bytes:
-    """Return the block with one bit of the body's middle byte turned over."""
+    """Return the block with one bit of the body's middle byte flipped."""
     middle = size // 2 - position
     if not 0 <= middle < len(block):
         return block

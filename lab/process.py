@@ -43,7 +43,7 @@ def wait_port(port: int, daemon: Daemon, seconds: float = 20) -> None:
 class Daemon:
     """A process that outlives us and is found again by its pid file.
 
-    + name: of its pid file and its log
+    + name: the name of its pid file and its log
     + folder: the lab's state folder
     """
 
@@ -84,7 +84,7 @@ class Daemon:
         self._pid_file.write_text(json.dumps(record))
 
     def pid(self) -> int | None:
-        """Return its process id while it runs. The start time detects a reused pid."""
+        """Return its process id while it runs. The start time detects a pid that was reused."""
         try:
             record = json.loads(self._pid_file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):

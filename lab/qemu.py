@@ -1,7 +1,7 @@
 """QEMU's command line, and whether this machine's KVM works.
 
-The guest's network is production's, made by QEMU without privileges (`-netdev user`):
-192.168.0.15 the guest, .2 gateway, .3 name server, .5 mirror (port 80), .6 NAS (port 445).
+The guest sees the same network as in production, provided by QEMU without privileges (`-netdev
+user`): 192.168.0.15 the guest, .2 gateway, .3 name server, .5 mirror (port 80), .6 NAS (port 445).
 
 Source: qemu(1), QEMU 7.2.
 """
@@ -29,14 +29,14 @@ BINARY = "qemu-system-x86_64"
 MEMORY_MIB = 6144
 GUEST = "192.168.0.15"
 NETWORK = "user,id=lan,net=192.168.0.0/24,host=192.168.0.2,dns=192.168.0.3,dhcpstart=192.168.0.200"
-# rcu: its thread wakes every 12 ms while anybody waits for it, which is dear on an emulated
-# processor: a boot took 26 s without these, 18 with them (Linux 6.12, TCG).
+# rcu: its thread wakes every 12 ms while something waits for it, which is expensive on an emulated
+# processor: a boot took 26 s without these options, and 18 s with them (Linux 6.12, TCG).
 KERNEL = (
     "root=/dev/vda rw console=ttyS0 panic=10 mitigations=off rcupdate.rcu_expedited=1"
     " rcutree.jiffies_till_first_fqs=25 rcutree.jiffies_till_next_fqs=25"
 )
 
-# A KVM that works is in the initrd's user space well before that.
+# A working KVM reaches the initrd's user space long before that.
 PROBE_SECONDS = 25
 
 
@@ -68,8 +68,8 @@ class Upstream:
 def processors(accelerator: Accelerator) -> int:
     """Return the guest's number of processors. Emulation gains little from more than two.
 
-    One each was tried for two machines on two processors: forks and boots were a quarter faster,
-    and a run on the machine that was left alone took more than half as long again.
+    With one processor each for two machines on two processors, forks and boots were a quarter
+    faster, but a run on the machine that remained alone took more than half as long again.
     """
     return min(4, os.cpu_count() or 1) if accelerator == "kvm" else 2
 
@@ -106,8 +106,8 @@ def arguments(
         BINARY,
         *machine_arguments(accelerator),
         *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", KERNEL),
-        # unsafe: flushes of the guest end in the outer kernel's cache, which a killed QEMU leaves
-        # intact; what the guest did not flush is gone all the same.
+        # unsafe: the guest's flushes end in the host kernel's cache, which survives when QEMU is
+        # killed; data that the guest did not flush is lost all the same.
         *("-drive", f"file={_escaped(disk)},format=qcow2,if=virtio,cache=unsafe,discard=unmap"),
         *("-netdev", lan, "-device", "virtio-net-pci,netdev=lan,romfile="),
         *("-device", "virtio-rng-pci"),
@@ -132,9 +132,9 @@ def version() -> str:
 
 
 def accelerator(image: Image) -> Accelerator:
-    """Return "kvm" if a guest really boots with it, else "tcg"; the answer is remembered.
+    """Return "kvm" if a guest really boots with it, else "tcg"; the answer is cached.
 
-    `/dev/kvm` may be there and useless: some nested hosts abort on an MSR or an instruction.
+    `/dev/kvm` may exist and be useless: some nested hosts abort on an MSR or an instruction.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
@@ -168,7 +168,8 @@ def _kvm_boots(image: Image) -> bool:
         try:
             while time.monotonic() < deadline:
                 seen += process.stdout.read() or b""
-                # initramfs-tools' first message; then KVM's own, after which QEMU merely pauses.
+                # The first message of initramfs-tools; then KVM's own message, after which QEMU
+                # only pauses.
                 if b"Begin: " in seen:
                     return True
                 if b"KVM internal error" in seen or process.poll() is not None:

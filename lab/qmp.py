@@ -24,7 +24,7 @@ class Monitor:
         self._seconds = seconds
 
     def __enter__(self) -> Monitor:
-        """Connect and leave the negotiation mode; raise OSError if nobody answers."""
+        """Connect and leave the negotiation mode; raise OSError if QEMU does not answer."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(self._seconds)
         folder = os.open(self._path.parent, os.O_PATH)

@@ -57,7 +57,7 @@ class Ssh:
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell script in the guest and return its exit code and output.
 
-        The guest's language is German, the script's is not.
+        The guest's language is German, but the script runs in English.
 
         + given: standard input
         + check: raise LabError when the exit code is not 0

@@ -1,9 +1,9 @@
-"""The time that a test may take, its fixtures included: one that hangs fails, and the others go on.
-And what it may lack: where ``TEST_PROGRAMS`` is ``required``, as ``./provision test`` sets it, a
-test that is skipped for a program that is not there fails.
+"""Time limits of tests, including their fixtures: a test that hangs fails, and the others continue.
+If ``TEST_PROGRAMS`` is ``required``, as ``./provision test`` sets it, a test that is skipped
+because a program is missing fails.
 
-``timeout`` in pyproject.toml is the limit of all that is not named here. A test's own
-``@pytest.mark.timeout(seconds)`` comes before both.
+``timeout`` in pyproject.toml is the limit of all tests that are not named here. A test's own
+``@pytest.mark.timeout(seconds)`` takes precedence over both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from workstation import run
 
-# What is busy here is the tests: a program that hangs on purpose is not waited for any longer.
+# Only the tests keep this machine busy, so a program that hangs on purpose gets no extra time.
 os.environ.setdefault("AI_WORKSTATION_PATIENCE", "1")
 
 LIMITS = {"page": 300, "lab": 3 * 3600, "upstream": 6 * 3600}
@@ -31,7 +31,7 @@ LONG = 6 * 3600
 def limit(path: Path, long: bool) -> int | None:
     """Return the seconds that a test may take; None for those of pyproject.toml.
 
-    + path: of its file
+    + path: the path of its file
     + long: whether it has the mark ``long``
     """
     if long:
@@ -54,7 +54,7 @@ switch on a firewall where they run."""
 
 @pytest.fixture(autouse=True)
 def fresh_run() -> None:
-    """Each test is a run of its own."""
+    """Give each test its own run."""
     run.fresh()
 
 
@@ -62,7 +62,7 @@ def fresh_run() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Make a failure of a test that is skipped for a program."""
+    """Turn a skip for a missing program into a failure."""
     report = yield
     if os.environ.get("TEST_PROGRAMS") == "required" and report.skipped:
         reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)

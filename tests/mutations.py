@@ -1,10 +1,10 @@
-"""Whether tests notice when a line that keeps things safe is gone.
+"""Checks whether tests notice when a safety line is removed.
 
     python -m tests.mutations [-k WORD] [-j JOBS]
 
 Makes each change of ``tests/mutations.yml`` in a copy of the checkout, runs the tests that should
-notice it there, and says which ones none of them did. The exit status is 1 if there is one that the
-list does not explain.
+notice it, and lists the changes that none of them noticed. The exit status is 1 if the list does
+not explain one of these.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAST = ("tests/unit", "tests/fixtures")
 LIMIT = 900
 """Seconds that the tests of one mutation may take; a single test has a limit of its own."""
 
-# They take the real lock of this machine, as any run does: one at a time.
+# These take the real lock of this machine, like any run does, so only one may run at a time.
 _ALONE = (
     *("test_run.py", "test_inventory.py"),
     *("test_safety_run.py", "test_safety_inventory.py"),
@@ -51,7 +51,7 @@ Verdict = Literal["noticed", "SURVIVED", "explained", "EXPLAINED, BUT NOTICED", 
 
 
 class MutationError(Exception):
-    """The list does not fit the checkout; one sentence says where."""
+    """The list does not match the checkout; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutation, and the test that noticed it."""
+    """The result of a mutation, and the test that noticed it."""
 
     mutation: Mutation
     verdict: Verdict
@@ -103,7 +103,7 @@ class Outcome:
 
 
 def load(path: Path = LIST) -> list[Mutation]:
-    """Return the mutations of a list. Raises MutationError for an entry that lacks something."""
+    """Return the mutations of a list. Raises MutationError for an incomplete entry."""
     found = []
     for group in yaml.safe_load(path.read_text()):
         for entry in group["mutations"]:
@@ -132,22 +132,23 @@ def _short(text: str, most: int = 70) -> str:
 
 
 class Checkout:
-    """A copy of the checkout, in which one mutation at a time is made and tried."""
+    """A copy of the checkout in which one mutation at a time is made and tested."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
         shutil.copytree(ROOT, self.folder, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        # Some tests ask Git what belongs to the repository.
+        # Some tests query Git for the files of the repository.
         for arguments in (["init", "--quiet"], ["add", "--all"]):
             subprocess.run(["git", *arguments], cwd=self.folder, check=True)
         self._times = 0
 
     @contextmanager
     def made(self, mutation: Mutation) -> Iterator[None]:
-        """Have the mutation made while the body runs."""
+        """Apply the mutation while the body runs."""
         path = self.folder / mutation.file
         original, status = path.read_bytes(), path.stat()
-        # Python tells by size and time, in whole seconds, whether what it compiled is still true.
+        # Python decides by size and time, in whole seconds, whether its compiled code is up to
+        # date.
         self._times += 1
         path.write_text(mutation.applied(original.decode()))
         os.utime(path, (self._times, self._times))
@@ -158,7 +159,7 @@ class Checkout:
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def failure(self, tests: Iterable[str]) -> tuple[str, str]:
-        """Return the first test that fails, and all that pytest said; nothing if none does.
+        """Return the first test that fails, and pytest's output; nothing if none fails.
 
         Raises TimeoutExpired, and MutationError if pytest could not begin.
         """
@@ -181,7 +182,7 @@ class Checkout:
         return found[1] if found else "pytest", said
 
     def tried(self, mutation: Mutation) -> Outcome:
-        """Return what becomes of a mutation."""
+        """Return the result of a mutation."""
         shared = all(path.endswith(".py") and not path.endswith(_ALONE) for path in mutation.tests)
         try:
             with self.made(mutation), nullcontext() if shared else _alone:
@@ -194,7 +195,7 @@ class Checkout:
 
 
 def chosen(mutations: Iterable[Mutation], word: str) -> list[Mutation]:
-    """Return the mutations with a word in their file, text or reason."""
+    """Return the mutations that have a word in their file, text or reason."""
     return [
         one
         for one in mutations
@@ -203,7 +204,7 @@ def chosen(mutations: Iterable[Mutation], word: str) -> list[Mutation]:
 
 
 def run(mutations: Sequence[Mutation], jobs: int) -> Iterator[Outcome]:
-    """Yield what becomes of each mutation as soon as it is known.
+    """Yield the result of each mutation as soon as it is known.
 
     Raises MutationError if the tests fail without any.
     """

@@ -1,14 +1,15 @@
-"""Records what this project asks of a machine with an NVIDIA card, to be replayed without one.
+"""Records the answers of a machine with an NVIDIA card, so that they can be replayed without one.
 
     python3 tests/record.py [FOLDER]
 
-Run it on any machine with a card, as root where you can. It needs Python 3.8 and nothing else: no
-package, no network, no Docker. It changes nothing, takes less than two minutes, also where a card
-does not answer any more, and never fails because something is missing. FOLDER (default:
-``tests/recorded``) gets a folder named after the card, and in it one text file a command: the
-command, its exit status, what it printed. Serial numbers, UUIDs, PDIs (a number that is one card's
-alone), MAC addresses, the machine's names and the names of processes are masked, the same one
-always by the same word. Read the files before you pass them on.
+Run it on any machine with a card, as root if possible. It needs Python 3.8 and nothing else: no
+package, no network, no Docker. It changes nothing, takes less than two minutes even if a card no
+longer answers, and never fails because something is missing.
+
+FOLDER (default: ``tests/recorded``) gets a folder named after the card, with a text file for each
+command: the command, its exit status, and its output. Serial numbers, UUIDs, PDIs (numbers that
+identify a single card), MAC addresses, the machine's names and the names of processes are masked;
+the same value always becomes the same word. Read the files before you pass them on.
 """
 
 import argparse
@@ -59,8 +60,8 @@ done
 
 _EACH = 'for file in $1; do [ -r "$file" ] || continue; echo "== $file"; cat "$file"; done'
 
-# A shell of our own with nothing in /dev but what every program needs: what nvidia-smi says of a
-# card that it cannot reach. Nothing outside that shell sees any of it.
+# A separate shell with nothing in /dev except what every program needs: this shows nvidia-smi's
+# answer for a card that it cannot reach. Nothing outside that shell is affected.
 _APART = r"""
 apart="unshare --mount"; $apart true 2>/dev/null || apart="$apart --map-root-user"
 exec $apart sh -c '
@@ -164,8 +165,8 @@ def commands(scratch):
 
 
 def run(command):
-    """Return ``(status, output, errors)``; status is a number, ``missing`` or ``late``. One that is
-    not run for a card that is wedged is ``skipped``."""
+    """Return ``(status, output, errors)``; status is a number, ``missing`` or ``late``. A command
+    that is not run because the card is wedged is ``skipped``."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     environment.pop("LANGUAGE", None)
     environment.pop("NVIDIA_CTK_CDI_OUTPUT_FILE_PATH", None)
@@ -182,7 +183,7 @@ def run(command):
             env=environment,
             start_new_session=True,
         )
-        # A program that waits for a wedged card dies of no signal: it is left behind.
+        # No signal ends a program that waits for a wedged card, so it is left behind.
         try:
             status = str(process.wait(timeout=LIMIT))
         except subprocess.TimeoutExpired:
@@ -198,12 +199,13 @@ def run(command):
 
 
 def asks_card(command):
-    """Return whether a command waits for the card, or the driver."""
+    """Return whether a command needs the card or the driver."""
     return any(word.startswith(ASKING) for word in command)
 
 
 class Mask:
-    """Replaces what identifies a machine or a person; the same thing by the same word."""
+    """Replaces text that identifies a machine or a person; the same text always becomes the same
+    word."""
 
     _UUID = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
     _MAC = re.compile(r"(?<![0-9a-fA-F:.])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![0-9a-fA-F:.])")
@@ -237,12 +239,12 @@ class Mask:
         self.names = [name for name in sorted(set(names), key=len, reverse=True) if len(name) > 2]
 
     def number(self, kind, value):
-        """Return which one of its kind a value is, from 1."""
+        """Return the number of a value among those of its kind, from 1."""
         known = self.seen.setdefault(kind, {})
         return known.setdefault(value.lower(), len(known) + 1)
 
     def text(self, text):
-        """Return a text without what identifies."""
+        """Return a text without identifying parts."""
         text = self._TIME.sub(lambda m: (m[1] + "masked") if m[1] else "masked time", text)
         text = self._UUID.sub(
             lambda m: f"00000000-0000-0000-0000-{self.number('uuid', m[0]):012d}", text
@@ -275,13 +277,13 @@ class Mask:
 
     @staticmethod
     def _address(match):
-        # Versions look alike: only what lies in a network is an address.
+        # Versions look similar: only values inside a network are addresses.
         first = match[0].split(".")[0]
         return "192.0.2.1" if first in ("10", "127", "172", "192", "100", "169") else match[0]
 
 
 def names_of_machine():
-    """Return what this machine and its users are called."""
+    """Return the names of this machine and its users."""
     found = [socket.gethostname(), platform.node()]
     found += [name.split(".")[0] for name in found]
     for key in ("USER", "LOGNAME", "SUDO_USER", "HOSTNAME"):

@@ -1,8 +1,8 @@
-"""Asks Compose itself about every case of ``tests/unit/compose_corpus.py``, and writes down what it
-said: ``python -m tests.verdicts PROGRAM``, where PROGRAM is docker-compose 2.40 of Debian or Docker
+"""Runs Compose itself on every case of ``tests/unit/compose_corpus.py``, and records its verdicts:
+``python -m tests.verdicts PROGRAM``, where PROGRAM is docker-compose 2.40 of Debian or Docker
 (`usr/libexec/docker/cli-plugins/docker-compose` of a package; no Engine is needed).
 
-Also says which keys of the schema in that program ``EVERYTHING`` lacks.
+Also lists the keys of the schema in that program that ``EVERYTHING`` lacks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.unit.wrong_outcomes import dump
 
 
 def takes(program: str, content: Any) -> tuple[bool, str]:
-    """Whether Compose takes a file, and what it said."""
+    """Return whether Compose accepts a file, and its output."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "compose.yaml"
         file.write_text(dump(content))
@@ -38,7 +38,7 @@ def takes(program: str, content: Any) -> tuple[bool, str]:
 
 
 def schema_keys(program: str) -> set[str]:
-    """The names of all keys in the schema that a program of Compose holds."""
+    """Return the names of all keys in the schema of a Compose program."""
     binary = Path(program).read_bytes()
     found = re.search(rb'\{\s*"\$schema"[^}]{0,200}compose_spec', binary)
     if not found:

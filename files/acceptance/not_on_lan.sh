@@ -12,7 +12,7 @@ while read -r _ interface _ address _; do
   # shellcheck disable=SC2015 # neither is one to ask
   [ -n "$address" ] && ! is_bridge "$interface" || continue
   case $address in *:*) address="[$address]" ;; esac
-  # The kernel takes a connection whatever its program is at; an answer may take long.
+  # The kernel accepts a connection even if the program is busy and answers late.
   connected=$(curl -s --noproxy '*' -o /dev/null --connect-timeout 5 --max-time 6 \
     -w '%{time_connect}' "http://$address:$1/")
   case $connected in

@@ -19,7 +19,7 @@ answers_or_ended() {
   ended=yes
 }
 answers() {
-  # One that did not run before may have been told to listen elsewhere.
+  # An Engine that was not running before may be configured to listen elsewhere.
   wait_until 30 2 answers_or_ended || { [ "$step" = start ]; return; }
   [ -z "$ended" ]
 }
@@ -49,7 +49,7 @@ if [ "$step" = reload ] || [ "$live" = yes ]; then
       "\`journalctl -u docker\`, then run again." >&2; exit 1; }
 fi
 if [ "$step" = reload ]; then
-  # What waits for a restart is still noted.
+  # Keys that wait for a restart stay on record.
   rest=$(grep -vxE "$reloaded" "$notes" 2>/dev/null)
   case $rest in
     *"
@@ -71,7 +71,7 @@ if begin; then
   [ -z "$failed" ] || { echo "Not restarted after Docker's restart: see above." >&2; exit 1; }
   exit 0
 fi
-# Its last words are plain, all before are of its log.
+# The Engine's final message is plain text; log lines begin with a prefix.
 said=$(journalctl --since "@$began" -o cat --no-pager _SYSTEMD_UNIT=docker.service 2>/dev/null \
   | grep -vE '^(time=|docker.service: |[[:space:]]*$)' | tail -n 1 | cut -c 1-300)
 said=${said:-see \`journalctl -u docker\`}

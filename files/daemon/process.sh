@@ -25,7 +25,7 @@ started=$(answered systemctl show -P ExecStart docker.service 2>/dev/null \
   | sed -n 's/.*argv\[\]=\(.*\) ; ignore_errors=.*/\1/p' | tail -n 1)
 reload=$(answered systemctl show -P NeedDaemonReload docker.service 2>/dev/null)
 if [ "$reload" = yes ]; then
-  # systemd has not read what stands on the disk, but will.
+  # systemd has not read the files on disk yet, but will before the next start.
   disk=$(systemd-analyze cat-config systemd/system/docker.service 2>/dev/null \
     | sed -e ':a' -e '/\\$/{N;s/\\\n/ /;ba' -e '}' | sed -n 's/^ExecStart=[-@:+!]*//p' | tail -n 1)
   started=${disk:-$started}

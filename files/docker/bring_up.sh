@@ -6,7 +6,7 @@
 # lost (see workstation/docker/daemon.py).
 
 answered() { timeout -k 5 60 "$@"; }
-# Says why containers would not run on, or fails where they would.
+# Prints why containers would not keep running, or fails if they would.
 restart_harm() {
   . files/daemon/process.sh
   live=$(docker info -f '{{.LiveRestoreEnabled}}')

@@ -7,7 +7,7 @@
 keep_gpus() {
   gpu_mounts | while read -r scope device; do
     case $scope in docker-*) ;; *) continue ;; esac
-    # With another policy everything is allowed until something is named.
+    # With any other policy, everything is allowed until a device is named.
     [ "$(systemctl show -P DevicePolicy -- "$scope" </dev/null)" = strict ] || continue
     systemctl set-property --runtime -- "$scope" "DeviceAllow=$device rw" </dev/null || true
   done

@@ -21,7 +21,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 mode, store = sys.argv[1:3]
 notes = os.path.join(os.environ["INVOKEAI_ROOT"], "ai-workstation-refused.json")
 server = "http://127.0.0.1:" + os.environ.get("INVOKEAI_PORT", "9090")
-direct = build_opener(ProxyHandler({}))  # whatever proxy the container's environment names
+direct = build_opener(ProxyHandler({}))  # ignores any proxy in the container's environment
 
 
 def ask(path: str, body: object = None, **query: str) -> Any:
@@ -66,7 +66,7 @@ def look(version: str) -> None:
             found["refused"] += 1
         else:
             found["new"].append(path)
-    # Links last: InvokeAI registers what they lead to, and refuses to do so twice.
+    # Links last: InvokeAI registers their targets, and refuses to do so twice.
     found["new"].sort(key=lambda path: (os.path.realpath(path) != path, path))
     print(json.dumps(found))
 
@@ -91,7 +91,7 @@ def refusal(path: str, name: str, limit: int) -> str:
         return str(error)
     if job["status"] != "completed":
         return str(job.get("error") or job["status"]).splitlines()[0]
-    # Links are followed, so the scan goes on calling the link itself not installed.
+    # Links are followed, so the scan continues to list the link itself as not installed.
     place = (job.get("config_out") or {}).get("path", path)
     return "" if place == path else f"it is a link to {place}"
 

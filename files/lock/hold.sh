@@ -15,7 +15,7 @@ if ! flock -n 9; then
   told busy "$holder"
   exit
 fi
-# It says so once it has its name: another run that is refused must find that.
+# It reports the lock only once it has its name, because another run that is refused looks for it.
 # shellcheck disable=SC2016 # for the shell that it becomes
 exec -a "$name: $who" bash -c '
   printf "\n%s held\n" "$1"

@@ -50,8 +50,9 @@ if command -v nvidia-smi >/dev/null; then
 fi
 
 # Secure Boot as the kernel sees it (efi_get_secureboot in libstub): the firmware's variable, unless
-# shim was told otherwise; a variable's value follows four bytes of attributes. A kernel may want
-# signatures without it (module.sig_enforce, lockdown). Debian's module is nvidia-current.
+# shim is configured otherwise; a variable's value comes after four bytes of attributes. A kernel
+# may require signatures without it (module.sig_enforce, lockdown). Debian's module is
+# nvidia-current.
 running=$(uname -r)
 has_module() {
   find "/lib/modules/$1/" \( -name 'nvidia.ko*' -o -name 'nvidia-current.ko*' \) \
@@ -103,7 +104,7 @@ if [ -z "$module" ] || [ "$status" != 0 ] || [ -z "${said##*No devices*}" ]; the
     | grep -vE 'loading NVIDIA UNIX|Persistence mode' | tail -n 3 | sed 's/^/log /'
 fi
 
-# The forms of nvidia-ctk, YAML and JSON; who has a hostPath has its path inside the container.
+# nvidia-ctk writes YAML or JSON; in an entry with a hostPath, path is the one in the container.
 if command -v nvidia-ctk >/dev/null; then
   limited "$patience" nvidia-ctk cdi list 2>/dev/null \
     | grep -o 'nvidia.com/gpu=.*' | sed 's/^/cdi /'

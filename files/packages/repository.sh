@@ -13,7 +13,7 @@ if command -v gpg >/dev/null; then
   GNUPGHOME=$(mktemp -d); export GNUPGHOME; trap 'rm -rf "$GNUPGHOME"' EXIT
   has_key() { gpg --batch --show-keys --with-colons -- "$@" 2>/dev/null \
     | grep -q "^fpr:.*:$key:"; }
-  # gpg takes long to start: each file is looked at alone only where one has the key.
+  # gpg is slow to start, so files are checked one by one only if one of them has the key.
   ! has_key /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/* \
     || for file in /etc/apt/trusted.gpg /etc/apt/trusted.gpg.d/*; do
       [ ! -f "$file" ] || ! has_key "$file" || echo "trusted $file"
@@ -35,7 +35,7 @@ echo "$keyring" >"$answers/keyrings"
 each_file told
 sort -u "$answers/keyrings" | while IFS= read -r file; do
   [ -f "$file" ] || continue
-  # apt checks signatures as a user of its own, from whom an umask may hide it.
+  # apt checks signatures as a separate user, from whom a umask may hide it.
   ! answered getent passwd "$reader" >/dev/null \
     || answered runuser -u "$reader" -- test -r "$file" || continue
   echo "keyring $(encoded "$file") $(head -c 200000 "$file" | base64 -w0)"

@@ -15,7 +15,7 @@ etc=${etc:-/etc/apt/}
 apt-config dump 2>/dev/null \
   | sed -n 's/^Acquire::[a-z:]*::[Pp]roxy\(::.*\)* "\([^"]*:.*\)";$/\2/p' | sort -u \
   | while IFS= read -r address; do
-    # Not as an argument, which everybody may read: it may hold a password.
+    # Not as an argument, which everybody can read, because it may contain a password.
     file=$(grep -lsF -f <(printf '%s\n' "$address") -- \
       "$etc"apt.conf "$etc"apt.conf.d/* | head -n 1)
     echo "proxy $address $file"

@@ -20,7 +20,7 @@ if [ -f /etc/fstab ]; then
     printf -v place %b "${place//\\/\\0}"
     place=${place%/}
     case $place in "$target") continue ;; /*) ;; *) continue ;; esac
-    # A folder on which something is mounted is no link, and may not answer.
+    # A folder with a mount on it is not a link, and may not respond.
     mounted "$place" || [ "$(limited 5 realpath -m -- "$place")" != "$target" ] \
       || echo "linked $number"
   done </etc/fstab

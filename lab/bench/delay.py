@@ -83,7 +83,7 @@ class DelayedPort:
                 both.create_task(self._forward(near_in, far_out, turn.asked))
                 both.create_task(self._forward(far_in, near_out, turn.answered))
         except* OSError:
-            pass  # one side has gone; the other learns of it below
+            pass  # one side is gone; the other is closed below
         finally:
             self._connections.discard(connection)
             for writer in writers:
@@ -121,7 +121,7 @@ class DelayedPort:
 
 
 class _Turn:
-    """Who spoke last on one connection."""
+    """Remembers which side of a connection sent last."""
 
     def __init__(self, port: DelayedPort) -> None:
         self._port = port

@@ -1,6 +1,6 @@
 #!/bin/sh
-# One host of the benchmark: this machine's file system under a layer of its own in memory, and an
-# SSH server. Runs in mount, UTS and PID namespaces of its own; all that it mounts goes with it.
+# One host of the benchmark: this machine's file system under its own layer in memory, and an SSH
+# server. It runs in its own mount, UTS and PID namespaces; all its mounts disappear with it.
 #
 # host.sh FOLDER NAME PORT PRIVATE_HOST_KEY PUBLIC_USER_KEY
 set -eu
@@ -14,12 +14,12 @@ mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mkdir -p "$root/run/sshd" "$root/run/lock" "$root/root"
-# Whatever root's shell does here when it starts, it does not do there.
+# Commands that root's shell runs at its start on this machine must not run there.
 mount -t tmpfs -o mode=700 tmpfs "$root/root"
 install -m 600 "$host_key" "$root/etc/ssh/bench_host_key"
 install -m 600 "$user_key" "$root/etc/ssh/bench_user_key"
 hostname "$name"
-# Without PAM, sshd lets nobody in whose password is locked.
+# Without PAM, sshd rejects users whose password is locked.
 chroot "$root" usermod -p '*' root
 
 exec chroot "$root" /usr/sbin/sshd -D -e -f /dev/null -h /etc/ssh/bench_host_key \

@@ -1,4 +1,4 @@
-"""The hosts that lab/bench/hosts.py has started, at the ports of this machine that it names."""
+"""The hosts that lab/bench/hosts.py started, at their ports on this machine."""
 
 import os
 

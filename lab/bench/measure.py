@@ -79,8 +79,8 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
 class Series:
     """The runs of one contestant under one condition.
 
-    + round_trips: how often it had to wait for the machine's answer, in each run; empty where
-      nothing counted them
+    + round_trips: how often it had to wait for the machine's answer, in each run; empty if nothing
+      counted them
     """
 
     samples: list[Sample] = field(default_factory=list)

@@ -36,13 +36,13 @@ from workstation.settings import Settings
 from workstation.units.files import UnitFile
 from workstation.units.ollama import RELEASES
 
-# Operations that consist of simpler ones even if nothing is to change.
+# Operations that consist of simpler ones, even if nothing has to change.
 COMPOSED = (
     *("ca.trusted", "docker.boot_units", "nvidia.toolkit", "ollama.bridge_socket"),
     "compose.laid_down",
 )
 
-# Only this project does these; the others are not asked to, see docs/benchmark.md.
+# Only this project does these; the others are not asked to (docs/benchmark.md).
 LEFT_OUT = (
     "compose.network_exists",
     "disks.mounted",

@@ -1,8 +1,8 @@
-"""Run once inside the new root file system: trust what the outer machine trusts.
+"""Run once inside the new root file system: makes it trust the CAs of the machine that builds it.
 
-The outer bundle's certificates that Debian's own bundle lacks (a company proxy's, say) become
-local ones, one a file as update-ca-certificates wants them. So they outlive every later
-`update-ca-certificates`, whichever package calls it.
+Certificates in the bundle of that machine that Debian's own bundle lacks (for example a company
+proxy's) become local ones, each in a file of its own, because update-ca-certificates requires that.
+So they survive every later `update-ca-certificates`, whichever package calls it.
 """
 
 from __future__ import annotations

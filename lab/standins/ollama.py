@@ -17,14 +17,14 @@ VERSION = "@VERSION@"
 
 
 def address() -> tuple[str, int]:
-    """Return host and port of OLLAMA_HOST, as the real one reads it."""
+    """Return host and port of OLLAMA_HOST, parsed like the real program does."""
     value = os.environ.get("OLLAMA_HOST", "").strip().rpartition("://")[2].rstrip("/")
     host, _, port = value.rpartition(":") if ":" in value else (value, "", "")
     return host or "127.0.0.1", int(port) if port.isdigit() else 11434
 
 
 def store() -> str:
-    """Return the models folder, made if need be; exit when it cannot be written to."""
+    """Return the models folder, created if needed; exit if it is not writable."""
     home = os.path.expanduser("~/.ollama/models")
     folder = os.environ.get("OLLAMA_MODELS") or home
     try:
@@ -40,7 +40,7 @@ def store() -> str:
 
 
 def models(folder: str) -> list[dict[str, Any]]:
-    """Return what the store's manifests name."""
+    """Return the names in the store's manifests."""
     found = []
     top = os.path.join(folder, "manifests")
     for base, _, names in sorted(os.walk(top)):
@@ -56,7 +56,8 @@ def models(folder: str) -> list[dict[str, Any]]:
 
 
 def allowed(host: str) -> bool:
-    """Say whether a Host header passes while bound to loopback (server/routes.go upstream)."""
+    """Return whether a Host header is accepted while bound to loopback (server/routes.go
+    upstream)."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     name = name.strip("[]").lower()
     try:
@@ -68,7 +69,7 @@ def allowed(host: str) -> bool:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers; `folder` and `guarded` are set by serve()."""
+    """The HTTP answers; `folder` and `guarded` are set by serve()."""
 
     protocol_version = "HTTP/1.1"
     folder = ""
@@ -136,7 +137,7 @@ def serve() -> None:
 
 
 def ask(path: str) -> Any:
-    """Return the server's JSON answer, or None when it does not answer."""
+    """Return the server's JSON answer, or None if it does not answer."""
     host, port = address()
     connection = http.client.HTTPConnection(
         "127.0.0.1" if host == "0.0.0.0" else host, port, timeout=10

@@ -1,6 +1,8 @@
-"""What every stand-in program shares: an HTTP server with WebSockets, and the GPU's presence.
+"""The code that all stand-in programs share: an HTTP server with WebSockets, and the check for a
+GPU.
 
-Standard library only: it is copied into images and repositories and runs on bare Python.
+It only uses the standard library, because it is copied into images and repositories and runs on
+bare Python.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ Route = Callable[["Request"], Answer]
 
 
 class Request:
-    """One request as a route sees it."""
+    """One request, as passed to a route."""
 
     def __init__(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
         parts = urlsplit(target)
@@ -41,7 +43,7 @@ def die(message: str, status: int = 1) -> None:
 
 
 def gpus() -> list[str]:
-    """Return the names of the GPUs that nvidia-smi shows; none when it is absent or fails."""
+    """Return the names of the GPUs that nvidia-smi lists; none if it is missing or fails."""
     if shutil.which("nvidia-smi") is None:
         return []
     result = subprocess.run(
@@ -77,7 +79,8 @@ def need_writable(folder: str) -> None:
 
 
 def model_files(folders: list[str]) -> list[str]:
-    """Return the model files below the folders, by relative name, as the UIs list them."""
+    """Return the model files below the folders by relative name, like the user interfaces list
+    them."""
     endings = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".sft", ".gguf")
     found = set()
     for top in folders:
@@ -141,7 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _websocket(self, greeting: str) -> None:
-        """RFC 6455: accept, greet, then echo every text frame until the peer closes."""
+        """RFC 6455: accept, greet, then echo every text frame until the peer closes the
+        connection."""
         magic = self.headers.get("Sec-WebSocket-Key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         accept = base64.b64encode(hashlib.sha1(magic.encode()).digest()).decode()
         self.send_response(101)
@@ -182,7 +186,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A browser that goes away in the middle is no event.
+        # A browser that disconnects in the middle is not an error.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -201,7 +205,7 @@ def serve(
     ``sockets``: path -> first message of a WebSocket there.
     ``head``: False answers HEAD with 405, as FastAPI's GET routes do.
     """
-    # As PID 1 a process without a handler ignores SIGTERM, and `docker stop` would take 10 s.
+    # As PID 1, a process without a handler ignores SIGTERM, and `docker stop` would take 10 s.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     handler = type(
         "Handler", (_Handler,), {"routes": routes, "sockets": sockets or {}, "head": head}

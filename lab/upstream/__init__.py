@@ -39,8 +39,9 @@ def build(
     + address: host[:port] at which the machine reaches the mirror
     + tell: called with one line before each part, for a progress display
 
-    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for what is
-    not cached. Also writes ``<root>/older.json``: pins of an older release, for upgrade tests.
+    Needs mmdebstrap, zstd, git, gpg, apt and dpkg-deb, and Debian's and PyPI's servers for parts
+    that are not cached. Also writes ``<root>/older.json``: pins of an older release, for upgrade
+    tests.
     """
     say = tell or (lambda _: None)
     pins = _pins()
@@ -84,7 +85,7 @@ def build(
 
 
 def stand_ins() -> list[str]:
-    """Return a phrase for every part that is not real."""
+    """Return a phrase for every part that is a stand-in."""
     parts = (images, git, pypi, npm, apt, docker, ollama)
     return [*STAND_INS, *(phrase for part in parts for phrase in part.STAND_INS)]
 
@@ -95,7 +96,7 @@ def _pins() -> dict[str, Any]:
 
 
 def _requirement_files() -> list[Path]:
-    """Return every file that names Python packages: the stacks' and the stand-ins' own."""
+    """Return every file that lists Python packages: those of the stacks and of the stand-ins."""
     stacks = sorted((_REPOSITORY / "templates" / "stacks").rglob("*"))
     names = ("requirements", "constraints", "Dockerfile")
     found = [

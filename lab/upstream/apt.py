@@ -1,6 +1,6 @@
 """NVIDIA's apt repository with a key of the lab's own: stand-in packages, a real signature.
 
-Layout as upstream's: a flat repository at
+The layout is upstream's: a flat repository at
 ``nvidia.github.io/libnvidia-container/stable/deb/amd64/`` and the key at
 ``nvidia.github.io/libnvidia-container/gpgkey``.
 """
@@ -105,11 +105,11 @@ def index(
 ) -> None:
     """Write the index of a repository and sign it.
 
-    + folder: that of Release; files of packages are named from here, or from two folders above
-      where ``below`` is a component's folder, as apt wants them
+    + folder: the folder of Release; package files are named relative to it, or to the folder two
+      levels above if ``below`` is a component's folder, as apt requires
     + secret: armored key
     + below: folder of the list of packages
-    + fields: further ones of Release
+    + fields: additional fields of Release
     """
     base = folder if below == "." else folder.parent.parent
     listed = "\n".join(_stanza(path, base) for path in packages).encode()

@@ -1,4 +1,4 @@
-"""What the layers of the mirror's images hold: real programs and stand-ins."""
+"""The contents of the layers of the mirror's images: real programs and stand-ins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def minimal(cache: Path) -> Layer:
 
 
 def _python_names(tar: tarfile.TarFile) -> None:
-    # The official Python images have no /usr/bin/python3; programs find theirs by PATH.
+    # The official Python images have no /usr/bin/python3; programs find theirs through PATH.
     for name in ("python", "python3", "python3.11"):
         layers.add(tar, f"usr/local/bin/{name}", link="/usr/bin/python3.11", mode=0o777)
     # Empty: an emulated machine would spend its minutes on package lists.
@@ -35,7 +35,7 @@ def _python_names(tar: tarfile.TarFile) -> None:
 
 
 def python(cache: Path) -> Layer:
-    """What the Python base image has beyond the minimal layer."""
+    """The files that the Python base image adds to the minimal layer."""
 
     def changes(tar: tarfile.TarFile) -> None:
         for name in ("pip", "pip3"):
@@ -66,7 +66,7 @@ def _debian_key() -> str:
 
 
 def redis(cache: Path) -> Layer:
-    """What the Redis image has beyond the minimal layer: Debian's Redis, and a folder for its data
+    """The files that the Redis image adds to the minimal layer: Debian's Redis, and a data folder
     that belongs to the user of the official image."""
 
     def changes(tar: tarfile.TarFile) -> None:
@@ -84,7 +84,8 @@ def redis(cache: Path) -> Layer:
 
 
 def cuda(cache: Path) -> Layer:
-    """The libraries that a build copies out of NVIDIA's image, empty: nobody loads them."""
+    """The libraries that a build copies from NVIDIA's image. They are empty, because nothing loads
+    them."""
     tar = Tar()
     for name in ("cudart", "cublas", "cublasLt"):
         tar.file(f"usr/local/cuda/lib64/lib{name}.so.12", "")
@@ -165,7 +166,7 @@ def open_webui(cache: Path) -> Layer:
 
 
 def ollama(cache: Path, version: str) -> Layer:
-    """The stand-in for Ollama, as its image has it."""
+    """The stand-in for Ollama, at the same place as in its image."""
     program = (STANDINS / "ollama.py").read_text().replace("@VERSION@", version)
     tar = Tar()
     tar.file("usr/bin/ollama", program, 0o755)

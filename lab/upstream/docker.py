@@ -1,13 +1,13 @@
 """Docker's own apt repository, with the newest Engine that Debian has: forky's packages under the
-names, relations and paths that Docker gives its own.
+names, relations and paths of Docker's own packages.
 
-Layout as upstream's: ``download.docker.com/linux/debian/dists/<suite>/stable`` and the key at
-``download.docker.com/linux/debian/gpg``. Beside it, ``debian-forky/`` has Debian's own packages,
-for an upgrade of a distribution's Docker in place.
+The layout is upstream's: ``download.docker.com/linux/debian/dists/<suite>/stable`` and the key at
+``download.docker.com/linux/debian/gpg``. Next to it, ``debian-forky/`` contains Debian's own
+packages, for upgrading a distribution's Docker in place.
 
-Sources: control files of docker-ce 28 and 29 (download.docker.com); a fresh Docker 29 keeps images
-in containerd's store (docs.docker.com/engine/storage/containerd), forky's does where this variable
-of moby's own tests is set (moby: daemon/daemon.go).
+Sources: control files of docker-ce 28 and 29 (download.docker.com). A fresh Docker 29 keeps images
+in containerd's store (docs.docker.com/engine/storage/containerd); forky's does so if ``_STORE``, a
+variable of moby's own tests, is set (moby: daemon/daemon.go).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _STORE = "TEST_INTEGRATION_USE_SNAPSHOTTER=1"
 
 @dataclass(frozen=True)
 class _Package:
-    """A package of Docker's, made of Debian's ``parts``, the first of which gives its scripts."""
+    """A package of Docker's, built from Debian's ``parts``; the first part provides the scripts."""
 
     name: str
     parts: tuple[str, ...]
@@ -97,7 +97,7 @@ _PACKAGES = (
 def build(root: Path, cache: Path) -> dict[str, str]:
     """Write the repository below ``<root>/http``; return the overlay ``{fingerprint}``.
 
-    Needs apt and dpkg-deb, and Debian's servers for what the cache lacks.
+    Needs apt and dpkg-deb, and Debian's servers for packages that the cache lacks.
     """
     recipe = key_of(Path(__file__).read_text(), debian_mirror())
     debian = cached(cache / "docker" / f"debian-{recipe}", _download)
@@ -115,7 +115,8 @@ def build(root: Path, cache: Path) -> dict[str, str]:
 
 
 def _download(folder: Path) -> None:
-    """Fetch Debian's packages with apt, in folders of its own: this machine's sources stay."""
+    """Download Debian's packages with apt, in separate folders: this machine's sources stay
+    unchanged."""
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as temporary:
         state = Path(temporary)
@@ -137,7 +138,7 @@ def _download(folder: Path) -> None:
             *("-o", f"Dir::State::status={state}/status", "-o", f"Dir::Cache={state}/cache"),
             *("-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64"),
             *("-o", "Acquire::Check-Valid-Until=false", "-o", "Acquire::Languages=none"),
-            # The folder is root's, which apt's own user cannot enter.
+            # The folder belongs to root, and apt's own user cannot enter it.
             *("-o", "APT::Sandbox::User=root"),
         ]
         for arguments in (["update"], ["download", *DEBIAN_PACKAGES]):
@@ -183,7 +184,7 @@ def _deb(package: _Package, debian: Path, pool: Path) -> None:
             f"Maintainer: Lab upstream <lab@localhost>\n{relations}Section: admin\n"
             "Priority: optional\nDescription: lab stand-in, Debian's program under Docker's name\n",
         )
-        # It names files that were the other packages'.
+        # It lists the files of the original packages.
         (tree / "DEBIAN/md5sums").unlink(missing_ok=True)
         _as_docker_has_it(tree)
         target = pool / f"{package.name}_{version.replace(':', '%3a')}_amd64.deb"
@@ -191,7 +192,8 @@ def _deb(package: _Package, debian: Path, pool: Path) -> None:
 
 
 def _as_docker_has_it(tree: Path) -> None:
-    """Give the Engine the paths and unit of Docker's own package, and the image store of its 29."""
+    """Give the Engine the paths and unit of Docker's own package, and the image store of Docker
+    29."""
     unit = tree / "usr/lib/systemd/system/docker.service"
     if not unit.exists():
         return
@@ -203,7 +205,7 @@ def _as_docker_has_it(tree: Path) -> None:
     text = re.sub(r"^EnvironmentFile=.*$", f"Environment={_STORE}", text, flags=re.MULTILINE)
     start = "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock"
     write(unit, re.sub(r"^ExecStart=.*$", start, text, flags=re.MULTILINE))
-    # Docker's package has neither, nor a question at its installation.
+    # Docker's package has neither of these files, and asks nothing during its installation.
     for name in ("etc/default/docker", "etc/init.d/docker", "DEBIAN/config", "DEBIAN/templates"):
         (tree / name).unlink(missing_ok=True)
     conffiles = tree / "DEBIAN/conffiles"
@@ -216,7 +218,7 @@ def _as_docker_has_it(tree: Path) -> None:
         write(tree / "DEBIAN" / script, text, 0o755)
 
 
-# What docker-ce's do (docker/packaging, deb/control scripts by debhelper).
+# These do the same as docker-ce's (docker/packaging, deb/control scripts by debhelper).
 _SCRIPTS = {
     "postinst": """\
 #!/bin/sh

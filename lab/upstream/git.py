@@ -43,9 +43,9 @@ def build(
 ) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
     """Make the repositories below ``<root>/git`` and their archives below ``<root>/http``.
 
-    ``pins`` is the project's ``sources`` section, ``packages`` what npm.build returned.
-    Returns two overlays ``{key: {commit}}``: of the newest commits, and of the ones before,
-    which have the same content but for a file ``CHANGES``.
+    ``pins`` is the project's ``sources`` section, ``packages`` the result of npm.build. Returns two
+    overlays ``{key: {commit}}``: one of the newest commits, and one of the commits before, which
+    have the same content except for a file ``CHANGES``.
     """
     newest, older = {}, {}
     for key in sorted({*URLS, *pins}):
@@ -61,8 +61,8 @@ def build(
 def repository(
     key: str, target: Path, packages: Mapping[str, Mapping[str, str]]
 ) -> tuple[str, str]:
-    """Make one bare repository of ``lab/standins/repos/<key>``; return its two commits, the newer
-    last."""
+    """Create one bare repository from ``lab/standins/repos/<key>``; return its two commits, the
+    newer last."""
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary) / "tree"
         _content(key, tree, packages)
@@ -87,7 +87,7 @@ def _content(key: str, tree: Path, packages: Mapping[str, Mapping[str, str]]) ->
     if source.is_dir():
         shutil.copytree(source, tree, ignore=shutil.ignore_patterns("__pycache__"))
     else:
-        # A source that is new in the pins: an installable package of that name.
+        # A source that is new in the pins becomes an installable package of that name.
         write(
             tree / "setup.py", f'from setuptools import setup\n\nsetup(name="{key}", version="1")\n'
         )

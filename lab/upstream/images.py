@@ -1,7 +1,7 @@
 """The mirror's registry: images under their production names, written without an engine.
 
-Layout below ``<root>/registry``: ``blobs/sha256/<hex>`` holds layers, configurations and
-manifests; ``tags/<name>/<tag>`` holds the digest that a tag means.
+Layout below ``<root>/registry``: ``blobs/sha256/<hex>`` holds layers, configurations and manifests;
+``tags/<name>/<tag>`` holds the digest of the tag.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ STAND_INS = [
 
 @dataclass(frozen=True)
 class Image:
-    """What one image is made of; ``config`` is the OCI image configuration's ``config`` part."""
+    """The parts of one image; ``config`` is the ``config`` part of the OCI image configuration."""
 
     layers: Sequence[Layer]
     config: dict[str, Any] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def _blob(registry: Path, data: bytes) -> str:
 
 
 def _image(key: str, cache: Path, tag: str) -> Image:
-    """Return one image of DEFAULTS, with the layers made or taken from the cache."""
+    """Return one image of DEFAULTS; its layers are built, or taken from the cache."""
     if key == "uv":
         return Image(
             [contents.uv(cache, tag)], {"Entrypoint": ["/uv"], "WorkingDir": "/io", "Env": [_PATH]}
@@ -226,7 +226,7 @@ _DOCKGE: dict[str, Any] = {
     "Env": [_PATH, "UV_USE_IO_URING=0"],
     "ExposedPorts": {"5001/tcp": {}},
     "Volumes": {"/app/data": {}},
-    # Without Compose's start_interval, the first probe comes after a minute.
+    # Without Compose's start_interval, the first check would come after a minute.
     "Healthcheck": {
         "Test": ["CMD-SHELL", "extra/healthcheck"],
         "Interval": 60 * _SECOND,

@@ -1,8 +1,8 @@
 """The parts of the mirror that the stack knowledge-center needs, added only by its tests.
 
 Redis is Debian's. llama-cpp-python and the packages around it are real and have an index of their
-own (``/real/simple``): in the index of stand-ins, other stacks' images would get them too, and an
-emulated machine would spend minutes compiling what nothing there uses.
+own (``/real/simple``). In the index of stand-ins, other stacks' images would get them too, and an
+emulated machine would spend minutes compiling packages that nothing there uses.
 """
 
 from __future__ import annotations

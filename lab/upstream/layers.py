@@ -91,7 +91,7 @@ _DROPPED = (
     "etc/apt/sources.list",
 )
 _RECIPE = 2
-"""Raise to have Debian fetched anew."""
+"""Increase this number to download Debian again."""
 
 _KEPT = ("var/cache/apt/archives/partial", "var/cache/debconf", "var/lib/apt/lists/partial")
 
@@ -107,7 +107,8 @@ class Layer:
 
 
 def from_tar(name: str, cache: Path, make: Callable[[Path], None]) -> Layer:
-    """Return the layer ``name`` from the cache; when absent, compress the tar ``make`` writes.
+    """Return the layer ``name`` from the cache; if it is missing, compress the tar that ``make``
+    writes.
 
     The name must contain a hash of everything that goes into the layer.
     """
@@ -140,7 +141,7 @@ def from_files(name: str, cache: Path, tar: Tar) -> Layer:
 def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
     """Return an uncompressed tar of Debian bookworm with ``packages``, made by mmdebstrap.
 
-    The environment's DEBIAN_MIRROR says from where. Raises LabError.
+    The environment's DEBIAN_MIRROR selects the server. Raises LabError.
     """
     wanted = f"{name}-{key_of(*packages, _RECIPE)}"
 
@@ -160,8 +161,9 @@ def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
         ]
         if shutil.which("mmdebstrap") is None:
             raise LabError("mmdebstrap is missing: apt install mmdebstrap")
-        # No SOURCE_DATE_EPOCH: a changed time of a source makes its compiled .pyc worthless, and
-        # an emulated machine needs seconds to compile the standard library at each start.
+        # SOURCE_DATE_EPOCH must not be set: it changes the times of sources, which invalidates
+        # their compiled .pyc, and an emulated machine needs seconds to compile the standard library
+        # at each start.
         clean = {k: v for k, v in os.environ.items() if k != "SOURCE_DATE_EPOCH"}
         result = subprocess.run(command, capture_output=True, text=True, env=clean, check=False)
         if result.returncode:
@@ -171,7 +173,7 @@ def bootstrap(packages: Sequence[str], cache: Path, name: str) -> Path:
 
 
 def trimmed(source: Path, target: Path, changes: Callable[[tarfile.TarFile], None]) -> None:
-    """Copy a Debian tar without documentation and caches, then let ``changes`` add members."""
+    """Copy a Debian tar without documentation and caches, then call ``changes`` to add members."""
     with tarfile.open(source) as old, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as new:
         for member in old:
             _copy(old, new, member)
@@ -185,7 +187,8 @@ def difference(
     changes: Callable[[tarfile.TarFile], None],
     edit: Callable[[str, bytes], bytes],
 ) -> None:
-    """Write what the Debian tar ``upper`` has beyond ``lower``; ``edit`` may change a file."""
+    """Write the files of the Debian tar ``upper`` that ``lower`` lacks; ``edit`` may change a
+    file."""
     with tarfile.open(lower) as old:
         known = {m.name: _identity(old, m) for m in old}
     with tarfile.open(upper) as source, tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as new:

@@ -1,8 +1,9 @@
 """llama-cpp-python for the lab: the real one, compiled here once, installed there within seconds.
 
-An emulated machine would compile for most of an hour. So the pinned source is compiled on this
-machine, in the same Debian as the containers', with the flags of the stack's Dockerfile, for any
-x86-64. The index offers it under the source's name, as a source whose build only returns the wheel.
+Compiling on an emulated machine would take most of an hour. So the pinned source is compiled on
+this machine, in the same Debian as the containers', with the flags of the stack's Dockerfile, for
+any x86-64. The index offers it under the source's name, as a source whose build only returns the
+wheel.
 """
 
 from __future__ import annotations

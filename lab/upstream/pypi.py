@@ -1,8 +1,8 @@
 """The mirror's Python index: stand-in wheels made on the fly, and a few real ones.
 
-``<root>/pypi/pins.json`` maps a package's normalized name to the versions that the project
-names; each is offered as a wheel whose bytes follow from name and version alone.
-``<root>/pypi/files`` holds real wheels, which win over stand-ins of the same name.
+``<root>/pypi/pins.json`` maps a package's normalized name to the versions that the project uses;
+each is offered as a wheel whose bytes depend only on name and version. ``<root>/pypi/files`` holds
+real wheels, which take precedence over stand-ins of the same name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ STAND_INS = [
 
 REAL: dict[str, tuple[str, ...]] = {
     "pip": ("26.2",),
-    # 82 no longer has pkg_resources: a build without its constraint fails as it does in reality.
+    # Version 82 no longer has pkg_resources, so a build without its constraint fails as it does in
+    # reality.
     "setuptools": ("69.5.1", "80.10.2", "82.0.1"),
     "wheel": ("0.45.1",),
 }
@@ -66,7 +67,7 @@ _COMMANDS = {"accelerate": "accelerate", "torch": "torchrun"}
 
 
 def normalize(name: str) -> str:
-    """Return a package's name in the form of PEP 503."""
+    """Return a package's name normalized as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -102,7 +103,7 @@ def build(root: Path, cache: Path, sources: Iterable[Path]) -> None:
 
 
 def index(folder: Path, name: str) -> str:
-    """Return the PEP 503 page of a package, or "" when the mirror does not have it.
+    """Return the PEP 503 page of a package, or "" if the mirror does not have it.
 
     An empty name gives the page of all packages. The folder's name is that of the index.
     """

@@ -20,8 +20,8 @@ class WheelError(LabError):
 def fetch(name: str, version: str, cache: Path, *, platform: bool = True) -> Path:
     """Download one wheel (no dependencies) into ``cache`` and return its path.
 
-    ``platform`` asks for Linux x86-64 whatever machine this runs on. Raises WheelError with
-    pip's last line when PyPI has no such version.
+    ``platform`` requests Linux x86-64 wheels on any machine. Raises WheelError with pip's last line
+    if PyPI has no such version.
     """
     folder = cache / "wheels" / f"{name}-{version}"
 

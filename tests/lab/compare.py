@@ -1,4 +1,5 @@
-"""Whether a run did what its plan had named: by its report, and by what is different."""
+"""Whether a run did exactly what its plan named, judged by its report and by the actual
+differences."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ _CONTAINER = re.compile(r"\w+ ([\w-]+): (?:create|recreate|remove|start) ([\w-]+
 
 
 def compared(machine: Workstation, *arguments: str, **how: Any) -> Run:
-    """Run; fail unless plan, results, containers and files all tell the same."""
+    """Run; fail unless plan, results, containers and files all agree."""
     containers, files = machine.containers(), machine.our_files()
     run = machine.pyinfra(*arguments, "-y", "--json", **how)
     assert run.status == 0, run.error

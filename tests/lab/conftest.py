@@ -1,6 +1,6 @@
 """The lab for tests: one virtual machine per session, bare or converged within seconds.
 
-Tests that begin with a bare machine, or need none, bear the mark ``bare``. ``TEST_LAB`` names the
+Tests that begin with a bare machine, or need none, have the mark ``bare``. ``TEST_LAB`` names the
 session's state folder in ``.lab/``, so that two sessions can run side by side.
 """
 
@@ -31,10 +31,10 @@ ENGINE = engine()
 TOOLKIT = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
 CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
 
-# Where runs lay files down, but for what packages bring.
+# Folders to which runs copy files, apart from the contents of packages.
 OURS = "/opt/stacks /etc/systemd/system /etc/fstab /etc/docker /etc/ai-workstation"
 
-# What a machine changes by itself while nobody touches it. Nothing else is left out.
+# Files that a machine changes by itself. Nothing else is ignored.
 VOLATILE = (
     "/var/log",
     "/var/lib/systemd",
@@ -51,8 +51,8 @@ _RESULT = re.compile(r"^ {4}(\S.*?) {2,}(\d+) +(\S+) +(\S+) +(\S+) *$", re.MULTI
 
 @dataclass(frozen=True)
 class Run:
-    """One run of pyinfra: exit status, all that it printed, its table of results, and with
-    ``--json`` what it wrote. ``share``: of the first run, what was on the share then."""
+    """One run of pyinfra: exit status, output, table of results, and with ``--json`` the JSON.
+    ``share``: for the first run, the contents of the share at that time."""
 
     status: int
     output: str
@@ -61,17 +61,17 @@ class Run:
 
     @property
     def planned(self) -> set[str]:
-        """What the plan says will be different: ``create /etc/fstab`` and the like."""
+        """The changes in the plan: ``create /etc/fstab`` and the like."""
         return _told(self.report["plan"])
 
     @property
     def done(self) -> set[str]:
-        """What was different by the time that operations ran, in the same words."""
+        """The changes that operations made, in the same words."""
         return _told(self.report["results"]["operations"])
 
     @property
     def commands(self) -> int:
-        """How many commands went to the host."""
+        """The number of commands sent to the host."""
         if self.report:
             return int(sum(self.report["remote_commands"].values()))
         found = re.search(r": (\d+) remote commands?", self.output)
@@ -91,14 +91,14 @@ class Run:
 
     @property
     def operations(self) -> int:
-        """How many operations the table lists."""
+        """The number of operations in the table."""
         if self.report:
             return len(self.report["results"]["operations"])
         return sum(name != "Grand total" for name, *_ in self._results())
 
     @property
     def error(self) -> str:
-        """The lines that say what is wrong: pyinfra's and ours."""
+        """The lines of the error: pyinfra's and ours."""
         return "\n".join(line for line in self.output.splitlines() if "rror" in line)
 
     def _results(self) -> list[tuple[str, ...]]:
@@ -138,7 +138,7 @@ class Workstation:
         process = self.start(
             *arguments, environment=environment, folder=folder, inventory=inventory
         )
-        # A first run beside another machine, on two busy cores, takes half an hour.
+        # A first run takes half an hour next to another machine, on two busy cores.
         output, errors = process.communicate(timeout=3600)
         if not machine_readable:
             sys.stdout.write(output)
@@ -154,7 +154,7 @@ class Workstation:
         folder: Path = REPOSITORY,
         inventory: str = "inventory.py",
     ) -> subprocess.Popen[str]:
-        """Start what ``pyinfra`` runs, in a session of its own."""
+        """Start the command of ``pyinfra`` in a session of its own."""
         variables = {
             name: value
             for name, value in os.environ.items()
@@ -190,12 +190,12 @@ class Workstation:
         return self.lab.machine.ssh.run(script, check=check, timeout=600).stdout
 
     def findings(self) -> dict[str, dict[str, Any]]:
-        """Return what the report of the last acceptance says, by the check's name."""
+        """Return the findings in the report of the last acceptance, by the check's name."""
         report = REPOSITORY / ".ai-workstation" / "127.0.0.1" / "acceptance.json"
         return {one["name"]: one for one in json.loads(report.read_text())["findings"]}
 
     def succeeds(self, script: str) -> bool:
-        """Whether a script run as root on the machine exits with 0."""
+        """Return whether a script that is run as root on the machine exits with 0."""
         return self.lab.machine.ssh.run(script, check=False, timeout=600).returncode == 0
 
     def files(self) -> dict[str, str]:
@@ -204,14 +204,16 @@ class Workstation:
         listing = self.run(
             f"find / -xdev \\( {prune} \\) -prune -o -printf '%p\\t%y %m %U:%G %s %T@\\n'"
         )
-        # A folder's time changes with what is made and removed in it: files tell of both.
+        # The time of a folder changes whenever something is created or removed in it; the list of
+        # files shows that anyway.
         return {
             path: facts.rsplit(" ", 2)[0] if facts.startswith("d") else facts
             for path, _, facts in (line.partition("\t") for line in listing.splitlines())
         }
 
     def our_files(self) -> dict[str, str]:
-        """Return path -> mode, owner, size and time of every file where runs lay some down."""
+        """Return path -> mode, owner, size and time of every file in the folders to which runs copy
+        files."""
         listing = self.run(f"find {OURS} ! -type d -printf '%p\\t%m %U:%G %s %T@\\n'")
         return dict(line.split("\t") for line in listing.splitlines())
 
@@ -223,7 +225,7 @@ class Workstation:
         return dict(line.split(" ", 1) for line in listing.splitlines())
 
     def unit_starts(self) -> str:
-        """Return when the units of ours and Docker were started."""
+        """Return the start times of our units and of Docker."""
         units = "docker.service ollama.service ollama-docker.socket ollama-docker-guard.service"
         return self.run(
             f"systemctl show --timestamp=us -p Id,ActiveEnterTimestamp {units}"
@@ -231,8 +233,8 @@ class Workstation:
         )
 
     def clone(self, folder: str) -> None:
-        """Make a clone of what is committed and changed here on the machine, with an ``.env``
-        that points it at the machine itself."""
+        """Create a clone of the checkout, including uncommitted changes, on the machine, with an
+        ``.env`` for a local run."""
         values = content(self.lab.folder, 22, "root", None)
         local = {key: value for key, value in values.items() if not key.startswith(("SSH_", "CA_"))}
         local |= {"WORKSTATION_HOST": "@local", "MIRROR": f"{folder}/mirror.yml"}
@@ -258,7 +260,7 @@ class Workstation:
         self.run(f"cd {folder} && tar -xf clone.tar && rm clone.tar && chmod 600 .env")
 
     def send(self, data: bytes, target: str) -> None:
-        """Write a file on the machine, and the folder that it is in."""
+        """Write a file on the machine, and create its folder."""
         script = f"mkdir -p $(dirname {target}) && cat > {target}"
         subprocess.run(
             [*self.lab.machine.ssh.command(), script], input=data, check=True, timeout=120
@@ -270,14 +272,15 @@ class Workstation:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what needs no machine that was provisioned before."""
+    """Mark tests that need no provisioned machine."""
     fixtures = set(getattr(item, "fixturenames", ()))
     if {"bare", "untouched"} & fixtures and "first_run" not in fixtures:
         item.add_marker("bare")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--reuse``: for work on a test, begin with the converged machine of an earlier session."""
+    """``--reuse``: begin with the converged machine of an earlier session, to save time while
+    working on a test."""
     parser.addoption("--reuse", action="store_true", help="keep the lab, and its first run")
 
 
@@ -298,18 +301,19 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def _keep(lab: Lab) -> Path:
-    """Where the converged machine's share is while another has its own. It is moved, not copied:
-    the machine's mounts know its folders by their inodes, and would be stale."""
+    """The place of the converged machine's share while another machine has its own share. It is
+    moved, not copied, because the machine's mounts know its folders by their inodes."""
     return lab.folder / "share-converged"
 
 
 def _first_run_file(lab: Lab) -> Path:
-    """What the first run said, for a session that does not repeat it."""
+    """The file with the result of the first run, for a session that does not repeat it."""
     return lab.folder / "first-run.json"
 
 
 def _empty_share(lab: Lab) -> None:
-    """Give a bare machine a share with nothing in it; the server runs on, its port is wired in."""
+    """Give a bare machine an empty share; the server keeps running, because its port is part of the
+    machine's command line."""
     lab.nas.start()
     if _first_run_file(lab).exists() and not _keep(lab).exists():
         lab.nas.data.rename(_keep(lab))
@@ -331,7 +335,7 @@ def _converged_share(lab: Lab, first: Run) -> None:
 
 @pytest.fixture
 def untouched(lab: Lab) -> Workstation:
-    """The machine as it happens to be, for what never gets to it."""
+    """The machine in any state, for tests that never reach it."""
     return Workstation(lab)
 
 
@@ -346,8 +350,8 @@ def bare(lab: Lab) -> Iterator[Workstation]:
     machine.faults("{}")
 
 
-# The archived repository of guides before 2023, its key trusted by apt-key for everything, and
-# the toolkit's repository as a guide of today lists it.
+# The archived repository of guides from before 2023, with its key trusted by apt-key for
+# everything, and the toolkit's repository as in a current guide.
 _TRACES = f"""
 cd /etc/apt
 echo '# old' > sources.list.d/nvidia-docker.list
@@ -358,7 +362,7 @@ echo 'deb [trusted=yes] {TOOLKIT}/stable/deb/$(ARCH) /' \
 
 
 def _prepare(machine: Workstation) -> None:
-    """Put on a bare machine what the first run finds there."""
+    """Prepare a bare machine for the first run."""
     machine.run(f"mkdir -p {CHECKPOINTS}")
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     weights = len(header).to_bytes(8, "little") + header + bytes(4)
@@ -369,14 +373,14 @@ def _prepare(machine: Workstation) -> None:
 
 @pytest.fixture
 def prepared() -> Callable[[Workstation], None]:
-    """Return a function that puts on a bare machine what the first run found there."""
+    """Return a function that prepares a bare machine like the first run's."""
     return _prepare
 
 
 @pytest.fixture(scope="session")
 def first_run(lab: Lab) -> Run:
-    """The first run on a bare machine with two models, one cut off, and traces of nvidia-docker;
-    kept as a checkpoint."""
+    """The first run on a bare machine with two models, one of them truncated, and traces of
+    nvidia-docker; kept as a checkpoint."""
     kept = _first_run_file(lab)
     if kept.exists():
         return Run(**json.loads(kept.read_text()))
@@ -401,8 +405,8 @@ def converged(lab: Lab, first_run: Run) -> Workstation:
 
 @pytest.fixture
 def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workstation:
-    """The same for a test that changes nothing there: after another such test it is not restored,
-    which takes seconds, and some more until it is as quick as it was."""
+    """The same for a test that changes nothing there: after another such test the machine is not
+    restored, which saves the seconds of the restore and the time to warm up."""
     if request.session.stash.get(_OBSERVED, False):
         return Workstation(lab)
     machine = _converge(lab, first_run)
@@ -412,7 +416,7 @@ def observed(lab: Lab, first_run: Run, request: pytest.FixtureRequest) -> Workst
 
 @pytest.fixture(autouse=True)
 def _changed(request: pytest.FixtureRequest) -> None:
-    """Know that a test changes the machine."""
+    """Record that a test changes the machine."""
     if {"converged", "bare"} & set(request.fixturenames):
         request.session.stash[_OBSERVED] = False
 
@@ -440,7 +444,7 @@ def checkout(tmp_path: Path) -> Callable[[], Path]:
 
 @pytest.fixture
 def older(lab: Lab, tmp_path: Path) -> dict[str, str]:
-    """Variables of a run that finds an older release of Dockge pinned."""
+    """Variables for a run with an older release of Dockge in its pins."""
     mirror = yaml.safe_load(lab.mirror.file.read_text())
     older = json.loads((lab.mirror.root / "older.json").read_text())
     mirror["pins"]["images"]["dockge"] = older["images"]["dockge"]

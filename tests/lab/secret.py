@@ -1,4 +1,4 @@
-"""The share's password as it may look where it must not be, and a watch over processes."""
+"""All forms in which the share's password might leak, and a watch over processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMS = (
 TALKATIVE = ("-vvv", "--debug", "--diff")
 PATTERNS = "/root/forms"
 
-# The patterns come from a file: in the words of the command they would find themselves.
+# The patterns come from a file: as arguments, the command would find them in itself.
 _WATCH = f"""
 while :; do
   grep -lsF -f {PATTERNS} /proc/[0-9]*/cmdline /proc/[0-9]*/environ >> /root/seen
@@ -25,15 +25,14 @@ done
 
 
 def watch(machine: Workstation) -> None:
-    """Begin to look into the command lines and environments of all processes, five times a
-    second."""
+    """Start to search the command lines and environments of all processes, five times a second."""
     machine.send("\n".join(FORMS).encode() + b"\n", PATTERNS)
     machine.send(_WATCH.encode(), "/root/watch")
     machine.run("systemd-run --quiet --unit=watch sh /root/watch")
 
 
 def seen(machine: Workstation) -> str:
-    """End the watch; return the files of ``/proc`` in which a form of the password was."""
+    """Stop the watch; return the files of ``/proc`` in which a form of the password was found."""
     assert machine.succeeds("systemctl is-active watch")
     machine.run("systemctl stop watch; rm /root/watch")
     return machine.run("sort -u /root/seen; rm /root/seen")

@@ -1,10 +1,12 @@
-"""What runs leave on a machine, as a mapping that can be compared with what another run left."""
+"""The state that runs leave on a machine, as a mapping that can be compared with that of another
+run."""
 
 from __future__ import annotations
 
 from tests.lab.conftest import Workstation
 
-# Where runs of ours lay down or change anything, and what packages of theirs are set up in.
+# Folders to which our runs copy files or where they change something, and those of packages they
+# install.
 PLACES = (
     "/opt/stacks",
     "/opt/ollama",
@@ -23,7 +25,7 @@ PLACES = (
     "/vol",
 )
 
-# What differs from one machine to the next though both are right. Nothing else is left out.
+# Differences between two machines that are both right. Nothing else is ignored.
 VOLATILE = {
     "/var/lib/ai-workstation/runs": "receipts: one for each run",
     "/var/lib/ai-workstation/applied/*.tar": "holds the times of files",
@@ -55,8 +57,9 @@ dpkg --audit
 
 
 def state(machine: Workstation) -> dict[str, str]:
-    """Return what is on the machine: files with mode, owner and content; units; packages; mounts;
-    networks, volumes and containers.
+    """Return the state of the machine: files with mode, owner and content; units; packages; mounts;
+    networks, volumes and containers. The ids of images built on the machine are left out, because
+    they depend on the build time; their tags are hashes of all their inputs.
 
     An image's id says when it was built, so that of one that is built here is left out: its tag is
     the hash of all that went into it.
@@ -91,7 +94,7 @@ def files(machine: Workstation) -> dict[str, str]:
 
 
 def differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
-    """Return in what a machine differs from what it should be, a line each."""
+    """Return the differences between a machine and the expected state, one line each."""
     return [
         f"{name}: {wanted.get(name, 'nothing')} -> {found.get(name, 'nothing')}"
         for name in sorted(wanted | found)

@@ -1,5 +1,5 @@
-"""A machine on which somebody's Docker runs already: what ran still runs, with the same ids and
-start times, and Docker still starts."""
+"""A machine on which somebody's Docker is already running: containers keep running, with the same
+ids and start times, and Docker still starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.lab.conftest import Workstation
 
 pytestmark = pytest.mark.long
 
-# Debian's Docker without Buildx, and a configuration of theirs.
+# Debian's Docker without Buildx, and an existing configuration.
 _INSTALLED = r"""
 set -e; exec >/dev/null 2>&1
 apt-get update
@@ -29,8 +29,8 @@ tar -C /tmp/image -c . | docker import - theirs:1
 printf 'services: {app: {image: "theirs:1", command: [sleep, "1000000"]}}\n' >/srv/app/compose.yaml
 """
 
-# A drop-in of theirs, and containers that nothing starts again: one without a restart policy, one
-# with a health check, one that Docker removes when it ends, one of a Compose project, one that
+# An existing drop-in, and containers that nothing would start again: one without a restart policy,
+# one with a health check, one that Docker removes when it ends, one of a Compose project, one that
 # publishes a port.
 _RUNNING = r"""
 set -e; exec >/dev/null 2>&1
@@ -48,7 +48,7 @@ docker run -d --name web -p 8088:80 theirs:1 httpd -f -p 80 -h /bin
 docker compose --project-directory /srv/app up -d
 """
 
-# The machine with their Docker, on which nothing runs yet: installing it takes minutes.
+# The machine with their Docker, before any container runs: installing Docker takes minutes.
 _THEIRS = "theirs"
 
 _TASKS = ("tasks/docker.py", "tasks/nvidia.py")
@@ -67,7 +67,7 @@ def theirs(machine: Workstation, drop_in: str = "[Service]", more: str = "") -> 
 
 
 def run_of(machine: Workstation) -> dict[str, str]:
-    """Return name -> id and start time of the containers that run."""
+    """Return name -> id and start time of the running containers."""
     listing = machine.run(
         "docker ps -q | xargs -r docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}'"
     )
@@ -79,8 +79,8 @@ def _pid(machine: Workstation) -> str:
 
 
 def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
-    """Docker is restarted, with live-restore loaded before; the plugin that it lacked is of its own
-    origin; its configuration is kept, with its mode; a second run changes nothing."""
+    """Docker is restarted after live-restore was loaded; the missing plugin comes from Docker's own
+    origin; the configuration is kept with its mode; a second run changes nothing."""
     before, pid = theirs(bare, "[Service]\nEnvironment=HTTP_PROXY="), _pid(bare)
     assert len(before) == 5
     run = bare.pyinfra(*_TASKS, "-y")
@@ -105,9 +105,9 @@ def test_what_ran_runs_on_through_the_adoption(bare: Workstation) -> None:
 
 
 def test_a_run_that_is_cut_off_before_the_restart_is_finished(bare: Workstation) -> None:
-    """Docker has not read what stands on the disk: the next run restarts it, as gently."""
+    """Docker has not read its new file: the next run restarts it, just as gently."""
     before, pid = theirs(bare), _pid(bare)
-    # A Docker that cannot be reloaded ends the run between the file and the restart.
+    # A Docker that cannot be reloaded ends the run between writing the file and the restart.
     cut = "/etc/systemd/system/docker.service.d/zz-cut.conf"
     bare.run(f"printf '[Service]\\nExecReload=\\nExecReload=/bin/false\\n' >{cut}; "
              "systemctl daemon-reload")  # fmt: skip
@@ -125,8 +125,8 @@ def test_a_run_that_is_cut_off_before_the_restart_is_finished(bare: Workstation)
 
 
 def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
-    """live-restore, with which Docker would not start, is left out, and nothing is stopped for log
-    rotation; Docker comes up again."""
+    """live-restore is left out, because Docker would not start with it, and nothing is stopped for
+    log rotation. Docker starts again."""
     service = "docker service create -d --name svc theirs:1 sleep 1000000"
     swarm = f"docker swarm init --advertise-addr 127.0.0.1\n{service}\nsleep 20"
     before, pid = theirs(bare, more=swarm), _pid(bare)
@@ -153,7 +153,8 @@ def test_a_node_of_a_swarm_stays_one(bare: Workstation) -> None:
     ids=["log-driver", "live-restore"],
 )
 def test_what_a_flag_gives_is_left_out(bare: Workstation, drop_in: str, keys: set[str]) -> None:
-    """Docker does not start with an option in both places: it does, also when it is restarted."""
+    """Docker does not start if an option is set in both places; here it does, also after a
+    restart."""
     before = theirs(bare, drop_in)
     run = bare.pyinfra(*_TASKS, "-y")
     assert run.status == 0, run.error
@@ -167,7 +168,7 @@ def test_what_a_flag_gives_is_left_out(bare: Workstation, drop_in: str, keys: se
 
 
 def test_docker_that_does_not_come_up_gets_its_old_file_back(bare: Workstation) -> None:
-    """For a reason that no check sees beforehand; the run fails, and what ran runs on."""
+    """For a reason that no check finds in advance; the run fails, and containers keep running."""
     refuses = '[Service]\nExecStartPre=/bin/sh -c "! grep -q max-size /etc/docker/daemon.json"'
     before = theirs(bare, refuses)
     old = bare.run("cat /etc/docker/daemon.json")
@@ -180,7 +181,7 @@ def test_docker_that_does_not_come_up_gets_its_old_file_back(bare: Workstation) 
 
 
 def test_a_wedged_docker_ends_the_run_with_one_sentence(bare: Workstation) -> None:
-    """It is not taken for absent, whichever task is run; nothing is changed."""
+    """It is not mistaken for a missing Docker, whichever task is run; nothing is changed."""
     before = theirs(bare)
     files = bare.our_files()
     bare.run("kill -STOP $(systemctl show -P MainPID docker.service)")
@@ -194,7 +195,7 @@ def test_a_wedged_docker_ends_the_run_with_one_sentence(bare: Workstation) -> No
 
 
 def test_ipv6_on_the_default_bridge(bare: Workstation) -> None:
-    """Ollama's socket listens on each address by which containers know the host."""
+    """Ollama's socket listens on each address at which containers reach the host."""
     theirs(bare)
     bare.run(
         'set -e; echo \'{"ipv6": true, "fixed-cidr-v6": "fd00:d0c::/64"}\' '

@@ -1,5 +1,5 @@
-"""Networks and GPUs of somebody whose machine is adopted: who reached containers still does, and
-who had the GPU still has it."""
+"""Networks and GPUs on an adopted machine: machines that reached containers still do, and
+containers that had the GPU still have it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.lab.test_adopted import run_of, theirs
 
 pytestmark = pytest.mark.long
 
-# Stands for NVIDIA's legacy hook, which `docker run --gpus` runs: it mounts a device into the
-# container and lets it in there behind systemd's back; here by taking the filter away.
+# Replaces NVIDIA's legacy hook, which `docker run --gpus` runs: it mounts a device into the
+# container and allows it without systemd's knowledge, here by removing the filter.
 _HOOK = r"""
 cat >/usr/local/bin/nvidia-container-runtime-hook <<'END'
 #!/bin/sh
@@ -36,13 +36,13 @@ for name in train other; do docker run -d --name $name --gpus all theirs:1 sleep
 
 
 def _opens(machine: Workstation, name: str) -> bool:
-    """Whether a container may use the device."""
+    """Return whether a container can open the device."""
     return machine.succeeds(f"docker exec {name} sh -c ': >/dev/nvidia7'")
 
 
 def test_containers_keep_the_gpu_that_systemd_does_not_know_of(bare: Workstation) -> None:
-    """Named in preflight and plan; what is not told to systemd loses it, as the last one shows. The
-    device is the kernel's log, since there is no card."""
+    """They are named in preflight and plan. A container that systemd is not told about loses it, as
+    the last one shows. The device is the kernel's log, because there is no card."""
     before = theirs(bare, more=_HOOK)
     assert _opens(bare, "train")
     assert _opens(bare, "other")
@@ -61,8 +61,8 @@ def test_containers_keep_the_gpu_that_systemd_does_not_know_of(bare: Workstation
     assert _opens(bare, "train")
 
 
-# A neighbor behind an interface that is not Docker's, one behind a bridge of the LAN that is called
-# as Docker's are, both with routes to all of Docker's networks, and an open forward chain.
+# A neighbor behind an interface that is not Docker's, one behind a bridge of the LAN with a name
+# like Docker's, both with routes to all of Docker's networks, and an open forward chain.
 _NEIGHBORS = """
 set -e
 for name in near far; do
@@ -110,8 +110,9 @@ def _reached(machine: Workstation, name: str) -> set[str]:
 
 
 def test_what_docker_routes_is_still_reached(bare: Workstation) -> None:
-    """And nothing else of Docker's; nor is the LAN behind a bridge that is called br-lan cut off.
-    Docker before 27 does not know the mode, but it is what its owner asked for."""
+    """Nothing else of Docker's can be reached, and the LAN behind a bridge named br-lan is not cut
+    off. Docker before 27 does not know the mode, but it is still what the network's owner asked
+    for."""
     before = theirs(bare, more=_NETWORKS)
     bare.run(_NEIGHBORS)
     assert {"10.99.0.9:80", _FAR} <= _reached(bare, "near")

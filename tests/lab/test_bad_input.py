@@ -19,14 +19,14 @@ from workstation import lock
 
 
 def test_a_missing_env_file(untouched: Workstation, checkout: Callable[[], Path]) -> None:
-    """Without .env and environment, the run says how to make one."""
+    """Without .env and environment, the run says how to create one."""
     run = untouched.pyinfra("deploy.py", "-y", folder=checkout(), environment={"ENV_FILE": ""})
     assert run.status != 0
     assert "cp .env.example .env" in run.error
 
 
 def test_a_missing_password(bare: Workstation) -> None:
-    """A missing secret is named, with where to set it, before anything is changed."""
+    """A missing secret is named, with the place to set it, before anything is changed."""
     before = bare.files()
     run = bare.pyinfra("deploy.py", "-y", environment=bare.environment_without("SMB_PASSWORD"))
     assert run.status != 0
@@ -37,7 +37,7 @@ def test_a_missing_password(bare: Workstation) -> None:
 def test_what_is_misspelt_deep_in_a_compose_file(
     bare: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """It is refused with its line and the nearest name before Docker is installed."""
+    """It is rejected with its line and the closest name, before Docker is installed."""
     before = bare.files()
     folder = checkout()
     file = folder / "templates/stacks/dhoch3/compose.yaml.j2"
@@ -57,7 +57,7 @@ def test_what_is_misspelt_deep_in_a_compose_file(
 
 
 def test_an_unknown_key(untouched: Workstation, tmp_path: Path) -> None:
-    """A key that does not exist is refused with the nearest that does."""
+    """An unknown key is rejected with the closest valid name."""
     file = tmp_path / "env"
     file.write_text(untouched.lab.env_file.read_text() + "MODELS_PAHT=/vol\n")
     run = untouched.pyinfra("deploy.py", "-y", environment={"ENV_FILE": str(file)})
@@ -67,7 +67,7 @@ def test_an_unknown_key(untouched: Workstation, tmp_path: Path) -> None:
 
 
 def test_an_unreachable_host(untouched: Workstation) -> None:
-    """A host that does not answer is one sentence."""
+    """An unreachable host results in one sentence."""
     run = untouched.pyinfra(
         "deploy.py", "-y", environment={"WORKSTATION_HOST": "127.0.0.1", "SSH_PORT": "1"}
     )
@@ -77,7 +77,7 @@ def test_an_unreachable_host(untouched: Workstation) -> None:
 
 
 def test_a_wrong_ssh_key(untouched: Workstation, tmp_path: Path) -> None:
-    """A key that the host does not know is one sentence."""
+    """A key that the host does not accept results in one sentence."""
     key = tmp_path / "key"
     os.system(f"ssh-keygen -q -t ed25519 -N '' -f {key}")
     run = untouched.pyinfra("deploy.py", "-y", environment={"SSH_KEY": str(key)})
@@ -104,7 +104,7 @@ def test_an_unreadable_pins_file(untouched: Workstation, checkout: Callable[[], 
 
 
 def test_a_missing_template(bare: Workstation, checkout: Callable[[], Path]) -> None:
-    """With -y too it stops the run before its first operation, whichever needs it."""
+    """Even with -y, it stops the run before the first operation, whichever task needs it."""
     copy = checkout()
     (copy / "templates" / "ollama" / "ollama-docker.socket.j2").unlink()
     run = bare.pyinfra("deploy.py", "-y", folder=copy)
@@ -115,7 +115,7 @@ def test_a_missing_template(bare: Workstation, checkout: Callable[[], Path]) -> 
 
 
 def test_a_plan_that_nobody_can_confirm(bare: Workstation) -> None:
-    """Without -y and without a terminal the plan is shown, and nothing is changed."""
+    """Without -y and without a terminal, the plan is shown, and nothing is changed."""
     folder = "/vol/service/cw/storage-models/models/loras"
     bare.run(f"mkdir -p {folder} && chmod 700 {folder}")
     run = bare.pyinfra("tasks/storage.py")
@@ -138,8 +138,8 @@ def test_a_wrong_password_for_the_share(bare: Workstation) -> None:
 
 
 def test_all_that_stands_against_a_run_is_told_at_once(bare: Workstation) -> None:
-    """A wrong password, somebody else's web server, somebody's broken daemon.json: each with its
-    way out, and nothing is changed."""
+    """A wrong password, a foreign web server, a broken daemon.json: each comes with its fix, and
+    nothing is changed."""
     bare.run(
         "systemd-run --quiet --unit=theirs python3 -m http.server 80;"
         "mkdir -p /etc/docker && echo '{not json' > /etc/docker/daemon.json"
@@ -176,7 +176,7 @@ def test_a_bad_archive_of_ollama(bare: Workstation) -> None:
 
 @pytest.mark.long
 def test_a_tampered_package(bare: Workstation) -> None:
-    """apt refuses a package that is not what the signed index says; it is not installed."""
+    """apt rejects a package that differs from the signed index; it is not installed."""
     bare.faults('{"/nvidia.github.io/libnvidia-container/stable/deb/amd64/lib": {"tamper": true}}')
     run = bare.pyinfra("tasks/nvidia.py", "-y")
     assert run.status != 0
@@ -184,13 +184,13 @@ def test_a_tampered_package(bare: Workstation) -> None:
     assert not bare.succeeds("dpkg -s libnvidia-container1")
 
 
-# An unrelated source: its suite is gone from the mirror.
+# An unrelated source whose suite has disappeared from the mirror.
 _GONE = "deb http://192.168.0.5/gone noble main"
 
 
 @pytest.mark.long
 def test_an_apt_source_of_somebody_else_that_is_broken(bare: Workstation) -> None:
-    """It is named with its file and apt's words, and what the run needs is installed."""
+    """It is named with its file and apt's message, and the needed packages are installed."""
     bare.run(f"echo '{_GONE}' > /etc/apt/sources.list.d/theirs.list")
     run = bare.pyinfra("tasks/docker.py", "-y")
     assert run.status == 0, run.error
@@ -203,7 +203,7 @@ def test_an_apt_source_of_somebody_else_that_is_broken(bare: Workstation) -> Non
 
 
 def test_a_file_that_apt_cannot_read_stops_the_run_before_it_begins(bare: Workstation) -> None:
-    """apt refuses all of its sources then; the sentence names file and line."""
+    """apt rejects all of its sources then; the error names file and line."""
     bare.run("echo 'deb http://192.168.0.5/gone' > /etc/apt/sources.list.d/theirs.list")
     before = bare.files()
     run = bare.pyinfra("deploy.py", "-y")
@@ -214,7 +214,7 @@ def test_a_file_that_apt_cannot_read_stops_the_run_before_it_begins(bare: Workst
 
 @pytest.mark.long
 def test_nvidias_repository_as_somebody_has_configured_it_is_used(bare: Workstation) -> None:
-    """In a file and with a keyring of his own, but the same key: apt would refuse a second."""
+    """It has its own file and keyring, but the same key; apt would reject a second keyring."""
     toolkit = "http://192.168.0.5/nvidia.github.io/libnvidia-container"
     entry = f"deb [signed-by=/etc/apt/keyrings/nvidia.gpg] {toolkit}/stable/deb/$(ARCH) /"
     bare.run(
@@ -232,7 +232,7 @@ def test_nvidias_repository_as_somebody_has_configured_it_is_used(bare: Workstat
 
 
 def test_an_ollama_of_somebodys_own_stops_the_run(bare: Workstation) -> None:
-    """A drop-in starts it: it is named before anything is changed, and runs on."""
+    """A drop-in starts it: it is named before anything is changed, and keeps running."""
     bare.run(
         "mkdir -p /etc/systemd/system/ollama.service.d /home/anna;"
         "printf '#!/bin/sh\\nexec sleep 1000000\\n' > /home/anna/ollama;"
@@ -269,7 +269,8 @@ def test_a_repository_signed_by_somebody_else(
 
 
 def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
-    """It is refused with who is at work, and changes nothing; the lock goes with its holder."""
+    """It is refused with the other run's owner, and changes nothing; the lock ends with its
+    holder."""
     holder = shlex.join(lock._command("anna@desk"))
     bare.run(
         "mkfifo /run/words; sleep 600 </dev/null 2>/dev/null >/run/words & "
@@ -285,8 +286,8 @@ def test_a_run_while_another_is_at_work(bare: Workstation) -> None:
 
 
 def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
-    """Paths and flags with everything that means something to YAML, Compose or a shell arrive as
-    they are, and no key is made of them."""
+    """Paths and flags with all special characters of YAML, Compose and shells arrive unchanged, and
+    none of them becomes a key."""
     folder = "/mnt/a b,c: {d} [e] $HOME ${X} #f 'g' \"h\" %i *j &k !l"
     flags = ["--a", "'b c'", "'$HOME'", "'d;e'", "'{f: g}'", "h#i", "--j=k:l"]
     asked = {
@@ -300,7 +301,7 @@ def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
             f"echo {compose} | base64 -d | docker compose -f - --project-directory /tmp "
             "config --format json"
         )
-        # What Compose prints can be given to it again: with two dollars for one.
+        # Compose's output can be used as its input again: it writes two dollars for one.
         read[stack] = json.loads(told.replace("$$", "$"))["services"]
     mounts = [one["source"] for one in read["prometheus"]["comfy"]["volumes"]]
     assert f"{folder}/services/comfy-mnt" in mounts
@@ -312,7 +313,7 @@ def test_compose_itself_reads_what_was_meant(converged: Workstation) -> None:
 
 @pytest.mark.long
 def test_compose_says_what_was_recorded_of_it(converged: Workstation) -> None:
-    """Of every three-hundredth case; the record is of 2.40."""
+    """Tested with every three-hundredth case; the record is of 2.40."""
     if not converged.run("docker compose version --short").startswith("2.40"):
         pytest.skip("another Compose")
     verdicts = {name: iter(letters) for name, letters in compose_corpus.record().items()}

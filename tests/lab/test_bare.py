@@ -1,4 +1,4 @@
-"""What runs do to a bare machine."""
+"""Runs on a bare machine."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_smb_alone(bare: Workstation) -> None:
     ],
 )
 def test_an_ollama_of_install_sh_is_taken_over(bare: Workstation, disk: str) -> None:
-    """Its binary gives way to the pinned release, its models are kept, its unit runs on."""
+    """The pinned release replaces its binary, its models are kept, and its unit keeps running."""
     models = "/usr/share/ollama/.ollama/models"
     bare.run(
         "useradd -r -s /bin/false -U -m -d /usr/share/ollama ollama;"

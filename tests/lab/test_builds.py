@@ -1,4 +1,4 @@
-"""What a change of one image's inputs does, and what a build that fails leaves alone."""
+"""The effects of a change to one image's inputs, and of a failed build."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _recreated(before: dict[str, str], after: dict[str, str]) -> set[str]:
 def test_one_byte_builds_one_image_and_recreates_one_container(
     converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """The image before stays for the way back, older ones of ours go."""
+    """The previous image is kept for a rollback; older images of ours are removed."""
     copy = checkout()
     input_file = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
     first = _images(converged)
@@ -55,8 +55,8 @@ def test_one_byte_builds_one_image_and_recreates_one_container(
 def test_a_build_that_fails_leaves_the_service_as_it_is(
     converged: Workstation, checkout: Callable[[], Path], tmp_path: Path
 ) -> None:
-    """A commit that does not exist and a package that does not: one sentence each, and the
-    service serves on with the image that it has."""
+    """A commit that does not exist and a package that does not: one sentence each, and the service
+    keeps running with its image."""
     before, images = converged.containers(), _images(converged)
     mirror = yaml.safe_load(converged.lab.mirror.file.read_text())
     mirror["pins"]["sources"]["fooocus"]["commit"] = "0123456789" * 4
@@ -87,7 +87,7 @@ def test_a_build_that_fails_leaves_the_service_as_it_is(
 def test_a_new_image_that_does_not_become_healthy_gives_way_to_the_old(
     converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """The run fails and says which, with its log; the service serves on as before, and the next
+    """The run fails and names it, with its log; the service keeps running as before, and the next
     run tries again."""
     copy = checkout()
     start = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"

@@ -1,5 +1,5 @@
-"""A machine that is busy with other work: every processor, for ten minutes, as a training would
-keep it. No route goes, no container starts anew, and the machine is still proven."""
+"""A machine that is busy with other work: every processor, for ten minutes, as with a training run.
+No route disappears, no container restarts, and acceptance still passes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", 
 
 MINUTES = 10
 
-# Four for each processor, none of them nicer than a service: what a careless build does.
+# Four for each processor, with the same priority as a service, like a careless build.
 _BURN = f"""
 for number in $(seq $(($(nproc) * 4))); do (while :; do :; done) & done
 sleep {MINUTES * 60 + 900}
 """
 
-# One line for each answer: service and status. 000 is no answer in time, which a busy service may
-# give; 404, 502, 503 and 504 are what Traefik says of a route without a service.
+# One line for each answer: service and status. 000 is no answer in time, which is acceptable for a
+# busy service; 404, 502, 503 and 504 are Traefik's answers for a route without a service.
 _WATCH = f"""
 while :; do
   for service in {" ".join(SERVICES)}; do
@@ -45,7 +45,7 @@ def _start(machine: Workstation, name: str, script: str) -> None:
 
 @contextmanager
 def busy(machine: Workstation) -> Iterator[None]:
-    """Keep every processor of the machine at work."""
+    """Keep every processor of the machine busy."""
     _start(machine, "busy", _BURN)
     try:
         yield
@@ -54,14 +54,14 @@ def busy(machine: Workstation) -> Iterator[None]:
 
 
 def _lost(machine: Workstation) -> list[str]:
-    """Return the answers of the proxy that say that a route has no service."""
+    """Return the proxy's answers that mean that a route has no service."""
     lines = machine.run("cat /run/watched").splitlines()
     assert {line.split()[0] for line in lines} == set(SERVICES)
     return [line for line in lines if line.split()[1] in ("404", "502", "503", "504")]
 
 
 def test_ten_minutes_of_other_work_take_no_route_away(converged: Workstation) -> None:
-    """Every service stays behind the proxy, and no container is unhealthy or starts anew."""
+    """Every service stays behind the proxy, and no container becomes unhealthy or restarts."""
     containers = converged.containers()
     restarts = "docker ps -aq | xargs docker inspect -f '{{.Name}} {{.RestartCount}}'"
     before = converged.run(restarts)
@@ -86,7 +86,7 @@ def test_ten_minutes_of_other_work_take_no_route_away(converged: Workstation) ->
 
 
 def test_a_run_on_a_busy_machine_changes_what_it_should_and_passes(converged: Workstation) -> None:
-    """A container that is re-created has time to become healthy, and the run to see it."""
+    """A re-created container has enough time to become healthy, and the run waits for it."""
     converged.run("docker rm -f dhoch3-fooocus-1")
     with busy(converged):
         run = converged.pyinfra("deploy.py", "-y")

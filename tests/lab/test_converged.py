@@ -1,4 +1,4 @@
-"""What runs do to a machine that is as it should be, or nearly."""
+"""Runs on a machine that is up to date, or nearly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.lab.state import differences, state
 SERVICES = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit", "dockge")
 
 
-# Unix times: when the share was mounted, then when each container that uses it was started.
+# Unix times: the mount of the share, then the start of each container that uses it.
 _STARTS = """
 date -d "$(systemctl show --timestamp=us+utc -p ActiveEnterTimestamp --value mnt-ki_Daten.mount)" \
   +%s.%N
@@ -30,7 +30,7 @@ done
 
 
 def test_the_first_run_proves_itself(first_run: Run) -> None:
-    """A bare machine is provisioned by one run, at whose end every check holds."""
+    """One run provisions a bare machine, and every check at its end passes."""
     assert first_run.status == 0
     assert "FAILED" not in first_run.output
     for service in SERVICES:
@@ -38,7 +38,9 @@ def test_the_first_run_proves_itself(first_run: Run) -> None:
 
 
 def test_the_plan_of_a_bare_machine_is_what_the_run_did(first_run: Run) -> None:
-    """Nothing more, and nothing less; but for models, for which InvokeAI must run to be asked.
+    """Nothing more, and nothing less, except for models, because InvokeAI must be running to be
+    queried. A file that two tasks write is created by the first and changed by the second; a plan
+    for an empty machine says for both that they create it.
 
     A file that two tasks write is made by the first and changed by the second: a plan that begins
     with nothing says of both that they make it.
@@ -52,7 +54,7 @@ def test_the_plan_of_a_bare_machine_is_what_the_run_did(first_run: Run) -> None:
 
 
 def test_models_of_the_store_are_registered_where_they_lie(first_run: Run) -> None:
-    """InvokeAI is told of each; what it cannot use is named and does not fail the run."""
+    """InvokeAI gets each of them; those that it cannot use are named and do not fail the run."""
     assert "registered checkpoints/whole.safetensors" in first_run.output
     assert "refused checkpoints/half.safetensors" in first_run.output
 
@@ -69,15 +71,15 @@ def test_traces_of_nvidia_docker_are_removed(observed: Workstation) -> None:
 
 
 def test_compose_accepts_what_is_laid_down(observed: Workstation) -> None:
-    """A person can use every stack's folder with plain Compose, and Dockge shows it."""
+    """Plain Compose works in every stack's folder, and Dockge shows the stacks."""
     for stack in ("dhoch3", "proxy"):
         observed.run(f"cd /opt/stacks/{stack} && docker compose config --quiet")
     assert "dhoch3" in observed.run("docker exec dhoch3-dockge-1 ls /opt/stacks")
 
 
 def test_a_second_run_changes_nothing(observed: Workstation) -> None:
-    """No operation changes; containers keep their ids and start times, units their start. It
-    asks the host no more than it must."""
+    """No operation changes anything; containers keep their ids and start times, units their start
+    times. The number of queries stays within its limit."""
     containers, units = observed.containers(), observed.unit_starts()
     run = observed.pyinfra("deploy.py", "-y", "--json")
     assert run.status == 0, run.error
@@ -90,7 +92,8 @@ def test_a_second_run_changes_nothing(observed: Workstation) -> None:
 
 
 def test_every_run_leaves_a_receipt(observed: Workstation) -> None:
-    """On the host, for root alone, and here; the last ones and what differs can be shown."""
+    """On the host, only for root, and locally; the latest ones and their differences can be
+    shown."""
     assert observed.pyinfra("tasks/storage.py", "-y").status == 0
     folder = "/var/lib/ai-workstation/runs"
     names = observed.run(f"ls -1 {folder}").split()
@@ -115,8 +118,8 @@ def test_services_answer_from_outside(observed: Workstation) -> None:
 
 
 def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
-    """Return what the proxy answers for a name, asked until it is ``wanted`` or two minutes are
-    over: a restored machine's connections are cut, and its clock jumps."""
+    """Return the proxy's answer for a name. Repeat until it is ``wanted`` or two minutes have
+    passed, because a restored machine's connections are cut, and its clock jumps."""
     url = f"http://127.0.0.1:{machine.lab.machine.port(80)}/"
     deadline = time.monotonic() + 120
     while True:
@@ -131,7 +134,7 @@ def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
 
 
 def test_a_model_of_the_store_is_offered_by_every_interface(observed: Workstation) -> None:
-    """One file in `checkpoints`, four programs."""
+    """One file in `checkpoints` appears in four programs."""
     for service, path in (
         ("comfyui", "models/checkpoints"),
         ("fooocus", "config"),
@@ -145,8 +148,8 @@ def test_a_model_of_the_store_is_offered_by_every_interface(observed: Workstatio
 
 
 def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> None:
-    """A stopped container, an edited unit, a lost fstab line and a wrong mode: one run heals
-    these as its plan says, and leaves the rest."""
+    """A stopped container, an edited unit, a lost fstab line and a wrong mode: one run repairs
+    these as planned, and leaves everything else alone."""
     before = converged.containers()
     converged.run(
         "docker stop dhoch3-fooocus-1;"
@@ -171,7 +174,7 @@ def test_drift_is_healed_and_nothing_else_touched(converged: Workstation) -> Non
 
 
 def test_acceptance_notices_a_service_that_is_gone(converged: Workstation) -> None:
-    """Acceptance fails, and names what is wrong, when a promise does not hold."""
+    """Acceptance fails, and names the problem, if a promise is broken."""
     converged.run("docker stop dhoch3-forge-1")
     run = converged.pyinfra("tasks/acceptance.py", "-y")
     assert run.status != 0
@@ -184,7 +187,7 @@ def test_acceptance_notices_a_service_that_is_gone(converged: Workstation) -> No
 def test_a_service_is_added_and_removed_by_its_template_alone(
     converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """An eighth service needs its Compose block and its Dockerfile folder, nothing else."""
+    """An eighth service needs only its Compose block and its Dockerfile folder."""
     copy = checkout()
     stack = copy / "templates" / "stacks" / "dhoch3"
     compose = stack / "compose.yaml.j2"
@@ -221,8 +224,8 @@ def test_a_service_is_added_and_removed_by_its_template_alone(
 
 @pytest.mark.long
 def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None:
-    """On the machine itself, `./provision` from a clone makes its environment and agrees that
-    nothing is to be changed."""
+    """On the machine itself, `./provision` from a clone creates its environment and finds nothing
+    to change."""
     converged.clone("/root/clone")
     run = Run(0, converged.run("cd /root/clone && ./provision -y 2>&1"))
     assert run.operations > 20, run.output[-3000:]
@@ -233,8 +236,8 @@ def test_a_local_run_from_a_clone_finds_the_same(converged: Workstation) -> None
 def test_changed_mount_options_are_applied_under_running_services(
     converged: Workstation,
 ) -> None:
-    """The share is mounted anew, and the containers that use it write to the new mount. The
-    password is in nothing that is printed on the way."""
+    """The share is remounted, and the containers that use it write to the new mount. The password
+    never appears in the output."""
     run = converged.pyinfra(
         *("tasks/smb.py", "tasks/acceptance.py", "-y", "--data", "smb_options=nobrl"), *TALKATIVE
     )
@@ -246,7 +249,7 @@ def test_changed_mount_options_are_applied_under_running_services(
 
 @pytest.mark.long
 def test_three_reboots_leave_everything_as_it_was(converged: Workstation) -> None:
-    """What is there is compared each time; containers that use the share came after it."""
+    """The state is compared each time; containers that use the share started after it."""
     wanted = state(converged)
     for _ in range(3):
         began = time.monotonic()

@@ -1,5 +1,5 @@
-"""What happens to running services when Docker, the toolkit or systemd's units change under them,
-and what somebody else had set up before."""
+"""Running services while Docker, the toolkit or systemd's units change under them, and on a machine
+that somebody had already set up."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.long
 GPU_USER = "dhoch3-comfyui-1"
 NEWER_TOOLKIT = "1.20.1-1"
 """Than the pinned one."""
-# A repository has one release of Docker at a time: the same one, under a number that dpkg upgrades
-# to.
+# A repository has one release of Docker at a time, so the upgrade is the same release under a
+# higher number.
 _NEWER_DOCKER = r"""
 cd "$(mktemp -d /var/tmp/newer.XXXXXX)" && apt-get update \
 && apt-get download PACKAGES \
@@ -44,8 +44,8 @@ def _sees_gpu(machine: Workstation) -> bool:
 
 
 def test_changes_of_engine_and_toolkit_under_running_containers(converged: Workstation) -> None:
-    """Containers keep their ids, start times and the GPU; the next run brings the pinned toolkit
-    back, held, and nothing else."""
+    """Containers keep their ids, start times and the GPU; the next run restores the pinned toolkit
+    with its hold, and changes nothing else."""
     before = converged.containers()
     for change in (
         "systemctl daemon-reload",
@@ -65,8 +65,8 @@ def test_changes_of_engine_and_toolkit_under_running_containers(converged: Works
 
 @pytest.mark.skipif(ENGINE == "newest", reason="it has the newest Engine already")
 def test_an_upgrade_to_the_newest_engine_recreates_nothing(converged: Workstation) -> None:
-    """Containers keep their ids and the Engine its store, in which their images are. The next run
-    proves the GPU to the new one, and changes nothing else."""
+    """Containers keep their ids, and the Engine its image store. The next run proves the GPU with
+    the new Engine, and changes nothing else."""
     before = converged.containers()
     folder = converged.lab.mirror.root / "http" / "debian-forky"
     names = " ".join(shlex.quote(path.name) for path in sorted(folder.glob("*.deb")))
@@ -84,12 +84,12 @@ def test_an_upgrade_to_the_newest_engine_recreates_nothing(converged: Workstatio
     assert run.status == 0, run.error
     assert run.changed == ["tasks/nvidia.py | Containers see the GPU"]
     assert converged.containers() == before
-    # Its repository is nowhere that apt would look.
+    # apt does not know its repository.
     assert "forky" not in converged.run("cat /etc/apt/sources.list /etc/apt/sources.list.d/*")
 
 
-# Somebody's Docker with a Traefik that holds port 80, a project of the name of one of our stacks,
-# and networks where Docker would put the next ones.
+# Somebody's Docker with a Traefik that holds port 80, a project with the name of one of our stacks,
+# and networks in the range that Docker would use next.
 _THEIRS = """
 set -e; exec >/dev/null 2>&1
 apt-get update
@@ -124,7 +124,7 @@ docker run -d --rm --name passing theirs:1 sleep 1000000
 
 
 def _traefik(machine: Workstation) -> str:
-    """Return the image of Traefik as the mirror serves it."""
+    """Return the image of Traefik that the mirror serves."""
     mirror = machine.lab.mirror.file
     pins = load(REPOSITORY / "pins.yml", mirrors.load(str(mirror)).pins)
     return pins.images["traefik"].ref(mirrors.load(str(mirror)).registry)
@@ -132,7 +132,7 @@ def _traefik(machine: Workstation) -> str:
 
 def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     """A daemon.json, an entry in fstab, networks in Docker's usual range, a Traefik, a project of
-    the same name: kept, merged, joined or refused, and the run converges beside them."""
+    the same name: each is kept, merged, joined or refused, and the run converges alongside them."""
     bare.run(_THEIRS.replace("TRAEFIK", _traefik(bare)))
     before = bare.containers()
     run = bare.pyinfra("deploy.py", "-y")

@@ -1,5 +1,5 @@
-"""A full disk and a mirror that is down, slow or cut off: what failed is told, what stood stands,
-and the next run does the rest."""
+"""A full disk, and a mirror that is down, slow or interrupted: the failure is reported, existing
+things stay intact, and the next run completes the work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.long
 BALLAST = "/var/ballast"
 FOOOCUS = "/opt/stacks/dhoch3/fooocus/entrypoint.py"
 
-# Blocks of the root disk, those kept for root too. What fallocate could not take, a write does.
+# Fills the root disk, including the blocks reserved for root. Blocks that fallocate could not take
+# are filled by writing.
 _FILL = f"""
 free=$(stat -f -c '%f %S' / | awk '{{print int($1 * $2 / 1024)}}')
 fallocate -l $((free - 2048))K {BALLAST}
@@ -32,8 +33,8 @@ touch /run/full
 
 @contextmanager
 def full(machine: Workstation, when: str = "") -> Iterator[None]:
-    """Have the root disk filled to its last block: at once, or as soon as a shell condition holds
-    on the machine."""
+    """Fill the root disk to its last block: at once, or as soon as a shell condition is true on the
+    machine."""
     if when:
         script = shlex.quote(f"until {when}; do sleep 0.1; done\n{_FILL}")
         machine.run(f"systemd-run -q --unit=ballast --collect sh -c {script}")
@@ -53,7 +54,7 @@ def _serves(machine: Workstation, service: str) -> bool:
 
 
 def _changed(checkout: Callable[[], Path]) -> Path:
-    """Return a checkout in which one program's start script is another, and large."""
+    """Return a checkout in which one program's start script is different, and large."""
     copy = checkout()
     start = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
     start.write_text(start.read_text() + "# " + "x" * 3_000_000 + "\n")
@@ -68,7 +69,7 @@ def _changed(checkout: Callable[[], Path]) -> Path:
 def test_a_disk_that_is_full_while_a_stack_changes(
     when: str, converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """The old files, image and container stay; when there is room the next run converges."""
+    """The old files, image and container stay; once there is room, the next run converges."""
     copy = _changed(checkout)
     before, containers = files(converged), converged.containers()
     with full(converged, when):
@@ -90,7 +91,7 @@ def test_a_disk_that_is_full_while_a_stack_changes(
 def test_a_disk_that_is_full_while_an_image_is_pulled(
     converged: Workstation, older: dict[str, str]
 ) -> None:
-    """The service serves on with the image that it has."""
+    """The service keeps running with its image."""
     containers = converged.containers()
     with full(converged, f"grep -q dockge:{OLDER_DOCKGE} /opt/stacks/dhoch3/compose.yaml"):
         run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
@@ -104,7 +105,7 @@ def test_a_disk_that_is_full_while_an_image_is_pulled(
 
 
 def test_a_disk_that_is_full_while_a_release_is_unpacked(bare: Workstation) -> None:
-    """Nothing of it is left; when there is room the next run converges."""
+    """Nothing of it remains; once there is room, the next run converges."""
     assert bare.pyinfra("tasks/storage.py", "-y").status == 0
     with full(bare, "[ -s /opt/ollama/.partial/.archive ]"):
         run = bare.pyinfra("tasks/ollama.py", "-y")
@@ -133,7 +134,7 @@ BLOBS = "/v2/docker.io/louislam/dockge/blobs/"
 def test_a_registry_in_trouble(
     path: str, fault: dict[str, object], converged: Workstation, older: dict[str, str]
 ) -> None:
-    """The image is named, and what runs is left alone."""
+    """The image is named, and running services are left alone."""
     before, containers = files(converged), converged.containers()
     converged.faults(json.dumps({path: fault}))
     run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
@@ -148,7 +149,7 @@ def test_a_registry_in_trouble(
 
 
 def test_a_registry_that_is_slow(converged: Workstation, older: dict[str, str]) -> None:
-    """It is waited for."""
+    """The run waits for it."""
     converged.faults(json.dumps({"/v2/": {"delay": 3.0}}))
     run = converged.pyinfra("tasks/stacks.py", "-y", environment=older)
     assert run.status == 0, run.error

@@ -1,6 +1,6 @@
-"""A card that warns, one that hangs, and a description that is old, on a machine with services.
+"""A card that warns, one that hangs, and an outdated description, on a machine with services.
 
-The card is the lab's stand-in for nvidia-smi; Docker, CDI and systemd are the real ones.
+The card is the lab's stand-in for nvidia-smi; Docker, CDI and systemd are real.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GPU_USER = "dhoch3-comfyui-1"
 
 @contextmanager
 def nvidia_smi(machine: Workstation, script: str) -> Iterator[None]:
-    """Have another nvidia-smi on the host; containers keep the one that they were given."""
+    """Install another nvidia-smi on the host; containers keep the one that they have."""
     text = shlex.quote(f"#!/bin/sh\n{script}\n")
     machine.run(f"mv {SMI} {SMI}.real && printf %s {text} >{SMI} && chmod 755 {SMI}")
     try:
@@ -32,7 +32,8 @@ def nvidia_smi(machine: Workstation, script: str) -> Iterator[None]:
 
 
 def test_a_warning_beside_the_card_is_a_note(converged: Workstation) -> None:
-    """With status 14: nothing is installed or restarted, acceptance passes and shows it."""
+    """With status 14, nothing is installed or restarted; acceptance passes and shows the
+    warning."""
     before = converged.containers()
     with nvidia_smi(converged, f'{SMI}.real "$@"; echo "{WARNING}"; exit 14'):
         run = converged.pyinfra(
@@ -47,7 +48,7 @@ def test_a_warning_beside_the_card_is_a_note(converged: Workstation) -> None:
 def test_a_card_that_hangs_stops_the_run_before_it_changes_anything(
     converged: Workstation,
 ) -> None:
-    """After a minute, in one sentence; whoever waits where no signal reaches it is left behind."""
+    """After a minute, with one sentence; a process that no signal reaches is left behind."""
     before = converged.containers()
     with nvidia_smi(converged, "trap '' TERM; exec sleep 600"):
         run = converged.pyinfra("tasks/preflight.py", "tasks/nvidia.py", "-y")
@@ -59,7 +60,8 @@ def test_a_card_that_hangs_stops_the_run_before_it_changes_anything(
 
 
 def test_a_description_of_another_driver_is_renewed_and_kept(converged: Workstation) -> None:
-    """As after an upgrade of the driver: of the file in /etc, which nothing renews, too."""
+    """As after an upgrade of the driver; this includes the file in /etc, which nothing else
+    renews."""
     before = converged.containers()
     converged.run(
         "mkdir -p /etc/cdi && cp /var/run/cdi/nvidia.yaml /etc/cdi/nvidia.yaml"
@@ -80,7 +82,7 @@ def test_a_description_of_another_driver_is_renewed_and_kept(converged: Workstat
 
 
 def test_a_description_that_names_what_is_gone_is_renewed(converged: Workstation) -> None:
-    """Where Docker alone would say `no such file or directory`, each time a container starts."""
+    """Otherwise Docker would say `no such file or directory` whenever a container starts."""
     converged.run(
         "sed -i 's|hostPath: .*|hostPath: /usr/lib/libcuda.so.580.95.05|' /var/run/cdi/nvidia.yaml"
     )

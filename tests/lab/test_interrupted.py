@@ -1,4 +1,4 @@
-"""A run that is ended in the middle: by a person, by the kernel, by the network."""
+"""A run that is interrupted: by a person, by the kernel, by the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCKED = "pgrep -f '^ai-workstation-lock: '"
 
 
 def _begun(machine: Workstation, process: subprocess.Popen[str], sign: str) -> None:
-    """Wait until a sign of the run's work is there, a shell condition on the machine."""
+    """Wait for a sign of the run's work, given as a shell condition on the machine."""
     deadline = time.monotonic() + 300
     while not machine.succeeds(sign):
         assert process.poll() is None, process.communicate()[0]
@@ -49,7 +49,8 @@ def _cut_connection(_: subprocess.Popen[str], machine: Workstation) -> None:
 def test_a_run_that_is_ended_in_the_middle_is_finished_by_the_next(
     end: Callable[..., None], code: int, converged: Workstation, checkout: Callable[[], Path]
 ) -> None:
-    """While an image is built. The lock is no obstacle to the next run, which does what is left."""
+    """It is interrupted while an image is built. The lock does not block the next run, which does
+    the rest."""
     copy = checkout()
     start = copy / "templates" / "stacks" / "dhoch3" / "fooocus" / "entrypoint.py"
     start.write_text(start.read_text() + "\n")

@@ -1,6 +1,6 @@
-"""The stack knowledge-center alone on a machine: Redis, a server for language models, a worker.
+"""The stack knowledge-center alone on a machine: Redis, a language model server, a worker.
 
-What is real and what is not in it: ``lab/upstream/knowledge.py``.
+``lab/upstream/knowledge.py`` says which parts are real.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.long
 PROVISIONED = "knowledge-center"
 STORE = "/vol/service/cw/storage-models/models"
 STACK = "/opt/stacks/knowledge-center"
-# Whatever a shell, Compose, systemd or an address could make of it.
+# All characters that are special to a shell, Compose, systemd or an address.
 PASSWORD = f"{MARKER} $x \"a\" 'b' #,%@/:?ü\\"
 NO_SHARE = ("SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD")
 SERVICES = {"/knowledge-center-redis-1", "/knowledge-center-llm-server-1"}
 UNIT = "knowledge-center-worker.service"
 
-# Asks five times a second, and writes a line with the time for each answer.
+# Sends a request five times a second, and writes a line with the time of each answer.
 _POLL = """
 while :; do
   curl -sf --max-time 1 -o /dev/null http://127.0.0.1:8000/health && date +%s.%N >> /root/answers
@@ -59,7 +59,7 @@ class Knowledge(Workstation):
         return run
 
     def complete(self, name: str = "any") -> str:
-        """Return what the server for language models makes of a prompt."""
+        """Return the language model server's completion of a prompt."""
         asked = json.dumps({"model": name, "prompt": "Hello", "max_tokens": 4})
         said = self.run(
             "curl -sS --max-time 300 http://127.0.0.1:8000/v1/completions"
@@ -69,14 +69,15 @@ class Knowledge(Workstation):
         return text
 
     def redis(self, command: str) -> str:
-        """Return what Redis answers to a command, given with the password."""
+        """Return Redis' answer to a command, sent with the password."""
         login = "REDISCLI_AUTH=$(cat /run/secrets/redis_password)"
         return self.run(
             f"cd {STACK} && docker compose exec -T redis sh -c '{login} redis-cli {command}'"
         ).strip()
 
     def task(self) -> str:
-        """Return the result of a task that the worker was sent, as any program would send one."""
+        """Return the result of a task that was sent to the worker the way any program would send
+        it."""
         folder = "/opt/knowledge-center-worker/current"
         return self.run(
             f"cd {folder}/worker && set -a && . /etc/ai-workstation/knowledge-center-worker.env &&"
@@ -87,7 +88,8 @@ class Knowledge(Workstation):
 
 @pytest.fixture(scope="module")
 def upstream(lab: Lab) -> Path:
-    """The mirror file with what this stack needs; the first time llama.cpp is compiled for it."""
+    """The mirror file with the parts that this stack needs; the first time, llama.cpp is compiled
+    for it."""
     mirror = yaml.safe_load(lab.mirror.file.read_text())
     made = knowledge.build(lab.mirror.root, cache() / "upstream", mirror)
     file = lab.folder / "mirror-knowledge.yml"
@@ -97,7 +99,7 @@ def upstream(lab: Lab) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(lab: Lab, upstream: Path) -> dict[str, str]:
-    """What a person would write into .env for it."""
+    """The settings that a user would write into .env for it."""
     _, commit = knowledge.commit(lab.mirror.root)
     return {
         "MIRROR": str(upstream),
@@ -129,7 +131,7 @@ def first(lab: Lab, environment: dict[str, str]) -> Iterator[Run]:
     machine.send(model(), f"{STORE}/gguf/tiny.gguf")
     machine.send(b"{}", f"{STORE}/hf/tiny/config.json")
     machine.send(b"weights", f"{STORE}/hf/tiny/model.safetensors")
-    # In two runs: each must end within the patience of the tests.
+    # In two runs, because each must end within the time limit of the tests.
     run = machine.pyinfra("tasks/docker.py", "tasks/nvidia.py", "tasks/ollama.py", "-y")
     assert run.status == 0, run.error
     run = machine.pyinfra("deploy.py", "-y", "--json")
@@ -147,7 +149,8 @@ def machine(lab: Lab, environment: dict[str, str], first: Run) -> Knowledge:
 
 
 def test_a_second_run_changes_nothing_and_all_of_it_answers(machine: Knowledge, first: Run) -> None:
-    """No share is asked for; the same containers, units and files; a model is used, a task done."""
+    """No setting of the share is needed; containers, units and files are the same; a model and a
+    task are used."""
     assert "FAILED" not in first.output
     containers, units, files = machine.containers(), machine.unit_starts(), machine.our_files()
     started = machine.run(f"systemctl show --timestamp=us -p ExecMainStartTimestamp {UNIT}")
@@ -167,7 +170,8 @@ def test_a_second_run_changes_nothing_and_all_of_it_answers(machine: Knowledge, 
 
 
 def test_the_password_is_where_it_must_be_and_nowhere_else(machine: Knowledge) -> None:
-    """Its two files, each for its reader; neither in what Docker shows nor in what is kept."""
+    """It is in two files, each readable only by its user, and neither in Docker's output nor in
+    kept copies."""
     found = machine.run(
         f"grep -rlsF {MARKER} /opt /etc /var/lib/ai-workstation /var/log; true"
     ).split()
@@ -188,7 +192,7 @@ def test_the_password_is_where_it_must_be_and_nowhere_else(machine: Knowledge) -
 
 
 def test_a_reboot_brings_everything_back(machine: Knowledge) -> None:
-    """Redis, the model server and the worker, in whatever order they come."""
+    """Redis, the model server and the worker, in whatever order they start."""
     machine.lab.machine.reboot()
     machine.run("systemctl is-system-running --wait", check=False)
     run = machine.pyinfra("tasks/acceptance.py", "-y")
@@ -200,8 +204,8 @@ def test_a_reboot_brings_everything_back(machine: Knowledge) -> None:
 
 
 def test_a_power_cut_loses_nothing_that_was_confirmed(machine: Knowledge) -> None:
-    """Redis has its file on the disk within a second; all comes up by itself, and the next run
-    finds it as it should be."""
+    """Redis has its file on disk within a second; everything starts by itself, and the next run
+    changes nothing."""
     machine.redis("set kept 1")
     time.sleep(3)
     machine.lab.machine.power_cut()
@@ -214,15 +218,15 @@ def test_a_power_cut_loses_nothing_that_was_confirmed(machine: Knowledge) -> Non
 
 
 def _gap(machine: Knowledge) -> float:
-    """End the polling; return the longest time between two answers in seconds."""
+    """Stop sending requests; return the longest time between two answers in seconds."""
     machine.run("sleep 2; systemctl stop poll")
     times = [float(line) for line in machine.run("cat /root/answers; rm /root/answers").split()]
     return max(after - before for before, after in itertools.pairwise(times))
 
 
 def test_another_backend_is_one_setting(machine: Knowledge) -> None:
-    """The server alone is made anew, at the same address; how long nobody answers is measured.
-    Going back needs no build, and neither does a run with the document's own files."""
+    """Only the server is re-created, at the same address, and the time without answers is measured.
+    Neither going back nor a run with the document's own files needs a build."""
     machine.redis("set kept 1")
     vllm = {"KNOWLEDGE_CENTER_LLM_BACKEND": "vllm"}
     machine.send(_POLL.encode(), "/root/poll")
@@ -242,7 +246,8 @@ def test_another_backend_is_one_setting(machine: Knowledge) -> None:
 
 
 def test_redis_is_restored_after_its_loss(machine: Knowledge) -> None:
-    """From a backup made while it runs; what came after the backup is gone, as is what is wrong."""
+    """From a backup made while it runs; data from after the backup is gone, including the
+    damage."""
     machine.redis("set first 1")
     machine.run(f"{STACK}/backup.sh /root/kept.rdb")
     assert machine.run("stat -c %a /root/kept.rdb") == "600\n"
@@ -264,7 +269,8 @@ def test_redis_is_restored_after_its_loss(machine: Knowledge) -> None:
 
 
 def test_a_new_password_reaches_redis_and_the_worker(machine: Knowledge) -> None:
-    """One container is made anew, the unit restarted; data stay, the old password is no more."""
+    """One container is re-created, and the unit is restarted; the data stays, and the old password
+    no longer works."""
     machine.redis("set kept 1")
     old = machine.run(f"cat {STACK}/secrets/redis_password")
     new = {"REDIS_PASSWORD": f"{MARKER} another"}
@@ -284,7 +290,8 @@ def test_a_new_password_reaches_redis_and_the_worker(machine: Knowledge) -> None
 
 
 def test_another_commit_of_the_worker_and_none(machine: Knowledge) -> None:
-    """It is switched to and back without being installed again; without a repository all goes."""
+    """A switch there and back needs no second installation; without a repository, everything is
+    removed."""
     older, newer = knowledge.commit(machine.lab.mirror.root)
     link = "readlink /opt/knowledge-center-worker/current"
     for commit in (older, newer):
@@ -313,7 +320,7 @@ def test_another_commit_of_the_worker_and_none(machine: Knowledge) -> None:
 def test_what_would_fail_is_told_before_anything_changes(
     machine: Knowledge, changes: dict[str, str], said: str
 ) -> None:
-    """By preflight, with what is there."""
+    """Preflight reports it, and lists the existing files."""
     before = machine.our_files(), machine.containers()
     given = {f"KNOWLEDGE_CENTER_{name}": value for name, value in changes.items()}
     run = machine.pyinfra("deploy.py", "-y", environment=given)
@@ -323,7 +330,7 @@ def test_what_would_fail_is_told_before_anything_changes(
 
 
 def test_without_a_gpu_it_is_built_with_openblas(machine: Knowledge) -> None:
-    """Another image for the same service, which is told to offload nothing; then it answers."""
+    """Another image for the same service, with no layers to offload; then it answers."""
     run = compared(machine, "tasks/stacks.py", environment={"GPU": "none"})
     assert "change knowledge-center: recreate llm-server" in run.planned
     assert any("build knowledge-center/llamacpp:" in one for one in run.planned)
@@ -336,8 +343,8 @@ def test_without_a_gpu_it_is_built_with_openblas(machine: Knowledge) -> None:
 
 @pytest.fixture
 def both(lab: Lab, environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """What a person would write into .env for two stacks. The real packages are in the index of
-    stand-ins meanwhile: another index would be another image of dhoch3's."""
+    """The settings that a user would write into .env for two stacks. The real packages are in the
+    index of stand-ins for this test, because another index would change dhoch3's images."""
     placed = []
     for wheel in (lab.mirror.root / knowledge.INDEX / "files").iterdir():
         target = lab.mirror.root / "pypi" / "files" / wheel.name
@@ -354,11 +361,11 @@ def both(lab: Lab, environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 
 def test_beside_dhoch3(converged: Workstation, both: dict[str, str]) -> None:
-    """A machine that has dhoch3 gets a second stack: no container of the first is touched, all of
-    both is proved, and the next run changes nothing."""
+    """A machine that has dhoch3 gets a second stack: no container of the first is touched,
+    acceptance passes for both, and the next run changes nothing."""
     before = converged.containers()
     converged.send(model(), f"{STORE}/gguf/tiny.gguf")
-    # uv would take stand-ins of the same name and version that it fetched there for dhoch3.
+    # uv would use stand-ins of the same name and version that it downloaded there for dhoch3.
     converged.run("docker builder prune --force --filter type=exec.cachemount")
     run = converged.pyinfra("deploy.py", "-y", "--json", environment=both)
     assert run.status == 0, run.error

@@ -1,8 +1,8 @@
-"""What a neighbour on the LAN reaches.
+"""The ports that a neighbor on the LAN can reach.
 
-QEMU's user networking has no second machine, so one is made in the guest: a network namespace
-behind an interface of the host that is neither Docker's nor loopback, as a LAN's card is. What
-comes from there takes the way through the kernel that a stranger's packets take.
+QEMU's user networking has no second machine, so the guest gets one: a network namespace behind an
+interface of the host that is neither Docker's nor loopback, like a LAN's card. Its packets take the
+same way through the kernel as those of another machine.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.lab.conftest import Workstation
 pytestmark = pytest.mark.long
 
 LAN = ("192.168.0.15", "10.77.0.1")
-"""Addresses of the host; the second is on the neighbour's own network."""
+"""Addresses of the host; the second is on the neighbor's own network."""
 ALLOWED = {22, 80}
 OLLAMA = 11434
 DOCKER_API = {2375, 2376}
 
-# Its name must not be one that is taken for Docker's (docker0, br-*, veth*), nor one that the
-# guest's own network configuration is for (en*).
+# Its name must not look like Docker's (docker0, br-*, veth*), nor match the guest's own network
+# configuration (en*).
 _NEIGHBOUR = """
 set -e
 ip netns add neighbour
@@ -37,7 +37,7 @@ ip -n neighbour link set eth0 up
 ip -n neighbour route add 192.168.0.15/32 via 10.77.0.1
 """
 
-# Prints those of its arguments, address:port, that take a connection.
+# Prints those of its arguments (address:port) that accept a connection.
 _SCAN = """
 import asyncio, sys
 
@@ -56,7 +56,7 @@ async def main():
 asyncio.run(main())
 """
 
-# Prints name and address:port of whatever containers listen on, but for their loopback.
+# Prints name and address:port of everything that containers listen on, except on their loopback.
 _IN_CONTAINERS = r"""
 for id in $(docker ps -q); do
   set -- $(docker inspect -f \
@@ -77,7 +77,7 @@ _ASK_OLLAMA = (
 )
 
 
-# From a network that Docker's last pool could have given, in a container of its own.
+# Part of a network from Docker's last pool, in a container of its own.
 _ASK_OLLAMA_FROM_A_LATE_NETWORK = (
     "docker run --rm --network late --add-host host.docker.internal:host-gateway"
     " --entrypoint python3 $(docker inspect -f '{{.Config.Image}}' dhoch3-fooocus-1) -c"
@@ -87,9 +87,9 @@ _ASK_OLLAMA_FROM_A_LATE_NETWORK = (
 
 
 def _scan(machine: Workstation, targets: Iterable[str], before: str = "") -> set[str]:
-    """Return those targets that take a connection from the host.
+    """Return those targets that accept a connection from the host.
 
-    + before: what the scan is started with
+    + before: the command in front of the scan
     """
     return set(
         machine.run(f"{before} python3 -c {shlex.quote(_SCAN)} {' '.join(sorted(targets))}").split()
@@ -97,13 +97,13 @@ def _scan(machine: Workstation, targets: Iterable[str], before: str = "") -> set
 
 
 def _neighbour_reaches(machine: Workstation, targets: Iterable[str]) -> set[str]:
-    """Return those targets that take a connection from the neighbour."""
+    """Return those targets that accept a connection from the neighbor."""
     return _scan(machine, targets, "ip netns exec neighbour")
 
 
 def _ports(machine: Workstation) -> set[int]:
-    """Return every port on which the host listens, on whatever address, and some where nothing
-    may."""
+    """Return every port on which the host listens, on any address, and some on which nothing may
+    listen."""
     listed = machine.run("ss -Hltn").splitlines()
     found = {int(line.split()[3].rpartition(":")[2]) for line in listed}
     assert {OLLAMA, *ALLOWED} <= found
@@ -111,8 +111,8 @@ def _ports(machine: Workstation) -> set[int]:
 
 
 def _in_containers(machine: Workstation) -> dict[str, str]:
-    """Return address:port -> container of what containers listen on, as far as the host itself
-    gets an answer there: what is then silent to a neighbour is kept from it."""
+    """Return address:port -> container for all listeners in containers, as far as they answer the
+    host itself: if one of these is silent to a neighbor, something is blocking the neighbor."""
     listed = dict(line.split()[::-1] for line in machine.run(_IN_CONTAINERS).splitlines())
     open_here = _scan(machine, listed)
     found = {target: name for target, name in listed.items() if target in open_here}
@@ -126,8 +126,8 @@ def _of(addresses: Iterable[str], ports: Iterable[int]) -> set[str]:
 
 
 def _published(containers: dict[str, str]) -> set[str]:
-    """Return where Traefik itself waits for what its published port takes: whether a neighbour
-    with a route connects to it there or at the host makes no difference."""
+    """Return the address at which Traefik itself listens for its published port: a neighbor with a
+    route may connect to it either there or at the host."""
     return {
         target
         for target, name in containers.items()
@@ -136,8 +136,8 @@ def _published(containers: dict[str, str]) -> set[str]:
 
 
 def _only_what_is_allowed(machine: Workstation) -> None:
-    """Assert what a neighbour reaches, which has routes to the LAN's address and to every network
-    of Docker."""
+    """Assert what a neighbor reaches that has routes to the LAN's address and to all of Docker's
+    networks."""
     machine.run("ip -n neighbour route replace default via 10.77.0.1")
     ports, containers = _ports(machine), _in_containers(machine)
     gateways = machine.run(_GATEWAYS).split()
@@ -149,7 +149,7 @@ def _only_what_is_allowed(machine: Workstation) -> None:
 
 
 def test_a_neighbour_reaches_ssh_and_the_proxy_alone(converged: Workstation) -> None:
-    """Of all ports on which the host listens; the proxy serves."""
+    """Of all ports on which the host listens; the proxy serves requests."""
     converged.run(_NEIGHBOUR)
     reached = _neighbour_reaches(converged, _of(LAN, _ports(converged)))
     assert reached == _of(LAN, ALLOWED)
@@ -167,7 +167,7 @@ def test_a_neighbour_reaches_ssh_and_the_proxy_alone(converged: Workstation) -> 
 def test_a_neighbour_with_routes_to_dockers_networks_reaches_no_more(
     converged: Workstation,
 ) -> None:
-    """Neither Ollama on the bridge's address nor what containers listen on."""
+    """Neither Ollama on the bridge's address nor any listener in a container."""
     converged.run(_NEIGHBOUR)
     _only_what_is_allowed(converged)
 
@@ -175,8 +175,8 @@ def test_a_neighbour_with_routes_to_dockers_networks_reaches_no_more(
 def test_containers_are_closed_on_a_machine_that_forwards_for_others(
     converged: Workstation,
 ) -> None:
-    """Docker 26 relies on the forward chain's policy, which is open where something else had
-    switched forwarding on before. The guard holds there, and nothing but the guard does."""
+    """Docker 26 relies on the policy of the forward chain, which is open if something else turned
+    on forwarding before. The guard blocks the neighbor there, and nothing else does."""
     converged.run(_NEIGHBOUR)
     converged.run("iptables -P FORWARD ACCEPT")
     _only_what_is_allowed(converged)
@@ -188,9 +188,9 @@ def test_containers_are_closed_on_a_machine_that_forwards_for_others(
 
 
 def test_ufw_keeps_containers_from_ollama_until_a_run_lets_them(converged: Workstation) -> None:
-    """An active ufw drops what containers send to the host, here by a rule too that comes first; a
-    run of tasks/ollama.py puts its rules before it, for networks of whatever pool, and no neighbour
-    gains by it. Acceptance holds, and the next run changes nothing."""
+    """An active ufw drops packets from containers to the host, here also because of a rule that
+    comes first. A run of tasks/ollama.py puts its rules before it, for networks of any pool, and
+    neighbors gain nothing. Acceptance passes, and the next run changes nothing."""
     assert converged.run(_ASK_OLLAMA) == "200\n"
     converged.run(
         "set -e; export DEBIAN_FRONTEND=noninteractive; apt-get -qq update;"

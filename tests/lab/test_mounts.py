@@ -1,5 +1,5 @@
-"""The share as people have it: other options, automounters, units, fstab of another encoding,
-other people's containers on it; and model folders that are links."""
+"""The share in its real-world forms: other options, automounters, units, an fstab in another
+encoding, other people's containers on it; and model folders that are links."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def old_server(converged: Workstation, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def _share(machine: Workstation, *options: str, **environment: str) -> Run:
-    """Run the share's task, which must do what it planned."""
+    """Run the share's task, which must do exactly what it planned."""
     run = machine.pyinfra("tasks/smb.py", "-y", "--json", *options, environment=environment)
     assert run.status == 0, run.output[-3000:]
     assert run.planned == run.done
@@ -42,7 +42,7 @@ def _share(machine: Workstation, *options: str, **environment: str) -> Run:
 
 
 def _stays(machine: Workstation, **environment: str) -> None:
-    """A second run changes nothing, and no container."""
+    """Check that a second run changes nothing, and restarts no container."""
     before = machine.containers()
     assert _share(machine, **environment).planned == set()
     assert machine.containers() == before
@@ -58,7 +58,7 @@ def _stopped(run: Run) -> set[str]:
 
 
 def test_another_version_is_tried_as_it_will_be_mounted(converged: Workstation) -> None:
-    """A server that does not speak it is told before anything is changed."""
+    """A server that does not speak it is reported before anything is changed."""
     before, mounted = converged.our_files(), _shown(converged)
     for options, words in (
         ("vers=2.1", "does not support the requested SMB version, vers=2.1"),
@@ -74,7 +74,8 @@ def test_another_version_is_tried_as_it_will_be_mounted(converged: Workstation) 
 
 
 def test_another_version_is_mounted_and_stays(old_server: Workstation) -> None:
-    """The plan names the containers that it stops for it; acceptance logs in with it as well."""
+    """The plan names the containers that it stops for that; acceptance also logs in with this
+    version."""
     given = {"SMB_OPTIONS": "vers=2.1"}
     run = _share(old_server, **given)
     assert _stopped(run) == {f"dhoch3-{name}-1" for name in USERS}
@@ -88,7 +89,7 @@ def test_another_version_is_mounted_and_stays(old_server: Workstation) -> None:
     "options", ["vers=3", "vers=default,file_mode=777", "rsize=99999999,sec=ntlmssp,cache=loose"]
 )
 def test_options_are_compared_by_what_they_mean(converged: Workstation, options: str) -> None:
-    """One run applies them; the next ones change nothing, after a reboot neither."""
+    """One run applies them; later runs change nothing, not even after a reboot."""
     given = {"SMB_OPTIONS": options}
     _share(converged, **given)
     if "file_mode" in options:
@@ -97,14 +98,15 @@ def test_options_are_compared_by_what_they_mean(converged: Workstation, options:
     converged.lab.machine.reboot()
     converged.run("systemctl is-system-running --wait", check=False)
     _stays(converged, **given)
-    # An option that the kernel does not show as it was given is applied all the same.
+    # An option that the kernel shows differently from how it was given is applied all the same.
     changed = _share(converged, SMB_OPTIONS=f"{options},wsize=65536")
     assert f"change {SHARE} mounted on {MOUNT}" in changed.planned
 
 
 def test_containers_of_others_are_named_and_run_on(converged: Workstation) -> None:
-    """Those that bind the share, by a volume or in the folder above, with --rm too; each writes to
-    the new mount then. One that does not use the share is left alone."""
+    """Containers that bind the share, use it as a volume, or bind the folder above, including one
+    with --rm; each writes to the new mount afterward. A container that does not use the share is
+    left alone."""
     image = converged.run("docker inspect -f '{{.Image}}' dhoch3-fooocus-1").strip()
     start = f"--entrypoint sleep {image} infinity"
     converged.run(
@@ -141,7 +143,7 @@ def test_containers_of_others_are_named_and_run_on(converged: Workstation) -> No
 
 
 def test_a_mount_that_fails_leaves_no_container_stopped(converged: Workstation) -> None:
-    """The login is well, but mount(8) is not. Containers cannot start without the folder that they
+    """The login works, but mount(8) fails. Containers cannot start without the folder that they
     bind: they are on record, and the run that mounts the share starts them."""
     running = "docker ps --format '{{.Names}}' | sort"
     record = "/var/lib/ai-workstation/stopped-for-the-share"
@@ -161,7 +163,7 @@ def test_a_mount_that_fails_leaves_no_container_stopped(converged: Workstation) 
 
 @pytest.mark.parametrize("looked", [False, True])
 def test_an_automounter_of_fstab_gives_way(converged: Workstation, looked: bool) -> None:
-    """Whether or not somebody has looked; the folder under it is guarded as ever."""
+    """Whether or not somebody has accessed it; the folder under it is guarded as usual."""
     converged.run(
         f"docker stop $(docker ps -q); umount {MOUNT}; sed -i '\\#{MOUNT}#d' /etc/fstab;"
         f"echo '{SHARE} {MOUNT} cifs credentials={CREDENTIALS},x-systemd.automount 0 0'"
@@ -181,7 +183,7 @@ def test_an_automounter_of_fstab_gives_way(converged: Workstation, looked: bool)
 
 
 def test_what_systemd_knows_better_than_fstab_is_refused(converged: Workstation) -> None:
-    """A unit of somebody's own, a masked one, another file system: each is named, nothing done."""
+    """A custom unit, a masked one, another file system: each is named, and nothing is done."""
     before = converged.containers()
     for setup, words, undo in (
         (
@@ -204,7 +206,7 @@ def test_what_systemd_knows_better_than_fstab_is_refused(converged: Workstation)
 
 
 def test_an_fstab_of_another_encoding_keeps_its_bytes(converged: Workstation) -> None:
-    """A comment in Latin-1, Windows line ends, no end of the last line."""
+    """A comment in Latin-1, Windows line ends, no newline at the end."""
     old = b"# B\xfcro\r\ntmpfs /media tmpfs noauto 0 0"
     converged.send(old, "/etc/fstab")
     run = converged.pyinfra("tasks/smb.py", "-y", "--diff")
@@ -217,7 +219,7 @@ def test_an_fstab_of_another_encoding_keeps_its_bytes(converged: Workstation) ->
 
 
 def test_a_server_that_hangs_ends_a_run_with_a_sentence(converged: Workstation) -> None:
-    """Not never, and not in a traceback."""
+    """Instead of hanging, or ending with a traceback."""
     converged.lab.nas.freeze()
     try:
         run = converged.pyinfra("tasks/smb.py", "-y")
@@ -230,8 +232,8 @@ def test_a_server_that_hangs_ends_a_run_with_a_sentence(converged: Workstation) 
 
 
 def test_a_store_on_another_disk_and_a_linked_folder(converged: Workstation) -> None:
-    """Nothing is changed but what is wrong where they lead; containers see what the link shows. One
-    that containers cannot follow is named, and one to a folder of the system refused."""
+    """Only wrong modes and owners at the links' targets are changed; containers see the contents. A
+    link that containers cannot follow is named, and one to a system folder is refused."""
     converged.run(
         f"mkdir -p /data && mv {STORE} /data/models && ln -s /data/models {STORE};"
         "cd /data/models && mv unet/* diffusion_models/ 2>/dev/null; rmdir unet;"

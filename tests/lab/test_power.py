@@ -1,7 +1,7 @@
-"""Power cuts at many moments of a run: what a machine is like when it comes up, and whether the
-next run makes it what it should be.
+"""Power cuts at many moments of a run: the state of the machine when it is up again, and whether
+the next run repairs it.
 
-``KNOCKS`` is how many cuts (12), ``KNOCKS_SEED`` what their moments are drawn from (1).
+``KNOCKS`` is the number of cuts (12), ``KNOCKS_SEED`` the seed for their moments (1).
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ WHOLE = tuple(f"tasks/{task}.py" for task in TASKS)
 
 
 def snapshots(machine: Workstation, start: Callable[[], Run], length: float) -> list[str]:
-    """Keep the machine as it is at so many spread moments of a run; return their names.
+    """Save the machine's state at this many moments, spread over a run; return their names.
 
-    The machine stands still while it is kept, and a first run fills a checkpoint with up to 2 GB.
-    Half again as many are kept as wanted, since no two runs take the same time; of twice as many
-    every second is forgotten, and at the end those between.
+    The machine pauses while it is saved, and a checkpoint of a first run takes up to 2 GB. At
+    first, half again as many checkpoints as requested are kept, because no two runs take the same
+    time; whenever there are twice as many, every second one is removed, and at the end the surplus
+    ones in between.
 
-    + length: about how many seconds the run takes
+    + length: approximate duration of the run in seconds
     """
     drawn = random.Random(SEED)
     ended: list[Run] = []
@@ -62,9 +63,9 @@ def snapshots(machine: Workstation, start: Callable[[], Run], length: float) -> 
 
 
 def cut(machine: Workstation, name: str, good: list[dict[str, str]]) -> list[str]:
-    """Cut the power at a checkpoint; return what is half-written when the machine is up again.
+    """Cut the power at a checkpoint; return the half-written files when the machine is up again.
 
-    + good: what each file may be
+    + good: the acceptable contents of each file
     """
     machine.lab.machine.power_cut(at=name)
     machine.run("systemctl is-system-running --wait", check=False)
@@ -73,14 +74,15 @@ def cut(machine: Workstation, name: str, good: list[dict[str, str]]) -> list[str
     return [
         f"{path}: {found} is half-written"
         for path, found in files(machine).items()
-        # A file of ours that is being written has a name of its own; folders get theirs at last.
+        # While a file of ours is being written, it has a temporary name; folders get their mode and
+        # owner last.
         if path in known and not found.startswith("d ")
         if found not in [one.get(path) for one in good]
     ]
 
 
 def heal(machine: Workstation, wanted: dict[str, str], **how: Path) -> list[str]:
-    """Run again; return in what the machine is then not as it should be."""
+    """Run again; return the differences from the expected state."""
     run = machine.pyinfra(*WHOLE, "-y", "--json", **how)
     return differences(wanted, state(machine)) if run.status == 0 else [run.error]
 
@@ -92,7 +94,8 @@ def survive(
     wanted: dict[str, str],
     **how: Path,
 ) -> None:
-    """Cut the power at every checkpoint and run again. All are tried before one fails the test."""
+    """Cut the power at every checkpoint and run again. All checkpoints are tried before the test
+    fails."""
     troubles = []
     for name in names:
         began = time.monotonic()
@@ -113,14 +116,15 @@ def survive(
 def test_power_cuts_of_a_first_run(
     converged: Workstation, first_run: Run, prepared: Callable[[Workstation], None]
 ) -> None:
-    """Each is followed by one run, after which the machine is as after a run without a cut."""
+    """Each is followed by one run; then the machine is in the same state as after a run without a
+    cut."""
     wanted = state(converged)
     length = sum(first_run.report["seconds"][task] for task in TASKS)
     converged.lab.machine.restore(BARE)
     before = files(converged)
     prepared(converged)
     assert converged.pyinfra(WHOLE[0], "-y", "--json").status == 0
-    # The Engine's configuration is written by this task, and once more by the next.
+    # This task writes the Engine's configuration, and the next task writes it again.
     midway = files(converged)
 
     converged.lab.machine.restore(BARE)
@@ -132,8 +136,8 @@ def test_power_cuts_of_a_first_run(
 def test_power_cuts_in_a_build_and_in_a_pull(
     converged: Workstation, checkout: Callable[[], Path], older: dict[str, str]
 ) -> None:
-    """While marks say what is at work, and right after: with containerd's image store as with the
-    Engine's own, nothing damaged is used, and what others have built stays cached."""
+    """While marks name the work in progress, and right after. With containerd's image store and
+    with the Engine's own, nothing damaged is used, and other people's build cache stays."""
     copy = checkout()
     stack = copy / "templates" / "stacks" / "dhoch3" / "base" / "link_models.py"
     stack.write_text(stack.read_text() + "\n")
@@ -180,7 +184,7 @@ def test_power_cuts_in_a_build_and_in_a_pull(
     assert not troubles
 
 
-# A build of somebody else's, and what BuildKit keeps of it.
+# Somebody else's build, and its part of BuildKit's cache.
 _THEIRS = r"""
 set -e; cd "$(mktemp -d /var/tmp/theirs.XXXXXX)"
 printf 'FROM scratch\nCOPY file /theirs\n' >Dockerfile; echo theirs >file

@@ -1,4 +1,4 @@
-"""A second machine: the stack prometheus alone, on two disks of its own, from bare to rebuilt."""
+"""A second machine: the stack prometheus alone, on two separate disks, from bare to rebuilt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMETHEUS = "prometheus"
 FAST, BULK = "/mnt/local/nvme/ai", "/mnt/local/ssd/ai"
 COMFY = f"{FAST}/services/comfy-mnt"
 
-# File systems in files stand for the two disks; the lines of fstab are those of docs/prometheus.md.
+# Disk image files replace the two disks; the lines of fstab are those of docs/prometheus.md.
 _DISKS = """
 set -e
 options=loop,nofail,x-systemd.before=docker.service
@@ -38,7 +38,7 @@ mount -a
 
 
 def _environment(machine: Workstation) -> dict[str, str]:
-    """What its `.env` would have: nothing of a share."""
+    """The settings of its `.env`, without any of the share."""
     names = ("SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD")
     return {**machine.environment_without(*names), "STACKS": PROMETHEUS}
 
@@ -74,7 +74,7 @@ def machine(lab: Lab, first: Run) -> Workstation:
 
 @contextmanager
 def _tunnel(machine: Workstation, port: int) -> Iterator[str]:
-    """Run the command that acceptance tells, and return the address at its near end."""
+    """Run the command that acceptance prints, and return the address of its local end."""
     near = free_port()
     command = [*machine.lab.machine.ssh.command(), "-N", "-L", f"{near}:127.0.0.1:{port}"]
     with subprocess.Popen(command) as process:
@@ -97,7 +97,7 @@ def _healthy(machine: Workstation, name: str, seconds: int = 180) -> bool:
 
 
 def test_without_its_disks_nothing_is_changed(bare: Workstation) -> None:
-    """Folders of their names are no disks: preflight names both, with what to do."""
+    """Plain folders of those names do not count: preflight names both disks, with the fix."""
     bare.run("mkdir -p /mnt/local/nvme /mnt/local/ssd")
     before = bare.files()
     run = _run(bare, "deploy.py", "-y")
@@ -113,8 +113,8 @@ def test_without_its_disks_nothing_is_changed(bare: Workstation) -> None:
 
 
 def test_the_first_run_tells_of_the_long_start_and_does_what_it_planned(first: Run) -> None:
-    """With the plan, and while it waits, by the last line of ComfyUI's log. A file that two tasks
-    write is made by the first and changed by the second, see test_converged.py."""
+    """The plan mentions it, and while waiting, the last line of ComfyUI's log is shown. A file that
+    two tasks write is created by the first and changed by the second; see test_converged.py."""
     assert "create prometheus: create comfy" in first.planned
     planned, done = (
         {one.partition(" ")[2] for one in told} for told in (first.planned, first.done)
@@ -126,7 +126,7 @@ def test_the_first_run_tells_of_the_long_start_and_does_what_it_planned(first: R
 
 
 def test_only_what_the_stack_needs_is_there(machine: Workstation) -> None:
-    """No proxy, no share, no native Ollama; folders as the procedure has them."""
+    """No proxy, no share, no native Ollama; folders are as in the procedure."""
     names = machine.run("docker ps --format '{{.Names}}'").split()
     assert sorted(names) == ["comfy", "ollama", "openwebui"]
     for absent in ("/usr/local/bin/ollama", "/opt/stacks/proxy", "/mnt/ki_Daten", "/vol"):
@@ -156,7 +156,7 @@ def test_a_second_run_changes_nothing(machine: Workstation) -> None:
 
 
 def test_acceptance_is_the_procedures_checklist(machine: Workstation) -> None:
-    """Table, answer, log; and what is told of tunnels leads there from outside."""
+    """Table, answer and log; and the tunnels that it names lead there from outside."""
     run = _run(machine, "tasks/acceptance.py", "-y")
     found = machine.findings()
     assert run.status == 0, run.error
@@ -186,7 +186,7 @@ def test_acceptance_is_the_procedures_checklist(machine: Workstation) -> None:
 
 
 def test_a_reboot_brings_everything_back(machine: Workstation) -> None:
-    """Disks first, then the containers."""
+    """The disks first, then the containers."""
     machine.lab.machine.reboot()
     machine.run("systemctl is-system-running --wait", check=False)
     run = _run(machine, "tasks/acceptance.py", "-y")
@@ -195,7 +195,7 @@ def test_a_reboot_brings_everything_back(machine: Workstation) -> None:
 
 
 def test_a_power_cut_is_survived(machine: Workstation) -> None:
-    """All comes up by itself, and the next run finds it as it should be."""
+    """Everything starts by itself, and the next run changes nothing."""
     machine.lab.machine.power_cut()
     machine.run("systemctl is-system-running --wait", check=False)
     run = _run(machine, "deploy.py", "-y", "--json")
@@ -204,7 +204,7 @@ def test_a_power_cut_is_survived(machine: Workstation) -> None:
 
 
 def test_a_folder_of_the_wrong_owner_is_told_with_its_fix_and_healed(machine: Workstation) -> None:
-    """The image refuses it; the next run gives it back."""
+    """The image refuses it; the next run restores the owner."""
     machine.run(f"chown 0:0 {COMFY} && docker restart comfy && sleep 5")
     run = _run(machine, "tasks/acceptance.py", "-y")
     found = machine.findings()
@@ -232,7 +232,8 @@ def test_nothing_is_written_in_the_place_of_a_disk_that_is_gone(machine: Worksta
 
 
 def test_what_would_be_lost_is_listed_and_the_machine_can_be_made_anew(lab: Lab) -> None:
-    """All that its containers may write to is in the list; wiped, it becomes the same again."""
+    """All folders that its containers may write to are on the list; after a wipe, the machine
+    becomes the same again."""
     machine, run = _provision(lab)
     assert run.status == 0, run.error
     machine.run(f"echo picture > {BULK}/outputs/comfy/a.png")

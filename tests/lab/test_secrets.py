@@ -9,7 +9,7 @@ CREDENTIALS = "/etc/ai-workstation/smb-ki_Daten.credentials"
 
 
 def test_a_password_is_in_its_file_alone(converged: Workstation) -> None:
-    """Not in any output, however talkative; not in processes, containers, journal or files."""
+    """Not in any output, however verbose; not in processes, containers, journal or files."""
     watch(converged)
     for arguments in (
         ("tasks/preflight.py", "tasks/smb.py", "--dry", "--json", *TALKATIVE),

@@ -1,6 +1,6 @@
-"""The file server away: at boot, while everything runs, and with another password.
+"""The file server is away: at boot, while everything runs, and with another password.
 
-``AWAY`` is for how many seconds it is away at boot (600).
+``AWAY`` is the number of seconds that it is away at boot (600).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ USERS = ("comfyui", "fooocus", "forge", "invokeai", "fluxgym", "ai-toolkit")
 
 @pytest.fixture
 def machine(converged: Workstation) -> Iterator[Workstation]:
-    """The converged machine; the server is as it was when the test is over."""
+    """The converged machine; after the test, the server is back to normal."""
     yield converged
     converged.lab.nas.thaw()
     converged.lab.nas.stop()
@@ -36,7 +36,7 @@ def _running(machine: Workstation) -> set[str]:
 
 
 def _wait(machine: Workstation, condition: str, seconds: float) -> float:
-    """Wait until a shell condition holds on the machine; return the seconds that it took."""
+    """Wait until a shell condition is true on the machine; return the seconds that this took."""
     began = time.monotonic()
     while not machine.succeeds(condition):
         assert time.monotonic() - began < seconds, condition
@@ -45,7 +45,7 @@ def _wait(machine: Workstation, condition: str, seconds: float) -> float:
 
 
 def _nothing_beside_the_share(machine: Workstation) -> None:
-    """What lies under the mount, seen without it, is empty and cannot be written to."""
+    """Check that the folder under the mount is empty and cannot be written to."""
     under = "mkdir -p /run/under && mount --bind /mnt /run/under"
     look = f"find /run/under/{MOUNT.removeprefix('/mnt/')} -mindepth 1; lsattr -d /run/under/*"
     seen = machine.run(f"{under}; {look}; umount /run/under")
@@ -65,8 +65,8 @@ def _all_well(machine: Workstation) -> None:
 
 
 def test_the_server_is_away_at_boot(machine: Workstation) -> None:
-    """What does not need it runs; acceptance says what is wrong; when it is back, what needs it
-    comes up by itself."""
+    """Services that do not need it run; acceptance reports the problem; once it is back, the others
+    start by themselves."""
     machine.lab.nas.stop()
     machine.lab.machine.reboot()
     booted = time.monotonic()
@@ -86,7 +86,7 @@ def test_the_server_is_away_at_boot(machine: Workstation) -> None:
 
 
 def test_the_server_goes_away_and_comes_back(machine: Workstation) -> None:
-    """It hangs for two minutes; then it is stopped and started. What runs goes on."""
+    """It hangs for two minutes; then it is stopped and started. Running services continue."""
     before = machine.containers()
     machine.lab.nas.freeze()
     time.sleep(120)
@@ -104,7 +104,8 @@ def test_the_server_goes_away_and_comes_back(machine: Workstation) -> None:
 
 
 def test_a_new_password_on_the_server(machine: Workstation) -> None:
-    """Sessions end, and acceptance and preflight say so; one run with the new password heals."""
+    """Sessions end, and acceptance and preflight say so; one run with the new password repairs
+    everything."""
     nas = machine.lab.nas
     nas.set_password("another one")
     nas.stop()

@@ -1,7 +1,7 @@
-"""A model of some kilobytes in llama.cpp's format: it answers, though with nonsense.
+"""A model of a few kilobytes in llama.cpp's format: it answers, but with nonsense.
 
 The format is that of github.com/ggml-org/ggml, docs/gguf.md, version 3; the architecture is the
-smallest that llama.cpp knows ("llama"), its weights are random.
+smallest that llama.cpp knows ("llama"), and its weights are random.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WIDTH, _HEADS, _FORWARD, _CONTEXT = 32, 2, 64, 256
 
 
 def model() -> bytes:
-    """Return the content of a GGUF file, the same each time."""
+    """Return the content of a GGUF file, always the same."""
     tokens, kinds = _vocabulary()
     values: list[tuple[str, int, Any]] = [
         ("general.architecture", _STRING, "llama"),

@@ -20,7 +20,7 @@ PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 
 
 class Browser:
-    """Chromium with one page at a time, and what that page did."""
+    """Chromium with one page at a time, and a record of that page's actions."""
 
     def __init__(self, driver: webdriver.Chrome, folder: Path) -> None:
         self.driver = driver
@@ -43,7 +43,7 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 500,
         )
-        for kind in ("browser", "performance"):  # forget what earlier pages did
+        for kind in ("browser", "performance"):  # forget the actions of earlier pages
             self.driver.get_log(kind)
         self.driver.get(file.as_uri())
 
@@ -51,7 +51,7 @@ class Browser:
         self.driver.execute_cdp_cmd(command, arguments)
 
     def script(self, text: str, *arguments: Any) -> Any:
-        """Run JavaScript, which the page's own policy does not concern."""
+        """Run JavaScript, to which the page's own policy does not apply."""
         return self.driver.execute_script(text, *arguments)
 
     def all(self, selector: str) -> list[WebElement]:
@@ -63,19 +63,20 @@ class Browser:
         return found
 
     def text(self, element: WebElement) -> str:
-        """Return an element's text, seen or not, in one line."""
+        """Return an element's text, visible or not, on one line."""
         return " ".join(self.script("return arguments[0].textContent", element).split())
 
     def sees(self, element: WebElement) -> bool:
-        """Whether an element is on the page for a person: what a closed <details> hides is not."""
+        """Return whether an element is visible to a person; the content of a closed <details> is
+        not."""
         return bool(self.script("return arguments[0].checkVisibility()", element))
 
     def console(self) -> list[str]:
-        """Return what the page made the browser complain about since it was opened."""
+        """Return the browser's complaints about the page since it was opened."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Return the addresses that were asked for since the page was opened."""
+        """Return the addresses that the browser requested since the page was opened."""
         entries = self.driver.get_log("performance")
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         return [
@@ -87,7 +88,7 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Fails, and is never skipped, where there is no browser."""
+    """Fails instead of being skipped if there is no browser."""
     paths = {program: shutil.which(program) for program in PROGRAMS}
     missing = [PROGRAMS[program] for program, path in paths.items() if path is None]
     if missing:
@@ -97,11 +98,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         )
     options = webdriver.ChromeOptions()
     options.binary_location = str(paths["chromium"])
-    # Its sandbox refuses root and containers, in which tests often run; the pages are our own.
+    # Its sandbox refuses to run as root and in containers, where tests often run; the pages are our
+    # own.
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Named, or Selenium would look for one to download.
+    # Given explicitly, because Selenium would otherwise look for a download.
     service = Service(str(paths["chromedriver"]))
     with webdriver.Chrome(options=options, service=service) as driver:
         yield Browser(driver, tmp_path_factory.mktemp("pages"))

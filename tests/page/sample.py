@@ -1,4 +1,4 @@
-"""Reports to test with: the real stacks and the real probes, with answers that are made up."""
+"""Sample reports: the real stacks and the real probes, with made-up answers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ VERSIONS = {
 
 
 def host_settings(**changes: object) -> Settings:
-    """Return the settings that belong to SITE."""
+    """Return the settings for SITE."""
     values = settings.defaults(ROOT / "group_data/all.py")
     return settings.load(
         {**values, "smb_server": "192.168.0.6", "smb_share": "ki_Daten", **changes}
@@ -69,7 +69,7 @@ def host_settings(**changes: object) -> Settings:
 
 
 def dhoch3(gpu: bool = True) -> Stack:
-    """Return the stack as it is rendered."""
+    """Return the rendered stack."""
     data = runpy.run_path(str(ROOT / "group_data/dhoch3.py"))["dhoch3"]
     pinned = pins.load(ROOT / "pins.yml")
     return StackRenderer("dhoch3", host_settings(), pinned, Mirror(), data, gpu).render().model
@@ -99,7 +99,7 @@ def made_up(names: list[str], **keys: Any) -> Stack:
 
 
 def project(stack: Stack) -> ProjectState:
-    """Return the state of a stack in which all runs as it should."""
+    """Return the state of a stack in which everything is running as expected."""
     images = {
         service.image: f"sha256:{number:064x}" for number, service in enumerate(stack.running)
     }
@@ -122,7 +122,7 @@ def project(stack: Stack) -> ProjectState:
 
 
 def checked(stack: Stack) -> Iterator[Finding]:
-    """Yield what acceptance finds where all is well, by subject."""
+    """Yield acceptance's findings for a machine on which everything is fine, by subject."""
     state, configured = project(stack), host_settings()
     names = name_probe([stack])
     probes = [
@@ -141,7 +141,7 @@ def checked(stack: Stack) -> Iterator[Finding]:
 
 
 def told(probe: Probe, stack: Stack) -> str:
-    """Return what a probe prints where all is well."""
+    """Return the output of a probe if everything is fine."""
     if probe.name == "units":
         block = "LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled"
         return "\n\n".join(f"Id={unit}\n{block}" for unit in probe.arguments[1:])
@@ -181,7 +181,8 @@ def report(
     stand_ins: tuple[str, ...] = STAND_INS,
     more: tuple[Finding, ...] = (),
 ) -> Report:
-    """Return the report of a run in which what begins with ``broken`` failed."""
+    """Return the report of a run in which every finding whose name begins with ``broken``
+    failed."""
     stacks = (dhoch3(),) if stacks is None else stacks
     findings = [finding for stack in stacks for finding in checked(stack)]
     findings = [

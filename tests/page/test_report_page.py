@@ -1,4 +1,4 @@
-"""The report's page as a person has it: in a browser, clicked, on a phone, in the dark."""
+"""The report's page as a person sees it: in a browser, clicked, on a phone, in dark mode."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANY = tuple(
     for number in range(200)
 )
 
-# Every line of text that is seen, with its colour and that of what lies behind it.
+# Every line of visible text, with its color and that of its background.
 COLOURS = """
 const solid = colour => colour !== "none" && !/, 0\\)$|^transparent$/.test(colour);
 const behind = element => {
@@ -45,7 +45,7 @@ while (walker.nextNode()) {
 return found;
 """
 
-# Places on the screen of all texts in the drawing that is seen, each with the box around it.
+# Positions on the screen of all texts in the visible drawing, each with its surrounding box.
 PLACES = """
 const place = element => {
   const {left, top, right, bottom} = element.getBoundingClientRect();
@@ -74,7 +74,7 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the contrast ratio of two colours (WCAG 2.2)."""
+    """Return the contrast ratio of two colors (WCAG 2.2)."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
@@ -98,7 +98,7 @@ def test_it_opens_without_a_complaint_and_loads_nothing(show: Show):
 
 
 def test_its_policy_stops_what_somebody_puts_into_it(browser: Browser):
-    """Scripts, and pictures from elsewhere, even if a template were to let them through."""
+    """Scripts, and pictures from elsewhere, even if a template let them through."""
     injected = "<script>document.title = 'taken'</script><img src='http://127.0.0.1:9/x.png'>"
     browser.open(sample.report().to_html().replace("<main>", f"<main>{injected}"))
     assert browser.driver.title != "taken"
@@ -163,7 +163,7 @@ def test_a_card_links_to_its_service(show: Show):
 
 @pytest.mark.parametrize("width", [320, 1200])
 def test_a_service_on_loopback_has_the_command_of_its_tunnel(show: Show, width: int):
-    """To be copied as a whole, and no link leads elsewhere."""
+    """The command can be copied as a whole, and no link leads elsewhere."""
     stack = sample.made_up(["web"], labels={}, ports=["127.0.0.1:8188:8188"])
     page = show(sample.report((stack,), broken=""), width=width)
     card = page.one("article .link")
@@ -175,7 +175,7 @@ def test_a_service_on_loopback_has_the_command_of_its_tunnel(show: Show, width: 
 
 
 def test_each_state_is_a_word_and_a_shape(show: Show):
-    """Colour adds to them and says nothing alone."""
+    """Color is an addition and carries no meaning of its own."""
     note = Finding("clock", False, "3 s late", "run chronyd", note=True)
     page = show(sample.report(more=(note,)))
     words, shapes = set(), set()
@@ -199,7 +199,7 @@ def test_it_fits_every_width(show: Show, width: int, unfolded: bool):
 
 
 def test_two_hundred_checks_stay_readable(show: Show):
-    """What failed is seen, what holds is folded, and hostile text is but text."""
+    """Failures are visible, passed checks are folded, and hostile text stays plain text."""
     page = show(sample.report(more=MANY))
     machine = '[aria-labelledby="group-1"] '
     seen = [one for one in page.all(f"{machine}.check") if page.sees(one)]
@@ -262,7 +262,7 @@ def test_every_text_stands_out_from_what_is_behind_it(show: Show, scheme: str, w
     ids=["three", "twelve", "long"],
 )
 def test_texts_of_the_topology_keep_apart(show: Show, names: list[str], width: int):
-    """Measured with the fonts that are here, in the drawing for this width."""
+    """Measured with the fonts of this machine, in the drawing for this width."""
     stack = sample.made_up(names, ports=["8080:80"])
     page = show(sample.report((stack,), broken="made-up/web answers"), width=width)
     found: dict[str, Any] = page.script(PLACES)
@@ -279,7 +279,7 @@ def test_texts_of_the_topology_keep_apart(show: Show, names: list[str], width: i
 
 
 def test_paper_has_the_evidence_of_what_failed(show: Show):
-    """It cannot be clicked."""
+    """Nothing on paper can be clicked."""
     page = show(sample.report(), media="print")
     assert page.sees(page.one("article .check.failed .evidence"))
     assert not page.sees(page.one('[aria-label="Evidence: dhoch3/dockge is healthy"]'))
@@ -289,7 +289,8 @@ def test_paper_has_the_evidence_of_what_failed(show: Show):
 
 
 def test_it_can_be_read_aloud(show: Show):
-    """Landmarks, one first heading, none skipped, names for what has no text, no id twice."""
+    """There are landmarks, a single top heading, no skipped heading levels, names for elements
+    without text, and no duplicate ids."""
     page = show(sample.report())
     assert [len(page.all(name)) for name in ("body > header", "main", "body > footer")] == [1, 1, 1]
     levels = [int(heading.tag_name[1]) for heading in page.all("h1, h2, h3, h4")]

@@ -63,7 +63,7 @@ def one(findings: list[Finding]) -> Finding:
     return finding
 
 
-# The scripts themselves, with a `docker` that runs its command right here.
+# The scripts themselves, with a `docker` that runs its command on this machine.
 DOCKER = """#!/bin/sh
 verb=$1; shift
 [ "$1" != --user ] || { export EXEC_USER="$2"; shift 2; }

@@ -1,5 +1,5 @@
-"""Compose files made by rule: one with every key of Compose 2.40, and thousands that differ from it
-in one value. ``tests/verdicts.py`` asks Compose about each, ``test_compose_schema`` compares.
+"""Generated Compose files: one with every key of Compose 2.40, and thousands that differ from it in
+one value.
 """
 
 from __future__ import annotations
@@ -362,7 +362,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The ways to every value inside of a value."""
+    """The paths to every value inside a value."""
     yield path
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
@@ -370,7 +370,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def changed(path: tuple[Any, ...], value: Any, key: str = "") -> dict[str, Any]:
-    """The file with one value in the place of another, or under another ``key``."""
+    """The file with one value replaced, or moved to another ``key``."""
     made = copy.deepcopy(EVERYTHING)
     inner: Any = made
     for part in path[:-1]:
@@ -399,7 +399,7 @@ _ANY_NAMES = (
 
 
 def cases() -> Iterator[tuple[str, tuple[Any, ...], Any, str]]:
-    """Every case: its line in the record, the way to a value, the new value, or the new key."""
+    """Every case: its line in the record, the path to a value, and the new value or the new key."""
     for path in places(EVERYTHING):
         if not path or path == ("name",):
             continue
@@ -413,5 +413,5 @@ def cases() -> Iterator[tuple[str, tuple[Any, ...], Any, str]]:
 
 
 def record() -> dict[str, str]:
-    """What Compose said: line -> a letter for each of its cases, ``y`` for what it takes."""
+    """Compose's verdicts: line -> a letter for each of its cases, ``y`` for accepted."""
     return dict(line.split("\t") for line in RECORDED.read_text().splitlines() if "\t" in line)

@@ -1,4 +1,4 @@
-"""Tables of the docs."""
+"""Tables in the documents."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""pyinfra's command line, with every answer of the machine given: one on which all is ready for
-stacks, and none of them is there.
+"""pyinfra's command line, with a made-up answer to every query: the machine is ready for stacks,
+but has none of them.
 
     python -m tests.unit.ready_machine inventory.py deploy.py --dry
 
-``WITHOUT_MODELS`` in the environment takes the models away. Run from a checkout whose
-``workstation`` comes first on the path of Python.
+``WITHOUT_MODELS`` in the environment removes the models. Run it from a checkout whose
+``workstation`` comes first in Python's path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workstation.facts.weights import ModelFiles, Weights
 
 
 def models(paths: list[str]) -> dict[str, Weights]:
-    """Return a GGUF file for each model that is asked for, or none."""
+    """Return a GGUF file for each requested model, or none."""
     there = Weights("file", 9, "4747554603000000")
     return dict.fromkeys(paths, Weights() if "WITHOUT_MODELS" in os.environ else there)
 

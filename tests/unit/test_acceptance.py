@@ -1,4 +1,4 @@
-"""Acceptance of services: what is asked follows from their Compose entries alone."""
+"""Acceptance of services: the checks follow from their Compose entries alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def painter() -> dict[str, Probe]:
     return probes(made_up(painter=PAINTER), container("painter"))
 
 
-# What is asked
+# The probes
 
 
 def test_a_service_that_has_everything_gets_every_probe():
@@ -52,17 +52,17 @@ def test_a_service_that_has_everything_gets_every_probe():
 
 
 def test_a_service_that_promises_nothing_is_not_probed():
-    """A database, say."""
+    """A database, for example."""
     assert probes(made_up(db={"image": "db:1", "volumes": ["db:/d"]}), container("db")) == {}
 
 
 def test_a_service_without_a_container_is_asked_through_the_proxy_alone():
-    """There is nothing to look into; that it is missing is a finding of its own."""
+    """There is no container to check; that it is missing is a separate finding."""
     assert list(probes(made_up(painter=PAINTER))) == ["s/painter answers on painter.example"]
 
 
 def test_what_is_only_built_is_not_probed():
-    """It has no container by design."""
+    """It has no container on purpose."""
     stack = made_up(base={**PAINTER, "profiles": ["build"]})
     assert probes(stack, container("base")) == {}
     assert container_probe([(stack, ProjectState())]).findings(Answer(True, "")) == []
@@ -74,13 +74,13 @@ def test_what_is_only_built_is_not_probed():
     [["host.docker.internal:host-gateway"], {"host.docker.internal": "host-gateway"}],
 )
 def test_a_service_that_knows_the_host_must_reach_ollama(extra_hosts: Any):
-    """Compose takes a list or a mapping."""
+    """Compose accepts a list or a mapping."""
     stack = made_up(a={"image": "a:1", "extra_hosts": extra_hosts})
     assert list(probes(stack, container("a"))) == ["s/a reaches Ollama"]
 
 
 def test_ports_follow_the_settings():
-    """The proxy's and Ollama's."""
+    """The ports of the proxy and of Ollama."""
     found = probes(
         made_up(painter=PAINTER), container("painter"), proxy_http_port=8080, ollama_port=11500
     )
@@ -138,7 +138,7 @@ def test_a_proxy_with_certificates_is_asked_by_https(
 def test_a_service_without_a_route_is_asked_at_the_port_that_it_publishes(
     ports: list[Any], shown: str, url: str | None
 ):
-    """At the first, since others may speak anything."""
+    """At the first port, because others may speak any protocol."""
     probe, *_ = probes(made_up(a={"image": "a:1", "ports": ports})).values()
     assert probe.name == f"s/a answers on {shown}"
     assert probe.arguments == ("200", url or f"http://{shown}/")
@@ -146,7 +146,7 @@ def test_a_service_without_a_route_is_asked_at_the_port_that_it_publishes(
 
 
 def test_what_is_for_this_machine_alone_is_said_to_need_a_tunnel():
-    """It is no HTTPS, and the LAN does not reach it; other ports have no such checks."""
+    """It does not speak HTTPS, and the LAN does not reach it; other ports have no such checks."""
     found = probes(made_up(a={"image": "a:1", "ports": ["127.0.0.1:8188:8188"]}))
     assert list(found) == [
         "s/a answers on 127.0.0.1:8188",
@@ -160,13 +160,13 @@ def test_what_is_for_this_machine_alone_is_said_to_need_a_tunnel():
 
 @pytest.mark.parametrize("ports", [[], ["8080"], ["53:53/udp"]])
 def test_a_service_that_nobody_can_reach_is_not_asked(ports: list[str]):
-    """Nor one with a port that nobody knows beforehand."""
+    """Neither is one whose port is not known in advance."""
     stack = made_up(a={"image": "a:1", "ports": ports, "x-workstation": {"probe": "/health"}})
     assert probes(stack) == {}
 
 
 def test_an_empty_probe_says_that_it_does_not_speak_http():
-    """Then only what it must not do is asked."""
+    """Then only the negative checks remain."""
     stack = made_up(
         redis={"image": "r:1", "ports": ["127.0.0.1:6379:6379"], "x-workstation": {"probe": ""}}
     )
@@ -174,7 +174,7 @@ def test_an_empty_probe_says_that_it_does_not_speak_http():
 
 
 def test_models_that_are_writable_and_outputs_that_are_not_are_no_probe():
-    """A service that exists to write models has them read-write on purpose."""
+    """If models are mounted read-write, the service is meant to write them."""
     stack = made_up(
         a={
             "image": "a:1",
@@ -185,7 +185,7 @@ def test_models_that_are_writable_and_outputs_that_are_not_are_no_probe():
 
 
 def test_the_container_of_docker_compose_run_is_not_the_services():
-    """A stopped leftover would be asked instead of the one that serves."""
+    """Otherwise a stopped leftover would be checked instead of the running service."""
     leftover = container("painter", id="leftover", state="exited", oneoff=True)
     stack = made_up(painter=PAINTER)
     found = probes(stack, container("painter"), leftover)
@@ -195,7 +195,7 @@ def test_the_container_of_docker_compose_run_is_not_the_services():
 
 
 def test_outputs_are_the_writable_mounts_of_the_share():
-    """Of every stack, with the folder as the server sees it."""
+    """Of every stack, with the folder's path on the server."""
     first = made_up(
         painter=PAINTER,
         reader={"image": "r:1", "volumes": ["/mnt/ki/Painter:/in:ro"]},
@@ -221,7 +221,7 @@ def test_what_was_asked_is_told_as_a_person_would_type_it():
     ]
 
 
-# How answers are judged
+# The verdict on answers
 
 PROBE = Probe("s/a works", "true", (), "mend it", "a --works", "s/a")
 
@@ -252,7 +252,7 @@ def test_a_detail_is_short_and_never_empty(answer: Answer, detail: str):
 
 
 def test_evidence_has_a_limit():
-    """Its beginning and its end are kept, and the exit status."""
+    """Its beginning, its end and the exit status are kept."""
     told = evidence("cat", "first\n" + "x" * 100_000 + "\nlast", 3)
     assert LIMIT < len(told) < LIMIT + 100
     assert told.startswith("$ cat\nfirst\n")
@@ -305,7 +305,8 @@ def test_a_container_without_cards_fails_though_nvidia_smi_does_not(
 
 
 def test_writing_leaves_the_token_in_a_hidden_file(painter: dict[str, Probe], tmp_path: Path):
-    """For the second login to the server, written by the user that the service itself became."""
+    """The second login to the server reads it; it is written as the user that the service itself
+    became."""
     folder = tmp_path / "my outputs"
     folder.mkdir()
     done = run(painter["s/painter writes outputs"], tmp_path, "box", str(folder), "t0ken")
@@ -317,7 +318,7 @@ def test_writing_leaves_the_token_in_a_hidden_file(painter: dict[str, Probe], tm
 def test_writing_where_it_is_refused_fails_with_the_reason(
     painter: dict[str, Probe], tmp_path: Path
 ):
-    """The evidence is what the container said."""
+    """The container's message is the evidence."""
     done = run(painter["s/painter writes outputs"], tmp_path, "box", f"{tmp_path}/none", "t0ken")
     assert done.returncode != 0
     assert "t0ken" in done.stdout
@@ -335,7 +336,7 @@ def test_a_writable_model_store_fails_and_is_left_clean(painter: dict[str, Probe
 
 
 def test_a_read_only_model_store_passes_with_a_count(painter: dict[str, Probe], tmp_path: Path):
-    """/proc/self is a folder in which even root makes no file."""
+    """/proc/self is a folder in which not even root can create a file."""
     probe = painter["s/painter reads models, and only reads"]
     done = run(probe, tmp_path, "box", "/proc/self/task", "t0ken")
     assert done.returncode == 0
@@ -349,7 +350,7 @@ def test_a_model_store_that_is_not_there_fails(painter: dict[str, Probe], tmp_pa
 
 
 def test_a_container_that_is_gone_fails_every_probe(painter: dict[str, Probe], tmp_path: Path):
-    """None of them passes by accident."""
+    """None of them passes accidentally."""
     inside = {name: probe for name, probe in painter.items() if "answers" not in name}
     assert len(inside) >= 4
     for name, probe in inside.items():

@@ -1,4 +1,5 @@
-"""Acceptance of containers: they are well, stay up, and were made from the pinned images."""
+"""Acceptance of containers: they are healthy, keep running, and were created from the pinned
+images."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def of_containers(stack: Stack, output: str, *containers: Container) -> dict[str
     ],
 )
 def test_health_is_a_finding_with_evidence(state: str, ok: bool, detail: str):
-    """What runs without a health check counts as it is."""
+    """A running container without a health check counts as healthy."""
     found = of_containers(made_up(a={"image": "a:1"}), f"state id-a {state}", container("a"))
     finding = found["s/a is healthy"]
     assert (finding.ok, finding.detail) == (ok, detail)
@@ -42,7 +43,7 @@ def test_health_is_a_finding_with_evidence(state: str, ok: bool, detail: str):
 
 
 def test_the_last_words_of_a_container_that_is_not_well_are_its_evidence():
-    """Its own and its health check's, and nobody else's."""
+    """The last output of the container and of its health check, and of no other container."""
     output = (
         f"state id-a running unhealthy {STARTED} 0\nstate id-b running healthy {STARTED} 0\n"
         "log id-a out of memory\nlog id-a   twice\ncheck id-a connection refused"
@@ -79,13 +80,13 @@ def test_a_container_that_went_meanwhile_is_named_by_docker():
     ],
 )
 def test_one_that_started_anew_since_it_was_first_seen_restarts(state: str, ok: bool, detail: str):
-    """How often it once did so says nothing about today."""
+    """Earlier restarts do not count."""
     found = of_containers(made_up(a={"image": "a:1"}), f"state id-a {state}", container("a"))
     assert (found["s/a does not restart"].ok, found["s/a does not restart"].detail) == (ok, detail)
 
 
 def test_one_that_stands_still_does_not_restart():
-    """That it does not run is told once."""
+    """There is only one finding that it is not running."""
     found = of_containers(
         made_up(a={"image": "a:1"}), f"state id-a exited none {STARTED} 0", container("a")
     )
@@ -153,7 +154,7 @@ exit $status
 
 
 def test_docker_is_asked_for_all_containers_at_once(tmp_path: Path):
-    """Those that are not well are asked for their last words."""
+    """The last output of unhealthy ones is read too."""
     stack = made_up(**{name: {"image": "a:1"} for name in ("good", "bad", "lost")})
     state = ProjectState(
         docker=True,

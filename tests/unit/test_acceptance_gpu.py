@@ -1,4 +1,4 @@
-"""The GPU on the host itself, as acceptance finds it when a run has ended."""
+"""The GPU on the host itself, as acceptance finds it at the end of a run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WORKS = GpuState(
 
 
 def test_a_driver_that_is_in_order():
-    """Works, is the installed one, and is described as it is."""
+    """It works, it is the installed one, and its description is right."""
     findings = list(driver_findings(WORKS, {}))
     assert all(one.ok and one.subject == HOST and one.evidence for one in findings)
     assert [one.detail for one in findings] == [
@@ -56,7 +56,8 @@ def test_a_driver_that_is_in_order():
     ],
 )
 def test_a_driver_that_broke_meanwhile_fails(gpu: GpuState, detail: str):
-    """As an upgrade in the background breaks it: installed, but another one is loaded."""
+    """For example after an upgrade in the background: the installed driver is not the loaded
+    one."""
     (finding,) = driver_findings(gpu, {})
     assert not finding.ok
     assert not finding.note
@@ -85,7 +86,7 @@ def test_a_driver_that_broke_meanwhile_fails(gpu: GpuState, detail: str):
     ],
 )
 def test_what_is_worth_knowing_is_a_note(changes: dict[str, object], detail: str):
-    """The card works, as yet."""
+    """The card still works."""
     findings = list(driver_findings(replace(WORKS, **changes), {}))  # type: ignore[arg-type]
     assert failed(findings) == []
     (note,) = noted(findings)
@@ -94,13 +95,13 @@ def test_what_is_worth_knowing_is_a_note(changes: dict[str, object], detail: str
 
 
 def test_a_module_that_is_not_known_is_no_finding():
-    """As where the driver came with the machine's image."""
+    """For example, if the driver came with the machine's image."""
     names = [one.name for one in driver_findings(replace(WORKS, boot_module=""), {})]
     assert not any("next boot" in name for name in names)
 
 
 def test_a_description_of_another_driver_fails():
-    """Containers that run have it, those that are to start do not."""
+    """Running containers keep the GPU, but no container can be started with it."""
     old = replace(WORKS.descriptions[0], versions=("570.133.07",))
     (finding,) = failed(driver_findings(replace(WORKS, descriptions=(old,)), {}))
     assert (finding.detail, finding.fix) == (
@@ -135,7 +136,7 @@ WARNING = "WARNING: infoROM is corrupted at gpu 0000:01:00.0"
     ],
 )
 def test_a_service_sees_what_the_rows_say(output: str, status: int, seen: str | None):
-    """Known by their form; a warning beside them is told."""
+    """Rows are recognized by their form; a warning next to them is shown."""
     probe = Probe("GPU", "", (), "fix")
     (finding,) = _gpu_findings(probe, Answer(status == 0, output, status))
     assert finding.ok is (seen is not None)
@@ -143,7 +144,7 @@ def test_a_service_sees_what_the_rows_say(output: str, status: int, seen: str | 
 
 
 def test_a_card_that_hangs_keeps_the_versions_waiting_for_no_longer_than_needed(tmp_path: Path):
-    """All else is told; a warning is no card."""
+    """All other versions are shown; a warning does not count as a card."""
     none = dict.fromkeys(("ip", "curl", "dpkg_query", "docker"), "exit 1")
     probe = version_probe(configured())
     short = replace(probe, script=probe.script.replace("limited 20", "limited 1"))

@@ -1,4 +1,5 @@
-"""Acceptance of the host itself, and the scripts with stand-ins for the programs that they ask."""
+"""Acceptance of the host itself, and its scripts, with stand-ins for the programs that they
+call."""
 
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def of(*stacks: Stack, **changes: Any) -> dict[str, Probe]:
 def run(
     probe: Probe, environment: dict[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a probe as a question does, in the language that our scripts speak."""
+    """Run a probe like a query, in the language that our scripts use."""
     return subprocess.run(
         ["sh", "-c", script(probe.script, *(arguments or probe.arguments)).get_raw_value()],
         stdout=subprocess.PIPE,
@@ -60,7 +61,7 @@ def judged(probe: Probe, environment: dict[str, str], *arguments: str) -> dict[s
 
 
 def test_units_that_one_host_alone_runs_are_asked_with_the_others():
-    """And their fix names the task that makes them."""
+    """Their fix names the task that creates them."""
     (units, *_) = host_probes(configured(), [], {"own.service": "own"})
     lines = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState="
     blocks = "\n\n".join([lines] * (len(units.arguments) - 1))
@@ -97,7 +98,7 @@ def test_what_is_only_built_uses_nothing():
 
 
 def test_a_disk_of_its_own_must_be_mounted(tmp_path: Path):
-    """And has room."""
+    """It must also have free space."""
     keys = {"name": "s", "x-workstation": {"disks": ["/mnt/ssd"]}, "services": {}}
     found = of(parse(yaml.safe_dump(keys), "/opt/s"))
     assert "/mnt/ssd" in found["free space"].arguments
@@ -110,7 +111,7 @@ def test_a_disk_of_its_own_must_be_mounted(tmp_path: Path):
 
 
 def test_a_link_to_another_disk_is_a_disk_too(tmp_path: Path):
-    """One to a folder of the system's disk is not."""
+    """A link to a folder of the system's disk is not."""
     keys = {"name": "s", "x-workstation": {"disks": ["/mnt/ssd"]}, "services": {}}
     probe = of(parse(yaml.safe_dump(keys), "/opt/s"))["/mnt/ssd is a disk of its own"]
     (tmp_path / "link").symlink_to("/mnt")
@@ -139,7 +140,7 @@ done
 
 
 def test_each_unit_is_a_finding(tmp_path: Path):
-    """Active now, and active again after a reboot; fstab makes the share's."""
+    """Active now, and enabled for the next boot; the share's unit comes from fstab."""
     environment = programs(
         tmp_path, systemctl=SYSTEMCTL, systemd_escape='[ "$3" = /mnt/ki ] && echo mnt-ki.mount'
     )
@@ -161,7 +162,7 @@ def test_each_unit_is_a_finding(tmp_path: Path):
 
 
 def test_a_unit_that_is_being_started_is_given_time(tmp_path: Path):
-    """It is tried again in half a minute, say; what comes of it counts."""
+    """It may be tried again in half a minute; the final state counts."""
     text = """
 cat >>"$COUNT" <<end
 asked
@@ -194,7 +195,7 @@ def test_without_systemd_every_unit_fails_with_its_words(tmp_path: Path):
 
 
 def test_the_model_store_belongs_to_one_group(tmp_path: Path):
-    """Whatever is made in it does too: the folder is setgid."""
+    """The same is true of new files in it, because the folder is setgid."""
     probe = of(made_up(painter=PAINTER))["the model store exists and belongs to its group"]
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras/a.safetensors").touch()
@@ -253,7 +254,7 @@ echo "df $*" >&2
 
 
 def test_little_space_is_a_note_and_none_a_failure(tmp_path: Path):
-    """In GB of every disk, however it is called."""
+    """In GB for every disk, whatever its name is."""
     environment = programs(tmp_path, df=DF, docker="echo /data/docker")
     found = judged(of()["free space"], environment)
     assert {name: (one.ok, one.note, one.detail) for name, one in found.items()} == {
@@ -301,7 +302,8 @@ echo 'table inet ai_workstation_forward {
 def test_the_rules_that_close_containers_to_neighbours_are_looked_for(
     tmp_path: Path, nft: str, ok: bool
 ):
-    """As Debian 12's nft lists them; flushed, they are missing while the unit is active."""
+    """In the form of Debian 12's nft; after a flush, the rules are missing although the unit is
+    active."""
     name = "containers are closed to neighbors except for published ports"
     assert judged(of()[name], programs(tmp_path, nft=nft))[name].ok is ok
 
@@ -334,7 +336,7 @@ def routed(*names: str) -> Stack:
 
 
 def test_each_name_is_a_finding_and_none_of_them_stops_anything(tmp_path: Path):
-    """The host's own name server is perhaps not the LAN's."""
+    """The host's own name server may not be the LAN's."""
     stack = routed(*(f"{name}.example" for name in "abcdef"), "g.localhost")
     probe = name_probe([stack])
     assert probe is not None

@@ -1,4 +1,4 @@
-"""What acceptance asks about the native Ollama: which program runs, its version, who reaches it."""
+"""Acceptance of the native Ollama: which program runs, its version, and who can reach it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ SS = 'echo "LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:*"; echo "asked for $2"'
 def test_ollama_is_asked_on_every_address_of_the_lan(
     tmp_path: Path, answering: str, code: str, ok: bool, detail: str
 ):
-    """Docker's bridges are not the LAN; an answer that is not HTTP is one too; sockets prove it."""
+    """Docker's bridges do not belong to the LAN; a reply that is not HTTP also counts as an answer;
+    sockets are the evidence."""
     environment = {**programs(tmp_path, ip=IP_GLOBAL, curl=CURL, ss=SS), "OPEN": answering}
     name = "Ollama does not answer on the LAN"
     finding = judged(of(made_up(painter=PAINTER))[name], {**environment, "CODE": code})[name]
@@ -57,7 +58,7 @@ def test_ollama_is_asked_on_every_address_of_the_lan(
 
 
 def test_a_program_that_is_too_busy_to_answer_is_open_all_the_same(tmp_path: Path):
-    """The kernel takes the connection: asked for real, of one that says nothing."""
+    """The kernel accepts the connection: tested with a real server that never answers."""
     name = "Ollama does not answer on the LAN"
     with socket.create_server(("127.0.0.9", 0)) as silent:
         port = str(silent.getsockname()[1])
@@ -83,7 +84,7 @@ def test_without_a_network_nothing_answers(tmp_path: Path):
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[Any]:
-    """Return a function that runs a program as ollama.service does, and asks about it."""
+    """Return a function that runs a program like ollama.service does, and checks it."""
     release = tmp_path / "releases/1.0/bin/ollama"
     release.parent.mkdir(parents=True)
     binary = tmp_path / "ollama"
@@ -97,7 +98,7 @@ def runs(tmp_path: Path) -> Iterator[Any]:
             shutil.copy("/bin/sleep", release)
         release.chmod(0o755)
         begun.append(subprocess.Popen([program or str(binary), "60"]))
-        time.sleep(0.3)  # until it is the program that was asked for
+        time.sleep(0.3)  # until the process has become that program
         systemctl = f'case "$*" in *MainPID*) echo {begun[-1].pid} ;; *Group*) echo "" ;; esac'
         probe = of(made_up(painter=PAINTER))["Ollama runs the pinned release"]
         done = run(
@@ -117,19 +118,19 @@ def runs(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_the_pinned_release_is_what_runs(runs: Any, tmp_path: Path):
-    """By the program of its process, whoever started it and by whatever name."""
+    """Judged by the program of its process, whoever started it and under whatever name."""
     finding = runs()
     assert finding.ok
     assert f"is {tmp_path}/releases/1.0/bin/ollama" in finding.evidence
 
 
 def test_a_release_that_is_a_script_is_known(runs: Any):
-    """The kernel names its interpreter."""
+    """The kernel reports its interpreter."""
     assert runs(text="#!/bin/sh\nexec 3<&0; sleep 60; :\n").ok
 
 
 def test_another_program_in_its_place_is_named(runs: Any, tmp_path: Path):
-    """As one that a drop-in of somebody's own starts, or one that was replaced since."""
+    """For example one that a drop-in starts, or a binary that was replaced since."""
     mine = tmp_path / "mine"
     shutil.copy("/bin/sleep", mine)
     finding = runs(str(mine))
@@ -139,7 +140,7 @@ def test_another_program_in_its_place_is_named(runs: Any, tmp_path: Path):
 
 
 def test_a_binary_that_is_no_release_is_named(runs: Any):
-    """As install.sh's."""
+    """For example install.sh's."""
     finding = runs(releases="elsewhere")
     assert not finding.ok
     assert "not to a release" in finding.evidence
@@ -157,7 +158,7 @@ def test_a_binary_that_is_no_release_is_named(runs: Any):
 def test_the_version_that_answers_is_the_pinned_one(
     tmp_path: Path, answer: str, ok: bool, seen: str
 ):
-    """Somebody else's Ollama would answer on that port as well."""
+    """A different Ollama would answer on that port as well."""
     probes = host_probes(configured(**SHARE), [made_up(painter=PAINTER)], ollama="0.32.15")
     probe = next(one for one in probes if one.name == "Ollama answers on the host")
     finding = judged(probe, programs(tmp_path, curl=answer))[probe.name]
@@ -184,6 +185,6 @@ echo 'table inet ai_workstation {
     ],
 )
 def test_the_guards_rule_is_looked_for_where_it_works(tmp_path: Path, nft: str, ok: bool):
-    """Its unit stays active when somebody flushes the tables."""
+    """Its unit stays active if somebody flushes the tables."""
     name = "Ollama's socket for containers is closed to neighbors"
     assert judged(of(made_up(painter=PAINTER))[name], programs(tmp_path, nft=nft))[name].ok is ok

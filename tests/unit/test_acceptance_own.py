@@ -1,4 +1,4 @@
-"""What a service says of its own folder and log, and what is for this machine alone."""
+"""Checks of a service's own folder and log, and of services for this machine only."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def owner(tmp_path: Path, stat: str, mounts: str = "/comfy/mnt /outputs") -> Fin
 def test_a_folder_has_the_owner_and_mode_that_its_service_wants(
     tmp_path: Path, said: str, ok: bool
 ):
-    """As its init script compares them."""
+    """Compared the same way as in its init script."""
     finding = owner(tmp_path, f"echo '{said}'")
     assert finding.ok is ok
     assert finding.detail == f"it belongs to {said.split()[1]}, mode {said.split()[2]}"
@@ -81,7 +81,7 @@ def test_a_folder_has_the_owner_and_mode_that_its_service_wants(
 
 
 def test_names_of_owners_are_compared_as_names(tmp_path: Path):
-    """Root and docker, say, whatever docker's number is."""
+    """For example root and docker, whatever docker's number is."""
     keys = {**COMFY, "x-workstation": {"owners": {"/srv/comfy": "root:docker 2775"}}}
     (probe,) = probes(made_up(comfy=keys), container("comfy", id="box")).values()
     environment = programs(tmp_path, docker=DOCKER, stat="echo 'owner 0:998 2775 root:docker'")
@@ -90,7 +90,7 @@ def test_names_of_owners_are_compared_as_names(tmp_path: Path):
 
 
 def test_a_mount_below_the_folder_is_named(tmp_path: Path):
-    """The folder itself, and one that only begins alike, are none."""
+    """The folder itself, and one whose name only begins the same, do not count."""
     stat = "echo 'owner 1024:1024 775 a:domain users'"
     assert owner(tmp_path, stat, "/comfy/mnt /comfy/mnt2").ok
     finding = owner(tmp_path, stat, "/comfy/mnt /comfy/mnt/models")
@@ -98,7 +98,7 @@ def test_a_mount_below_the_folder_is_named(tmp_path: Path):
 
 
 def test_a_folder_that_is_gone_is_told_in_the_hosts_words(tmp_path: Path):
-    """Nothing is read from what is not there."""
+    """Nothing is read from a missing folder."""
     finding = owner(tmp_path, "echo 'stat: cannot statx /srv/comfy'; exit 1")
     assert not finding.ok
     assert "cannot statx" in finding.detail
@@ -115,7 +115,7 @@ def log(tmp_path: Path, text: str, rotated: bool = False) -> dict[str, Finding]:
 
 
 def test_a_log_that_is_as_it_should_be(tmp_path: Path):
-    """Of this start of the container alone."""
+    """Only the log since the container's current start counts."""
     found = log(tmp_path, "== Cloning\nStarting server\n127.0.0.1 GET /\n")
     assert {name: (one.ok, one.detail) for name, one in found.items()} == {
         "is clean": (True, "no known problem"),
@@ -124,7 +124,7 @@ def test_a_log_that_is_as_it_should_be(tmp_path: Path):
 
 
 def test_a_known_trouble_is_told_with_what_to_do(tmp_path: Path):
-    """Its own way out, not that of another."""
+    """With its own fix, not that of another."""
     text = "Directory /comfy/mnt owned by unexpected user/group, expected 1024:1024\n"
     found = log(tmp_path, text)
     assert not found["is clean"].ok
@@ -135,7 +135,7 @@ def test_a_known_trouble_is_told_with_what_to_do(tmp_path: Path):
 
 
 def test_a_log_whose_beginning_was_rotated_away_fails_nothing(tmp_path: Path):
-    """What is not there any more is no broken promise."""
+    """A promise is not broken just because the log was rotated."""
     found = log(tmp_path, "127.0.0.1 GET /\n", rotated=True)['says "Starting server"']
     assert (found.ok, found.note, found.detail) == (
         False,
@@ -147,7 +147,7 @@ def test_a_log_whose_beginning_was_rotated_away_fails_nothing(tmp_path: Path):
 
 
 def test_a_container_that_is_gone_has_no_log(tmp_path: Path):
-    """One finding, with Docker's words."""
+    """A single finding, with Docker's message."""
     environment = programs(tmp_path, docker="echo 'Error: No such object: box' >&2; exit 1")
     (finding,) = judged(of()["s/comfy's log"], environment)
     assert (finding.ok, finding.detail) == (False, "Error: No such object: box")
@@ -167,7 +167,7 @@ def test_a_container_that_is_gone_has_no_log(tmp_path: Path):
     ],
 )
 def test_plain_http_is_told_from_https(tmp_path: Path, curl: str, ok: bool, detail: str):
-    """Whoever types https:// reads of a wrong version number."""
+    """A person who types https:// sees a wrong version number."""
     probe = of(ports=["127.0.0.1:8188:8188"])["speaks plain HTTP"]
     (finding,) = judged(probe, programs(tmp_path, curl=curl))
     assert (finding.ok, finding.detail) == (ok, detail)
@@ -186,7 +186,7 @@ def test_plain_http_is_told_from_https(tmp_path: Path, curl: str, ok: bool, deta
     ],
 )
 def test_every_service_is_in_dockers_table(rows: list[str], ok: bool, detail: str):
-    """And up; containers of others do not matter."""
+    """With the status Up; other people's containers do not matter."""
     probe = table_probe([made_up(web={"image": "w:1"}, db={"image": "d:1"})])
     output = "\n".join([*rows, "/\tstranger\tExited (1)\t"])
     (finding,) = probe.findings(Answer(True, output, 0))

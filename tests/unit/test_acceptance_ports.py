@@ -1,4 +1,4 @@
-"""What the LAN may reach, compared with what is allowed."""
+"""The ports that the LAN can reach, compared with those that are allowed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workstation.stack import Stack, parse
 PROXY = parse(
     "name: proxy\nservices:\n  traefik: {image: 'traefik:v3', ports: ['80:80']}\n", "/opt/proxy"
 )
-# As a converged Ubuntu 24.04 shows them, where systemd holds SSH's port until somebody knocks.
+# From a converged Ubuntu 24.04, where systemd holds SSH's port until the first connection.
 BRIDGES = """\
 bridge docker0 172.17.0.1
 bridge br-0123456789ab 172.18.0.1
@@ -59,14 +59,15 @@ def seen(*lines: str) -> str:
 
 
 def judged(*lines: str, stacks: tuple[Stack, ...] = (PROXY,), **changes: Any) -> dict[str, str]:
-    """Return what the LAN may reach -> how that is judged."""
+    """Return what the LAN can reach -> the verdict on it."""
     entered = changes.pop("entered", 0)
     found = offers(seen(*lines), configured(**changes), stacks, entered)
     return {str(offer): offer.judgement for offer in found}
 
 
 def test_a_converged_host_offers_ssh_and_the_proxy():
-    """Loopback and Docker's bridges are not the LAN; Docker's helper is the container."""
+    """Loopback and Docker's bridges do not belong to the LAN; a socket of Docker's helper belongs
+    to the container."""
     assert judged() == {"22 ssh.socket": "allowed", "80 proxy/traefik": "allowed"}
 
 
@@ -107,7 +108,7 @@ def test_each_listener_is_judged_by_its_unit_and_address(
 
 
 def test_what_the_kernel_holds_has_no_name():
-    """NFS, say."""
+    """For example NFS."""
     assert judged("listen tcp LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*")["2049 ?"] == "other"
 
 
@@ -142,7 +143,7 @@ def test_the_port_that_this_run_came_in_by_is_allowed_whoever_holds_it():
 def test_what_a_stack_publishes_on_purpose_is_allowed(
     ports: list[Any], published: str, expected: dict[str, str]
 ):
-    """Also where nobody listens, since the kernel itself passes connections on."""
+    """Even without a listener, because the kernel itself forwards connections."""
     stack = made_up(web={"image": "w:1", "ports": ports})
     found = judged(container("web", published, "s"), stacks=(PROXY, stack))
     assert {name: one for name, one in found.items() if "web" in name} == expected
@@ -227,7 +228,7 @@ def test_what_cannot_be_read_fails_and_does_not_pass(line: str):
 
 
 def test_the_script_asks_who_holds_a_socket(tmp_path: Path):
-    """With this process in the place of one that listens."""
+    """This process plays the role of the listener."""
     environment = programs(
         tmp_path,
         ip=r"echo '3: docker0    inet 172.17.0.1/16 scope global docker0\  valid_lft forever'",

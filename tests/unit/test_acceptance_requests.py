@@ -1,4 +1,4 @@
-"""Requests to services, with the real curl and a server that routes by name as a proxy does."""
+"""Requests to services, with the real curl and a server that routes by name like a proxy does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def proxy() -> Iterator[int]:
 
 
 def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
-    """Ask a service at this port; return its findings by what they claim."""
+    """Query a service at this port; return its findings by their claims."""
     stack = made_up(p={"image": "p:1", "labels": LABELS, "x-workstation": own})
     found = probes(stack, proxy_http_port=port)
     result = {}
@@ -86,7 +86,7 @@ def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
 def test_a_route_is_asked_by_its_host_header(
     tmp_path: Path, proxy: int, path: str, ok: bool, detail: str, told: str
 ):
-    """What came back is the evidence, as far as it can be shown."""
+    """The printable part of the answer is the evidence."""
     finding = request(tmp_path, proxy, probe=path)["answers on painter.example"]
     assert (finding.ok, finding.detail) == (ok, detail)
     assert told in finding.evidence
@@ -127,7 +127,7 @@ def test_a_websocket_is_not_waited_for_when_it_has_begun(tmp_path: Path, proxy: 
 
 
 def test_a_firewall_that_keeps_a_container_from_ollama_is_named(tmp_path: Path):
-    """By table and chain, before what the container's own client said."""
+    """With table and chain, before the message of the container's own client."""
     services = {"p": {"image": "p:1", "extra_hosts": ["host.docker.internal:host-gateway"]}}
     found = probes(made_up(**services), container("p"))["s/p reaches Ollama"]
     chain = r"chain input {\n  type filter hook input priority 0; policy drop;\n"
@@ -152,7 +152,7 @@ def test_an_answer_without_an_upgrade_is_none(tmp_path: Path, proxy: int):
 def test_a_proxy_with_certificates_is_asked_for_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """By SNI and in the request, whatever the certificate's validity."""
+    """Through SNI and in the request, whether or not the certificate is valid."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         [
@@ -170,7 +170,7 @@ def test_a_proxy_with_certificates_is_asked_for_the_name(
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = server.server_address[1]
-    # In place of 443, which a test cannot have.
+    # Replaces port 443, which a test cannot use.
     monkeypatch.setattr(services, "proxy_entrance", lambda settings: ("https", port))
     found = probes(
         made_up(p={"image": "p:1", "labels": LABELS}),

@@ -1,4 +1,4 @@
-"""Versions that acceptance tells, of programs that are there and of those that are not."""
+"""Versions that acceptance shows, with installed and with missing programs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(probe: Probe, environment: dict[str, str]) -> subprocess.CompletedProces
 
 
 def test_versions_are_what_there_is(tmp_path: Path):
-    """And no more: what does not answer is left out."""
+    """A program that does not answer is left out."""
     environment = programs(
         tmp_path,
         ip="echo '192.0.2.1 via 192.168.0.1 dev enp5s0 src 192.168.0.20 uid 0'",
@@ -83,7 +83,7 @@ def test_traefiks_version_is_its_label_or_tag(image: str, version: str | None):
 
 
 def test_what_is_newer_than_any_that_was_tried_is_a_note():
-    """Of Docker's parts alone; the run may just have installed it."""
+    """Only for Docker's parts; the run may just have installed them."""
     probe = version_probe(configured())
     tried = "Kernel: 6\nDocker: 28.5.2+dfsg4\nCompose: 2.40.3\nBuildx: 0.29.1\ncontainerd: "
     assert probe.findings(Answer(True, tried)) == []

@@ -1,4 +1,4 @@
-"""apt's sources, read here and by the real apt: both must find the same."""
+"""apt's sources, parsed here and by the real apt: both must get the same result."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def bases(entries: list[Entry]) -> set[str]:
 @needs_apt
 @pytest.mark.parametrize(("name", "text"), [("sources.list", LIST), ("a.sources", SOURCES)])
 def test_apt_asks_for_the_same_addresses(tmp_path: Path, name: str, text: str):
-    """Those of its Release files, which it names without asking anybody."""
+    """The addresses of its Release files, which it prints without contacting a server."""
     made = root(tmp_path / "root")
     file = made.source(name, text)
     said = made.apt("update", "--print-uris")
@@ -92,7 +92,7 @@ def test_apt_asks_for_the_same_addresses(tmp_path: Path, name: str, text: str):
 @needs_apt
 @pytest.mark.parametrize(("name", "text"), [("sources.list", LIST), ("a.sources", SOURCES)])
 def test_apt_sees_the_same_keyrings(tmp_path: Path, name: str, text: str):
-    """It tells them where a second entry names another."""
+    """apt shows them when a second entry names another one."""
     made = root(tmp_path / "root")
     file = made.source(name, text)
     entries = [one for one in parse(str(file), text, "amd64") if one.signed_by]
@@ -102,7 +102,7 @@ def test_apt_sees_the_same_keyrings(tmp_path: Path, name: str, text: str):
         made.source("z.list", second.replace(" main", "") if entry.suite[-1] == "/" else second)
         said = made.apt("update", "--print-uris").stderr
         assert "Conflicting values set for option Signed-By" in said
-        # apt writes the dot as the empty line that it stands for.
+        # apt prints the empty line that the dot stands for.
         words = [word for word in entry.signed_by.split() if word != "."]
         assert " ".join(words) in " ".join(said.split())
 
@@ -127,14 +127,14 @@ def conflict(made: Root, one: str, other: str) -> bool:
 def test_a_repository_is_the_same_where_apt_takes_it_for_the_same(
     tmp_path: Path, one: str, other: str
 ):
-    """Without scheme, user and the slash at the end."""
+    """Without scheme, user and a slash at the end."""
     made = root(tmp_path / "root")
     found = conflict(made, f"{one} noble main", f"{other} noble main")
     assert same_repository(one, other) is found
 
 
 def test_other_spellings_of_one_address_are_one_repository():
-    """Which apt takes for two."""
+    """apt treats them as two."""
     for other in ("https://X.example/a", "https://x.example:443/a", "https://x.example//a/"):
         assert same_repository("https://x.example/a", other)
     assert not same_repository("https://x.example:8443/a", "https://x.example/a")
@@ -151,12 +151,12 @@ def test_other_spellings_of_one_address_are_one_repository():
     ],
 )
 def test_suites(one: str, other: str, same: bool):
-    """A flat one may be written in two ways."""
+    """A flat repository can be written in two ways."""
     assert same_suite(one, other) is same
 
 
 def test_options_are_read():
-    """In brackets they have short names."""
+    """They have short names in brackets."""
     found = {one.uri: one for one in parse("/etc/apt/sources.list", LIST, "amd64")}
     brackets = found["https://brackets.example/a/"]
     assert (brackets.place, brackets.keyrings) == ("/etc/apt/sources.list:3", ("/k/a.gpg",))
@@ -180,7 +180,7 @@ def test_options_are_read():
     ],
 )
 def test_what_an_entry_serves(text: str, serves: bool):
-    """Architecture and components; one of sources alone serves no packages."""
+    """Architecture and components; an entry for sources only serves no packages."""
     (entry,) = parse("/a.list", text, "amd64")
     assert entry.serves("amd64", ("stable",)) is serves
 
@@ -197,7 +197,7 @@ def test_what_an_entry_serves(text: str, serves: bool):
     ],
 )
 def test_what_apt_cannot_read_is_no_entry(text: str):
-    """apt says so itself, and refuses all of them."""
+    """apt says so itself, and rejects all of its sources."""
     assert parse("/a.list", text, "amd64") == []
     assert parse("/a.sources", text, "amd64") == []
     assert parse("/a.sources", f"Types: deb\nURIs:\nSuites: noble\n{text}", "amd64") == []
@@ -221,7 +221,7 @@ def test_a_password_in_an_address_is_not_shown():
     ],
 )
 def test_a_port_is_no_status(said: str, helps: str):
-    """Nor is any other number in apt's words."""
+    """Neither is any other number in apt's message."""
     failed = f"E: Failed to fetch http://mirror.example/ubuntu/dists/noble/InRelease  {said}"
     (one,) = broken_sources([failed], [])
     assert helps in one.fix

@@ -1,4 +1,4 @@
-"""What is asked of a host, and how often."""
+"""The queries to a host, and how often they are sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workstation.facts.shell import Fact, HiddenText, UnansweredError, question
 
 
 class Host:
-    """Counts what it is asked."""
+    """Counts its queries."""
 
     name = "gpu1"
 
@@ -33,14 +33,14 @@ class Host:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    """A host of which nothing is known."""
+    """A host without cached answers."""
     runs.fresh()
     yield Host()
     runs.fresh()
 
 
 def test_the_same_question_is_asked_once(host: Host):
-    """Lists and dictionaries among its arguments too; another question is another."""
+    """Also with lists and dictionaries among its arguments; a different query is sent again."""
     question = {"users": ["a"], "groups": [], "uid": 1, "gid": 2}
     assert ask(host, Accounts, **question) == ask(host, Accounts, **question)
     ask(host, Accounts, **{**question, "users": ["b"]})
@@ -48,7 +48,7 @@ def test_the_same_question_is_asked_once(host: Host):
 
 
 def test_secrets_are_told_apart_without_being_shown(host: Host):
-    """By what they hold on standard input, by the object where they are arguments."""
+    """By the content of standard input; as arguments, by the object."""
     key = HiddenValue("k")  # type: ignore[no-untyped-call]
     for text in ("one\n", "two\n", "one\n"):
         ask(host, Machine, key=key, _stdin=HiddenText(text))
@@ -56,7 +56,7 @@ def test_secrets_are_told_apart_without_being_shown(host: Host):
 
 
 def test_an_answer_holds_until_a_command_runs_there(host: Host):
-    """On that host; what the command returns comes through."""
+    """Only on that host; the command's return value is passed on."""
     other = Host()
     other.name = "gpu2"
     for one in (host, other):
@@ -68,7 +68,7 @@ def test_an_answer_holds_until_a_command_runs_there(host: Host):
 
 
 def test_facts_asked_together_are_known_each(host: Host):
-    """In one command, and only those that are not known yet."""
+    """In one command, which contains only unknown ones."""
     ask_together(host, [(Machine, {}), (Packages, {})])
     assert ask(host, Machine) == "Machine's answer"
     assert ask(host, Packages) == "Packages's answer"
@@ -77,7 +77,7 @@ def test_facts_asked_together_are_known_each(host: Host):
 
 
 class Echo(Fact[list[str]]):
-    """Returns what it is given."""
+    """Returns its input."""
 
     __module__ = "workstation.facts.echo"
 
@@ -89,7 +89,7 @@ class Echo(Fact[list[str]]):
 
 
 class Fails(Echo):
-    """Cannot be asked."""
+    """Cannot be queried."""
 
     __module__ = "workstation.facts.echo"
 
@@ -98,7 +98,7 @@ class Fails(Echo):
 
 
 class Here(Host):
-    """Runs what it is asked on this machine."""
+    """Runs queries on this machine."""
 
     def get_fact(self, fact: Any, **kwargs: Any) -> Any:
         self.asked.append(fact)
@@ -113,7 +113,8 @@ class Here(Host):
 
 
 def test_each_fact_gets_its_own_input_and_gives_its_own_answer():
-    """Words that mean something to a shell, several lines, nothing at all: as if asked alone."""
+    """Words with a meaning in a shell, several lines, or nothing at all arrive as if each were
+    queried alone."""
     runs.fresh()
     here = Here()
     questions: list[Question] = [
@@ -129,7 +130,7 @@ def test_each_fact_gets_its_own_input_and_gives_its_own_answer():
 
 
 def test_a_fact_that_fails_among_others_is_no_empty_answer():
-    """A machine that cannot be asked is not taken for a bare one."""
+    """A machine that cannot be queried does not look like a bare one."""
     runs.fresh()
     with pytest.raises(UnansweredError, match=r"^gpu1: .*Fails failed: no such thing\. To fix it"):
         ask_together(Here(), [(Echo, {"word": "a"}), (Fails, {})])
@@ -139,7 +140,7 @@ def test_a_fact_that_fails_among_others_is_no_empty_answer():
 
 
 def test_a_fact_that_may_fail_gives_its_default_then():
-    """Where whoever asks says so: acceptance judges what is missing itself."""
+    """The caller decides that: acceptance judges missing answers itself."""
     runs.fresh()
     here = Here()
     assert ask(here, Fails, _ignore_errors=True) == []

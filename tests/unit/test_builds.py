@@ -1,4 +1,4 @@
-"""The bake file of a stack, and what its images say of themselves."""
+"""The bake file of a stack, and the labels of its images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCKERFILES = {
 
 
 def test_a_base_built_in_the_same_run_is_a_target_of_it():
-    """It is built once, and before what stands on it."""
+    """It is built once, before the images that depend on it."""
     bake = bake_definition(STACK, DOCKERFILES, ["app", "base"], ["id=ca,src=/etc/ca.crt"])
     assert bake == {
         "group": {"default": {"targets": ["app", "base"]}},
@@ -55,7 +55,7 @@ def test_a_base_that_is_there_is_not_built_again():
 
 
 def test_a_base_with_a_platform_is_recognised():
-    """Options may stand between FROM and the image."""
+    """There may be options between FROM and the image."""
     other = Service("other", "s/other:1", build="/opt/stacks/s/other")
     stack = Stack("s", (other, BASE), ())
     bake: Any = bake_definition(stack, DOCKERFILES, ["other", "base"])
@@ -63,7 +63,7 @@ def test_a_base_with_a_platform_is_recognised():
 
 
 def test_an_image_says_what_it_was_made_from():
-    """Source and commit of the pin, and the hash of its inputs."""
+    """Source and commit from the pin, and the hash of its inputs."""
     commit = "0123456789" * 4
     source = Source(url="https://github.com/a/big.git", commit=commit, version="2.5")
     service = Service("big-app", "s/big-app:2.5-0123abcd", build="/opt/stacks/s/big-app")
@@ -82,7 +82,7 @@ def test_an_image_says_what_it_was_made_from():
 
 
 def test_what_differs_between_two_builds_is_named():
-    """Changed, new and gone files; nothing where the earlier listing is not known."""
+    """Changed, new and removed files; nothing if the earlier list is unknown."""
     before = listing({"Dockerfile": b"FROM a\n", "start.sh": b"", "old": b""})
     after = listing({"Dockerfile": b"FROM b\n", "start.sh": b"", "new=1": b""})
     assert changed_inputs(before, after) == ["Dockerfile", "new=1", "old"]
@@ -91,5 +91,5 @@ def test_what_differs_between_two_builds_is_named():
 
 
 def test_an_image_of_no_source_says_nothing_of_one():
-    """Such as the base."""
+    """For example the base."""
     assert "org.opencontainers.image.source" not in labels(BASE, {}, "2026-01-01T00:00:00+00:00")

@@ -1,4 +1,4 @@
-"""Mount options of the share: what the kernel is given, and whether a mount has them."""
+"""Mount options of the share: those that the kernel gets, and whether a mount has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from workstation.mounts import cifs
 
-# As the kernel of Debian 13 (6.12) shows mounts by mount.cifs 7.4.
+# From the kernel of Debian 13 (6.12), for mounts by mount.cifs 7.4.
 LINE = (
     "rw,relatime,rw,vers=3.1.1,cache=strict,upcall_target=app,username=d3,uid=2000,forceuid,"
     "gid=2000,forcegid,addr=192.168.0.6,file_mode=0664,dir_mode=0775,iocharset=utf8,soft,nounix,"
@@ -23,7 +23,8 @@ def shown(**changes: str) -> list[str]:
 
 
 def test_the_kernel_is_given_what_is_not_for_user_space():
-    """As mount.cifs does: the rest is for mount(8), systemd or itself, or goes its own way."""
+    """Like mount.cifs does: other options are for mount(8), systemd or mount.cifs itself, or are
+    passed separately."""
     given = cifs.kernel(
         "rw,credentials=/c,username=anna,domain=D,vers=2.1,seal,uid=2000,port=4450,_netdev,nofail,"
         "x-systemd.automount,X-mount.mkdir,comment=x,noauto,users,sec=ntlmsspi,iocharset=utf8,"
@@ -45,7 +46,7 @@ def test_the_kernel_is_given_what_is_not_for_user_space():
     ],
 )
 def test_options_are_written_as_they_are_meant(option: str, meant: str):
-    """The kernel takes 777 for a decimal number and shows 01411; mount.cifs breaks fmask."""
+    """The kernel reads 777 as a decimal number and shows 01411; mount.cifs breaks fmask."""
     assert cifs.meant(option) == meant
 
 
@@ -71,7 +72,7 @@ def test_options_are_written_as_they_are_meant(option: str, meant: str):
     ],
 )
 def test_a_mount_that_has_them_in_meaning_has_not_drifted(wanted: str, seen: dict[str, str]):
-    """What the server decides with the kernel, and what is not known here, is no difference."""
+    """Options that server and kernel negotiate, and unknown ones, are no difference."""
     assert cifs.drift(wanted, shown(**seen)) == []
 
 
@@ -91,12 +92,12 @@ def test_a_mount_that_has_them_in_meaning_has_not_drifted(wanted: str, seen: dic
 def test_a_mount_that_has_drifted_is_told_in_what(
     wanted: str, seen: dict[str, str], different: list[str]
 ):
-    """As somebody may have made it by hand."""
+    """For example a mount that somebody made by hand."""
     assert cifs.drift(wanted, shown(**seen)) == different
 
 
 def test_a_mount_that_shows_less_is_not_taken_for_another():
-    """With Unix extensions the kernel shows no modes."""
+    """With Unix extensions, the kernel shows no modes."""
     assert cifs.drift(OURS, ["rw", "vers=3.1.1", "uid=2000", "gid=2000", "posix"]) == []
 
 
@@ -109,13 +110,13 @@ def test_a_mount_that_shows_less_is_not_taken_for_another():
     ],
 )
 def test_names_of_shares_have_no_case(one: str, other: str):
-    """Nor a slash at their end (MS-FSCC 2.1.6, mount.cifs(8))."""
+    """A slash at the end does not matter either (MS-FSCC 2.1.6, mount.cifs(8))."""
     assert cifs.same_source(one, other)
     assert not cifs.same_source(one, f"{other}2")
 
 
 def test_the_mark_tells_what_a_mount_was_made_with():
-    """It changes with what the kernel is given, not with what systemd reads."""
+    """It depends on the kernel's options, not on those that systemd reads."""
     one = cifs.marked("//nas/ki", "credentials=/c,vers=3.1.1,nofail")
     assert one.startswith("credentials=/c,vers=3.1.1,nofail,x-ai-workstation=")
     mark = cifs.mark(one.split(","))

@@ -1,4 +1,4 @@
-"""The plan of a stack: from hashes and labels to what `up` will do, and why."""
+"""The plan of a stack: from hashes and labels to the actions of `up`, and their reasons."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plan(found: ProjectState, stack: Stack = STACK) -> list[str]:
 
 
 def test_on_a_bare_host_everything_is_fetched_built_and_created():
-    """Images first; what is only built gets no container."""
+    """Images come first; services that are only built get no container."""
     assert plan(ProjectState()) == [
         "pull docker.io/library/nginx:1",
         "build s/app:1-aaa",
@@ -62,7 +62,7 @@ def test_on_a_bare_host_everything_is_fetched_built_and_created():
 
 
 def test_a_stack_that_runs_as_it_should_needs_nothing():
-    """The second run."""
+    """For example in a second run."""
     assert plan(state()) == []
 
 
@@ -81,18 +81,18 @@ def test_a_stack_that_runs_as_it_should_needs_nothing():
     ],
 )
 def test_a_container_that_differs_is_named_with_the_cause(change: dict[str, str], expected: str):
-    """And the other service is not touched."""
+    """The other service is not touched."""
     assert plan(state(container("web", **change), container("app"))) == [expected]
 
 
 @pytest.mark.parametrize("change", [{"state": "restarting"}, {"health": "unhealthy"}])
 def test_a_container_that_struggles_is_not_restarted(change: dict[str, str]):
-    """Its own restart policy and its health are not ours to plan."""
+    """We do not plan for its health or its restarts."""
     assert plan(state(container("web", **change), container("app"))) == []
 
 
 def test_a_service_that_left_the_file_is_removed():
-    """Last of all."""
+    """This comes last."""
     assert plan(state(container("web"), container("old"), container("app"))) == [
         "remove old (no longer in the file)"
     ]
@@ -116,7 +116,8 @@ services:
 
 
 def test_a_change_is_told_by_the_keys_that_differ():
-    """As the file that was brought up last says; values may be secret and are not told."""
+    """They are compared with the file that was last applied; values are not shown, because they may
+    be secret."""
     keys = {
         "image": WEB.image,
         "environment": {"COLOUR": "blue", "SIZE": "1", "NEW": "x"},
@@ -134,19 +135,19 @@ def test_a_change_is_told_by_the_keys_that_differ():
 
 @pytest.mark.parametrize("applied", ["", "a: [", "services: 5", "- 1", "services: {web: 1}"])
 def test_without_a_file_to_compare_with_the_cause_is_the_configuration(applied: str):
-    """Or with one that cannot be read."""
+    """The same is true of a file that cannot be read."""
     changed = state(container("web", hash="f" * 64), container("app"), applied=applied)
     assert plan(changed) == ["recreate web (configuration)"]
 
 
 def test_two_containers_become_one():
-    """Compose's scale, or a recreation that died half-way."""
+    """For example after Compose's scale, or an interrupted re-creation."""
     found = state(container("web"), container("web", id="second"), container("app"))
     assert plan(found) == ["recreate web (2 containers instead of one)"]
 
 
 def test_containers_of_docker_compose_run_are_not_counted():
-    """They are somebody's own, removed or not."""
+    """They belong to somebody, whether or not they will be removed."""
     found = state(
         container("web"),
         container("app"),
@@ -157,7 +158,7 @@ def test_containers_of_docker_compose_run_are_not_counted():
 
 
 def test_a_missing_image_is_fetched_and_its_container_recreated():
-    """A container outlives the image that was removed by force."""
+    """A container continues to exist when its image is removed by force."""
     images = {name: identity for name, identity in IMAGES.items() if name != "nginx:1"}
     assert plan(state(images=images)) == [
         "pull docker.io/library/nginx:1",
@@ -166,7 +167,7 @@ def test_a_missing_image_is_fetched_and_its_container_recreated():
 
 
 def test_an_image_that_two_services_share_is_fetched_once():
-    """And both are created."""
+    """Both containers are created."""
     stack = Stack("s", (WEB, Service("web2", WEB.image)), ())
     assert plan(ProjectState(docker=True), stack) == [
         "pull docker.io/library/nginx:1",
@@ -176,7 +177,7 @@ def test_an_image_that_two_services_share_is_fetched_once():
 
 
 def test_a_pinned_digest_is_found_under_the_name_the_engine_lists():
-    """The tag beside a digest is not kept by the Engine."""
+    """The Engine does not keep a tag that comes with a digest."""
     digest = "sha256:" + "d" * 64
     stack = Stack("s", (Service("web", f"docker.io/library/nginx:1@{digest}"),), ())
     found = state(container("web"), images={f"nginx@{digest}": "sha256:web"})
@@ -186,13 +187,13 @@ def test_a_pinned_digest_is_found_under_the_name_the_engine_lists():
 
 
 def test_an_action_reads_as_a_line_of_the_plan():
-    """The cause in parentheses, if there is one."""
+    """The cause, if there is one, is in parentheses."""
     assert str(Action("create", "web")) == "create web"
     assert str(Action("start", "web", "exited")) == "start web (exited)"
 
 
 def test_the_cause_of_a_build_is_what_changed_of_its_inputs():
-    """Read from the running container's image."""
+    """It is read from the image of the running container."""
     found = state(
         container("web"),
         container("app", inputs="Dockerfile=00000000 start.sh=11111111"),
@@ -203,7 +204,7 @@ def test_the_cause_of_a_build_is_what_changed_of_its_inputs():
 
 
 def test_the_cause_of_a_pull_is_the_image_before():
-    """Its tag and digest, as the file had it that was brought up last."""
+    """Its tag and digest are those in the file that was last applied."""
     applied = "services: {web: {image: 'docker.io/library/nginx:0@sha256:aa'}}"
     found = state(images={"s/app:1-aaa": "sha256:app", "s/base:1-bbb": "b"}, applied=applied)
     planned = [str(action) for action in actions(STACK, found)]
@@ -219,13 +220,15 @@ KEEPER = Service("web", "docker.io/library/nginx:1", secrets=("password",))
     [(99.0, []), (100.0, []), (100.5, ["recreate web (secret password)"])],
 )
 def test_a_container_with_an_old_secret_is_made_anew(modified: float, expected: list[str]):
-    """Compose does not look into the file; one that was written before it was made is its own."""
+    """Compose does not look into the file; a secret that was written before the container was
+    created does not count."""
     found = state(container("web", created=100.0), secrets={PASSWORD.path: modified})
     assert plan(found, Stack("s", (KEEPER,), (), (PASSWORD,))) == expected
 
 
 def test_a_secret_concerns_the_services_that_read_it():
-    """Others stay, and one without a container is made, not made anew."""
+    """Others stay; a service without a container gets a new one, which does not count as
+    re-created."""
     stack = Stack("s", (WEB, APP), (), (PASSWORD,))
     late = {PASSWORD.path: 200.0}
     assert plan(state(secrets=late), stack) == []
@@ -234,7 +237,8 @@ def test_a_secret_concerns_the_services_that_read_it():
 
 
 def test_containers_of_another_project_with_the_same_name_are_told():
-    """By the folder that Compose notes on each; one from before it noted any is taken for ours."""
+    """By the folder in Compose's label; a container without that label, from an older Compose,
+    counts as ours."""
     theirs = [container(name, folder="/home/anna/s") for name in ("web", "db")]
     found = state(container("app", folder="/opt/stacks/s"), container("old"), *theirs)
     seen, fix = strangers("s", "/opt/stacks/s", found)

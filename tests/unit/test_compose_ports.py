@@ -38,5 +38,5 @@ def test_published_ports_are_read_from_compose(entry: str, expected: list[Port])
 
 @pytest.mark.parametrize("entry", ["'53:53/udp'", "{published: 53, target: 53, protocol: udp}"])
 def test_those_of_other_protocols_are_told_apart(entry: str):
-    """A port of UDP is not in the way of TCP's."""
+    """A UDP port does not conflict with the same TCP port."""
     assert list(all_published(service(entry))) == [Port("*", 53, "udp")]

@@ -1,5 +1,5 @@
-"""The table of what may stand in a Compose file, held against what Compose 2.40 itself said of each
-case (``tests/recorded/compose-2.40``), and its sentences.
+"""The table of valid Compose files, compared with the recorded verdicts of Compose 2.40 on each
+case (``tests/recorded/compose-2.40``), and its error sentences.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def judged(content: Any, template: str = "", text: str = "") -> Stack:
 
 
 def refusal(keys: dict[str, Any], **top: Any) -> str:
-    """What is said of a service with these keys."""
+    """Return the error about a service with these keys."""
     service = {"image": "docker.io/a/b:1", **keys}
     with pytest.raises(StackError) as caught:
         judged({"name": "made-up", "services": {"web": service}, **top})
@@ -36,7 +36,7 @@ def refusal(keys: dict[str, Any], **top: Any) -> str:
     return str(caught.value)
 
 
-# Where the table takes less than Compose, and why.
+# Cases in which the table accepts less than Compose, and why.
 STRICTER = {
     r"\.(restart|pull_policy|stop_signal|platform|isolation|runtime|userns_mode|uts|ipc|pid)$": (
         "the Engine refuses what it does not know, or Compose takes it for something else"
@@ -73,7 +73,7 @@ STRICTER = {
 
 
 def test_what_the_table_refuses_is_wrong_for_compose_and_the_other_way_round():
-    """In some ten thousand files that differ from a right one in one value or one key."""
+    """In some ten thousand files that differ from a valid one in one value or one key."""
     verdicts = {name: iter(letters) for name, letters in compose_corpus.record().items()}
     used: Counter[str] = Counter()
 
@@ -98,7 +98,7 @@ def test_what_the_table_refuses_is_wrong_for_compose_and_the_other_way_round():
 
 
 def test_a_file_with_every_key_is_taken():
-    """The one that the cases are made of."""
+    """The file from which the cases are made."""
     assert len(judged(compose_corpus.EVERYTHING).services) == 3
 
 
@@ -122,7 +122,7 @@ def test_a_file_with_every_key_is_taken():
     ],
 )
 def test_what_is_usual_is_taken(keys: dict[str, Any]):
-    """In each form that it has."""
+    """In each form that it can have."""
     service = {"image": "docker.io/a/b:1", **keys}
     parse(dump({"name": "made-up", "services": {"web": service}}))
 
@@ -173,7 +173,7 @@ WRONG = {
 
 @pytest.mark.parametrize("place", WRONG)
 def test_a_near_miss_is_refused_with_its_place_and_the_nearest_name(place: str):
-    """Keys, and words of which there are no others."""
+    """For keys, and for words from a fixed list."""
     keys, meant = WRONG[place]
     said = refusal(keys)
     assert f"{place} " in said
@@ -205,7 +205,7 @@ def test_a_near_miss_is_refused_with_its_place_and_the_nearest_name(place: str):
     ],
 )
 def test_a_wrong_value_is_refused_with_what_is_expected(keys: dict[str, Any], expected: str):
-    """And with the way to it."""
+    """With its path."""
     assert expected in refusal(keys)
 
 
@@ -249,7 +249,7 @@ services:
 
 
 def test_the_line_is_that_of_the_template():
-    """Also for a key that comes by an anchor; no line for what a loop has made."""
+    """Also for a key that comes from an anchor; there is no line for the output of a loop."""
     with pytest.raises(StackError) as caught:
         judged(None, TEMPLATE, RENDERED)
     assert str(caught.value).startswith(f"{PLACE} line 6: services.c.mem_limt is not a key")
@@ -264,6 +264,6 @@ def test_the_line_is_that_of_the_template():
 
 
 def test_a_file_that_is_no_yaml_names_the_line_as_rendered():
-    """It is not one of the template."""
+    """That line is not one of the template."""
     with pytest.raises(StackError, match=r"\.j2, as rendered, line 3 is not valid YAML"):
         judged(None, "{% x %}", "name: a\nservices: [\n")

@@ -1,4 +1,5 @@
-"""What does not go together in a Compose file; Compose 2.40 refuses each, except for routers."""
+"""Contradictions in a Compose file; Compose 2.40 rejects each of them, except for those about
+routers."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_does_not_go_together_is_refused(case: str):
-    """Each part would do alone."""
+    """Each part alone would be valid."""
     services, expected = WRONG[case]
     with pytest.raises(StackError) as caught:
         judge(services)
@@ -83,12 +84,12 @@ def test_what_does_not_go_together_is_refused(case: str):
     ],
 )
 def test_what_goes_together_is_taken(services: dict[str, dict[str, Any]]):
-    """As Compose takes it."""
+    """Compose accepts it too."""
     judge(services)
 
 
 def test_a_config_has_one_source_and_an_external_volume_nothing_of_its_own():
-    """Compose refuses both."""
+    """Compose rejects both."""
     for config in ({}, {"file": "./a", "content": "b"}):
         with pytest.raises(StackError, match=r"configs\.c needs exactly one of"):
             judge({"a": {}}, configs={"c": config})

@@ -1,4 +1,4 @@
-"""The credentials file: every password that mount.cifs can read arrives as it is."""
+"""The credentials file: every password that mount.cifs can read arrives unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from workstation.mounts.credentials import CredentialsError, credentials_file
 
 
 def read_by_mount(content: bytes) -> dict[str, str]:
-    """Read the file as mount.cifs does: ``key=value``, all behind the first ``=`` to the end."""
+    """Read the file like mount.cifs does: ``key=value``, where the value is everything from the
+    first ``=`` to the end."""
     lines = content.decode().split("\n")
     assert lines.pop() == ""
     return dict(line.partition("=")[::2] for line in lines)
@@ -69,7 +70,7 @@ def test_blanks_at_the_ends_are_refused(password: str):
 
 
 def test_the_length_is_counted_in_bytes():
-    """512 bytes of UTF-8 are the most that mount.cifs reads."""
+    """mount.cifs reads at most 512 bytes of UTF-8."""
     credentials_file("d3", "x" * 512)
     with pytest.raises(CredentialsError, match="longer than 512 bytes"):
         credentials_file("d3", "ü" * 257)

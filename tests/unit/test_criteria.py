@@ -1,4 +1,4 @@
-"""Which checks prove which success criterion, and when a criterion stays open."""
+"""Which checks prove which success criterion, and when a criterion remains open."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_there_are_ten_in_the_order_of_the_requirement():
 
 
 def test_what_acceptance_checks_today_proves_seven_of_them():
-    """A check that is renamed must be renamed here too: it would prove nothing any more."""
+    """If a check is renamed, it must be renamed here too, because otherwise it would prove
+    nothing."""
     states = {number: one.state for number, one in judged(all_is_well()).items()}
     proved = {number for number, state in states.items() if state == "ok"}
     assert proved == {1, 2, 3, 4, 5, 6, 9}
@@ -89,7 +90,7 @@ def test_a_note_is_no_proof():
 
 
 def test_a_name_that_does_not_resolve_is_a_note_of_the_first_criterion():
-    """The service answers, but perhaps nobody finds it."""
+    """The service answers, but users may not find it."""
     findings = [
         replace(one, ok=False, note=True) if one.name.endswith("forge's name resolves") else one
         for one in all_is_well()
@@ -100,7 +101,7 @@ def test_a_name_that_does_not_resolve_is_a_note_of_the_first_criterion():
 
 
 def test_a_service_that_was_not_asked_leaves_the_criterion_open():
-    """Without a container nothing is asked inside it, and silence is no proof."""
+    """Without a container, nothing is checked inside it, and a missing check is no proof."""
     findings = [one for one in all_is_well() if one.name != "dhoch3/forge sees the GPU"]
     criterion = judged(findings)[4]
     assert criterion.state == "not checked"
@@ -108,11 +109,11 @@ def test_a_service_that_was_not_asked_leaves_the_criterion_open():
 
 
 def test_where_nothing_is_to_be_asked_it_is_said():
-    """Without GPU in the stack, nothing that answers can prove the criterion."""
+    """If the stack uses no GPU, no check can prove the criterion."""
     stack = sample.dhoch3(gpu=False)
     criterion = judged(list(sample.checked(stack)), stack)[4]
     assert criterion.state == "not checked"
-    assert criterion.remark == "no service is given a GPU"
+    assert criterion.remark == "no service gets a GPU"
 
 
 def test_where_no_service_looks_for_ollama_it_is_not_asked():
@@ -120,7 +121,7 @@ def test_where_no_service_looks_for_ollama_it_is_not_asked():
     criterion = judged(list(sample.checked(stack)), stack)[5]
     assert names(criterion) == set()
     assert criterion.state == "not checked"
-    assert criterion.remark == "no service knows the host by name"
+    assert criterion.remark == "no service reaches the host by name"
 
 
 def test_another_stack_is_not_judged_by_these_criteria():
@@ -142,7 +143,7 @@ def test_criteria_about_the_run_and_the_machine(number: int, finding: Finding):
 
 
 def test_a_service_of_a_stack_that_is_not_asked_proves_nothing():
-    """The proxy's health is no proof that images of other stacks build."""
+    """The proxy's health does not prove that images of other stacks build."""
     other = Finding("proxy/traefik is healthy", True, "running", subject="proxy/traefik")
     assert judged([other])[9].findings == ()
 
@@ -174,7 +175,7 @@ def test_the_subject_is_said_or_stands_at_the_beginning_of_the_name(finding: Fin
 def test_a_file_of_criteria_that_says_something_else_is_refused(
     tmp_path: Path, text: str, message: str
 ):
-    """They are a stack's own, and written by hand."""
+    """The file belongs to a stack, and is written by hand."""
     (tmp_path / "dhoch3").mkdir()
     (tmp_path / "dhoch3/_criteria.yml").write_text(text)
     with pytest.raises(CriteriaError, match=r"_criteria\.yml: ") as caught:

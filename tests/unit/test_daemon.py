@@ -1,4 +1,4 @@
-"""What an Engine's configuration may be given, and how that gets into effect."""
+"""The keys that an Engine's configuration may get, and how they take effect."""
 
 from __future__ import annotations
 
@@ -46,18 +46,19 @@ def left_out(found: DaemonState, wanted: Any = None) -> list[str]:
     return [key for key, _ in fitted(found, wanted or {}, DEFAULTS).left_out]
 
 
-# What it can be given
+# The keys it may get
 
 
 def test_an_engine_started_as_usual_gets_all():
-    """Whether or not it has a file, and also one that is yet to be installed."""
+    """Whether or not it has a file, and even if it is not installed yet."""
     for found in (daemon(), daemon({}), DaemonState()):
         assert merged(found) == DEFAULTS
         assert left_out(found) == []
 
 
 def test_a_node_of_a_swarm_gets_no_live_restore():
-    """Docker would not start, and `dockerd --validate` does not see it; a value of theirs stays."""
+    """Docker would not start, and `dockerd --validate` does not notice; a value set by the user
+    stays."""
     assert "live-restore" not in merged(daemon(swarm=True))
     ((key, reason),) = fitted(daemon(swarm=True), {}, DEFAULTS).left_out
     assert (key, reason) == (
@@ -78,20 +79,21 @@ def test_a_node_of_a_swarm_gets_no_live_restore():
     ],
 )
 def test_what_a_flag_gives_the_file_does_not(at: str, flag: str, expected: dict[str, Any]):
-    """Of the running Engine or of its next start; options of one driver are none of another."""
+    """Flags of the running Engine or of its next start; options for one logging driver are not
+    valid for another."""
     found = daemon(**{at: ("-H", "fd://", flag)})
     assert merged(found) == expected
     assert set(left_out(found)) == set(DEFAULTS) - set(expected)
 
 
 def test_what_is_there_already_is_not_reported_as_left_out():
-    """Docker would not start, but not for our sake: its own check says so."""
+    """Docker would not start, but not because of us: its own check says so."""
     found = daemon(dict(DEFAULTS), next_arguments=("--log-driver=journald",))
     assert left_out(found) == []
 
 
 def test_a_registry_that_a_flag_names_is_not_named_twice():
-    """One that no flag names is refused with the flag that is missing."""
+    """If no flag names it, the error shows the missing flag."""
     wanted = {"insecure-registries": ["192.168.0.5:80"]}
     flags = ("--insecure-registry", "192.168.0.5:80")
     assert "insecure-registries" not in merged(daemon(next_arguments=flags), wanted)
@@ -100,7 +102,7 @@ def test_a_registry_that_a_flag_names_is_not_named_twice():
 
 
 def test_cdi_is_set_where_the_engine_does_not_have_it_by_itself():
-    """It does since 28.2."""
+    """It is on by default since 28.2."""
     assert merged(daemon(), IN_DAEMON_JSON, {}) == IN_DAEMON_JSON
     modern = daemon(cdi=("/etc/cdi", "/var/run/cdi"))
     assert merged(modern, IN_DAEMON_JSON, {}) == {"runtimes": IN_DAEMON_JSON["runtimes"]}
@@ -111,7 +113,7 @@ def test_cdi_is_set_where_the_engine_does_not_have_it_by_itself():
 
 
 def test_cdi_that_somebody_switched_off_is_not_switched_on():
-    """The person decides, and is told what it is about."""
+    """The user decides, and is told the consequences."""
     with pytest.raises(DaemonJsonError, match=r"features\.cdi is false in it.*GPU=none"):
         merged(daemon({"features": {"cdi": False}}), IN_DAEMON_JSON)
     with pytest.raises(DaemonJsonError, match="started with --feature"):
@@ -122,17 +124,17 @@ def test_cdi_that_somebody_switched_off_is_not_switched_on():
 
 
 def test_a_runtime_by_flag_keeps_ours_out():
-    """Ours is for files that ask for it, no must."""
+    """Ours is for files that request it, and is optional."""
     found = daemon(arguments=("--add-runtime=nvidia=/opt/nvidia",))
     assert "runtimes" not in merged(found, IN_DAEMON_JSON)
     assert "runtimes" in left_out(found, IN_DAEMON_JSON)
 
 
-# How it gets into effect
+# How they take effect
 
 
 def load(found: DaemonState, stake: StakeState = BUSY, wanted: Any = None, new: Any = None) -> Any:
-    """Return step and keys of loading what is merged, or of ``new``."""
+    """Return step and keys for loading the merged file, or ``new``."""
     fit = fitted(found, wanted or {}, DEFAULTS)
     content = json.dumps(new).encode() if new is not None else content_of(found, fit)
     return loading(found, content, fit.wanted, stake)
@@ -151,7 +153,7 @@ def test_what_a_reload_loads_needs_no_restart():
 
 
 def test_an_engine_that_a_reload_leaves_worse_is_restarted():
-    """Of version 28, for whatever has changed; where containers would stop it waits."""
+    """Version 28, whatever has changed; if containers would stop, the change waits."""
     new = {**DEFAULTS, "runtimes": {"nvidia": {"path": "x"}}}
     found = load(daemon(DEFAULTS, version="28.5.2"), new=new)
     assert (found.step, found.live, found.keys) == ("restart", True, ("runtimes",))
@@ -165,7 +167,7 @@ def test_an_engine_that_a_reload_leaves_worse_is_restarted():
 
 
 def test_a_reload_that_was_cut_off_is_done_by_the_next_run():
-    """The file is right already; what waits for a restart too is not forgotten over it."""
+    """The file is right already; keys that also need a restart are not forgotten."""
     found = load(daemon(DEFAULTS, unloaded=("runtimes",)))
     assert (found.step, found.keys, found.reloads) == ("reload", (), ("runtimes",))
     both = load(daemon(DEFAULTS, unloaded=("log-opts", "runtimes"), kill_mode="mixed"))
@@ -175,20 +177,20 @@ def test_a_reload_that_was_cut_off_is_done_by_the_next_run():
 
 
 def test_a_restart_comes_behind_live_restore():
-    """With which containers run through it, whoever they are of."""
+    """With it, all containers keep running, whoever owns them."""
     found = load(daemon({}))
     assert (found.step, found.live, found.keys) == ("restart", True, ("log-driver", "log-opts"))
     assert load(daemon({}), BARE).step == "restart"
 
 
 def test_nothing_changed_is_nothing_to_load():
-    """Nor where Docker is not there yet."""
+    """The same is true if Docker is not installed yet."""
     assert load(daemon(dict(DEFAULTS))).step == ""
     assert load(DaemonState()).step == ""
 
 
 def test_an_engine_that_does_not_run_is_started_with_what_was_changed():
-    """So that it gets its old file back if it does not come up; a masked one is left alone."""
+    """If it does not start, it gets its old file back; a masked one is left alone."""
     stopped: dict[str, Any] = {"pid": 0, "answers": False, "active": False}
     assert load(daemon({}, **stopped)).step == "start"
     assert load(daemon(dict(DEFAULTS), **stopped)).step == ""
@@ -205,7 +207,7 @@ def test_an_engine_that_does_not_run_is_started_with_what_was_changed():
     ],
 )
 def test_for_log_rotation_nobodys_containers_are_stopped(changes: dict[str, Any]):
-    """Where they would not outlive a restart, it waits for Docker's next start."""
+    """If they would not survive a restart, it waits for Docker's next start."""
     found = load(daemon({}, **changes))
     assert (found.step, found.live) == ("later", False)
     assert found.harm == ("it would stop 2 containers",)
@@ -213,26 +215,27 @@ def test_for_log_rotation_nobodys_containers_are_stopped(changes: dict[str, Any]
 
 
 def test_live_restore_that_somebody_switched_off_is_respected():
-    """Neither switched on for a moment nor taken for on."""
+    """It is neither turned on for a moment nor assumed to be on."""
     found = load(daemon({"live-restore": False}))
     assert (found.step, found.live) == ("later", False)
 
 
 def test_live_restore_in_the_file_of_a_node_of_a_swarm_keeps_nothing_running():
-    """Docker does not take it there: a restart would stop what runs, and the plan says so."""
+    """Docker does not accept it there: a restart would stop containers, and the plan says so."""
     found = load(daemon({"live-restore": True}, swarm=True, answers=False))
     assert (found.step, found.live) == ("later", False)
     assert found.harm == ("it would stop 2 containers",)
 
 
 def test_the_rest_is_reloaded_while_a_restart_waits():
-    """live-restore among it, for the restart that somebody will make."""
+    """This includes live-restore, for the restart that somebody will do later."""
     assert load(daemon({}, kill_mode="mixed")).reloads
     assert not load(daemon({}, swarm=True)).reloads
 
 
 def test_for_cdi_docker_is_restarted_even_where_that_stops_containers():
-    """Services that need the GPU do not start without; the plan names what stops."""
+    """Services that need the GPU do not start without it; the plan names the containers that
+    stop."""
     found = load(daemon(dict(DEFAULTS, **{"live-restore": False})), wanted=IN_DAEMON_JSON)
     assert (found.step, found.live, found.keys) == ("restart", False, ("features",))
 
@@ -245,8 +248,8 @@ def test_for_cdi_docker_is_restarted_even_where_that_stops_containers():
     ],
 )
 def test_what_a_restart_would_end_is_left_running(stake: StakeState):
-    """live-restore keeps a container, not the `docker run` that is attached to it, nor a unit that
-    requires docker.service."""
+    """live-restore keeps a container, but not the `docker run` that is attached to it, nor a unit
+    that requires docker.service."""
     assert load(daemon({}), stake).step == "later"
     found = load(daemon(dict(DEFAULTS)), stake, IN_DAEMON_JSON)
     assert found.step == "by-hand"
@@ -254,19 +257,19 @@ def test_what_a_restart_would_end_is_left_running(stake: StakeState):
 
 
 def test_a_run_that_was_cut_off_before_the_restart_is_finished():
-    """What the Engine has not read is written down; the file is as it should be."""
+    """Keys that the Engine has not read are on record; the file itself is right."""
     found = load(daemon(dict(DEFAULTS), unloaded=("log-opts",)))
     assert (found.step, found.keys) == ("restart", ("log-opts",))
 
 
 def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
-    """However it came there."""
+    """No matter how it got there."""
     content = {**DEFAULTS, **IN_DAEMON_JSON}
     assert load(daemon(content), wanted=IN_DAEMON_JSON).keys == ("features",)
     assert load(daemon(content, cdi=("/etc/cdi",)), wanted=IN_DAEMON_JSON).step == ""
 
 
-# What somebody changed and has not restarted Docker for
+# Changes that somebody made without restarting Docker
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,7 @@ def test_cdi_in_the_file_and_not_in_the_engine_is_loaded():
 def test_a_restart_that_would_lose_sight_of_containers_is_not_made(
     content: dict[str, Any], changes: dict[str, Any], expected: str
 ):
-    """Log rotation waits, and what is a must is left to the person."""
+    """Log rotation waits, and a necessary restart is left to the user."""
     found = daemon(content, **changes)
     (harm,) = next_start(found)
     assert expected in harm
@@ -318,12 +321,13 @@ def test_a_restart_that_would_lose_sight_of_containers_is_not_made(
     ],
 )
 def test_an_engine_that_runs_as_configured_may_be_restarted(found: DaemonState):
-    """Docker 29 has containerd's store by itself; one that does not answer says nothing."""
+    """Docker 29 uses containerd's store by default; an Engine that does not answer is not
+    judged."""
     assert list(next_start(found)) == []
 
 
 def test_a_flag_wins_over_the_file():
-    """Docker does not start with both; what stands in neither is nothing."""
+    """Docker does not start with both; a key in neither has no value."""
     found = daemon(arguments=("--iptables=false",), next_arguments=())
     assert setting(found, {"iptables": True}, "iptables") is False
     assert setting(daemon(), {"bip": "10.0.0.1/8"}, "bip") == "10.0.0.1/8"

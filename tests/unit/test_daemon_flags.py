@@ -1,4 +1,4 @@
-"""The command line of dockerd: which keys of daemon.json it gives."""
+"""The command line of dockerd: which keys of daemon.json it sets."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from workstation.docker.daemon_flags import keys, options, started_by, values
     ],
 )
 def test_options_are_read_in_every_form(arguments: str, expected: str):
-    """As pflag takes them."""
+    """In the forms that pflag accepts."""
     found = options(arguments.split())
     assert " ".join(f"{name}={value}" for name, value in found) == expected
 
 
 def test_an_option_counts_under_the_name_that_the_file_has_for_it():
-    """dockerd compares them by that."""
+    """dockerd compares them by that name."""
     arguments = ["--insecure-registry", "a:5000", "--insecure-registry=b", "--add-runtime=x=/x"]
     assert values(arguments, "insecure-registries") == ["a:5000", "b"]
     assert keys([*arguments, "-H", "fd://"]) == {"insecure-registries", "runtimes", "hosts"}
@@ -37,7 +37,7 @@ def test_an_option_counts_under_the_name_that_the_file_has_for_it():
 
 
 def test_a_units_variables_are_put_in_place():
-    """$NAME is split at blanks, ${NAME} is one word, a doubled dollar is none."""
+    """$NAME is split on spaces, ${NAME} is one word, and a doubled dollar is not a variable."""
     command = "/usr/sbin/dockerd -H fd:// $DOCKER_OPTS --label=${WHO} --label=a$$b $NOTHING"
     environment = {"DOCKER_OPTS": '--debug "--mtu=1400"', "WHO": "Anna B"}
     assert started_by(command, environment) == (

@@ -1,4 +1,4 @@
-"""daemon.json: our keys are merged in, somebody else's stay."""
+"""daemon.json: our keys are merged in, and other people's keys stay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WANTED: dict[str, Any] = {
 
 @pytest.mark.parametrize("current", [None, b"", b"  \n", b"{}", b"null", b"\xef\xbb\xbf{}"])
 def test_an_absent_or_empty_file_gets_what_is_wanted(current: bytes | None):
-    """Indented for people, with a newline at its end."""
+    """Indented for readability, with a newline at its end."""
     content = merge(current, WANTED)
     assert json.loads(content) == WANTED
     assert content.endswith(b"}\n")
@@ -35,24 +35,24 @@ def test_an_absent_or_empty_file_gets_what_is_wanted(current: bytes | None):
     ],
 )
 def test_a_file_that_holds_everything_comes_back_byte_for_byte(current: bytes):
-    """Its form, order and line ends are its owner's."""
+    """Its format, order and line ends are up to its owner."""
     assert merge(current, WANTED) == current
 
 
 def test_a_second_merge_changes_nothing():
-    """What the first wrote is found right, byte for byte."""
+    """The output of the first merge needs no change, byte for byte."""
     once = merge(b'{"bip": "10.9.0.1/16", "log-opts": {"tag": "x"}}', WANTED)
     assert merge(once, WANTED) == once
 
 
 def test_nothing_wanted_changes_nothing():
-    """Preflight asks whether a file could be merged into."""
+    """Preflight checks that way whether a file can be merged into."""
     assert merge(b'{"a" : 1}', {}) == b'{"a" : 1}'
     assert merge(b"", {}) == b""
 
 
 def test_objects_are_merged_into_their_depth():
-    """Neighbours of a wanted key stay, at every level."""
+    """Keys next to ours stay, at every level."""
     current = {
         "builder": {"gc": {"enabled": True, "policy": ["a"]}},
         "features": {"buildkit": True},
@@ -68,7 +68,7 @@ def test_objects_are_merged_into_their_depth():
     "theirs", [{"path": "/opt/nvidia"}, {"runtimeType": "io.containerd.runc.v2"}, {"path": "x"}]
 )
 def test_a_runtime_of_the_same_name_is_its_owners(theirs: dict[str, str]):
-    """Half of theirs and half of ours would be a third that nobody has tried."""
+    """A mixture of theirs and ours would be a third one that nobody has tested."""
     current = json.dumps({"runtimes": {"nvidia": theirs, "crun": {"path": "crun"}}}).encode()
     wanted = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime", "args": []}}}
     assert merge(current, wanted) == current
@@ -77,7 +77,7 @@ def test_a_runtime_of_the_same_name_is_its_owners(theirs: dict[str, str]):
 
 
 def test_a_file_of_windows_editors_is_read_as_docker_reads_it():
-    """With a byte order mark, in UTF-16 too; its words stay as they are."""
+    """With a byte order mark, also in UTF-16; the text stays unchanged."""
     for encoding in ("utf-8-sig", "utf-16"):
         current = '{"labels": ["ort=Köln"]}'.encode(encoding)
         assert merge(current, {}) == current
@@ -86,7 +86,7 @@ def test_a_file_of_windows_editors_is_read_as_docker_reads_it():
 
 
 def test_lists_gain_what_they_lack_behind_what_they_have():
-    """Nothing is dropped, nothing comes twice."""
+    """Nothing is removed, and nothing is duplicated."""
     merged = merge(b'{"insecure-registries": ["z:1", "192.168.0.5", "a:2"]}', WANTED)
     assert json.loads(merged)["insecure-registries"] == ["z:1", "192.168.0.5", "a:2"]
     merged = merge(b'{"insecure-registries": ["z:1"]}', WANTED)
@@ -95,7 +95,7 @@ def test_lists_gain_what_they_lack_behind_what_they_have():
 
 @pytest.mark.parametrize("value", ["null", "[]", '"text"', "5"])
 def test_a_value_of_another_kind_is_replaced(value: str):
-    """dockerd itself would refuse it."""
+    """dockerd itself would reject it."""
     merged = json.loads(merge(f'{{"log-opts": {value}, "mtu": 1400}}'.encode(), WANTED))
     assert merged["log-opts"] == WANTED["log-opts"]
     assert merged["mtu"] == 1400
@@ -116,7 +116,7 @@ def test_a_value_of_another_kind_is_replaced(value: str):
     ],
 )
 def test_a_file_that_is_no_object_is_refused(current: bytes, reason: str):
-    """The reason fits into a sentence, and what is wanted is not written over it."""
+    """The reason fits into a sentence, and the file is not overwritten."""
     with pytest.raises(DaemonJsonError) as caught:
         merge(current, WANTED)
     assert str(caught.value).startswith(reason)

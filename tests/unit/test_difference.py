@@ -1,4 +1,4 @@
-"""What a diff shows of a file."""
+"""The text of a diff."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workstation.difference import difference
     ],
 )
 def test_secrets_of_somebodys_own_lines_are_masked(line: str, kept: str):
-    """Of a proxy, of JSON, of mount(8); the rest of the line is shown."""
+    """Secrets of a proxy, in JSON, and of mount(8); the rest of the line is shown."""
     shown = "\n".join(difference("f", f"{line}\nold\n".encode(), f"{line}\nnew\n".encode()))
     assert "Geheim" not in shown
     assert kept in shown
@@ -27,6 +27,7 @@ def test_secrets_of_somebodys_own_lines_are_masked(line: str, kept: str):
 
 
 def test_other_bytes_than_text_are_named():
-    """An old comment's umlaut as it is written in Python; of a program only that it differs."""
+    """An umlaut in another encoding is shown in Python's notation; for a binary, only that it
+    differs."""
     assert "+\\xfc" in difference("f", b"", b"\xfc\n")
     assert difference("f", b"", b"\0") == ("f: binary content differs",)

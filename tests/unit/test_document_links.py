@@ -1,4 +1,4 @@
-"""Relative links of the documents lead to files that exist, and anchors to headings."""
+"""Relative links in the documents lead to existing files, and anchors to headings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADING = re.compile(r"^#{1,6} (.*)$", re.MULTILINE)
 
 
 def text(path: Path) -> str:
-    """Return a document without its blocks of code."""
+    """Return a document without its code blocks."""
     return FENCED.sub("", path.read_text())
 
 
@@ -39,7 +39,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def problem(source: Path, link: str) -> str:
-    """Return what is wrong with a link, or an empty string."""
+    """Return the problem with a link, or an empty string."""
     name, _, anchor = link.partition("#")
     target = (source.parent / name).resolve() if name else source
     if not target.exists() or not target.is_relative_to(ROOT):
@@ -56,7 +56,7 @@ def test_every_link_leads_somewhere(document: Path):
 
 
 def test_the_documents_have_links():
-    """Otherwise the test above would find nothing wrong with anything."""
+    """Otherwise the test above would never find anything."""
     assert len(links(ROOT / "README.md")) > 10
     assert len(links(ROOT / "docs/knowledge-center.md")) > 5
 
@@ -74,13 +74,13 @@ def test_the_documents_have_links():
     ],
 )
 def test_a_broken_link_is_found(link: str, expected: str):
-    """A file, a heading, or both that are missing."""
+    """A missing file, a missing heading, or both."""
     assert problem(ROOT / "README.md", link).endswith(expected)
     assert bool(problem(ROOT / "README.md", link)) is bool(expected)
 
 
 def test_headings_become_the_anchors_of_github(tmp_path: Path):
-    """Signs are dropped, a repeated heading is counted, and code is no heading."""
+    """Punctuation is dropped, a repeated heading is numbered, and code is not a heading."""
     page = tmp_path / "page.md"
     page.write_text("# A `b`: c & d's\n## Same\n## Same\n```sh\n# not this\n```\n")
     assert anchors(page) == {"a-b-c--ds", "same", "same-1"}

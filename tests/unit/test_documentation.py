@@ -1,4 +1,5 @@
-"""Documents that follow from the statement of each setting and key, and what a statement needs."""
+"""Documents that are generated from the definition of each setting and key, and the rules for those
+definitions."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def test_a_document_says_what_the_settings_and_keys_say(path: str):
 
 
 def meanings() -> dict[str, str]:
-    """Return what each setting and key says of itself."""
+    """Return the meaning of each setting and key."""
     found = {name: str(field.description) for name, field in Settings.model_fields.items()}
 
     def keys(known: Any, before: str) -> None:
@@ -43,7 +44,7 @@ def meanings() -> dict[str, str]:
 
 
 def test_each_meaning_is_made_of_whole_sentences():
-    """A cell of a table, and a comment in .env.example."""
+    """They become cells of a table, and comments in .env.example."""
     for name, meaning in meanings().items():
         assert re.fullmatch(r"[A-Z`a-z].*\.", meaning), name
         assert "\n" not in meaning, name
@@ -51,7 +52,7 @@ def test_each_meaning_is_made_of_whole_sentences():
 
 
 def test_a_default_of_a_key_is_what_is_read_without_it():
-    """It is stated beside the meaning, and once more where the file is read."""
+    """It is stated next to the meaning, and again in the code that reads the file."""
     probe = x_workstation.SERVICE["probe"]
     assert probe.default == Service("web", "nginx:1").probe
     assert x_workstation.SECRET["owner"].default == Secret("a", "/a").owner
@@ -68,7 +69,7 @@ def test_a_pipe_stays_in_its_cell():
 
 
 def test_an_example_keeps_its_keys_and_values():
-    """Comments alone are made; a secret that is not there yet comes last."""
+    """Only comments are generated; a secret that is not in the file yet is added at the end."""
     made = documentation.example("# Head\n\n# old words\n#SSH_PORT=2222\nDOMAIN=a.example\n")
     lines = made.splitlines()
     assert lines[0] == "# Head"
@@ -88,7 +89,7 @@ def test_a_document_without_its_marks_is_refused(tmp_path: Path):
 def test_who_looks_without_writing_is_told_what_is_out_of_date(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """With status 1, as a check in a pipeline needs it."""
+    """With status 1, which a check in a pipeline needs."""
     monkeypatch.setattr(documentation, "outdated", lambda: {"docs/settings.md": "new"})
     assert documentation.main([]) == 1
     assert capsys.readouterr().out == (

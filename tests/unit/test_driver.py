@@ -1,4 +1,4 @@
-"""What is wrong with a driver, whether a run may do something about it, and what a person can."""
+"""Problems of a driver, whether a run may fix them, and how a person can."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THERE = PackageState("580.95.05-0ubuntu1", False)
 
 
 def test_packages_are_known_by_their_branch():
-    """Server and headless ones too; libraries are no driver."""
+    """Including server and headless ones; libraries are no driver."""
     packages = dict.fromkeys(
         (
             "nvidia-driver-580-open",
@@ -65,7 +65,7 @@ def test_packages_are_known_by_their_branch():
     ],
 )
 def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], wanted: str):
-    """Those of NVIDIA's own repository, and Debian's, are somebody else's to mend."""
+    """Packages from NVIDIA's own repository and from Debian are left to the user."""
     found = dict.fromkeys(packages, THERE)
     assert action("580-open", BARE, found) == wanted
     assert action("", BARE, found) == ""
@@ -85,8 +85,8 @@ def test_where_nothing_is_loaded_the_packages_decide(packages: tuple[str, ...], 
 def test_over_what_a_run_file_left_nothing_is_installed(
     gpu: GpuState, seen: str, beside: tuple[str, ...]
 ):
-    """After an upgrade of the kernel it has no module for it; a library that some program has
-    brought does not make it Ubuntu's."""
+    """After an upgrade of the kernel it has no module; a library that another program installed
+    does not make it Ubuntu's."""
     packages = {} if gpu.kernels else dict.fromkeys(beside, PackageState("535.288.01-1", False))
     assert action("580-open", gpu, packages) == ""
     found = trouble(gpu, packages)
@@ -97,8 +97,8 @@ def test_over_what_a_run_file_left_nothing_is_installed(
 
 
 def test_a_driver_that_works_and_came_otherwise_is_not_replaced_for_what_lies_about():
-    """Of NVIDIA's .run file, say, beside a library that some program has brought, and packages
-    whose module was never built."""
+    """For example NVIDIA's .run file, next to a library that another program installed, and
+    packages whose module was never built."""
     card = Card("NVIDIA L4", "8.9", "570.133.07", 23034, "GPU-1")
     gpu = replace(BARE, cards=(card,), module="570.133.07", status=0)
     for version, wanted in (("535.288.01-0ubuntu1", ""), ("570.133.07-0ubuntu1", "replace")):
@@ -112,7 +112,7 @@ def test_a_driver_that_works_and_came_otherwise_is_not_replaced_for_what_lies_ab
 
 
 def test_a_driver_of_which_only_parts_are_there_is_named():
-    """With both ways out, and not as none."""
+    """With both fixes; it does not count as no driver."""
     found = trouble(BARE, dict.fromkeys(("nvidia-utils-535", "libnvidia-compute-535"), THERE))
     assert found is not None
     assert found.seen.startswith(
@@ -124,7 +124,7 @@ def test_a_driver_of_which_only_parts_are_there_is_named():
 
 
 def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
-    """As of NVIDIA's .run file."""
+    """For example of NVIDIA's .run file."""
     gpu = replace(BARE, installed="570.133.07")
     assert action("580-open", gpu, {}) == "load"
     assert action("580-open", replace(gpu, module="570.133.07", installed=""), {}) == ""
@@ -171,7 +171,7 @@ def test_a_module_of_whatever_origin_is_loaded_and_not_replaced():
     ],
 )
 def test_each_state_has_its_own_words_and_way_out(gpu: GpuState, seen: str, fix: str):
-    """None of them is left to a guess."""
+    """Nothing is left to guesswork."""
     found = trouble(gpu, {})
     assert found is not None
     assert seen in found.seen
@@ -179,7 +179,7 @@ def test_each_state_has_its_own_words_and_way_out(gpu: GpuState, seen: str, fix:
 
 
 def test_a_card_beside_one_for_virtual_machines_is_used():
-    """The other is none of ours."""
+    """The other card is not ours to use."""
     gpu = replace(BARE, pci=("10de:2bb1", "10de:2684"), bound=("vfio-pci", ""))
     assert action("580-open", gpu, {}) == "install"
 
@@ -209,7 +209,7 @@ def test_the_words_of_the_real_modprobe_are_understood(recorded: str, advice: st
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_key_that_there_is_is_named(key: str):
-    """Ubuntu's, or Debian's."""
+    """Ubuntu's or Debian's."""
     said = "modprobe nvidia fails (exit status 1):\nKey was rejected by service\n"
     assert f"`mokutil --import {key}`" in load_advice(f"{said}this machine's own key: {key}\n")
     assert f"`mokutil --import {KEYS[0]}`" in load_advice(said)
@@ -231,12 +231,12 @@ def test_the_key_that_there_is_is_named(key: str):
     ],
 )
 def test_a_module_that_is_loaded_and_does_not_work(said: str, advice: str):
-    """What a second reboot does not mend has another way out."""
+    """Problems that a second reboot does not solve have another fix."""
     assert advice in load_advice(said)
 
 
 def test_a_card_is_no_trouble():
-    """Whatever else nvidia-smi says."""
+    """Whatever else nvidia-smi prints."""
     card = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
     assert trouble(GpuState(cards=(card,), status=14, warnings=("WARNING",)), {}) is None
 
@@ -253,7 +253,7 @@ def test_a_card_is_no_trouble():
     ],
 )
 def test_a_reboot_is_advised_where_it_loads_another_module(loads: str, fix: str):
-    """Not where the upgrade brought the libraries alone."""
+    """Not if only the libraries were upgraded."""
     gpu = replace(
         BARE,
         module="580.95.05",
@@ -271,7 +271,7 @@ def test_a_reboot_is_advised_where_it_loads_another_module(loads: str, fix: str)
 
 @pytest.mark.parametrize("changes", [{"status": 14}, {"warnings": ("infoROM is corrupted",)}])
 def test_a_driver_with_a_complaint_is_not_replaced(changes: dict[str, object]):
-    """Another branch does not mend a card."""
+    """Another branch does not repair a card."""
     card = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
     gpu = replace(BARE, cards=(card,), module="580.95.05", status=0)
     found = {"nvidia-driver-580-open": THERE}
@@ -281,7 +281,7 @@ def test_a_driver_with_a_complaint_is_not_replaced(changes: dict[str, object]):
 
 @pytest.mark.parametrize("packages", [(), ("nvidia-utils-535",), ("nvidia-driver-580-open",)])
 def test_a_card_that_is_kept_for_virtual_machines_gets_no_driver(packages: tuple[str, ...]):
-    """Nor is one that is there completed or loaded for it."""
+    """An existing driver is not completed or loaded for it either."""
     gpu = replace(BARE, bound=("vfio-pci",))
     found = dict.fromkeys(packages, THERE)
     for one in (gpu, replace(gpu, installed="580.95.05")):

@@ -1,4 +1,4 @@
-""".env and the environment: odd files, precedence, and the host to work on."""
+""".env and the environment: unusual files, precedence, and the target host."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def password(folder: Path, line: str) -> str:
 
 
 def test_without_env_file_and_host_the_sentence_tells_to_copy_the_example(tmp_path: Path):
-    """A fresh clone needs one command more."""
+    """A fresh clone needs one more command."""
     assert "cp .env.example .env" in refusal(tmp_path)
 
 
 def test_the_environment_alone_is_enough(tmp_path: Path):
-    """No .env where the caller gives everything, as in a pipeline."""
+    """There is no .env if the caller sets everything, as in a pipeline."""
     read_back = read(tmp_path, WORKSTATION_HOST="gpu1", SSH_PORT="2222", DOMAIN="localhost")
     assert read_back.host == "gpu1"
     assert read_back.host_data() == {"ssh_port": 2222, "domain": "localhost"}
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path):
-    """One value can be overridden for one run; empty overrides too."""
+    """A value can be overridden for a single run, also with an empty one."""
     text = "DOMAIN=design-hoch-drei.de\nGPU=none\nSMB_DOMAIN=OFFICE\n"
     given = read(tmp_path, text, DOMAIN="localhost", SMB_DOMAIN="", HOME="/root").settings
     assert given == {"domain": "localhost", "gpu": "none", "smb_domain": ""}
 
 
 def test_env_file_names_another_file(tmp_path: Path):
-    """Several machines can have a file each."""
+    """Each machine can have its own file."""
     other = tmp_path / "gpu2.env"
     other.write_text("WORKSTATION_HOST=gpu2\n")
     assert read(tmp_path, "WORKSTATION_HOST=gpu1\n", ENV_FILE=str(other)).host == "gpu2"
@@ -66,13 +66,14 @@ def test_env_file_names_another_file(tmp_path: Path):
 
 
 def test_this_machine_is_the_default_host(tmp_path: Path):
-    """Then nothing of SSH applies."""
+    """SSH is not used then."""
     given = read(tmp_path, "SSH_USER=root\nSSH_PORT=22\n")
     assert (given.host, given.is_local, given.connection) == ("@local", True, {})
 
 
 def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
-    """Types as pyinfra needs them, ~ expanded; what is empty is left to ~/.ssh/config."""
+    """They have the types that pyinfra needs, with ~ expanded; empty ones are left to
+    ~/.ssh/config."""
     key = tmp_path / "key"
     key.touch()
     text = f"WORKSTATION_HOST=gpu1\nSSH_USER=ai\nSSH_PORT=2222\nSSH_KEY={key}\nSSH_KNOWN_HOSTS=\n"
@@ -101,12 +102,13 @@ def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
     ],
 )
 def test_an_impossible_target_is_one_sentence(tmp_path: Path, text: str, expected: str):
-    """It names the key and what would be possible."""
+    """It names the key and the possible values."""
     assert expected in refusal(tmp_path, text)
 
 
 def test_stacks_are_named_once_each_in_order(tmp_path: Path):
-    """Blanks and repetitions do no harm; without a line, the one that is asked for, or all."""
+    """Spaces and repetitions do no harm; without a line, the default is the requested one, or
+    all."""
     assert read(tmp_path, "STACKS=prometheus, dhoch3,prometheus\n").stacks == (
         "prometheus",
         "dhoch3",
@@ -135,13 +137,13 @@ def test_stacks_are_named_once_each_in_order(tmp_path: Path):
     ],
 )
 def test_a_password_survives_the_file(tmp_path: Path, line: str, expected: str):
-    """Nothing is interpolated; single quotes keep all but themselves."""
+    """Nothing is interpolated; single quotes preserve everything except themselves."""
     assert password(tmp_path, line) == expected
 
 
 @pytest.mark.parametrize("line", ["geheim # the share's", "= #geheim"])
 def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
-    """Half a password would be told by the server only as a wrong one."""
+    """The server would only report half a password as wrong."""
     line = line.removeprefix("=")
     message = refusal(tmp_path, f"DOMAIN=a.de # fine here\nSMB_PASSWORD={line}\n")
     assert "line 2" in message
@@ -172,7 +174,7 @@ def test_a_password_cut_by_a_comment_is_refused(tmp_path: Path, line: str):
 def test_an_odd_line_is_one_sentence_with_its_number(
     tmp_path: Path, text: str, line: int, expected: str
 ):
-    """And without the line itself, which may hold the password."""
+    """The line itself is not shown, because it may contain the password."""
     message = refusal(tmp_path, text)
     assert f"{tmp_path / '.env'} line {line}" in message
     assert expected in message
@@ -186,13 +188,13 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path):
 
 
 def test_a_file_in_another_encoding_is_refused_with_its_line(tmp_path: Path):
-    """A Latin-1 umlaut would make another password of it."""
+    """Otherwise a Latin-1 umlaut would change the password."""
     message = refusal(tmp_path, "GPU=none\nSMB_PASSWORD=pässword\n".encode("latin-1"))
     assert "line 2 is not UTF-8" in message
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Root's .env, say."""
+    """For example, if .env belongs to root."""
 
     def deny(_: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
@@ -218,7 +220,8 @@ def test_a_secret_is_masked_in_whatever_pyinfra_prints(tmp_path: Path):
 
 
 def test_the_example_is_complete_and_loads(tmp_path: Path):
-    """Each line, the commented ones too, is a known key, and no key of the target is missing."""
+    """Each line, including those commented out, is a known key, and no key of the connection is
+    missing."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     entries = [line.lstrip("#") for line in lines if line.lstrip("#")[:1].isupper()]
     entries = [line for line in entries if "=" in line and " " not in line]
@@ -231,7 +234,7 @@ def test_the_example_is_complete_and_loads(tmp_path: Path):
 
 
 def test_stacks_are_the_folders_that_hold_a_compose_template(tmp_path: Path):
-    """Macros and stray files are no stacks; whether the proxy runs is a setting."""
+    """Macros and stray files are not stacks; the proxy depends on a setting."""
     for name in ("one", "proxy"):
         (tmp_path / "templates/stacks" / name).mkdir(parents=True)
         (tmp_path / "templates/stacks" / name / "compose.yaml.j2").touch()
@@ -240,7 +243,7 @@ def test_stacks_are_the_folders_that_hold_a_compose_template(tmp_path: Path):
 
 
 class TestDataOfStacks:
-    """Entries of group_data/<stack>.py that .env replaces."""
+    """Entries of group_data/<stack>.py that .env overrides."""
 
     DATA = 'other_stack = {"size": 4, "share": 0.5, "on": True, "name": "a", "flags": {"x": []}}\n'
 
@@ -251,7 +254,8 @@ class TestDataOfStacks:
         return environment.read(variables, folder, ["dhoch3", "other-stack"])
 
     def test_an_entry_is_replaced_in_its_own_type(self, tmp_path: Path):
-        """With the rest of the data: pyinfra does not merge a host's with its group's."""
+        """Together with the other data, because pyinfra does not merge a host's data with its
+        group's."""
         text = "OTHER_STACK_SIZE=8\nOTHER_STACK_SHARE=1\nOTHER_STACK_ON=false\n"
         read_back = self.read(tmp_path, text, OTHER_STACK_NAME="b c")
         expected = {"size": 8, "share": 1.0, "on": False, "name": "b c", "flags": {"x": []}}
@@ -259,7 +263,7 @@ class TestDataOfStacks:
         assert isinstance(read_back.data["other_stack"]["share"], float)
 
     def test_data_that_is_not_touched_is_left_to_group_data(self, tmp_path: Path):
-        """A host in several groups keeps what each has."""
+        """A host in several groups keeps the data of each."""
         assert self.read(tmp_path, "DOMAIN=example.org\n").host_data() == {"domain": "example.org"}
 
     @pytest.mark.parametrize(
@@ -273,14 +277,14 @@ class TestDataOfStacks:
         ],
     )
     def test_what_does_not_fit_is_one_sentence(self, tmp_path: Path, line: str, expected: str):
-        """Names and types are those of the file."""
+        """Names and types are those in the file."""
         with pytest.raises(EnvironmentFileError) as caught:
             self.read(tmp_path, line + "\n")
         assert expected in str(caught.value)
 
 
 def test_the_stacks_of_this_repository_have_keys():
-    """As docs and .env.example name them."""
+    """With the names that docs and .env.example use."""
     stacks = environment.known_stacks(ROOT)
     keys = environment.stack_keys(environment.data_of(ROOT, stacks))
     assert keys["KNOWLEDGE_CENTER_N_CTX"] == environment.Entry("knowledge-center", "n_ctx", 4096)

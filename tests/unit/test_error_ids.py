@@ -42,7 +42,7 @@ def _id(node: ast.Call) -> str | None:
 
 
 def _own_ids() -> dict[str, str]:
-    """Return the id that each class of errors states for all of its errors."""
+    """Return the id that each class of errors defines for all of its errors."""
     found = {}
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -59,19 +59,19 @@ def _used() -> set[str]:
 
 
 def test_every_id_is_explained_and_every_explanation_is_of_an_id():
-    """In docs/errors.md, in the order of the alphabet."""
+    """In docs/errors.md, in alphabetical order."""
     assert sorted(_used() - set(HEADINGS)) == []
     assert sorted(set(HEADINGS) - _used()) == []
     assert sorted(HEADINGS) == HEADINGS
 
 
 def test_ids_are_short_words():
-    """In lower case, joined by hyphens, so that they can be searched for."""
+    """In lower case, joined by hyphens, so that people can search for them."""
     assert [one for one in _used() if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+){1,3}", one)] == []
 
 
 def test_every_error_has_an_id():
-    """Of its class, or of its own where the class has none."""
+    """It comes from its class, or is its own if the class has none."""
     owners, errors = _own_ids(), _of_users()
     without = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
@@ -83,7 +83,7 @@ def test_every_error_has_an_id():
 
 
 def _of_users() -> set[str]:
-    """Return the classes that descend from UserError."""
+    """Return the subclasses of UserError."""
     parents = {
         node.name: {getattr(base, "id", "") for base in node.bases}
         for path in SOURCES
@@ -97,7 +97,7 @@ def _of_users() -> set[str]:
 
 
 def test_every_problem_of_preflight_has_an_id():
-    """What a person reads when nothing was changed."""
+    """These are what a user sees when nothing was changed."""
     without = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in (ROOT / "workstation/preflight").glob("*.py")

@@ -1,4 +1,4 @@
-"""Rules of ufw as it prints them, and what of it lets containers in."""
+"""Rules in ufw's output, and which of them let containers in."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ OURS = [f"ufw {wanted(interface, PORT)}" for interface in BRIDGES]
         (OURS, {}),
         (OURS[:1], {"br-+": ""}),
         (["ufw allow 22", *OURS], {}),
-        # what others wrote will do, where it is as wide
+        # other people's rules are fine if they are wide enough
         (["ufw allow 11434"], {}),
         (["ufw allow 11434/tcp"], {}),
         (["ufw allow 11000:12000/tcp"], {}),
         (["ufw allow 80,11434/tcp"], {}),
         (["ufw allow in on docker0", "ufw allow in on br-+"], {}),
         (["ufw allow in on br-0123456789ab", "ufw allow in on docker0"], {"br-+": ""}),
-        # or not
+        # otherwise they are not
         (["ufw allow 11435"], {"docker0": "", "br-+": ""}),
         (["ufw allow 11434/udp"], {"docker0": "", "br-+": ""}),
         (
@@ -69,7 +69,7 @@ OURS = [f"ufw {wanted(interface, PORT)}" for interface in BRIDGES]
             {"docker0": "", "br-+": ""},
         ),
         (["ufw allow in on eth0"], {"docker0": "", "br-+": ""}),
-        # the first that matches decides
+        # the first match decides
         (["ufw deny 11434", *OURS], dict.fromkeys(BRIDGES, "deny 11434")),
         ([*OURS, "ufw deny 11434"], {}),
         (["ufw limit 11434/tcp", *OURS], dict.fromkeys(BRIDGES, "limit 11434/tcp")),
@@ -88,10 +88,10 @@ OURS = [f"ufw {wanted(interface, PORT)}" for interface in BRIDGES]
     ],
 )
 def test_who_is_shut_out(rules: list[str], missing: dict[str, str]):
-    """By which rule; of two the earlier one counts."""
+    """And by which rule; of two, the earlier one counts."""
     assert dict(shut(rules, BRIDGES, PORT)) == missing
 
 
 def test_a_bridge_of_another_name_is_asked_for_by_its_own():
-    """Docker gives it the one that somebody has chosen."""
+    """Docker uses the name that somebody chose."""
     assert dict(shut(OURS, (*BRIDGES, "mine0"), PORT)) == {"mine0": ""}

@@ -1,4 +1,4 @@
-"""fstab: one entry is put right, all others stay byte for byte."""
+"""fstab: one entry is corrected, all others stay byte for byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workstation.mounts.fstab import Entry, FstabError, decode, encode, escape, 
 SHARE = Entry("//nas/ki_Daten", "/mnt/ki_Daten", "cifs", "credentials=/etc/c,vers=3.1.1,_netdev")
 LINE = "//nas/ki_Daten /mnt/ki_Daten cifs credentials=/etc/c,vers=3.1.1,_netdev 0 0\n"
 
-# As Ubuntu's installer writes it, with a tab and an indented comment added by hand.
+# Written by Ubuntu's installer, with a tab and an indented comment added by hand.
 UBUNTU = """\
 # /etc/fstab: static file system information.
 #
@@ -24,25 +24,25 @@ UUID=5C3E-1A2B\t/boot/efi\tvfat\tumask=0077\t0\t1
 
 
 def test_an_entry_is_appended_behind_all_others():
-    """Every line that was there stays as it was, comments, tabs and blank lines included."""
+    """Every existing line stays as it was, including comments, tabs and blank lines."""
     assert with_entry(UBUNTU, SHARE) == UBUNTU + LINE
 
 
 def test_a_file_without_a_final_newline_keeps_its_last_line():
-    """The new entry starts on a line of its own."""
+    """The new entry starts on its own line."""
     text = UBUNTU.removesuffix("\n")
     assert with_entry(text, SHARE) == UBUNTU + LINE
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment"])
 def test_an_empty_file_gets_the_entry_alone(text: str):
-    """Whatever stands there is completed, not replaced."""
+    """The existing content is extended, not replaced."""
     expected = text if not text or text.endswith("\n") else text + "\n"
     assert with_entry(text, SHARE) == expected + LINE
 
 
 def test_a_second_run_changes_nothing():
-    """What the first run wrote is recognised."""
+    """The output of the first run is recognized."""
     once = with_entry(UBUNTU, SHARE)
     assert with_entry(once, SHARE) == once
 
@@ -58,7 +58,7 @@ def test_a_second_run_changes_nothing():
     ],
 )
 def test_the_same_entry_written_otherwise_is_left_alone(line: str):
-    """Tabs, missing dump and pass fields, a missing newline are no difference."""
+    """Tabs, missing dump and pass fields, or a missing newline are no difference."""
     assert with_entry(UBUNTU + line, SHARE) == UBUNTU + line
 
 
@@ -70,25 +70,25 @@ def test_an_older_entry_is_corrected_in_its_place():
 
 
 def test_a_corrected_last_line_without_newline_gets_one():
-    """A line that is written anew is whole."""
+    """A rewritten line is always complete."""
     assert with_entry("//nas/x /mnt/ki_Daten cifs guest 0 0", SHARE) == LINE
 
 
 @pytest.mark.parametrize("first", [LINE, "//nas/ki_Daten /mnt/ki_Daten smb3 guest 0 0\n"])
 def test_a_second_entry_of_the_mountpoint_is_removed(first: str):
-    """One mountpoint has one entry, where the first one stood."""
+    """A mountpoint has one entry, at the place of the first one."""
     text = "proc /proc proc defaults 0 0\n" + first + UBUNTU + LINE.replace("_netdev", "guest")
     assert with_entry(text, SHARE) == "proc /proc proc defaults 0 0\n" + LINE + UBUNTU
 
 
 def test_the_same_share_on_another_mountpoint_is_somebodys_own():
-    """It is neither corrected nor counted as the entry."""
+    """It is neither corrected nor treated as the entry."""
     other = "//nas/ki_Daten /home/anna/share cifs user,noauto 0 0\n"
     assert with_entry(other, SHARE) == other + LINE
 
 
 def test_a_mountpoint_that_only_begins_alike_is_another():
-    """Neither a longer path nor a folder below it is the mountpoint."""
+    """Neither a longer path nor a folder below it counts."""
     others = "//nas/a /mnt/ki_Daten2 cifs guest 0 0\n//nas/b /mnt/ki_Daten/b cifs guest 0 0\n"
     assert with_entry(others, SHARE) == others + LINE
 
@@ -97,7 +97,7 @@ def test_a_mountpoint_that_only_begins_alike_is_another():
     ("source", "kind"), [("nas:/export/ki", "nfs4"), ("UUID=1-2", "ext4"), ("/srv", "none")]
 )
 def test_a_foreign_mount_on_the_mountpoint_is_an_error(source: str, kind: str):
-    """It is named, with both ways out, and nothing is overwritten."""
+    """It is named, with both fixes, and nothing is overwritten."""
     with pytest.raises(FstabError) as caught:
         with_entry(f"{UBUNTU}{source} /mnt/ki_Daten {kind} defaults 0 0\n", SHARE)
     message = str(caught.value)
@@ -107,7 +107,7 @@ def test_a_foreign_mount_on_the_mountpoint_is_an_error(source: str, kind: str):
 
 
 def test_a_mountpoint_with_a_trailing_slash_is_the_same():
-    """mount(8) takes both for one folder, so a second entry would mount over the first."""
+    """mount(8) treats both as one folder, so a second entry would mount over the first."""
     assert with_entry("//nas/alt /mnt/ki_Daten/ cifs guest 0 0\n", SHARE) == LINE
 
 
@@ -118,14 +118,14 @@ def test_windows_line_ends_of_others_stay():
 
 
 def test_fields_are_escaped_as_the_kernel_does():
-    """Blanks, tabs, newlines and backslashes in octal, nothing twice (fstab(5))."""
+    """Spaces, tabs, newlines and backslashes in octal, and nothing twice (fstab(5))."""
     assert escape("//nas/KI Daten") == r"//nas/KI\040Daten"
     assert escape("a\tb\nc\\d") == r"a\011b\012c\134d"
     assert escape("Übung#1,%") == "Übung#1,%"
 
 
 def test_an_escaped_entry_is_one_entry():
-    """What is written is read back as the same."""
+    """It is read back exactly as it was written."""
     share = Entry(escape("//nas/KI Daten"), escape("/mnt/KI Daten"), "cifs", "guest")
     assert parse(share.line()) == share
     assert with_entry(share.line() + "\n", share) == share.line() + "\n"
@@ -139,18 +139,18 @@ def test_lines_that_are_no_entry(line: str):
     assert parse(line) is None
 
 
-# What systemd's generator and mount(8) make of odd lines was tried with both.
+# How systemd's generator and mount(8) read unusual lines was tested with both.
 
 
 @pytest.mark.parametrize("rest", ["cifs", "cifs\r", "cifs guest", "smb3 guest,ro 0", ""])
 def test_a_short_line_is_an_entry(rest: str):
-    """systemd mounts it, and would not look at a second one of the same mountpoint."""
+    """systemd mounts it, and would ignore a second entry for the same mountpoint."""
     text = f"//nas/alt /mnt/ki_Daten {rest}\n"
     assert with_entry(text, SHARE) == LINE
 
 
 def test_fields_are_parted_by_blanks_and_tabs_alone():
-    """Not by what Python takes for a blank or a line's end."""
+    """Not by other characters that Python treats as spaces or line ends."""
     text = "tmpfs /a\xa0b tmpfs x=1\x0b2\x85\u2028 0 0\n//nas/alt /mnt/ki_Daten cifs a\xa0b 0 0\n"
     assert with_entry(text, SHARE) == text.partition("//")[0] + LINE
     assert parse("//nas/x\xa0y /mnt/z cifs guest") == Entry(
@@ -160,12 +160,12 @@ def test_fields_are_parted_by_blanks_and_tabs_alone():
 
 @pytest.mark.parametrize("target", ["/mnt//ki_Daten", "/mnt/./ki_Daten/", "/mnt/ki\\137Daten"])
 def test_the_same_mountpoint_written_otherwise(target: str):
-    """As mount(8) and systemd take it."""
+    """According to mount(8) and systemd."""
     assert with_entry(f"//nas/alt {target} cifs guest 0 0\n", SHARE) == LINE
 
 
 def test_a_mountpoint_that_is_named_by_a_link_is_the_same():
-    """Which lines do so the host tells."""
+    """The host reports which lines do so."""
     text = "tmpfs /tmp tmpfs defaults 0 0\n//nas/alt /srv/daten cifs guest 0 0\n"
     assert with_entry(text, SHARE, linked=[2]) == "tmpfs /tmp tmpfs defaults 0 0\n" + LINE
     foreign = text.replace("cifs", "nfs4")
@@ -174,19 +174,19 @@ def test_a_mountpoint_that_is_named_by_a_link_is_the_same():
 
 
 def test_a_source_in_another_case_is_the_same_share():
-    """A line that somebody wrote so is left alone."""
+    """An existing line of this kind is left alone."""
     text = LINE.replace("//nas/ki_Daten", "//NAS/KI_Daten/")
     assert with_entry(text, SHARE) == text
 
 
 @pytest.mark.parametrize("rest", ["# by hand", "0 # by hand"])
 def test_a_comment_where_numbers_belong_is_corrected(rest: str):
-    """mount(8) ignores such a line, and systemd does not."""
+    """mount(8) ignores such a line, but systemd does not."""
     assert with_entry(LINE.replace(" 0 0\n", f" {rest}\n"), SHARE) == LINE
 
 
 def test_bytes_that_are_no_utf8_survive():
-    """A comment in Latin-1, a share of another encoding; the line that is ours is found."""
+    """A comment in Latin-1, a share in another encoding; our line is found."""
     old = b"# B\xfcro \x85\r\n//nas/B\xfcro /mnt/b cifs guest 0 0\n\xff\xfe"
     new = encode(with_entry(decode(old), SHARE))
     assert new == old + b"\n" + LINE.encode()
@@ -194,7 +194,7 @@ def test_bytes_that_are_no_utf8_survive():
 
 
 def test_bytes_that_are_no_utf8_can_be_printed():
-    """In an error, too."""
+    """Also in an error."""
     text = decode(b"nas:/B\xfcro /mnt/ki_Daten nfs4 defaults 0 0\n")
     with pytest.raises(FstabError) as caught:
         with_entry(text, SHARE)
@@ -202,7 +202,7 @@ def test_bytes_that_are_no_utf8_can_be_printed():
 
 
 def test_umlauts_of_a_share_are_written_as_utf8():
-    """And found again."""
+    """They are found again."""
     share = Entry("//nas/Büro", "/mnt/ki_Daten", "cifs", "guest")
     once = encode(with_entry("", share))
     assert once == "//nas/Büro /mnt/ki_Daten cifs guest 0 0\n".encode()

@@ -1,4 +1,4 @@
-"""NVIDIA's rules: chips by PCI id and by compute capability, builds on cards, drivers."""
+"""NVIDIA's rules: chips by PCI id and by compute capability, builds and cards, drivers."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ from workstation.version import version
     ],
 )
 def test_a_chip_is_known_by_its_pci_id(pci: str, chip: str, compute: tuple[int, ...]):
-    """Names beside the ids are those of Debian's package pci.ids, 0.0~2026.10.24-1."""
+    """The names next to the ids are those of Debian's package pci.ids, 0.0~2026.10.24-1."""
     assert by_pci_id(pci) == compute
     assert family(compute) == chip
 
 
 def test_pci_ids_may_be_written_in_capitals():
-    """As some tools print them."""
+    """Some tools print them that way."""
     assert by_pci_id("10DE:2BB1") == (12, 0)
 
 
@@ -96,7 +96,7 @@ def test_pci_ids_may_be_written_in_capitals():
     ],
 )
 def test_a_compute_capability_has_a_family(compute: str, name: str):
-    """As nvidia-smi prints it."""
+    """In the form that nvidia-smi prints."""
     assert family(version(compute)) == name
 
 
@@ -104,7 +104,7 @@ ADA = Card("NVIDIA L4", "8.9", "580.95.05", 23034, "GPU-1")
 
 
 def test_a_working_driver_knows_its_cards_best():
-    """Cards of one kind are one."""
+    """Cards of the same kind are listed once."""
     state = GpuState(cards=(ADA, ADA), pci=("10de:27b8", "10de:1287"))
     assert devices(state) == (Device("NVIDIA L4", (8, 9)),)
 
@@ -120,7 +120,7 @@ def test_without_a_driver_that_tells_the_pci_ids_do(capability: str):
 
 
 def test_an_old_nvidia_smi_is_asked_without_compute_capability(tmp_path: Path):
-    """It refuses a query with a field that it does not know."""
+    """It rejects a query with a field that it does not know."""
     text = """
     case $1 in *compute_cap*) echo 'Field "compute_cap" is not a valid field to query.'; exit 2
     esac
@@ -150,7 +150,7 @@ def test_an_old_nvidia_smi_is_asked_without_compute_capability(tmp_path: Path):
     ],
 )
 def test_a_build_runs_within_its_compute_capabilities(span: str, compute: str, runs: bool):
-    """Up to the next major version; what is not known is not refused."""
+    """Up to the next major version; unknown cards are not refused."""
     assert runs_on(span, version(compute)) is runs
 
 
@@ -171,7 +171,7 @@ def test_a_span_is_told_with_names():
     ],
 )
 def test_the_major_version_of_cuda_decides_on_the_driver(cuda: str, oldest: str):
-    """A major version that is not known yet needs no less than the newest that is."""
+    """An unknown major version needs at least the driver of the newest known one."""
     assert oldest_driver(cuda) == oldest
 
 
@@ -192,12 +192,12 @@ def test_the_major_version_of_cuda_decides_on_the_driver(cuda: str, oldest: str)
     ],
 )
 def test_a_driver_is_new_enough_or_not(driver: str, oldest: str, enough: bool):
-    """Of a branch, the newest driver is what a run installs."""
+    """For a branch, the newest driver counts, because a run installs that."""
     assert suffices(driver, oldest) is enough
 
 
 def test_the_name_of_a_branch_tells_its_kernel_modules():
-    """With Ubuntu's names."""
+    """According to Ubuntu's names."""
     assert is_open("580-open")
     assert is_open("580-server-open")
     assert not is_open("580")

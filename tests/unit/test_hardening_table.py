@@ -1,4 +1,4 @@
-"""The table in docs/hardening.md says what the templates do."""
+"""The table in docs/hardening.md matches the templates."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ TABLE = table()
 
 
 def keys(name: str) -> dict[str, Any]:
-    """Return a row's service."""
+    """Return the service of a row."""
     return ROWS[name][1]
 
 
 def user(name: str) -> str:
-    """Return as whom a service runs: what its Compose file says, its Dockerfile ends with, or its
-    image is made for."""
+    """Return the user that a service runs as: from its Compose file, from the end of its
+    Dockerfile, or from its image."""
     stack, found = ROWS[name]
     if "user" in found:
         return f"`{found['user']}`"
@@ -62,13 +62,13 @@ def user(name: str) -> str:
 
 
 def socket(name: str) -> str:
-    """Return how a service has the Docker socket."""
+    """Return a service's access to the Docker socket."""
     modes = [read_only for source, _, read_only in mounts(keys(name)) if source == SOCKET]
     return {True: "read-only", False: "read-write"}[modes[0]] if modes else "-"
 
 
 def test_its_rows_are_the_services_that_run():
-    """Traefik, and then those of each stack in their order; none is left out."""
+    """Traefik first, then the services of each stack in order; none is missing."""
     assert list(TABLE) == list(ROWS)
     assert set(STACKS) == set(ALL_STACKS)
 
@@ -89,7 +89,7 @@ def test_a_row_is_what_the_compose_file_says(name: str):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_what_holds_for_all_is_true_of_each(name: str):
-    """Nothing that would take from a container what keeps it apart."""
+    """Nothing weakens the isolation of a container."""
     found = keys(name)
     assert found.get("security_opt", []) == ([] if name in SUDO else ["no-new-privileges=true"])
     assert found["cap_drop"] == ["ALL"]
@@ -112,12 +112,12 @@ def test_why_not_more_is_told_of_each(name: str):
 
 @pytest.mark.parametrize("stack", STACKS[1:])
 def test_every_entry_of_the_limits_is_a_service(stack: str):
-    """One that is misspelt would limit nothing."""
+    """A misspelled one would limit nothing."""
     assert set(data(stack)["limits"]) - {"default"} <= set(running(stack))
 
 
 def test_a_services_own_limit_goes_before_the_default():
-    """And the others keep the default; a limit that has no default is added."""
+    """All others keep the default; a limit without a default is added."""
     limits = {"default": {"pids_limit": 9}, "forge": {"pids_limit": 10, "mem_limit": "48gb"}}
     found = running("dhoch3", changed={"limits": limits})
     assert (found["forge"]["pids_limit"], found["forge"]["mem_limit"]) == (10, "48gb")
@@ -125,13 +125,13 @@ def test_a_services_own_limit_goes_before_the_default():
 
 
 def test_a_training_run_is_within_the_limits():
-    """Workers times threads; memory is the machine's."""
+    """Workers times threads; memory is limited only by the machine."""
     for name in ("fluxgym", "ai-toolkit", "comfyui", "comfy"):
         assert keys(name)["pids_limit"] >= 4096
         assert "mem_limit" not in keys(name)
 
 
 def test_the_proxys_limits_are_settings():
-    """It is in no inventory group that could have data of its own."""
+    """It is in no inventory group that could have data."""
     (traefik,) = running("proxy", proxy_pids_limit=99, proxy_mem_limit="0").values()
     assert (traefik["pids_limit"], traefik["mem_limit"]) == (99, 0)

@@ -1,4 +1,4 @@
-"""What happens where pyinfra is not as it was: nothing is changed that was not shown and locked."""
+"""Behavior if pyinfra has changed: nothing is changed that was not shown and locked."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ files.present(name="New", entries=[File({new!r}, b"ours\\n", user={user!r}, grou
 
 @dataclass
 class Project:
-    """A project with an own copy of pyinfra's command line."""
+    """A project with its own copy of pyinfra's command line."""
 
     folder: Path
 
     @property
     def new(self) -> Path:
-        """The file that its deploy makes."""
+        """The file that its deploy creates."""
         return self.folder / "new"
 
     def change(self, name: str, old: str, new: str) -> None:
-        """Change a file of the copy, as the next version of pyinfra might."""
+        """Change a file of the copy, like a future version of pyinfra might."""
         path = self.folder / "packages" / name
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
 
     def run(self, *options: str, inventory: str = "@local") -> tuple[int, str]:
-        """Run its deploy at a terminal where Enter is pressed; return status and what is shown."""
+        """Run its deploy at a terminal where Enter is pressed; return the status and the output."""
         ours, theirs = pty.openpty()
         os.write(ours, b"\n")
         done = subprocess.run(
@@ -82,7 +82,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A deploy of one file, with pyinfra and this project's configuration as they are."""
+    """A deploy of one file, with unmodified pyinfra and this project's configuration."""
     for package in (pyinfra, pyinfra_cli):
         assert package.__file__
         folder = Path(package.__file__).parent
@@ -103,7 +103,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_as_it_is_it_runs(project: Project):
-    """So that a refusal of the others is one of what was changed."""
+    """So a refusal in the other tests is caused by their change."""
     status, shown = project.run()
     assert status == 0, shown
     assert "1 of 1 step will change something" in shown
@@ -137,7 +137,7 @@ def no_click(project: Project) -> None:
 def test_where_pyinfra_works_in_another_way_nothing_is_changed(
     project: Project, change: Callable[[Project], None]
 ):
-    """One sentence, and status 1: the plan would not be shown, or the lock not taken."""
+    """One sentence, and status 1, because the plan would not be shown, or the lock not taken."""
     change(project)
     status, shown = project.run()
     assert status == 1, shown
@@ -146,7 +146,7 @@ def test_where_pyinfra_works_in_another_way_nothing_is_changed(
 
 
 def test_what_is_not_replaced_may_be_called_in_another_way(project: Project):
-    """The lock and the plan do not depend on how the command line calls `run_ops`."""
+    """Plan and lock do not depend on how the command line calls `run_ops`."""
     project.change(
         "pyinfra_cli/cli.py",
         "from pyinfra.api.operations import run_ops",
@@ -162,7 +162,7 @@ def test_what_is_not_replaced_may_be_called_in_another_way(project: Project):
 
 
 def test_another_configuration_does_not_go_around_it(project: Project):
-    """The inventory does the same; with another one too, our operations refuse to be part of it."""
+    """The inventory also checks this; and with another inventory, our operations refuse to run."""
     (project.folder / "other.py").touch()
     status, shown = project.run("--config", "other.py", inventory="inventory.py")
     assert status == 0, shown
@@ -188,7 +188,7 @@ def test_every_way_to_run_operations_begins_with_the_plan_and_the_lock(
 
 
 def test_three_functions_are_replaced_and_they_are_public():
-    """And called as they were: what they are given has these names."""
+    """They are called as before: their arguments have these names."""
     hooks.install()
     replaced = [
         f"{module.__name__}.{name}"
@@ -211,7 +211,7 @@ def test_three_functions_are_replaced_and_they_are_public():
 
 
 def test_what_is_registered_with_pyinfra_is_what_it_calls():
-    """Callbacks of these names, with these arguments."""
+    """Callbacks with these names and arguments."""
     for name, expected in {
         "operation_start": ["state", "op_hash"],
         "operation_host_start": ["state", "host", "op_hash"],
@@ -239,7 +239,7 @@ def test_a_receipt_is_left_however_a_run_ends(
     interrupted: bool,
     ending: str | None,
 ):
-    """One that was interrupted is none that is done."""
+    """An interrupted run does not count as done."""
     left: list[Any] = []
     monkeypatch.setattr(hooks.receipts, "of_run", lambda *given: given)
     monkeypatch.setattr(hooks.receipts, "leave", lambda state, host, given: left.append(given))

@@ -1,7 +1,7 @@
-"""The inventory and the guards, as pyinfra's command line runs them.
+"""The inventory and the guards, as run by pyinfra's command line.
 
-Bad input is one sentence and exit status 1, without a traceback; nothing connects anywhere but to
-this machine, and nothing is changed.
+Bad input results in one sentence and exit status 1, without a traceback; nothing connects to any
+other machine, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def pyinfra(
 
 
 def refusal(project: Path, *arguments: str, **variables: str) -> str:
-    """The one sentence that a refused run ends with."""
+    """The single sentence at the end of a refused run."""
     status, result = pyinfra(project, *arguments, **variables)
     assert status == 1
     assert "Traceback" not in result.stderr
@@ -67,7 +67,7 @@ def refusal(project: Path, *arguments: str, **variables: str) -> str:
 
 
 def test_a_stack_with_a_dash_has_its_data_and_entries_of_it_from_the_environment(project: Path):
-    """Group and files have the stack's name, its data the one that Python can have."""
+    """Group and files have the stack's name; its data has a name that is valid in Python."""
     (project / "group_data/other-stack.py").write_text('other_stack = {"a": 1, "b": 2}\n')
     (project / "templates/stacks/other-stack").mkdir()
     (project / "templates/stacks/other-stack/compose.yaml.j2").touch()
@@ -83,7 +83,7 @@ def test_a_stack_with_a_dash_has_its_data_and_entries_of_it_from_the_environment
 
 
 def test_one_host_is_in_the_group_of_each_of_its_stacks(project: Path):
-    """Group data, settings from .env and the mask of the password reach the deploy."""
+    """Group data, settings from .env and the masked password reach the deploy."""
     (project / ".env").write_text("GPU=none\nSMB_PASSWORD='ge heim'\n")
     status, result = pyinfra(project)
     assert status == 0, result.stderr
@@ -106,12 +106,12 @@ def test_the_password_is_not_in_what_pyinfra_can_be_asked_to_print(project: Path
 
 
 def test_a_missing_env_file_is_one_sentence(project: Path):
-    """The first run in a fresh clone."""
+    """For example, in the first run in a fresh clone."""
     assert "cp .env.example .env" in refusal(project)
 
 
 def test_an_unknown_key_is_one_sentence(project: Path):
-    """In .env it is found before connecting, behind --data when the deploy loads its settings."""
+    """In .env it is found before connecting; after --data, when the deploy loads its settings."""
     assert "did you mean gpu?" in refusal(
         project, "-y", "inventory.py", "deploy.py", "--data", "gpv=none", WORKSTATION_HOST="@local"
     )
@@ -120,13 +120,13 @@ def test_an_unknown_key_is_one_sentence(project: Path):
 
 
 def test_an_impossible_value_is_one_sentence(project: Path):
-    """Raised in a deploy file, which pyinfra runs in a greenlet of its own."""
+    """It is raised in a deploy file, which pyinfra runs in a separate greenlet."""
     message = refusal(project, WORKSTATION_HOST="@local", OLLAMA_PORT="none")
     assert message.startswith("ollama_port is 'none', expected a valid integer")
 
 
 def test_a_run_without_hosts_fails(project: Path):
-    """pyinfra itself exits 0."""
+    """pyinfra itself would exit with 0."""
     limited = ("-y", "inventory.py", "deploy.py", "--limit", "nothing")
     assert "choose from @local, dhoch3" in refusal(project, *limited, WORKSTATION_HOST="@local")
     excluded = ("-y", "inventory.py", "deploy.py", "--exclude", "dhoch3")
@@ -141,12 +141,13 @@ def test_a_limit_that_matches_runs(project: Path):
         arguments = ("-y", "inventory.py", "deploy.py", "--limit", limit)
         status, result = pyinfra(project, *arguments, WORKSTATION_HOST="@local")
         assert status == 0, result.stderr
-        # pyinfra itself exits 0 where nothing matches: the deploy has run, on this one host.
+        # pyinfra itself would exit with 0 if nothing matches; here the deploy has run, on this one
+        # host.
         assert result.stdout.count("@local groups=") == 1
 
 
 def test_an_error_that_is_not_ours_keeps_its_traceback(project: Path):
-    """Only what a person can fix is shortened; a defect is shown in full."""
+    """Only errors that a user can fix are shortened; a bug is shown in full."""
     (project / "deploy.py").write_text("1 / 0\n")
     status, result = pyinfra(project, WORKSTATION_HOST="@local")
     assert status == 1
@@ -154,7 +155,7 @@ def test_an_error_that_is_not_ours_keeps_its_traceback(project: Path):
 
 
 def test_an_unreachable_host_is_one_sentence_of_pyinfras(project: Path):
-    """Connection refused; known_hosts is made, as ssh would."""
+    """Connection refused; known_hosts is created, as ssh would do."""
     status, result = pyinfra(project, WORKSTATION_HOST="127.0.0.1", SSH_PORT="1", SSH_USER="root")
     assert status == 1
     assert "Unable to connect to port 1 on 127.0.0.1" in result.stderr

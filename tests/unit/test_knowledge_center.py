@@ -1,4 +1,5 @@
-"""The stack knowledge-center: one address for two backends, files for the document's commands."""
+"""The stack knowledge-center: one address for two backends, and files for the document's
+commands."""
 
 from __future__ import annotations
 
@@ -57,20 +58,20 @@ def refusal(**how: Any) -> str:
 @pytest.mark.parametrize("gpu", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_documents_files_together_are_the_one_that_runs(backend: str, gpu: bool):
-    """So its commands find everything running as it should."""
+    """So its commands find everything already running."""
     whole = file("compose.yaml", llm_backend=backend, gpu=gpu)
     parts = file("docker-compose.yml", llm_backend=backend, gpu=gpu)
     if backend != "none":
         override = file(f"docker-compose.{backend}.yml", llm_backend=backend, gpu=gpu)
         for key, entries in override.items():
             parts[key] = {**parts[key], **entries}
-    del whole["x-workstation"]  # of the worker on the host, of which Compose knows nothing
+    del whole["x-workstation"]  # the worker runs on the host, and Compose does not know about it
     assert parts == whole
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_all_three_files_are_there_whatever_runs(backend: str):
-    """Partial templates are not."""
+    """Partial templates are not copied."""
     names = {name for name in render(llm_backend=backend).files if "/" not in name}
     assert names == {
         *("compose.yaml", "docker-compose.yml"),
@@ -90,12 +91,12 @@ def test_another_backend_changes_the_server_alone():
 
 
 def test_without_a_backend_there_is_redis_alone():
-    """One that runs is removed then: no longer in the file."""
+    """A running one is removed, because it is no longer in the file."""
     assert list(file("compose.yaml", llm_backend="none")["services"]) == ["redis"]
 
 
 def test_an_unknown_backend_and_processor_are_refused_with_what_is_possible():
-    """A misspelt one must not mean none."""
+    """A misspelled name must not mean none."""
     assert refusal(llm_backend="vlm") == (
         "llm_backend in group_data/knowledge-center.py, or KNOWLEDGE_CENTER_LLM_BACKEND in .env "
         "is 'vlm' (did you mean vllm?): expected one of llamacpp, vllm, none."
@@ -104,7 +105,7 @@ def test_an_unknown_backend_and_processor_are_refused_with_what_is_possible():
 
 
 def test_the_pins_of_a_backend_count_only_where_it_runs():
-    """Preflight holds them against the card."""
+    """Preflight compares them with the card."""
     assert "images.vllm" not in render(gpu=True).pins_used
     assert "images.vllm" in render(gpu=True, llm_backend="vllm").pins_used
     assert "images.cuda" in render(gpu=True).pins_used
@@ -112,7 +113,7 @@ def test_the_pins_of_a_backend_count_only_where_it_runs():
 
 
 def test_llamacpp_is_given_what_its_users_know():
-    """Text, as an environment is; the file is looked for where the store is mounted."""
+    """Values are text, as in any environment; the file is looked up in the mounted store."""
     found = server(model_path="/models/a/b.gguf", n_ctx=8192, n_gpu_layers=-1)
     assert found.keys["environment"] == {
         "MODEL_PATH": "/models/a/b.gguf",
@@ -126,7 +127,7 @@ def test_llamacpp_is_given_what_its_users_know():
 
 
 def test_layers_on_a_gpu_and_vllm_need_one():
-    """What a preflight finding says to change instead."""
+    """Preflight's finding says what to change instead."""
     assert not server().needs_gpu
     assert server(n_gpu_layers=20).needs_gpu == "set n_gpu_layers to 0"
     assert server(llm_backend="vllm").needs_gpu == "set llm_backend to llamacpp"
@@ -136,7 +137,7 @@ def test_layers_on_a_gpu_and_vllm_need_one():
 
 
 def test_vllm_is_given_its_flags_and_memory_to_share():
-    """The first word is the model: the image begins with `vllm serve`."""
+    """The first argument is the model, because the image puts `vllm serve` in front."""
     keys = server(llm_backend="vllm", tensor_parallel_size=2, max_model_len=512).keys
     assert keys["command"] == [
         "/models/model",
@@ -157,7 +158,7 @@ def test_a_model_outside_the_store_is_refused():
 
 
 def test_the_password_is_in_no_file():
-    """It is a Compose secret, laid down by itself for the number of the image's user."""
+    """It is a Compose secret in a separate file, which belongs to the image's user."""
     stack = render()
     for name, content in stack.files.items():
         assert PASSWORD.encode() not in content, name
@@ -172,7 +173,8 @@ def test_the_password_is_in_no_file():
 
 @pytest.mark.parametrize("backend", ["llamacpp", "vllm"])
 def test_acceptance_asks_the_server_for_its_health_where_its_users_do(backend: str):
-    """And Redis for nothing, as it does not speak HTTP; neither is the LAN's."""
+    """Redis has no HTTP request, because it does not speak HTTP; neither can be reached from the
+    LAN."""
     values = settings.load(settings.defaults(ROOT / "group_data/all.py"))
     found = render(llm_backend=backend).model
     probes = service_probes(found, ProjectState(), values, "token")
@@ -186,7 +188,7 @@ def test_acceptance_asks_the_server_for_its_health_where_its_users_do(backend: s
 
 
 def test_redis_leads_to_no_other_network():
-    """One network is internal, the other translates no addresses; ports are on loopback."""
+    """One network is internal, the other has no address translation; ports are on loopback."""
     compose = file("compose.yaml")
     assert compose["networks"]["worker-network"] == {"internal": True}
     options = compose["networks"]["loopback"]["driver_opts"]
@@ -208,7 +210,7 @@ def dockerfile(**how: Any) -> str:
     ],
 )
 def test_each_extension_of_the_processor_is_switched_on_or_off(cpu: str, on: set[str]):
-    """What is not named, GGML switches on; NATIVE would be the machine that compiles."""
+    """GGML turns on everything that is not named; NATIVE would mean the machine that compiles."""
     flags = dict(re.findall(r"-DGGML_(\w+)=(ON|OFF)", dockerfile(cpu=cpu)))
     assert flags.pop("NATIVE") == "OFF"
     assert (flags.pop("BLAS"), "CUDA" in flags) == ("ON", False)
@@ -217,7 +219,8 @@ def test_each_extension_of_the_processor_is_switched_on_or_off(cpu: str, on: set
 
 
 def test_the_image_is_compiled_with_cuda_where_there_is_a_gpu():
-    """In a devel image, for one without a compiler; else with OpenBLAS, and it is looked for."""
+    """In a devel image, for an image without a compiler; otherwise with OpenBLAS, whose presence is
+    checked."""
     cuda, cpu = dockerfile(gpu=True), dockerfile(gpu=False)
     assert "-DGGML_CUDA=ON" in cuda
     assert "LLAMA_CUBLAS" not in cuda
@@ -232,7 +235,7 @@ def test_the_image_is_compiled_with_cuda_where_there_is_a_gpu():
 
 
 def test_llama_cpp_is_compiled_for_any_card_or_for_one():
-    """CMake's name for machine code without PTX is 89-real."""
+    """89-real is CMake's name for machine code without PTX."""
     assert "CMAKE_CUDA_ARCHITECTURES" not in dockerfile(gpu=True)
     assert "-DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=89-real -D" in dockerfile(
         gpu=True, cuda="8.9"
@@ -241,7 +244,7 @@ def test_llama_cpp_is_compiled_for_any_card_or_for_one():
 
 
 def test_what_is_compiled_is_pinned_by_version_and_hash():
-    """Its tag says the version, too."""
+    """Its tag also contains the version."""
     pin = pins.load(ROOT / "pins.yml").downloads["llamacpp"]
     assert f"llama-cpp-python=={pin.version} --hash=sha256:{pin.sha256}" in dockerfile()
     assert server().image.startswith(f"{NAME}/llamacpp:{pin.version}-")
@@ -261,7 +264,7 @@ def test_with_a_mirror_the_build_asks_no_other_server(gpu: bool):
 
 
 def test_the_docs_name_what_is_pinned_and_each_setting():
-    """Where a version or a setting changes, they do too."""
+    """If a version or a setting changes, the documents must change too."""
     text = (ROOT / "docs/knowledge-center.md").read_text()
     found = pins.load(ROOT / "pins.yml")
     assert f"`redis:{found.images['redis'].tag}`" in text
@@ -311,7 +314,7 @@ class TestServe:
 
 
 class TestRedisScripts:
-    """The scripts that containers run, with stand-ins for Redis' programs."""
+    """The scripts that run in containers, with stand-ins for Redis' programs."""
 
     def run(self, tmp_path: Path, script: str, **programs: str) -> subprocess.CompletedProcess[str]:
         for name, text in programs.items():
@@ -329,7 +332,8 @@ class TestRedisScripts:
         )
 
     def test_redis_knows_the_password_by_its_hash(self, tmp_path: Path):
-        """sha256 as Redis takes it (ACL SETUSER, `#`): any character is possible."""
+        """sha256, in the form that Redis accepts (ACL SETUSER, `#`), so any character is
+        possible."""
         done = self.run(tmp_path, "start.sh", redis_server='echo "$@"')
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [
@@ -345,11 +349,11 @@ class TestRedisScripts:
         [("PONG", True), ("NOAUTH Authentication required.", False), ("LOADING", False)],
     )
     def test_only_a_pong_is_healthy(self, tmp_path: Path, answer: str, healthy: bool):
-        """redis-cli itself ends with 0 for each of them."""
+        """redis-cli itself exits with 0 for each of them."""
         done = self.run(tmp_path, "healthy.sh", redis_cli=f"echo '{answer}'")
         assert (done.returncode == 0) is healthy
 
     def test_the_check_gives_the_password_as_it_is(self, tmp_path: Path):
-        """In the environment of redis-cli alone."""
+        """It is only in the environment of redis-cli."""
         self.run(tmp_path, "healthy.sh", redis_cli=f'printf %s "$REDISCLI_AUTH" >{tmp_path}/given')
         assert (tmp_path / "given").read_text() == PASSWORD

@@ -1,4 +1,4 @@
-"""Imports lead one way: from what acts to what is read, and from there to what is known."""
+"""Imports go one way: from acting code to reading code, and from there to pure code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = {_name(path): ast.parse(path.read_text()) for path in ROOT.glob("works
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
-    """Yield the modules that one imports, and whether for its types alone."""
+    """Yield the modules that a module imports, and whether only for its types."""
     typed = {
         node
         for block in ast.walk(tree)
@@ -53,7 +53,7 @@ PURE = sorted(name for name in MODULES if not _is_of(name, READS + ACTS))
 
 @pytest.mark.parametrize("name", PURE)
 def test_what_is_pure_asks_no_host_and_changes_none(name: str):
-    """It is tested in milliseconds. Judges know the types of facts, and nothing else of them."""
+    """It can be tested in milliseconds. The judges only use the types of facts."""
     up = {
         imported
         for imported, for_types in IMPORTS[name]
@@ -75,13 +75,13 @@ def test_what_is_pure_needs_no_pyinfra(name: str):
 
 @pytest.mark.parametrize("name", sorted(one for one in MODULES if _is_of(one, READS)))
 def test_what_reads_a_host_changes_nothing_on_it(name: str):
-    """``context`` begins the run, by ``hooks``."""
+    """``context`` starts the run, through ``hooks``."""
     acts = {imported for imported, _ in IMPORTS[name] if _is_of(imported, ACTS)}
     assert acts <= ({"workstation.hooks"} if name == "workstation.context" else set())
 
 
 def test_no_import_leads_back():
-    """For types neither: two modules that need each other are one."""
+    """Not even for types: two modules that need each other should be one."""
     graph = {
         name: {imported for imported, _ in found if imported in MODULES} - {name}
         for name, found in IMPORTS.items()

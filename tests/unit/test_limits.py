@@ -1,4 +1,4 @@
-"""The tests' own limits of time: what hangs fails, and the rest goes on."""
+"""The time limits of the tests: a test that hangs fails, and the others continue."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_good(): pass
 
 
 def test_what_hangs_fails_and_the_others_are_run(tmp_path: Path):
-    """Whoever it waits for: the clock, a program, a lock, or gevent, as pyinfra does."""
+    """No matter what it waits for: the clock, a program, a lock, or gevent, as in pyinfra."""
     (tmp_path / "test_hangs.py").write_text(HANGS)
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     done = subprocess.run(
@@ -51,7 +51,7 @@ def test_what_hangs_fails_and_the_others_are_run(tmp_path: Path):
 
 
 def test_every_test_has_a_limit(pytestconfig: pytest.Config, request: pytest.FixtureRequest):
-    """Those of pyproject.toml, and longer ones where a machine or a browser is started."""
+    """Those in pyproject.toml, and longer ones if a machine or a browser is started."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert 0 < options["timeout"] <= 300
     plugin = pytestconfig.pluginmanager
@@ -67,5 +67,5 @@ def test_every_test_has_a_limit(pytestconfig: pytest.Config, request: pytest.Fix
         ("upstream/test_a.py", False, 6 * 3600),
     ):
         assert limits.limit(ROOT / "tests" / name, long) == seconds
-    # The longest known test of the lab takes an hour and a half, and may be the first.
+    # The longest known test of the lab takes an hour and a half, and may run first.
     assert limits.LONG >= 2 * 5400

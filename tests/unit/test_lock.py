@@ -1,4 +1,4 @@
-"""The lock of a host, held here: bash and flock do the work."""
+"""The lock of a host, held on this machine with the real bash and flock."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from workstation.errors import HostError
 
 
 class LocalConnector:
-    """Named as pyinfra's, by which the lock knows how to reach the host."""
+    """It has the same name as pyinfra's, by which the lock knows how to reach the host."""
 
 
 @pytest.fixture
 def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """This machine, with a lock file of its own."""
+    """This machine, with a separate lock file."""
     name = f"test-lock-{tmp_path.name}"
     monkeypatch.setattr(lock, "FILE", str(tmp_path / "lock"))
     monkeypatch.setattr(lock, "_NAME", name)
@@ -27,7 +27,7 @@ def host(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_second_run_is_refused_with_who_holds_the_lock(host: Any):
-    """And gets it when the first has ended."""
+    """It gets the lock once the first has ended."""
     with (
         lock.held([host], "anna@desk since 12:00, commit abc"),
         pytest.raises(lock.LockedError, match=r"here: anna@desk since 12:00, commit abc\. Wait"),
@@ -41,7 +41,7 @@ def test_a_second_run_is_refused_with_who_holds_the_lock(host: Any):
 def test_a_lock_file_that_cannot_be_made_is_not_taken_for_another_run(
     host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """Such as where /run/lock is missing."""
+    """For example, if /run/lock is missing."""
     monkeypatch.setattr(lock, "FILE", str(tmp_path / "no" / "lock"))
     with (
         pytest.raises(HostError, match=r"here could not be locked: .* cannot be used"),
@@ -51,7 +51,7 @@ def test_a_lock_file_that_cannot_be_made_is_not_taken_for_another_run(
 
 
 def test_a_run_that_dies_lets_go(host: Any):
-    """Its end of the connection is closed; nothing is left to clean up."""
+    """Its end of the connection is closed, and nothing has to be cleaned up."""
     holder = subprocess.Popen(
         lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -65,7 +65,7 @@ def test_a_run_that_dies_lets_go(host: Any):
 
 
 def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.MonkeyPatch):
-    """As when its network is cut: the host hears no end."""
+    """For example, if its network fails: the host does not notice the end of the connection."""
     monkeypatch.setattr(lock, "SILENCE", 0.3)
     with subprocess.Popen(
         lock._command("anna"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -80,7 +80,7 @@ def test_a_run_that_says_nothing_more_lets_go(host: Any, monkeypatch: pytest.Mon
 
 
 def test_a_run_keeps_the_lock_while_it_lives(host: Any, monkeypatch: pytest.MonkeyPatch):
-    """It says a word before the host loses patience."""
+    """It sends a word before the host's time limit ends."""
     monkeypatch.setattr(lock, "SILENCE", 0.4)
     with lock.held([host], "anna"):
         time.sleep(1)
@@ -89,7 +89,7 @@ def test_a_run_keeps_the_lock_while_it_lives(host: Any, monkeypatch: pytest.Monk
 
 
 def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.MonkeyPatch):
-    """Not a run without one."""
+    """The run does not continue without a lock."""
     monkeypatch.setattr(scripts, "text", lambda _: "echo; exit 1")
     with pytest.raises(lock.HostError, match="could not be locked"), lock.held([host], "anna"):
         pass
@@ -108,7 +108,8 @@ def test_a_lock_that_cannot_be_made_is_an_error(host: Any, monkeypatch: pytest.M
 def test_what_a_login_script_says_is_not_the_holders_word(
     host: Any, monkeypatch: pytest.MonkeyPatch, noise: str
 ):
-    """bash reads .bashrc behind sshd, and some print there, or set a title and end no line."""
+    """bash reads .bashrc when sshd starts it, and some of these print text, or set a title without
+    ending the line."""
     noisy = f"{noise}\n{scripts.text('lock/hold.sh')}"
     monkeypatch.setattr(scripts, "text", lambda _: noisy)
     with (
@@ -120,7 +121,7 @@ def test_what_a_login_script_says_is_not_the_holders_word(
 
 
 def test_bytes_that_are_no_text_are_read_past():
-    """paramiko gives them as they are: a greeting in Latin-1 is no word of the holder's."""
+    """paramiko passes them on unchanged; a greeting in Latin-1 does not come from the holder."""
     said = [b"Gr\xfc\xdf Gott\n", f"{lock._NAME} busy anna@desk\n".encode()]
     assert lock._said(said) == ("busy", " ", "anna@desk")
 
@@ -136,12 +137,12 @@ def test_a_holder_that_cannot_use_the_file_is_heard_behind_an_open_line(
 
 
 def test_other_connections_are_not_locked():
-    """Such as pyinfra's @fake of tests."""
+    """For example pyinfra's @fake in tests."""
     with lock.held([SimpleNamespace(name="x", connector=object())], "anna"):
         pass
 
 
 def test_a_run_says_who_it_is(tmp_path: Any):
-    """Outside a repository too."""
+    """Also outside of a repository."""
     assert "@" in lock.identity(tmp_path)
     assert lock.identity(tmp_path).endswith("commit unknown")

@@ -1,4 +1,4 @@
-"""The mirror file: where things come from when not from their upstreams."""
+"""The mirror file: the places that downloads come from instead of their upstreams."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_mirror_serves_everything_under_its_upstreams_name(tmp_path: Path):
 
 
 def test_a_part_that_the_mirror_does_not_serve_comes_from_upstream(tmp_path: Path):
-    """A registry alone is a mirror too."""
+    """A mirror may be just a registry."""
     loaded = load(tmp_path, "registry: mirror:5000\n")
     assert loaded.url("https://pypi.org/simple") == "https://pypi.org/simple"
     assert loaded.image("docker.io/x/y") == "mirror:5000/docker.io/x/y"
@@ -80,7 +80,7 @@ def test_a_wrong_mirror_file_is_one_sentence_with_its_line(
 
 
 def test_a_missing_mirror_file_names_the_setting():
-    """The path is the user's; the sentence says where it was set."""
+    """The path was given by the user; the error says where it is set."""
     with pytest.raises(
         UserError, match=r"^MIRROR points to /nowhere/mirror.yml, but there is no such file"
     ):

@@ -1,4 +1,4 @@
-"""The table in docs/models.md says what the templates do."""
+"""The table in docs/models.md matches the templates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mounts(service: Service, kind: str, below: str = "") -> list[Mount]:
 
 
 def folders(service: str, how: str) -> set[str]:
-    """Return the folders of the store that a service has in this way, as the table says."""
+    """Return the folders of the store that the table lists for a service with this word."""
     assert set(FOLDERS) <= set(TABLE[service])
     return {folder for folder in FOLDERS if TABLE[service][folder] == how}
 
@@ -56,13 +56,13 @@ def flags(service: str) -> str:
 
 
 def test_its_rows_are_the_folders_of_the_store():
-    """In their order, and then what is written."""
+    """In their order; the rows about written files come last."""
     for column in TABLE.values():
         assert list(column) == [*FOLDERS, SEEN, VOLUME, OUTPUTS]
 
 
 def test_its_columns_are_the_services_that_see_the_store():
-    """Dockge sees none of it."""
+    """Dockge does not see it."""
     assert list(TABLE) == [
         service.name
         for service in STACK.model.running
@@ -79,7 +79,7 @@ def test_every_cell_is_a_word_that_is_explained(name: str):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_mounts_are_those_of_the_compose_file(name: str):
-    """The store read-only, one volume, one folder of the share."""
+    """The store is read-only, and there is one volume and one folder of the share."""
     service = SERVICES[name]
     (store,) = mounts(service, "bind", MODELS)
     assert (store.source, TABLE[name][SEEN]) == (MODELS, f"`{store.target}`")
@@ -93,7 +93,7 @@ def test_mounts_are_those_of_the_compose_file(name: str):
 
 
 def test_comfyui_reads_what_its_paths_name():
-    """Every folder of the store."""
+    """These are all folders of the store."""
     paths = yaml.safe_load(file("comfyui/extra_model_paths.yaml"))["workstation"]
     assert paths.pop("base_path") == TABLE["comfyui"][SEEN].strip("`")
     assert set(paths.values()) == folders("comfyui", "read")
@@ -103,7 +103,7 @@ def test_comfyui_reads_what_its_paths_name():
 
 
 def test_fooocus_reads_lists_and_links_the_rest(tmp_path: Path):
-    """What it has of its own is named below the table."""
+    """Folders of its own are named below the table."""
     (tmp_path / "entrypoint.py").write_text(file("fooocus/entrypoint.py"))
     program = runpy.run_path(str(tmp_path / "entrypoint.py"))
     assert set(program["LISTS"].values()) == folders("fooocus", "read")
@@ -113,7 +113,7 @@ def test_fooocus_reads_lists_and_links_the_rest(tmp_path: Path):
 
 
 def test_forge_reads_what_its_flags_name():
-    """Each by a flag of its own."""
+    """Each has its own flag."""
     named = set(re.findall(r" /models/(\S+)", flags("forge")))
     assert named == folders("forge", "read")
     assert TABLE["forge"][OUTPUTS].endswith(
@@ -122,7 +122,7 @@ def test_forge_reads_what_its_flags_name():
 
 
 def test_invokeai_is_offered_all_but_what_it_has_no_use_for():
-    """From where it mounts the store."""
+    """At the place where it mounts the store."""
     service = SERVICES["invokeai"]
     assert f"`{service.registers}`" == TABLE["invokeai"][SEEN]
     assert folders("invokeai", "registered") == set(FOLDERS) - set(LEFT_OUT)
@@ -133,7 +133,7 @@ def test_invokeai_is_offered_all_but_what_it_has_no_use_for():
 
 
 def test_fluxgym_links_what_has_the_right_name():
-    """The names stand in a section of their own."""
+    """The names are in a separate section."""
     script = file("fluxgym/entrypoint.sh").replace("\\\n", " ")
     candidates = [
         candidate
@@ -148,13 +148,13 @@ def test_fluxgym_links_what_has_the_right_name():
 
 
 def test_ai_toolkit_reads_what_a_job_names():
-    """Nothing in its template knows the store."""
+    """Its template does not mention the store's folders."""
     assert folders("ai-toolkit", "path") == set(FOLDERS)
     assert "/models/" not in file("ai-toolkit/entrypoint.sh").replace("/data/models", "")
 
 
 def written(service: str) -> str:
-    """Return what stands below the table about what a service writes."""
+    """Return the text below the table about the files that a service writes."""
     match = re.search(rf"^- \*\*{service}\*\*: (.*?)(?=^- |^## )", TEXT, re.MULTILINE | re.DOTALL)
     assert match, service
     return match[1]
@@ -162,7 +162,8 @@ def written(service: str) -> str:
 
 @pytest.mark.parametrize("name", ["fluxgym", "ai-toolkit"])
 def test_what_a_trainer_writes_is_named(name: str):
-    """Each folder that its image leads to the volume, and the one that is copied to the share."""
+    """Each folder that its image redirects to the volume, and the one that is copied to the
+    share."""
     (names,) = re.findall(r"for name in ([^;]+); do", file(f"{name}/Dockerfile"))
     for folder in names.split():
         assert f"`{folder}`" in written(name)
@@ -173,5 +174,5 @@ def test_what_a_trainer_writes_is_named(name: str):
 
 @pytest.mark.parametrize("name", TABLE)
 def test_what_each_service_writes_is_told(name: str):
-    """One entry for each column."""
+    """There is one entry for each column."""
     assert written(name)

@@ -1,4 +1,4 @@
-"""What is mounted where: by layers, as the kernel passes them."""
+"""Mounts: their places and layers, in the order of the kernel."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from workstation.mounts import mountinfo
 
-# As Debian 13's kernel writes it: a share over systemd's automounter, a disk, a bind mount of a
-# folder, a mount with a blank in its name, and one that is hidden.
+# Written by Debian 13's kernel: a share over systemd's automounter, a disk, a bind mount of a
+# folder, a mount with a space in its name, and a hidden one.
 TEXT = r"""
 28 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 24 28 0:22 / /proc rw,nosuid shared:5 - proc proc rw
@@ -28,7 +28,8 @@ def layers(mounts: list[mountinfo.Mount], path: str) -> list[mountinfo.Mount]:
 
 
 def test_lines_are_read_and_others_left_out():
-    """Blanks and backslashes are octal; options are the mount's and the file system's."""
+    """Spaces and backslashes are in octal; options are those of the mount and of the file
+    system."""
     assert len(ALL) == 8
     share = next(one for one in ALL if one.kind == "cifs")
     assert (share.source, share.root, share.options[:3]) == (
@@ -40,7 +41,7 @@ def test_lines_are_read_and_others_left_out():
 
 
 def test_layers_are_told_from_below():
-    """The automounter stays under what it mounted."""
+    """The automounter stays below its own mount."""
     found = layers(ALL, "/mnt/ki_Daten")
     assert [one.kind for one in found] == ["autofs", "cifs"]
     assert layers(ALL, "/mnt") == []
@@ -58,29 +59,29 @@ def test_layers_are_told_from_below():
     ],
 )
 def test_the_last_one_passed_holds_a_path(path: str, source: str):
-    """What is hidden by a mount on a folder above does not."""
+    """A mount that is hidden by a mount on a folder above does not count."""
     assert mountinfo.passed(ALL, path)[-1].source == source
 
 
 def test_of_two_roots_the_upper_one_counts():
-    """As below a root that was exchanged; the lower one is hidden."""
+    """For example below a replaced root; the lower one is hidden."""
     lower = "2 1 0:2 / / rw - ext4 lower rw\n3 2 0:3 / /mnt rw - tmpfs hidden rw\n"
     both = mountinfo.parse(f"{lower}4 1 0:4 / / rw - ext4 upper rw\n")
     assert [one.source for one in mountinfo.passed(both, "/mnt/x")] == ["upper"]
 
 
 def test_a_bind_mount_shows_which_folder_it_is_of():
-    """As findmnt does."""
+    """Like findmnt does."""
     assert layers(ALL, "/vol/models")[0].shown == "/dev/nvme0n1p1[/models] (ext4)"
 
 
 def test_a_list_of_nothing_holds_nothing():
-    """As of a host that does not tell."""
+    """For example, from a host that reports nothing."""
     assert mountinfo.passed(mountinfo.parse(""), "/mnt") == []
 
 
 def test_what_mount_remembers_of_a_mountpoint():
-    """Options for user space, of the last mount there; nothing of others."""
+    """The options for user space of the last mount there, and not those of others."""
     text = (
         "SRC=//nas/a TARGET=/mnt/ki_Daten ROOT=/ OPTS=_netdev,x-ai-workstation=old\n"
         "SRC=//nas/KI\\040Daten TARGET=/mnt/ki_Daten ROOT=/ OPTS=_netdev,x-ai-workstation=new\n"

@@ -1,4 +1,4 @@
-"""The list of mutations fits the checkout, and its program tells what it must."""
+"""The list of mutations matches the checkout, and its program reports what it should."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ MUTATIONS = load()
 
 
 def test_every_mutation_can_be_made():
-    """Its text is found once, Python stays Python, and it says what goes wrong without the line.
+    """Its text is found exactly once, Python stays valid, and it says what goes wrong without the
+    line. After a change of such a line, correct its entry in tests/mutations.yml.
 
     After a change of such a line, correct its entry in tests/mutations.yml.
     """
@@ -29,7 +30,7 @@ def test_every_mutation_can_be_made():
 
 
 def test_every_mutation_is_another_and_names_tests_that_exist():
-    """What is there twice is tried twice; a test that is gone notices nothing."""
+    """Duplicates would be tested twice, and a missing test notices nothing."""
     assert len(MUTATIONS) >= 120
     counts = Counter((one.file, one.old, one.new) for one in MUTATIONS)
     assert [key for key, count in counts.items() if count > 1] == []
@@ -39,7 +40,7 @@ def test_every_mutation_is_another_and_names_tests_that_exist():
 
 
 def test_every_area_has_some():
-    """Code, tasks, units, stacks, scripts."""
+    """Code, tasks, units, stacks and scripts."""
     files = " ".join(one.file for one in MUTATIONS)
     for place in (
         *("workstation/operations/", "workstation/facts/", "workstation/preflight/"),
@@ -58,13 +59,13 @@ def test_an_entry_that_does_not_fit_is_one_sentence(text: str, count: int):
 
 
 def test_a_mutation_that_breaks_the_language_is_refused():
-    """Any test would notice it, and so it would tell nothing."""
+    """Any test would notice it, so it would prove nothing."""
     with pytest.raises(MutationError, match="leaves no Python behind"):
         Mutation("f.py", "x = 1", "x = (", "why").applied("x = 1\n")
 
 
 def test_mutations_are_chosen_by_a_word():
-    """Of the file, the text or the reason."""
+    """A word in the file, the text or the reason."""
     one, other = Mutation("a.py", "x", "y", "A Disk"), Mutation("b.py", "x", "y", "z")
     assert chosen([one, other], "disk") == [one]
     assert chosen([one, other], "b.py") == [other]
@@ -73,7 +74,7 @@ def test_mutations_are_chosen_by_a_word():
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
-    """A checkout of one line, and a test of it."""
+    """A checkout with one line, and a test for it."""
     source = tmp_path / "source"
     (source / "tests").mkdir(parents=True)
     (source / ".env").write_text("SMB_PASSWORD=geheim")
@@ -117,7 +118,7 @@ UNREAD = {"old": "OTHER = 1", "new": "OTHER = 2"}
 def test_each_mutation_is_judged_by_its_tests(
     checkout: Checkout, changes: dict[str, Any], verdict: str, good: bool
 ):
-    """One after the other in the same copy, which is as before behind each."""
+    """One after the other in the same copy, which is restored after each."""
     for one, expected in ((mutation(**changes), verdict), (mutation(), "noticed")):
         outcome = checkout.tried(one)
         assert outcome.verdict == expected
@@ -127,7 +128,7 @@ def test_each_mutation_is_judged_by_its_tests(
 
 
 def test_a_checkout_is_copied_without_secrets(checkout: Checkout):
-    """Nor what others have made there."""
+    """Other untracked files are not copied either."""
     assert not (checkout.folder / ".env").exists()
     assert (checkout.folder / "tests/test_code.py").exists()
 

@@ -1,5 +1,5 @@
-"""A stack that nobody has seen before is a folder, a file of group_data/ and a pin: the core takes
-it as it takes the others, up to the plan of the whole deploy.
+"""A completely new stack is a folder, a file of group_data/ and a pin: the core handles it like the
+others, up to the plan of the whole deploy.
 
 Its name and those of its services, settings and secret are in no other file of this repository.
 """
@@ -87,7 +87,7 @@ PIN = 'images:\n  wombat_fence: {name: docker.io/wombat/fence, tag: "1.0", diges
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this repository with the stack, whose ``workstation/`` is this one."""
+    """A copy of this repository with the stack, and with the same ``workstation/``."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("files", "workstation", "tasks", "docs"):
         (folder / name).symlink_to(ROOT / name)
@@ -108,7 +108,7 @@ def python(checkout: Path, *arguments: str, **variables: str) -> tuple[int, str]
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=checkout,
-        # The checkout's workstation comes first, the tests are this repository's.
+        # The checkout's workstation comes first; the tests are this repository's.
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(checkout),
@@ -125,13 +125,13 @@ def python(checkout: Path, *arguments: str, **variables: str) -> tuple[int, str]
 
 
 def plan(checkout: Path, **variables: str) -> tuple[int, str]:
-    """Plan the whole deploy for a machine on which nothing of the stack is there yet."""
+    """Plan the whole deploy for a machine that has nothing of the stack yet."""
     arguments = ("-m", "tests.unit.ready_machine", "inventory.py", "deploy.py", "--dry")
     return python(checkout, *arguments, **variables)
 
 
 def test_the_whole_deploy_is_planned(checkout: Path):
-    """Its files, its secret for who reads it, its image, its containers; nothing that it does not
+    """Its files, its secret with its owner, its image and its containers; nothing that it does not
     use."""
     status, shown = plan(checkout)
     assert status == 0, shown
@@ -166,7 +166,7 @@ def test_the_whole_deploy_is_planned(checkout: Path):
 def test_what_is_wrong_with_it_is_one_sentence(
     variables: dict[str, str], expected: str, checkout: Path
 ):
-    """From the statement of its settings and the keys of its Compose file alone."""
+    """This only needs the definition of its settings and the keys of its Compose file."""
     status, shown = plan(checkout, **variables)
     assert status == 1
     assert expected in shown
@@ -182,7 +182,7 @@ KEYS = {
 
 @pytest.mark.parametrize("line", KEYS)
 def test_a_key_of_its_own_is_known_in_env(line: str, checkout: Path, tmp_path: Path):
-    """A near miss is refused with the key that it has."""
+    """A near miss is rejected, and the error suggests the existing key."""
     (tmp_path / "other.env").write_text(f"{FILES['.env']}{line}\n")
     status, shown = plan(checkout, ENV_FILE=str(tmp_path / "other.env"))
     assert status == 1
@@ -212,7 +212,7 @@ print(documentation.example("", Path.cwd()))
 
 
 def test_acceptance_criteria_picture_and_documents_know_it(checkout: Path):
-    """Each from its folder."""
+    """Each reads its folder."""
     status, shown = python(checkout, "-c", READ.replace("STACK", STACK))
     assert status == 0, shown
     for text in (
@@ -227,7 +227,7 @@ def test_acceptance_criteria_picture_and_documents_know_it(checkout: Path):
 
 
 def constants(path: Path) -> Iterator[str]:
-    """Yield the texts in a file of Python that are no docstrings."""
+    """Yield the strings in a Python file that are not docstrings."""
     tree = ast.parse(path.read_text())
     docstrings = {id(one.value) for one in ast.walk(tree) if isinstance(one, ast.Expr)}
     for node in ast.walk(tree):
@@ -237,7 +237,7 @@ def constants(path: Path) -> Iterator[str]:
 
 
 def test_the_core_names_no_stack():
-    """Neither in what it decides nor in what it says."""
+    """Neither in its decisions nor in its messages."""
     names = [re.escape(name) for stack in STACKS for name in {stack, data_key(stack)}]
     names.remove("proxy")
     pattern = re.compile(rf"\b({'|'.join(names)})\b", re.IGNORECASE)

@@ -17,12 +17,12 @@ KEYRINGS = [
     for file in sorted(Path(folder).glob("*.*"))
 ]
 
-# A packet that is a key of version 4, and no more than that.
+# The packet of a version 4 key, and nothing else.
 KEY = b"\x98\x02\x04x"
 
 
 def by_gpg(*arguments: str) -> tuple[str, ...]:
-    """Return the fingerprints of primary keys as ``gpg --show-keys`` lists them."""
+    """Return the fingerprints of the primary keys that ``gpg --show-keys`` lists."""
     command = ["gpg", "--batch", "--show-keys", "--with-colons", *arguments]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     found, primary = [], False
@@ -37,14 +37,14 @@ def by_gpg(*arguments: str) -> tuple[str, ...]:
 @pytest.mark.skipif(not shutil.which("gpg"), reason="no gpg here")
 @pytest.mark.parametrize("file", KEYRINGS, ids=str)
 def test_every_keyring_of_this_machine_is_read_as_gpg_reads_it(file: Path):
-    """RSA, EdDSA, subkeys, user attributes; binary and armor; one key and twenty."""
+    """RSA, EdDSA, subkeys, user attributes; binary and armored; one key and twenty."""
     assert fingerprints(file.read_bytes()) == by_gpg(str(file))
 
 
 @pytest.mark.skipif(not shutil.which("gpg"), reason="no gpg here")
 @pytest.mark.parametrize("file", [one for one in KEYRINGS if one.suffix != ".asc"][:1], ids=str)
 def test_armor_in_every_form(file: Path):
-    """With header lines, Windows' line ends, text around it, two blocks in one file."""
+    """With header lines, Windows line ends, text around it, and two blocks in one file."""
     armor = subprocess.run(
         ["gpg", "--batch", "--enarmor"], input=file.read_bytes(), capture_output=True
     ).stdout.replace(b"PGP ARMORED FILE", b"PGP PUBLIC KEY BLOCK")
@@ -63,7 +63,8 @@ def armored(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("rest", [KEY[:-1], KEY + b"no packet", b"\x98\x01\x03"])
 def test_a_keyring_that_cannot_be_read_as_a_whole_has_no_fingerprint(rest: bytes):
-    """apt may trust what stands in the rest of it: the pinned key would pass for the only one."""
+    """apt may trust other keys in the rest of it, so the pinned key must not seem to be the only
+    one."""
     assert len(fingerprints(armored(KEY) * 2)) == 2
     assert fingerprints(armored(KEY) + armored(rest)) == ()
     assert fingerprints(armored(rest) + armored(KEY)) == ()
@@ -71,7 +72,7 @@ def test_a_keyring_that_cannot_be_read_as_a_whole_has_no_fingerprint(rest: bytes
 
 
 def test_a_block_that_is_not_base64_makes_the_keyring_unreadable():
-    """Another program may read it all the same."""
+    """Another program may still read it."""
     broken = armored(KEY).replace(base64.b64encode(KEY), base64.b64encode(KEY).rstrip(b"=")[:-1])
     assert fingerprints(armored(KEY) + broken) == ()
 
@@ -88,5 +89,5 @@ def test_a_block_that_is_not_base64_makes_the_keyring_unreadable():
     ],
 )
 def test_what_is_no_key_has_no_fingerprint(content: bytes):
-    """A page of a captive portal, a file that was cut off, a version of the last century."""
+    """A page of a captive portal, a truncated file, a version from the last century."""
     assert fingerprints(content) == ()

@@ -1,4 +1,4 @@
-"""Who ran what, as reports tell it."""
+"""Who ran which commit, for reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workstation.report import origin
 
 
 def test_the_origin_is_the_commit_of_this_repository(tmp_path: Path):
-    """One around it, or none, is no commit of ours."""
+    """An enclosing repository, or no repository, does not provide a commit of ours."""
 
     def git(*arguments: str) -> None:
         identity = ("-c", "user.name=a", "-c", "user.email=a@b")

@@ -1,5 +1,5 @@
-"""Checks bear load: a program that loads a model, and a machine that is busy on all processors for
-ten minutes, are no fault of the services that run there."""
+"""Health checks tolerate load: a program that is loading a model, or a machine whose processors are
+all busy for ten minutes, does not make services unhealthy."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def limit(stack: str, name: str, check: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)
 def test_no_answer_for_ten_minutes_is_no_fault(stack: str, name: str):
-    """Docker counts ``retries`` failures in a row, ``interval`` apart; each takes as long as it
-    waits (docs.docker.com/reference/dockerfile, HEALTHCHECK)."""
+    """Docker counts ``retries`` consecutive failures, ``interval`` apart; each takes as long as its
+    timeout (docs.docker.com/reference/dockerfile, HEALTHCHECK)."""
     check = running(stack)[name]["healthcheck"]
     pauses = (check["retries"] - 1) * seconds(check["interval"])
     assert check["retries"] * limit(stack, name, check) + pauses >= BUSY
@@ -42,7 +42,7 @@ def test_no_answer_for_ten_minutes_is_no_fault(stack: str, name: str):
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)
 def test_a_check_has_time_to_start(stack: str, name: str):
-    """Its own program waits for a processor, too."""
+    """Its own program has to wait for a processor too."""
     check = running(stack)[name]["healthcheck"]
     assert seconds(check["timeout"]) >= 60
     assert limit(stack, name, check) <= seconds(check["timeout"])

@@ -1,4 +1,4 @@
-"""Pins: forms that are accepted, a mirror's overlay, and the mark that Renovate needs."""
+"""Pins: accepted forms, a mirror's overlay, and the comments that Renovate needs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def refusal(folder: Path, text: str = COMPLETE, **overlay: Any) -> str:
 
 
 def test_an_image_is_referred_to_by_tag_and_where_known_by_digest(tmp_path: Path):
-    """With a mirror's registry before it."""
+    """With a mirror's registry in front."""
     images = load(tmp_path).images
     assert images["dockge"].ref() == "docker.io/louislam/dockge:1.5.0"
     assert (
@@ -67,20 +67,21 @@ def test_an_image_is_referred_to_by_tag_and_where_known_by_digest(tmp_path: Path
 
 
 def test_a_downloads_address_has_its_version_filled_in(tmp_path: Path):
-    """One place to change at an update."""
+    """An update changes a single place."""
     ollama = load(tmp_path).downloads["ollama"]
     assert ollama.url.endswith("/download/v0.32.15/ollama-linux-amd64.tar.zst")
     assert ollama.sha256 == HEX
 
 
 def test_a_fingerprint_may_be_written_in_groups(tmp_path: Path):
-    """As gpg prints it; compared without blanks."""
+    """gpg prints it that way; spaces are ignored."""
     nvidia = load(tmp_path).apt["nvidia"]
     assert nvidia.fingerprint == "C95B321B61E88C1809C4F759DDCAE044F796ECB0"
 
 
 def test_what_a_build_needs_of_a_gpu_may_be_said(tmp_path: Path):
-    """Of images and sources; found by the key that the renderer gives; most need nothing."""
+    """Images and sources can state it, and are found by the key that the renderer uses; most need
+    nothing."""
     gpu = 'cuda: "12.8", compute: 7.5-12.0'
     text = COMPLETE.replace("tag: v3.7.9,", f"tag: v3.7.9, {gpu},")
     text = text.replace('version: "2.5.5"}', f'version: "2.5.5", {gpu}}}')
@@ -93,14 +94,14 @@ def test_what_a_build_needs_of_a_gpu_may_be_said(tmp_path: Path):
 
 
 def test_a_mirrors_overlay_may_change_what_a_build_needs_of_a_gpu(tmp_path: Path):
-    """A re-packed image may be made with another CUDA."""
+    """A rebuilt image may use another CUDA."""
     loaded = load(tmp_path, images={"traefik": {"cuda": "13.0", "compute": "7.5-12.1"}})
     assert loaded.images["traefik"].cuda == "13.0"
     assert "images.traefik.cuda is '13'" in refusal(tmp_path, images={"traefik": {"cuda": "13"}})
 
 
 def test_a_mirrors_overlay_changes_single_fields(tmp_path: Path):
-    """What it does not mention stays, null removes a digest."""
+    """Fields that it does not mention stay; null removes a digest."""
     loaded = load(
         tmp_path,
         images={"traefik": {"digest": None}},
@@ -123,7 +124,7 @@ def test_a_mirrors_overlay_changes_single_fields(tmp_path: Path):
 def test_a_wrong_overlay_says_that_it_is_the_mirrors(
     tmp_path: Path, overlay: dict[str, Any], expected: str
 ):
-    """The pins file itself is right then."""
+    """The pins file itself is fine then."""
     assert expected in refusal(tmp_path, **overlay)
 
 
@@ -170,7 +171,7 @@ def test_a_wrong_overlay_says_that_it_is_the_mirrors(
 def test_a_wrong_pin_is_one_sentence_with_its_line(
     tmp_path: Path, old: str, new: str, line: int, expected: str
 ):
-    """It names the file, the line, the pin and the form expected."""
+    """It names the file, the line, the pin and the expected form."""
     assert old in COMPLETE
     message = refusal(tmp_path, COMPLETE.replace(old, new, 1))
     assert expected in message
@@ -178,7 +179,7 @@ def test_a_wrong_pin_is_one_sentence_with_its_line(
 
 
 def test_an_unreadable_file_is_one_sentence(tmp_path: Path):
-    """Missing, of another encoding, or empty."""
+    """Missing, in another encoding, or empty."""
     with pytest.raises(UserError, match=r"pins.yml cannot be read: No such file"):
         pins.load(tmp_path / "pins.yml")
     (tmp_path / "pins.yml").write_bytes(b"images: \xe4")
@@ -189,7 +190,8 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path):
 
 
 def renovate_matches(text: str) -> list[str]:
-    """What Renovate's regex managers find (ECMAScript writes (?<x>) for Python's (?P<x>))."""
+    """Return the matches of Renovate's regex managers (ECMAScript writes (?<x>) for Python's
+    (?P<x>))."""
     managers = json.loads((ROOT / "renovate.json").read_text())["customManagers"]
     return [
         match.group()
@@ -216,7 +218,7 @@ def test_renovate_finds_a_mark_above_an_entry_and_above_its_version():
 
 
 def test_the_pins_of_the_repository_load_and_every_mark_is_found():
-    """pins.yml as shipped is well-formed, and Renovate will see each entry that has a mark."""
+    """The shipped pins.yml is well-formed, and Renovate will see each entry that has a comment."""
     loaded = pins.load(ROOT / "pins.yml")
     assert {"dockge", "traefik"} <= set(loaded.images)
     gpu = {key for key in loaded.images if loaded.images[key].compute}

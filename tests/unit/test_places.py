@@ -1,4 +1,4 @@
-"""The folders that mounts need: one list, of which each task takes its own."""
+"""The folders that mounts need: one list, from which each task takes its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def places(home: str, *volumes: str, **changes: Any) -> list[str]:
 
 
 def test_on_the_share_it_is_the_first_folder_below():
-    """Each once; one that only begins alike, and the share itself, are none."""
+    """Each once; a folder whose name only begins the same, and the share itself, do not count."""
     found = places(
         "share", "/mnt/ki/Forge/x:/o", "/mnt/ki/Forge:/p:ro", "/mnt/ki2/No:/n", "/mnt/ki:/k"
     )
@@ -40,14 +40,14 @@ def test_on_the_share_it_is_the_first_folder_below():
 
 
 def test_in_the_store_it_is_too_with_its_group():
-    """Whoever mounts it: the store is one for all services."""
+    """No matter which service mounts it, because all services share one store."""
     values = settings(models_path="/vol/models", models_group="docker")
     (found,) = of_stack(values, stack("/vol/models/gguf/big:/m:ro", owners={"/vol/models": "1:1"}))
     assert found == Place("/vol/models/gguf", "store", "root", "docker", "2775")
 
 
 def test_a_stacks_own_have_the_owners_that_it_names():
-    """Root owns what is not said; a user's group is of the same name."""
+    """The default owner is root; the group of a user has the same name."""
     volumes = ("/srv/a:/a", "/srv/b:/b", "/srv/c:/c", "named:/v")
     owners = {"/srv/a": "2000:2001 2775", "/srv/b": "2000"}
     assert of_stack(settings(), stack(*volumes, owners=owners)) == [
@@ -58,7 +58,8 @@ def test_a_stacks_own_have_the_owners_that_it_names():
 
 
 def test_what_others_make_is_no_stacks_own():
-    """The system, the store and the share as a whole, and what is laid down with a stack."""
+    """For example the system, the store and the share as a whole, and files that come with a
+    stack."""
     system = ("/var/run/docker.sock:/s", "/etc/localtime:/l:ro", "/dev/dri:/d")
     made = ("/vol/models:/m", "/mnt/ki:/k", "./data:/data", "/opt/stacks:/stacks")
     alike = ("/vol/models2:/n", "/etcetera:/e")
@@ -66,7 +67,7 @@ def test_what_others_make_is_no_stacks_own():
 
 
 def test_a_host_has_the_common_folders_of_the_store_once():
-    """The store itself first, then those of every host, then what a stack alone mounts."""
+    """The store itself first, then the common folders, then those that only one stack mounts."""
     values = settings(models_path="/vol/models", models_folders=["vae", "loras"])
     found = of_host(values, [stack("/vol/models/vae:/a", "/vol/models/gguf:/b")])
     assert [place.path.removeprefix("/vol/models") for place in found] == [

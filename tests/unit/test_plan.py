@@ -1,4 +1,4 @@
-"""The plan as a person reads it."""
+"""The plan as a user reads it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def text(steps: list[Step], width: int = 80) -> list[str]:
 
 
 def test_nothing_to_change_is_one_line():
-    """What stays as it is is not told then."""
+    """Unchanged parts are not shown then."""
     steps = [Step("Docker"), Step("Ollama", planned=[Change("=", "2 services stay")])]
     assert text(steps) == ["gpu1: nothing to change: all 2 steps are up to date"]
 
 
 def test_changes_stand_below_their_operation():
-    """With their cause, and what stays beside them."""
+    """With their cause, and with the parts that stay."""
     steps = [
         Step("Docker"),
         Step("Services", [Change("~", "s: recreate a", "image"), Change("=", "1 stays")]),
@@ -33,14 +33,14 @@ def test_changes_stand_below_their_operation():
 
 
 def test_what_depends_on_the_run_is_told_alone_too():
-    """It is no change as long as nobody knows."""
+    """It does not count as a change as long as the result is unknown."""
     lines = text([Step("Models", [Change("?", "models of invokeai", "it does not run")])])
     assert lines[0].startswith("gpu1: nothing to change")
     assert lines[2:] == ["Models", "  ? models of invokeai (it does not run)"]
 
 
 def test_no_line_is_longer_than_the_screen():
-    """Diffs are cut, text is wrapped, digests are known by twelve digits."""
+    """Diffs are cut, text is wrapped, and digests are shortened to twelve digits."""
     long = " ".join(["word"] * 40)
     diff = ("@@ -1 +1 @@", "+//nas/share /mnt cifs " + ",".join(["option=value"] * 20))
     change = Change("~", f"image@sha256:{DIGEST}", long, diff)
@@ -53,18 +53,18 @@ def test_no_line_is_longer_than_the_screen():
 
 
 def test_what_was_done_beside_the_plan_is_unforeseen():
-    """By its subject: a cause may be known better when the run gets there."""
+    """Compared by subject, because the cause may only be known during the run."""
     step = Step("s", [Change("~", "a", "before")], [Change("~", "a", "after"), Change("+", "b")])
     assert step.unforeseen == [Change("+", "b")]
 
 
 def test_what_depends_on_the_run_is_not_unforeseen():
-    """The plan has said so."""
+    """The plan has mentioned it."""
     assert Step("s", [Change("?", "models")], [Change("+", "register a")]).unforeseen == []
 
 
 def test_json_names_the_kind_of_change():
-    """All that the screen shows."""
+    """Everything that the screen shows."""
     assert Change("-", "key", "old").as_json() == {
         "change": "remove",
         "subject": "key",
@@ -74,7 +74,7 @@ def test_json_names_the_kind_of_change():
 
 
 def test_what_is_made_together_keeps_its_order():
-    """Lines as they are given; commands of the whole ahead of the changes' own, and behind them."""
+    """Lines stay in order; the group's commands come before and after those of its members."""
     reload = together([Change("~", "a", commands=["start a"]), Change("~", "b")], ["start b"])
     whole = together([Change("+", "file"), reload], ["prove"], before=["write", "reload"])
     assert [line.subject for line in whole.lines] == ["file", "a", "b"]
@@ -82,7 +82,7 @@ def test_what_is_made_together_keeps_its_order():
 
 
 def test_a_change_is_compared_and_shown_without_its_commands():
-    """The plan and what is done are told apart by what they say."""
+    """Plan and result are compared by their text."""
     change = Change("~", "a", "b", commands=["secret"])
     assert change == Change("~", "a", "b")
     for shown in (repr(change), repr(together([change])), str(change), str(change.as_json())):

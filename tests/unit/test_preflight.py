@@ -1,4 +1,4 @@
-"""Preflight as a whole: what it asks the host, what stops the run, and how it is told."""
+"""Preflight as a whole: its queries to the host, the findings that stop the run, and its output."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _FACTS: dict[str, Any] = {"system": MachineFact, "engine": Engine, "daemon": Dae
 
 
 def converged(around: SurroundingsState | None = None, **facts: Any) -> Machine:
-    """Return a host on which everything is there; ``around`` and other facts may differ."""
+    """Return a host that has everything; ``around`` and other facts override parts of it."""
     have = ("docker.io/louislam/dockge:1.5.0", PINS.images["traefik"].ref())
     return Machine(
         {
@@ -117,7 +117,7 @@ def offline(**changes: Any) -> Any:
 
 
 def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.CaptureFixture[str]):
-    """With evidence, so that a plan can show them; only notes are printed."""
+    """They have evidence, so that a plan can show them; only notes are printed."""
     findings = check(converged())
     names = [finding.name for finding in findings]
     for name in (
@@ -141,7 +141,7 @@ def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.Capture
 
 def test_the_host_is_asked_few_questions_and_each_once():
     """The system, Engine, apt's sources and cards in one command, the surroundings in another; then
-    what others ask too."""
+    queries that others need too."""
     machine = converged()
     check(machine)
     asked = [fact for fact, _ in machine.asked]
@@ -164,7 +164,7 @@ def test_the_host_is_asked_few_questions_and_each_once():
 
 
 def test_a_stack_that_needs_neither_proxy_share_nor_ollama_is_not_asked_for_them():
-    """No setting of the share, no port of theirs, no room for Ollama's models."""
+    """No settings of the share, no ports, no free space for Ollama's models."""
     machine = converged(SurroundingsState(toolkit=TOOLKIT))
     machine.facts[Mounted] = {"/mnt/nvme": "/dev/nvme0n1p1", "/mnt/ssd": "/dev/sda1"}
     names = {one.name for one in check(machine, context(machine, compose=ALONE, smb_server=""))}
@@ -177,7 +177,7 @@ def test_a_stack_that_needs_neither_proxy_share_nor_ollama_is_not_asked_for_them
 
 
 def test_what_is_in_the_way_of_the_share_stops_the_run_with_everything_else():
-    """An entry of fstab, and what systemd knows better than fstab."""
+    """An entry in fstab, and units that take precedence over fstab."""
     machine = converged()
     machine.facts[Mount] = MountState(
         fstab=b"# B\xfcro\nnas:/x /srv/daten nfs4 defaults 0 0\n",
@@ -195,7 +195,7 @@ def test_what_is_in_the_way_of_the_share_stops_the_run_with_everything_else():
 
 
 def test_folders_that_cannot_be_used_stop_the_run_and_links_are_worth_knowing():
-    """Of the model store; what is asked of the host names it."""
+    """Folders of the model store; the query to the host names it."""
     store = "/vol/service/cw/storage-models/models"
     around = SurroundingsState(
         toolkit=TOOLKIT,
@@ -220,7 +220,7 @@ def test_folders_that_cannot_be_used_stop_the_run_and_links_are_worth_knowing():
 
 
 def test_a_folder_where_a_disk_should_be_stops_the_run():
-    """By its name, with the way out; the other disk is there."""
+    """Its name and the fix are shown; the other disk is mounted."""
     machine = converged(SurroundingsState(toolkit=TOOLKIT))
     machine.facts[Mounted] = {"/mnt/nvme": "/dev/nvme0n1p1"}
     with pytest.raises(preflight.PreflightError) as caught:
@@ -234,7 +234,7 @@ def test_a_folder_where_a_disk_should_be_stops_the_run():
     [{"engine": replace(ENGINE, wedged=True)}, {"daemon": replace(RUNS, wedged=True)}],
 )
 def test_an_engine_that_does_not_answer_is_one_sentence(facts: dict[str, Any]):
-    """Nothing else is asked, which would wait as long, and nothing is taken for absent."""
+    """Nothing else is queried, which would wait just as long, and nothing counts as missing."""
     machine = converged(**facts)
     with pytest.raises(preflight.PreflightError) as caught:
         check(machine)
@@ -254,14 +254,14 @@ def test_images_lie_where_the_engine_says():
 
 
 def test_without_docker_no_project_is_asked_for():
-    """There can be none."""
+    """There cannot be any."""
     machine = converged(engine=EngineState(), daemon=DaemonState())
     check(machine)
     assert Project not in [fact for fact, _ in machine.asked]
 
 
 def test_a_host_that_has_everything_needs_no_internet(capsys: pytest.CaptureFixture[str]):
-    """What does not answer is told, and stops nothing."""
+    """Unreachable servers are reported, but stop nothing."""
     check(converged(offline()))
     shown = capsys.readouterr().err
     assert "upstream github.com: it cannot be reached (no answer); this run needs nothing" in shown
@@ -284,7 +284,7 @@ def test_what_is_missing_must_be_reachable(changes: dict[str, Any], host: str):
 
 
 def test_an_engine_that_does_not_run_is_not_taken_for_an_empty_one():
-    """Which images it has is not known: nothing is claimed to be missing."""
+    """Its images are unknown, so none is reported as missing."""
     stopped = EngineState("28.5.1", "", "2.40.3", "v0.29.1")
     findings = check(converged(offline(), engine=stopped, daemon=DaemonState(loaded="loaded")))
     about = [one for one in findings if one.name.startswith(("upstream", "DNS"))]
@@ -293,7 +293,7 @@ def test_an_engine_that_does_not_run_is_not_taken_for_an_empty_one():
 
 
 def test_with_the_labs_mirror_only_its_address_is_asked():
-    """Nothing else is reachable there."""
+    """No other address can be reached there."""
     machine = converged()
     lab = Mirror(
         http="http://192.168.0.5:80",
@@ -309,7 +309,7 @@ def test_with_the_labs_mirror_only_its_address_is_asked():
 
 
 def test_the_networks_own_certificates_are_trusted_and_not_shown(tmp_path: Path):
-    """The host may not know them yet; pyinfra prints a fact's standard input with -v."""
+    """The host may not have them yet; pyinfra prints a fact's standard input with -v."""
     bundle = tmp_path / "ca.pem"
     bundle.write_text("-----BEGIN CERTIFICATE-----\nTürk\n-----END CERTIFICATE-----\n")
     machine = converged()
@@ -336,8 +336,8 @@ class _Refusing(Machine):
     ],
 )
 def test_sudo_that_is_in_the_way_is_one_sentence(error: Exception, said: str):
-    """As pyinfra shows it: a prompt that nobody can answer, or sudo's refusal. With an optional GPU
-    the first question is about the driver."""
+    """As pyinfra shows it: a prompt that nobody can answer, or sudo's refusal. With an optional
+    GPU, the first query is about the driver."""
     machine = _Refusing()
     machine.error = error
     for gpu in ("required", "optional"):
@@ -375,7 +375,7 @@ def alone(weights: Weights | None = None, **facts: Any) -> Machine:
 
 
 def test_a_host_whose_stacks_write_to_no_share_needs_none():
-    """No setting of it, and the file server is not asked."""
+    """No setting of the share is needed, and the file server is not queried."""
     machine = alone()
     names = [finding.name for finding in check(machine, knowledge(machine))]
     assert ShareLogin not in [fact for fact, _ in machine.asked]
@@ -393,7 +393,7 @@ def test_a_secret_of_a_stack_is_told_before_the_host_is_asked():
 
 
 def test_models_are_asked_for_where_a_service_loads_one():
-    """In one command; other stacks cost nothing."""
+    """In one command; other stacks need no query."""
     machine = alone()
     check(machine, knowledge(machine))
     given = [arguments for fact, arguments in machine.asked if fact is ModelFiles]
@@ -401,7 +401,7 @@ def test_models_are_asked_for_where_a_service_loads_one():
 
 
 def test_a_missing_model_stops_the_run():
-    """With those that are there."""
+    """The existing ones are listed."""
     machine = alone(Weights(entries=("other.gguf",)))
     with pytest.raises(
         preflight.PreflightError, match=r"does not exist \(in the same folder: other\.gguf\)"
@@ -410,7 +410,7 @@ def test_a_missing_model_stops_the_run():
 
 
 def test_layers_on_a_gpu_that_containers_do_not_get_stop_the_run():
-    """llama.cpp itself would go on without a word."""
+    """llama.cpp itself would silently continue."""
     machine = alone()
     made = knowledge(machine)
     machine.data["knowledge_center"]["n_gpu_layers"] = -1
@@ -421,7 +421,7 @@ def test_layers_on_a_gpu_that_containers_do_not_get_stop_the_run():
 
 
 def test_a_port_of_a_stack_that_is_taken_is_told_with_its_holder():
-    """And with where the port is set."""
+    """The error also says where the port is set."""
     holder = Listener("127.0.0.1", 8000, "python3", "notebook.service")
     system = replace(GOOD, listeners=(holder,))
     machine = alone(system=system)
@@ -432,7 +432,7 @@ def test_a_port_of_a_stack_that_is_taken_is_told_with_its_holder():
 
 
 def test_a_share_that_refuses_stops_the_run_and_the_password_is_not_told():
-    """With the server's own words."""
+    """With the server's own message."""
     machine = converged()
     machine.facts[ShareLogin] = ShareAnswer("refused", "STATUS_LOGON_FAILURE")
     with pytest.raises(preflight.PreflightError) as caught:
@@ -443,7 +443,7 @@ def test_a_share_that_refuses_stops_the_run_and_the_password_is_not_told():
 
 
 def test_problems_are_told_at_once_and_notes_before_them(capsys: pytest.CaptureFixture[str]):
-    """The error holds what stops the run, and nothing else."""
+    """The error contains only the problems that stop the run."""
     system = MachineState(
         {"ID": "fedora", "VERSION_ID": "43"}, "aarch64", user=1000, ufw_active=True, systemd=True
     )
@@ -460,7 +460,7 @@ def test_problems_are_told_at_once_and_notes_before_them(capsys: pytest.CaptureF
 
 
 def test_the_summary_has_one_line_for_each_problem():
-    """What is ok is not in it."""
+    """Passed checks are left out."""
     bad = Finding("b", False, "it is bad", "make it good")
     text = summary([Finding("a", True, "good"), bad, Finding("c", False, "it is worse", "leave")])
     assert text == "  b: it is bad. To fix it: make it good.\n  c: it is worse. To fix it: leave."

@@ -1,4 +1,4 @@
-"""Findings about a Docker that is already there, and what has to speak to it."""
+"""Findings about an existing Docker, and about programs that use its API."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def daemon(content: Any = None, **changes: Any) -> DaemonState:
 
 
 def about(found: DaemonState, engine_: EngineState | None = None, **wanted: Any) -> list[Finding]:
-    """Return what stands against a run, and what is worth knowing, about an Engine."""
+    """Return the problems that stop a run, and the notes, about an Engine."""
     findings = list(daemon_findings(found, engine_ or engine(), wanted))
     assert all(finding.detail and finding.fix for finding in findings)
     return findings
@@ -71,7 +71,8 @@ def container(image: str, name: str = "theirs", **changes: Any) -> RunningContai
     ],
 )
 def test_a_docker_that_is_absent_or_good_passes(found: EngineState):
-    """An empty daemon.json, too, and one whose Compose this run installs."""
+    """The same is true of an empty daemon.json, and of a Docker for which this run installs
+    Compose."""
     assert failed(docker_findings(MACHINE, found)) == []
     assert about(DaemonState() if not found.client else daemon(), found) == []
 
@@ -85,7 +86,8 @@ def test_a_docker_that_is_absent_or_good_passes(found: EngineState):
     ],
 )
 def test_dockers_snap_is_refused(system: MachineState, found: EngineState):
-    """Wherever it was noticed; the volumes are to be saved first, its age does not matter."""
+    """No matter how it was detected; the volumes must be saved first, and its age does not
+    matter."""
     findings = failed(docker_findings(system, found))
     assert [finding.name for finding in findings] == ["Docker"]
     assert "snap" in findings[0].detail
@@ -99,7 +101,7 @@ def test_dockers_snap_is_refused(system: MachineState, found: EngineState):
 def test_a_daemon_json_that_cannot_be_merged_is_told_before_a_change(
     found: EngineState, content: bytes, reason: str
 ):
-    """Not when the Engine is half installed."""
+    """Not if the Engine is half installed."""
     where = DaemonState(content=content) if not found.client else daemon(content)
     findings = failed(about(where, found))
     assert [finding.name for finding in findings] == ["/etc/docker/daemon.json"]
@@ -107,7 +109,7 @@ def test_a_daemon_json_that_cannot_be_merged_is_told_before_a_change(
 
 
 def test_what_must_be_in_daemon_json_and_cannot_is_told_before_a_change():
-    """By the file that the Engine reads."""
+    """In the file that the Engine reads."""
     found = daemon({"features": {"cdi": False}}, path="/srv/docker.json")
     (finding,) = failed(about(found, features={"cdi": True}))
     assert finding.name == "/srv/docker.json"
@@ -132,7 +134,7 @@ def test_what_is_only_called_docker_is_refused(
 
 
 def test_docker_desktop_beside_an_engine_is_left_alone():
-    """Its own context is another."""
+    """It uses another context."""
     assert failed(docker_findings(MACHINE, engine(desktop=True))) == []
 
 
@@ -170,7 +172,7 @@ def test_a_docker_that_could_not_serve_stops_the_run(found: DaemonState, name: s
     ],
 )
 def test_an_engine_that_listens_elsewhere_stops_the_run(found: DaemonState):
-    """A restart would not help; nor is it wedged where systemd holds the socket for it."""
+    """A restart would not help. It does not count as wedged if systemd holds the socket for it."""
     for finding in (*failed(about(found, engine(server=""))), unanswered(found)):
         assert finding.detail == "Docker is running but does not listen on /run/docker.sock"
         assert "-H fd://" in finding.fix
@@ -180,7 +182,7 @@ def test_an_engine_that_listens_elsewhere_stops_the_run(found: DaemonState):
     "hosts", [(), ("-H", "fd://"), ("-H", "tcp://:1", "--host=unix:///var/run/docker.sock")]
 )
 def test_an_engine_that_listens_and_does_not_answer_stops_the_run(hosts: tuple[str, ...]):
-    """As one that has not come up yet."""
+    """For example one that is still starting."""
     (finding,) = failed(about(daemon(answers=False, arguments=hosts), engine(server="")))
     assert finding.detail == "Docker is running but does not answer on /run/docker.sock"
 
@@ -200,7 +202,7 @@ def test_an_engine_that_listens_and_does_not_answer_stops_the_run(hosts: tuple[s
     ],
 )
 def test_what_is_worth_knowing_of_a_docker_stops_nothing(found: DaemonState, name: str):
-    """It works, or the run sees to it."""
+    """It works, or the run fixes it."""
     findings = about(found)
     assert failed(findings) == []
     assert [finding.name for finding in noted(findings)] == [name]
@@ -225,7 +227,7 @@ def test_other_settings_of_somebodys_are_no_concern(content: dict[str, Any]):
 
 
 def test_a_wedged_engine_is_one_sentence():
-    """It is asked for with the words of the person who can look."""
+    """It shows the commands to look for the cause."""
     finding = unanswered(daemon())
     assert not finding.ok
     assert finding.detail == "Docker does not answer within 60 s"
@@ -233,7 +235,7 @@ def test_a_wedged_engine_is_one_sentence():
 
 
 def test_an_engine_without_cdi_that_would_be_left_alone_is_refused():
-    """By what runs, not by the client beside it."""
+    """The running Engine counts, not the client."""
     (finding,) = failed(docker_findings(MACHINE, engine(client="28.5.1", server="24.0.7")))
     assert finding.name == "Docker Engine"
     assert "24.0.7 is installed; 25.0 or newer is needed" in finding.detail
@@ -241,14 +243,14 @@ def test_an_engine_without_cdi_that_would_be_left_alone_is_refused():
 
 
 def test_an_engine_that_gets_a_plugin_must_be_new_enough_too():
-    """It is not replaced; a client without one gets a new Engine."""
+    """It is not replaced, whereas a client without an Engine gets a new one."""
     (finding,) = failed(docker_findings(MACHINE, engine("24.0.7", compose="")))
     assert finding.name == "Docker Engine"
     assert failed(docker_findings(MACHINE, engine("24.0.7", without_daemon=True))) == []
 
 
 def test_an_old_compose_is_worth_knowing():
-    """The run upgrades it from its own source, or stops where it plans that."""
+    """The run upgrades it from its own source, or stops when it plans that."""
     findings = list(docker_findings(MACHINE, engine(compose="2.20.2")))
     assert failed(findings) == []
     (finding,) = noted(findings)
@@ -257,10 +259,10 @@ def test_an_old_compose_is_worth_knowing():
 
 
 def test_what_is_newer_than_all_that_were_tried_is_worth_knowing():
-    """As Docker's own packages are; nothing stops because of it."""
+    """Docker's own packages are always the newest; this stops nothing."""
     assert noted(docker_findings(MACHINE, engine("28.5.9", compose="2.40.3+ds1-0ubuntu1"))) == []
     new = {"compose": "5.0.1", "buildx": "v0.30.1", "containerd": "v2.2.0"}
-    # One that does not run is told of by its client.
+    # For a stopped Engine, its client reports the version.
     for changes in ({}, {"server": ""}):
         findings = list(docker_findings(MACHINE, engine("29.1.0", **new, **changes)))
         assert failed(findings) == []
@@ -278,14 +280,15 @@ def test_what_is_newer_than_all_that_were_tried_is_worth_knowing():
         (EngineState(), True, False),
         (EngineState(), False, True),
         (engine("26.1.5"), True, True),
-        # dockerd alone, whose client is missing.
+        # dockerd alone, without its client.
         (EngineState(package="docker.io"), True, True),
     ],
 )
 def test_an_engine_that_will_come_may_be_newer_than_any_tried(
     found: EngineState, newest: bool, ok: bool
 ):
-    """Docker's own packages are taken as new as they are; the distribution's are known."""
+    """Docker's own packages are installed in their newest version; the distribution's versions are
+    known."""
     finding = coming_finding(found, newest)
     assert (finding.ok, finding.note) == (ok, True)
     assert "DOCKER_SOURCE=distribution" in finding.fix
@@ -293,7 +296,7 @@ def test_an_engine_that_will_come_may_be_newer_than_any_tried(
 
 @pytest.mark.parametrize("mode", ["routed", "isolated", "nat", "nat-unprotected"])
 def test_networks_without_nat_by_default_publish_nothing(mode: str):
-    """Ours would be such networks, too, and nobody would reach the proxy."""
+    """Our networks would be like that too, and nobody could reach the proxy."""
     options = {"bridge": {"com.docker.network.bridge.gateway_mode_ipv4": mode}}
     found = failed(about(daemon({"default-network-opts": options})))
     assert bool(found) == (mode in ("routed", "isolated"))
@@ -309,8 +312,8 @@ SITE = Bridge("site", "br-0123456789ab"), Bridge("named", "named0")
     ("links", "changes", "named"),
     [
         ((VM, VPN, Link("tailscale0", "tun")), {}, "virbr0, wg0, tailscale0"),
-        # The LAN, Docker's own bridges (one of a network that is gone), machines' and containers'
-        # ends.
+        # The LAN, Docker's own bridges (one of a network that no longer exists), and interfaces of
+        # virtual machines and containers.
         (
             (
                 *(Link("eno1", uplink=True), Link("br0", "bridge", uplink=True)),
@@ -329,7 +332,7 @@ SITE = Bridge("site", "br-0123456789ab"), Bridge("named", "named0")
 def test_who_reached_containers_by_their_addresses_is_told(
     links: tuple[Link, ...], changes: dict[str, Any], named: str
 ):
-    """By name, with the rule that lets it in and that the person adds."""
+    """By name, with the rule that lets the interface in, which the user can add."""
     state = BridgesState(SITE, links=links, **changes)
     findings = list(guard_findings(state, [THEIRS], ["dhoch3"]))
     assert failed(findings) == []
@@ -343,7 +346,7 @@ def test_who_reached_containers_by_their_addresses_is_told(
 @pytest.mark.parametrize("project", ["dhoch3", "other"])
 @pytest.mark.parametrize("networks", [("site",), ("host",), ()])
 def test_nobody_is_cut_off_from_containers_that_are_ours(project: str, networks: tuple[str, ...]):
-    """Or that are in no network with a bridge."""
+    """The same is true of containers in no network with a bridge."""
     one = container("nginx:1", project=project, networks=networks)
     findings = list(guard_findings(BridgesState(SITE, links=(VM,)), [one], ["dhoch3"]))
     assert bool(findings) == (project == "other" and networks == ("site",))
@@ -366,13 +369,13 @@ def test_nobody_is_cut_off_from_containers_that_are_ours(project: str, networks:
 def test_docker_29_refuses_old_clients(
     found: EngineState, minimum_api: str, newest: bool, refuses: bool
 ):
-    """Unless it was told otherwise; Docker's own newest is such a one, Debian's is not."""
+    """Unless it is configured otherwise; Docker's own newest is such a version, Debian's is not."""
     assert refuses_old_clients(found, minimum_api, newest) is refuses
 
 
 @pytest.mark.parametrize("tag", ["v3.6.1", "v3.7.15", "3.6.2", "v3.7", "v2.11.31"])
 def test_a_pinned_traefik_that_speaks_to_docker_29_passes(tag: str):
-    """Of both major versions."""
+    """For both major versions."""
     (finding,) = traefik_findings(settings(), own=tag, foreign=[], new_engine=True)
     assert finding.ok
     assert tag in finding.detail
@@ -380,7 +383,7 @@ def test_a_pinned_traefik_that_speaks_to_docker_29_passes(tag: str):
 
 @pytest.mark.parametrize("tag", ["v3.6.0", "v3.5", "v3.6.0-rc.1", "v2.11.30", "v1.7.34"])
 def test_a_pinned_traefik_that_is_too_old_for_docker_29_is_refused(tag: str):
-    """With the oldest that would do."""
+    """The error names the oldest suitable version."""
     (finding,) = failed(traefik_findings(settings(), own=tag, foreign=[], new_engine=True))
     assert finding.name == "pins.yml images.traefik"
     assert tag in finding.detail
@@ -390,7 +393,7 @@ def test_a_pinned_traefik_that_is_too_old_for_docker_29_is_refused(tag: str):
 
 
 def test_an_existing_traefik_is_judged_by_its_own_version():
-    """Which its image's label tells, whatever its tag is; other containers are not."""
+    """Its image's label shows it, whatever its tag is; other containers are ignored."""
     given = settings(proxy="existing")
     old = container("traefik:v3.6", name="edge", version="v3.6.0")
     good = container("traefik:latest", name="new", version="v3.6.4")

@@ -1,4 +1,4 @@
-"""What preflight asks the host, asked of this machine: the shell scripts run for real."""
+"""Preflight's queries, run on this machine: the shell scripts run for real."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_PROXY = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROX
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Answers HEAD with the status in the path; ``/moved`` leads to nowhere."""
+    """Answers HEAD with the status in the path; ``/moved`` redirects to an unreachable place."""
 
     def do_HEAD(self) -> None:
         moved = self.path == "/moved"
@@ -49,7 +49,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(context: ssl.SSLContext | None = None) -> Iterator[int]:
-    """Serve on a port of loopback."""
+    """Serve on a loopback port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -72,7 +72,7 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    """A key with its certificate for 127.0.0.1, signed by itself, and the certificate alone."""
+    """A key with its self-signed certificate for 127.0.0.1, and the certificate alone."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)
@@ -102,7 +102,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 def asked(
     *addresses: str, stdin: str = "", seconds: int = 4, load: int = 0, before: str = ""
 ) -> dict[str, Answer]:
-    """Ask addresses, on a machine with this load; ``before``: what Python runs first."""
+    """Query addresses, on a machine with this load; ``before`` is Python code to run first."""
     one = command_of(Surroundings, folders=[], addresses=list(addresses), now=0, seconds=seconds)
     with tempfile.TemporaryDirectory() as folder:
         text = f"import os, socket, time\nos.getloadavg = lambda: ({load}, 0, 0)\n{before}"
@@ -119,29 +119,29 @@ def one(address: str, **arguments: Any) -> Answer:
 
 @pytest.mark.parametrize("status", ["200", "401", "404", "503"])
 def test_a_server_that_answers_gives_its_status(upstream: str, status: str):
-    """Whatever it thinks of us."""
+    """No matter whether it likes the request."""
     assert one(upstream + status) == Answer("http", status)
 
 
 def test_a_redirection_is_an_answer(upstream: str):
-    """Where it leads is not asked: large files would begin to come."""
+    """The target is not requested, because it could be a large download."""
     assert one(f"{upstream}moved") == Answer("http", "302")
 
 
 def test_a_closed_port_is_told_at_once():
-    """By the system's own words."""
+    """In the system's own words."""
     started = time.monotonic()
     assert one("http://127.0.0.1:1/") == Answer("connect", "Connection refused")
     assert time.monotonic() - started < 3
 
 
 def test_a_name_that_does_not_exist_is_told_apart():
-    """DNS is another thing to fix than a route."""
+    """DNS needs a different fix than a route."""
     assert one("https://no-such-host.invalid/v2/").step == "name"
 
 
 def test_a_server_that_is_silent_costs_seconds_and_not_minutes(upstream: str):
-    """Many of them cost no more than one, and those that answer are told all the same."""
+    """Many of them cost no more than one, and the others are reported all the same."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
         port = silent.getsockname()[1]
         addresses = [f"http://127.0.0.1:{port}/{number}" for number in range(8)]
@@ -154,7 +154,7 @@ def test_a_server_that_is_silent_costs_seconds_and_not_minutes(upstream: str):
 
 
 def test_a_machine_that_is_busy_is_given_longer(upstream: str):
-    """An answer waits for a processor there."""
+    """Answers have to wait for a processor there."""
     late = (
         "real = socket.getaddrinfo\nsocket.getaddrinfo = lambda *_: time.sleep(1.5) or real(*_)\n"
     )
@@ -163,7 +163,7 @@ def test_a_machine_that_is_busy_is_given_longer(upstream: str):
 
 
 def test_a_name_server_that_is_silent_is_not_waited_for():
-    """The lookup that hangs is left behind."""
+    """The hanging lookup is left behind."""
     late = "socket.getaddrinfo = lambda *_: time.sleep(60)\n"
     started = time.monotonic()
     answer = one("http://localhost/", seconds=1, before=late)
@@ -172,7 +172,7 @@ def test_a_name_server_that_is_silent_is_not_waited_for():
 
 
 def test_a_certificate_that_nobody_trusts_is_told(authority: tuple[Path, bytes]):
-    """And it is trusted if it is among those that the run will install, with their comments."""
+    """It is trusted if it is among those that the run will install, comments included."""
     file, certificate = authority
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
@@ -184,12 +184,12 @@ def test_a_certificate_that_nobody_trusts_is_told(authority: tuple[Path, bytes])
 
 
 def test_plain_http_where_tls_is_expected_is_no_traceback(upstream: str):
-    """And the other way round."""
+    """The same is true the other way round."""
     assert one(upstream.replace("http:", "https:")).step == "tls"
 
 
 def test_without_python_everything_else_is_told(tmp_path: Path):
-    """A bare Debian may have none."""
+    """A bare Debian may have no Python."""
     tools = "awk bash cat date df dirname dpkg-query env mktemp rm sed sh timeout"
     for tool in tools.split():
         found = subprocess.run(["sh", "-c", f"command -v {tool}"], capture_output=True, text=True)
@@ -207,13 +207,13 @@ def around(environment: dict[str, str] | None = None, **changes: Any) -> Surroun
 
 
 def test_the_clocks_are_compared():
-    """Ours is in the question."""
+    """Our time is part of the query."""
     assert around(now=int(time.time()) - 3600).clock == pytest.approx(3600, abs=5)
     assert around(now=int(time.time()) + 3600).clock == pytest.approx(-3600, abs=5)
 
 
 def test_a_folder_that_is_not_there_yet_lies_on_the_disk_above_it(tmp_path: Path):
-    """Down to the root, whatever its name holds."""
+    """Up to the root, whatever characters its name contains."""
     folders = [str(tmp_path), f"{tmp_path}/not/yet", "/no/such", f"/{HOSTILE}"]
     disks = around(folders=folders).disks
     assert list(disks) == folders
@@ -237,7 +237,7 @@ esac
 
 
 def test_running_containers_are_told_with_their_ports(tmp_path: Path):
-    """TCP alone, each once; with project, networks and the version that the image claims."""
+    """Only TCP ports, each once; with project, networks, and the version in the image's label."""
     tools = programs(tmp_path, docker=DOCKER, timedatectl="echo yes")
     state = around(environment=tools)
     (container,) = state.containers
@@ -248,7 +248,7 @@ def test_running_containers_are_told_with_their_ports(tmp_path: Path):
 
 
 def test_an_engine_that_does_not_answer_is_no_error(tmp_path: Path):
-    """It may be stopped, or be none at all."""
+    """It may be stopped or missing."""
     tools = programs(tmp_path, docker="echo Cannot connect >&2; exit 1", timedatectl="exit 1")
     state = around(environment=tools)
     assert (state.containers, state.minimum_api, state.engine_proxied) == ((), "", False)
@@ -256,13 +256,13 @@ def test_an_engine_that_does_not_answer_is_no_error(tmp_path: Path):
 
 
 def test_nothing_is_left_behind(tmp_path: Path, upstream: str):
-    """Neither in memory nor on disk, nor compiled Python."""
+    """Neither in memory nor on disk, nor as compiled Python."""
     memory = Path("/dev/shm")
     before = set(memory.iterdir())
     environment = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
     around(environment=environment, addresses=[upstream])
     assert not list(tmp_path.iterdir())
-    # What others have there for a moment goes by itself.
+    # Temporary files of other programs disappear by themselves.
     new = set(memory.iterdir()) - before
     for _ in range(100):
         new &= set(memory.iterdir())
@@ -273,7 +273,7 @@ def test_nothing_is_left_behind(tmp_path: Path, upstream: str):
 
 
 def test_no_value_becomes_part_of_the_script():
-    """Values are positional parameters, whatever characters they hold."""
+    """Values are positional parameters, whatever characters they contain."""
     one = command_of(Surroundings, folders=[HOSTILE], addresses=[HOSTILE], now=5)
     assert HOSTILE not in one.script
     assert one.arguments.count(HOSTILE) == 2
@@ -281,12 +281,12 @@ def test_no_value_becomes_part_of_the_script():
 
 
 def test_a_host_that_says_nothing_is_the_default():
-    """As where no temporary folder can be made."""
+    """For example, if no temporary folder can be created."""
     assert Surroundings.default() == SurroundingsState()
     assert Surroundings().read([]) == SurroundingsState()
 
 
-# What the fact of the machine tells of packages and programs
+# The part of the machine's fact about packages and programs
 
 
 def machine(tmp_path: Path, environment: dict[str, str] | None = None) -> Any:
@@ -311,7 +311,7 @@ input()
 
 
 def test_who_holds_a_lock_of_dpkg_is_named(tmp_path: Path):
-    """By the kernel's own table; who waits for it does not hold it."""
+    """According to the kernel's table; a waiting process does not hold it."""
     lock = tmp_path / "var/lib/dpkg/lock-frontend"
     lock.parent.mkdir(parents=True)
     lock.touch()
@@ -337,14 +337,14 @@ def holding(lock: Path) -> Iterator[Any]:
 
 
 def test_an_upgrade_in_the_background_is_named(tmp_path: Path):
-    """While it downloads it holds no lock."""
+    """While it downloads, it holds no lock."""
     state = 'case "$*" in *apt-daily-upgrade*) echo activating ;; *) echo inactive; exit 3 ;; esac'
     tools = programs(tmp_path / "bin", systemctl=state)
     assert machine(tmp_path, tools).package_managers == ("apt-daily-upgrade.service",)
 
 
 def test_half_installed_packages_are_named(tmp_path: Path):
-    """What is held, removed or waits for a trigger is in order."""
+    """Held or removed packages, and those that wait for a trigger, are fine."""
     listing = "ii |good\nrc |removed\nhi |held\niW |waits\nit |pending\niU |unpacked\niF |failed"
     listing += "\niHR|half\niiR|again"
     tools = programs(tmp_path / "bin", dpkg_query=f"printf '%s\\n' '{listing}'", needrestart=":")
@@ -362,7 +362,7 @@ def test_half_installed_packages_are_named(tmp_path: Path):
 
 
 def test_a_listener_of_this_machine_is_named_with_its_address():
-    """On loopback, too, with the program's name."""
+    """Also on loopback, with the program's name."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         found = [one for one in gather(Machine).listeners if one.port == port]

@@ -1,4 +1,4 @@
-"""Cards, driver and pinned builds: every finding on its own, with what was seen and the way out."""
+"""Cards, driver and pinned builds: every finding separately, with its evidence and its fix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def configured(**changes: Any) -> Settings:
 
 
 def problems(*findings: Finding) -> dict[str, str]:
-    """Return name -> detail of what is not ok; each of these has a way out."""
+    """Return name -> detail of the problems; each of these has a fix."""
     bad = failed(findings)
     assert all(finding.detail and finding.fix for finding in bad)
     return {finding.name: finding.detail for finding in bad}
@@ -60,7 +60,7 @@ def problems(*findings: Finding) -> dict[str, str]:
     ],
 )
 def test_a_required_gpu_without_a_driver_says_why(gpu: GpuState, seen: str):
-    """With the driver's own words."""
+    """In the driver's own words."""
     finding = failed(gpu_findings(configured(), gpu))[0]
     assert seen in finding.detail
     assert "NVIDIA_DRIVER" in finding.fix
@@ -76,7 +76,7 @@ def test_a_required_gpu_without_a_driver_says_why(gpu: GpuState, seen: str):
     ],
 )
 def test_a_gpu_that_works_or_is_not_required_passes(changes: dict[str, Any], gpu: GpuState):
-    """One whose driver this run installs, too."""
+    """This includes a driver that this run installs."""
     assert problems(*gpu_findings(configured(**changes), gpu)) == {}
 
 
@@ -95,7 +95,7 @@ REFUSED = "Failed to initialize NVML: Driver/library version mismatch"
 def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
     module: str, library: str, error: str
 ):
-    """By the versions, or by what nvidia-smi says; another driver would not help."""
+    """Judged by the versions, or by nvidia-smi's message; another driver would not help."""
     gpu = GpuState(module=module, nvml=library, error=error, status=18)
     finding = failed(module_findings(configured(), gpu))[0]
     assert module.strip("?") in finding.detail
@@ -111,14 +111,14 @@ def test_a_driver_that_was_upgraded_under_the_kernel_needs_a_reboot(
     "gpu",
     [
         GpuState(module="580.95.05", nvml="580.95.05"),
-        # Another library lies about, and nvidia-smi works with its own.
+        # There is another library, but nvidia-smi works with its own.
         GpuState(module="580.95.05", nvml="535.1", cards=(CARD,), status=0),
         GpuState(nvml="580.95.05"),
         GpuState(module="580.95.05"),
     ],
 )
 def test_a_driver_of_one_version_needs_no_reboot(gpu: GpuState):
-    """Nor does one that is only half there, which is the matter of others."""
+    """Neither does a half installed one, which other findings cover."""
     assert problems(*module_findings(configured(), gpu)) == {}
 
 
@@ -126,7 +126,7 @@ INSTALLED = GpuState(pci=("10de:2bb1",), bound=("",), installed="580.95.05")
 
 
 def test_a_driver_that_is_not_loaded_is_the_runs_own_matter_if_a_gpu_is_asked_for():
-    """Else it is left as it is, which is worth knowing."""
+    """Otherwise it is left as it is, with a note."""
     for changes in ({}, {"gpu": "optional", "nvidia_driver": "580-open"}):
         assert list(gpu_findings(configured(**changes), INSTALLED)) == []
     (note,) = noted(gpu_findings(configured(gpu="optional"), INSTALLED))
@@ -160,7 +160,7 @@ IN_APT = DriverSourceState("580.95.05-0ubuntu1", "", "linux-headers-6.8.0-85-gen
 def test_secure_boot_is_told_before_a_driver_is_installed(
     gpu: GpuState, source: DriverSourceState, said: str
 ):
-    """With the screen and the key, since the run will stop for them."""
+    """The note mentions screen and key, because the run will stop for them."""
     given = configured(nvidia_driver="580-open")
     (note,) = noted(signing_findings(given, gpu, {}, source))
     assert note.name == "Secure Boot"
@@ -180,7 +180,7 @@ def test_secure_boot_is_told_before_a_driver_is_installed(
     ],
 )
 def test_secure_boot_that_is_no_obstacle_is_not_told(gpu: GpuState, source: DriverSourceState):
-    """Ubuntu's own signature, a key that is trusted, or a driver that works."""
+    """With Ubuntu's own signature, a trusted key, or a working driver."""
     given = configured(nvidia_driver="580-open")
     assert list(signing_findings(given, gpu, {}, source)) == []
 
@@ -194,7 +194,7 @@ def test_secure_boot_that_is_no_obstacle_is_not_told(gpu: GpuState, source: Driv
     ],
 )
 def test_a_branch_names_packages_of_ubuntu(distribution: str, gpu: GpuState, refused: bool):
-    """Elsewhere apt would know none of them, in the middle of the run."""
+    """On other systems, apt would not know them, and the run would fail in the middle."""
     machine = MachineState(os_release={"ID": distribution})
     found = source_findings(configured(nvidia_driver="580-open"), machine, gpu, {})
     assert bool(problems(*found)) is refused
@@ -234,7 +234,7 @@ def card(name: str, compute: str, driver: str) -> GpuState:
 
 
 def judged(state: GpuState, /, *used: str, **changes: Any) -> list[str]:
-    """Return what stands against the cards and pins, as the person reads it."""
+    """Return the problems with cards and pins, as the user reads them."""
     given = configured(**changes)
     findings = [
         *card_findings(given, state),
@@ -258,7 +258,8 @@ def judged(state: GpuState, /, *used: str, **changes: Any) -> list[str]:
     ],
 )
 def test_cards_and_drivers_that_fit_pass(gpu: GpuState, changes: dict[str, Any]):
-    """Also without CUDA 12.8's own driver, and by what a run will install on a bare machine."""
+    """Also with a driver older than that of CUDA 12.8, and on a bare machine with the driver that a
+    run will install."""
     assert judged(gpu, **changes) == []
 
 
@@ -278,7 +279,7 @@ def test_cards_that_are_not_used_are_not_judged(gpu: GpuState, changes: dict[str
 
 
 def test_a_card_that_a_build_does_not_run_on_is_refused():
-    """By the pin's name, with what would work; a newer driver would not."""
+    """With the pin's name, and with the cards that would work; a newer driver would not help."""
     assert judged(card("Quadro M4000", "5.2", "470.256.02")) == [
         "  pins.yml images.comfyui: it runs on Turing (7.5) to Blackwell (12.0); this machine has "
         "Quadro M4000 (Maxwell). To fix it: use a card in the range Turing (7.5) to Blackwell "
@@ -287,7 +288,7 @@ def test_a_card_that_a_build_does_not_run_on_is_refused():
 
 
 def test_each_pin_has_its_own_cards():
-    """A card may be too old for one build and not for another."""
+    """A card may be too old for one build but not for another."""
     found = judged(
         GpuState(pci=("10de:1db6",)), "images.comfyui", "sources.fooocus", nvidia_driver="580"
     )
@@ -298,7 +299,7 @@ def test_each_pin_has_its_own_cards():
 
 @pytest.mark.parametrize("pci", ["10de:13c2", "10de:1b06", "10de:1287"])
 def test_a_bare_machine_with_an_old_card_is_refused(pci: str):
-    """Before a driver is installed for nothing."""
+    """Before a driver is installed in vain."""
     assert "pins.yml images.comfyui" in judged(GpuState(pci=(pci,)), nvidia_driver="580")[0]
 
 
@@ -316,7 +317,7 @@ def test_an_unknown_card_is_not_refused(gpu: GpuState):
 
 
 def test_a_driver_that_is_too_old_is_refused_for_each_pin():
-    """With the way out for one that is loaded: no run replaces it."""
+    """With the fix for a loaded driver, which no run replaces."""
     state = card("NVIDIA RTX A6000", "", "470.256.02")
     found = judged(
         GpuState(cards=state.cards, pci=("10de:2230",)), "images.comfyui", "sources.fooocus"
@@ -329,7 +330,7 @@ def test_a_driver_that_is_too_old_is_refused_for_each_pin():
 
 
 def test_a_branch_that_is_too_old_is_refused_before_it_is_installed():
-    """With the setting's name."""
+    """The error names the setting."""
     assert judged(GpuState(pci=("10de:26b1",)), nvidia_driver="470-server") == [
         "  pins.yml images.comfyui: CUDA 12.8 needs driver 525.60.13 or newer; NVIDIA_DRIVER is "
         "470-server. To fix it: set NVIDIA_DRIVER to a branch such as 580-open. [driver-too-old]"
@@ -337,7 +338,7 @@ def test_a_branch_that_is_too_old_is_refused_before_it_is_installed():
 
 
 def test_a_build_with_cuda_13_needs_a_newer_driver():
-    """On the card on which CUDA 12 runs."""
+    """On a card on which CUDA 12 runs."""
     found = judged(GpuState(cards=(ADA,)), "images.comfyui", "images.next")
     assert len(found) == 1
     assert "images.next: CUDA 13.0 needs driver 580 or newer; 550.163.01 is loaded" in found[0]
@@ -345,7 +346,7 @@ def test_a_build_with_cuda_13_needs_a_newer_driver():
 
 
 def test_blackwell_needs_a_driver_that_knows_it():
-    """Although CUDA 12.8 runs on older ones elsewhere."""
+    """Although CUDA 12.8 runs with older ones on other cards."""
     found = judged(card("RTX 5090", "12.0", "550.163.01"))
     assert len(found) == 1
     assert found[0].startswith(
@@ -356,7 +357,7 @@ def test_blackwell_needs_a_driver_that_knows_it():
 
 @pytest.mark.parametrize("gpu", [BARE_BLACKWELL, GpuState(cards=(CARD,))])
 def test_blackwell_needs_the_open_kernel_modules(gpu: GpuState):
-    """Told on the bare machine, and for the next one where a driver works."""
+    """Reported on a bare machine; with a working driver, the next driver must be an open one."""
     found = judged(gpu, nvidia_driver="580")
     assert len(found) == 1
     assert found[0].startswith("  NVIDIA_DRIVER: 580 has the proprietary kernel modules, but ")
@@ -388,7 +389,7 @@ OFF = " --disable-xformers"
     ],
 )
 def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: list[str]):
-    """Programs that use it by themselves must be told so: those whose stack says that of them."""
+    """Programs that use xFormers by default need a flag: those whose stack declares it."""
     stack = parse(COMPOSE % flags)
     for gpu in (GpuState(cards=(CARD,)), BARE_BLACKWELL):
         findings = list(flag_findings(configured(nvidia_driver="580-open"), gpu, stack))
@@ -400,14 +401,14 @@ def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: 
     ("gpu", "changes"), [(GpuState(cards=(ADA,)), {}), (GpuState(cards=(CARD,)), {"gpu": "none"})]
 )
 def test_elsewhere_xformers_may_be_used(gpu: GpuState, changes: dict[str, Any]):
-    """It works before Blackwell, and does nothing on the CPU."""
+    """It works on cards before Blackwell, and has no effect on the CPU."""
     stack = parse(COMPOSE % ("", "--xformers", ""))
     assert list(flag_findings(configured(**changes), gpu, stack)) == []
 
 
 @pytest.mark.parametrize("gpu", [GpuState(cards=(ADA,)), GpuState(cards=(CARD,))])
 def test_the_stack_of_the_repository_fits_ada_and_blackwell(gpu: GpuState):
-    """With the pins and flags as shipped, each service that uses the GPU judged."""
+    """With the shipped pins and flags; each service that uses the GPU is checked."""
     shipped = pins.load(ROOT / "pins.yml")
     data = runpy.run_path(str(ROOT / "group_data/dhoch3.py"))["dhoch3"]
     stack = StackRenderer("dhoch3", configured(), shipped, Mirror(), data, True).render()

@@ -1,4 +1,4 @@
-"""What somebody has configured for Ollama's unit: what stops a run, and what gives way."""
+"""Existing configuration of Ollama's unit: what stops a run, and what is overridden."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def findings(
     met: tuple[str, ...] = (),
     unmet: tuple[str, ...] = (),
 ) -> list[Finding]:
-    """Return what is found with one drop-in of somebody's; ``ours``: a run has been there."""
+    """Return the findings for one foreign drop-in; ``ours``: a run has been there before."""
     configured = settings(ollama_environment={"OLLAMA_FLASH_ATTENTION": "1"})
     own, drop_in = ollama_unit.unit(), ollama_unit.drop_in(configured)
     files = [UnitFile(path, text)] if text else []
@@ -56,13 +56,13 @@ def notes(*arguments: object, **named: object) -> dict[str, str]:
 
 
 def test_a_unit_that_nobody_has_touched_is_right():
-    """On a bare machine, after install.sh, after a run."""
+    """On a bare machine, after install.sh, and after a run."""
     for found in (findings(unit=None), findings(), findings(ours=True)):
         assert [(one.name, one.ok) for one in found] == [("ollama.service", True)]
 
 
 def test_a_build_of_somebodys_own_is_named_before_anything_is_changed():
-    """By drop-in and key, each with the way out."""
+    """With drop-in and key, each with its fix."""
     text = (
         '[Service]\nUser=anna\nGroup=anna\nEnvironment="OLLAMA_HOST=0.0.0.0"\nExecStart=\n'
         "ExecStart=/home/anna/ollama-build/ollama serve\n"
@@ -100,7 +100,7 @@ def test_a_build_of_somebodys_own_is_named_before_anything_is_changed():
 )
 @pytest.mark.parametrize("path", [OVERRIDE, LAST])
 def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: str, path: str):
-    """With whatever stands before it."""
+    """No matter which commands come before it."""
     text = f"[Service]\nExecStart=\nExecStart={start}\n"
     assert stops(text, path, ours=True) == {}
     assert notes(text, path, ours=True) == {}
@@ -130,7 +130,7 @@ def test_a_start_of_somebodys_own_that_runs_the_pinned_release_is_right(start: s
     ],
 )
 def test_a_start_that_only_names_ollama_is_named(start: str, stop: str):
-    """And what is said of a unit file of somebody's is not said of a drop-in."""
+    """Findings about a unit file are not repeated for a drop-in."""
     text = f"[Service]\nExecStart=\nExecStart={start}\n"
     found = findings(text)
     (finding,) = failed(found)
@@ -166,7 +166,8 @@ def test_a_start_that_only_names_ollama_is_named(start: str, stop: str):
     ],
 )
 def test_variables_of_a_start_are_overrides(start: str, stop: list[str], note: list[str]):
-    """They win over ours wherever they stand, as may the profile and files that a shell reads."""
+    """They take precedence over ours wherever they are, and so may the profile and files that a
+    shell reads."""
     text = f"[Service]\nExecStart=\nExecStart={start}\n"
     for path in (OVERRIDE, LAST):
         assert list(stops(text, path, ours=True)) == [f"ollama.service: {key}" for key in stop]
@@ -232,7 +233,7 @@ STORE = settings().ollama_models
 def test_a_unit_that_keeps_ollama_from_its_work_is_named(
     line: str, stop: str, note: str, path: str
 ):
-    """It stops the run where that is certain, and is a note where it may be."""
+    """It stops the run if that is certain, and is a note if it is possible."""
     text = line if line.startswith("[") else f"[Service]\n{line}"
     found = findings(f"{text}\n", path, ours=True)
     told = [one.detail for one in failed(found)], [one.detail for one in noted(found)]
@@ -242,7 +243,7 @@ def test_a_unit_that_keeps_ollama_from_its_work_is_named(
 
 
 def test_without_a_card_nobody_misses_it():
-    """Where services use none."""
+    """This applies if services use none."""
     assert findings("[Service]\nPrivateDevices=yes\n", gpu=False)[0].ok
 
 
@@ -280,8 +281,8 @@ def test_without_a_card_nobody_misses_it():
 def test_a_condition_that_does_not_hold_is_named(
     lines: list[str], met: list[str], unmet: list[str], stop: int, note: int
 ):
-    """systemd starts nothing then, and calls that no failure; what a run lays down is not there
-    yet."""
+    """systemd starts nothing then, and reports no failure; files that a run will create do not
+    exist yet."""
     text = "\n".join(["[Unit]", *lines, ""])
     given = {"met": tuple(met), "unmet": tuple(unmet)}
     assert len(failed(findings(text, **given))) == stop  # type: ignore[arg-type]
@@ -289,7 +290,7 @@ def test_a_condition_that_does_not_hold_is_named(
 
 
 def test_a_second_start_is_refused_by_systemd():
-    """Where the drop-in does not take the first one back."""
+    """Unless the drop-in resets the first one."""
     found = stops("[Service]\nExecStart=/opt/mine serve\n")
     assert "turns it into 2 commands" in found["ollama.service: ExecStart"]
     assert "ollama.service: ExecStart" in stops("[Service]\nExecStart=\n")
@@ -316,7 +317,7 @@ def test_a_second_start_is_refused_by_systemd():
     ],
 )
 def test_what_comes_behind_ours_wins_and_is_named(text: str, stop: list[str], note: list[str]):
-    """It stops the run where it opens Ollama to the LAN or keeps it from its models."""
+    """It stops the run if it opens Ollama to the LAN or hides its models."""
     found = f"[Service]\n{text}\n"
     assert list(stops(found, LAST, ours=True)) == [f"ollama.service: {key}" for key in stop]
     assert list(notes(found, LAST, ours=True)) == [f"ollama.service: {key}" for key in note]
@@ -324,7 +325,7 @@ def test_what_comes_behind_ours_wins_and_is_named(text: str, stop: list[str], no
 
 @pytest.mark.parametrize("path", [OVERRIDE, LAST])
 def test_a_file_of_variables_wins_over_ours(path: str):
-    """Wherever the drop-in that names it stands (systemd.exec(5), EnvironmentFile=)."""
+    """No matter which drop-in names it (systemd.exec(5), EnvironmentFile=)."""
     file = UnitFile("/etc/default/ollama", "OLLAMA_HOST=0.0.0.0\n")
     text = "[Service]\nEnvironmentFile=-/etc/default/ollama\n"
     (finding,) = failed(findings(text, path, (file,), ours=True))
@@ -334,14 +335,14 @@ def test_a_file_of_variables_wins_over_ours(path: str):
 
 
 def test_what_has_given_way_is_not_told_again():
-    """The next run finds ours behind it."""
+    """The next run finds ours after it."""
     text = "[Service]\nEnvironment=OLLAMA_HOST=0.0.0.0\n"
     assert list(notes(text)) == ["ollama.service: OLLAMA_HOST"]
     assert notes(text, ours=True) == {}
 
 
 def test_another_unit_file_gives_way_with_a_note():
-    """One of a package is overridden, one of somebody's own is kept beside ours."""
+    """A package's file is overridden, and a custom one is kept next to ours."""
     package = UnitFile("/usr/lib/systemd/system/ollama.service", INSTALL_SH.text)
     assert "will override /usr/lib/systemd" in notes(unit=package)["ollama.service: file"]
     own = UnitFile(UNIT, INSTALL_SH.text.replace("/usr/local/bin", "/home/anna"))
@@ -353,13 +354,13 @@ def test_another_unit_file_gives_way_with_a_note():
 
 
 def test_a_masked_unit_is_named():
-    """It would not start, whatever stands in the drop-ins."""
+    """It would not start, whatever the drop-ins contain."""
     (finding,) = failed(findings(masked=UNIT, unit=None))
     assert finding.fix == "run `systemctl unmask ollama.service` on the host"
 
 
 def test_ours_is_found_by_its_name():
-    """Whatever an older run has written into it."""
+    """No matter what an older run has written into it."""
     old = OllamaState(unit=ollama_unit.unit(), drop_ins=(UnitFile(DROP_IN, "[Service]\nUser=x\n"),))
     found = unit_findings(old, ollama_unit.unit(), ollama_unit.drop_in(settings()))
     assert failed(found) == []

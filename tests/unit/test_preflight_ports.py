@@ -1,4 +1,4 @@
-"""Findings about ports: who holds them, and Traefiks that are not ours."""
+"""Findings about ports: their holders, and foreign Traefiks."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def about_80(
         ((Listener("*", 22, "sshd"), Listener("*", 8080, "apache2")), ()),
         ((DOCKER,), (OURS,)),
         ((DOCKER, Listener("*", 80, "docker-proxy")), (RunningContainer("d", "x", "y"), OURS)),
-        # With the host's network a container listens itself.
+        # With the host's network, the container itself listens.
         ((Listener("*", 80, "traefik", f"docker-{OURS.id}.scope"),), (OURS,)),
-        # Nobody listens with "userland-proxy": false.
+        # With "userland-proxy": false, nothing listens.
         ((), (OURS,)),
     ],
 )
 def test_a_port_that_is_free_or_ours_passes(
     listeners: tuple[Listener, ...], containers: tuple[RunningContainer, ...]
 ):
-    """In whichever way Docker holds it."""
+    """However Docker holds it."""
     assert about_80(*containers, listeners=listeners).ok
 
 
 def test_a_taken_port_names_who_holds_it():
-    """And the ways out, by the names of the settings."""
+    """With the possible fixes, by the names of the settings."""
     finding = about_80(listeners=(Listener("*", 80, "apache2", "apache2.service"),))
     assert failed([finding])
     assert finding.detail == "it is held by apache2 (apache2.service)"
@@ -83,7 +83,7 @@ def test_a_port_that_docker_keeps_for_nobody_is_noted():
 
 
 def test_a_port_of_an_engine_that_is_down_may_be_ours():
-    """Containers run on without it, and nobody else knows which: the run starts it."""
+    """Containers keep running without it, and nothing else knows which; the run starts it."""
     finding = about_80(listeners=(DOCKER,), listed=False)
     assert noted([finding])
     assert "is not running and cannot say for which container" in finding.detail
@@ -97,7 +97,7 @@ def test_a_port_for_all_addresses_is_taken_by_any(address: str):
 
 
 def test_a_port_of_one_address_is_taken_there_or_everywhere():
-    """Another address is no matter."""
+    """Other addresses do not matter."""
     of = {"name": "s", "ports": "['127.0.0.1:80:80']"}
     assert about_80(listeners=(Listener("192.168.0.15", 80, "nginx"),), **of).ok
     for address in ("*", "127.0.0.1"):
@@ -108,21 +108,21 @@ def test_a_port_of_one_address_is_taken_there_or_everywhere():
 
 @pytest.mark.parametrize("listeners", [(DOCKER,), ()])
 def test_a_port_that_docker_holds_names_the_container(listeners: tuple[Listener, ...]):
-    """docker-proxy tells nobody anything; without it nobody listens at all."""
+    """docker-proxy does not show its container; without docker-proxy, nothing listens at all."""
     finding = about_80(NGINX, listeners=listeners)
     assert not finding.ok
     assert "the container site (nginx:1)" in finding.detail
 
 
 def test_a_port_that_a_foreign_traefik_holds_names_its_network():
-    """Which is what PROXY=existing needs."""
+    """PROXY=existing needs that network."""
     finding = about_80(THEIRS)
     assert "the container edge (traefik:v3.1)" in finding.detail
     assert "PROXY_NETWORK=base" in finding.fix
 
 
 def test_a_container_of_another_project_is_not_ours():
-    """Although it publishes the same port, and ours runs without it."""
+    """It publishes the same port, but ours runs without it."""
     moved = RunningContainer(OURS.id, OURS.name, OURS.image, "proxy", ports=(8080,))
     assert not about_80(moved, NGINX).ok
 
@@ -135,7 +135,7 @@ def judged(
 
 
 def test_a_container_that_publishes_ollamas_port_is_in_the_way():
-    """Where Docker has no helper program nobody listens there."""
+    """Nothing listens there if Docker uses no helper program."""
     other = RunningContainer("d" * 64, "ollama", "ollama/ollama:0.5", ports=(11434,))
     finding = judged(containers=(other,))
     assert (finding.ok, finding.detail) == (
@@ -162,7 +162,7 @@ def test_a_container_that_publishes_ollamas_port_is_in_the_way():
     ],
 )
 def test_ollamas_port_that_is_free_or_ollamas_passes(listeners: tuple[Listener, ...]):
-    """Ours, and the one of install.sh, which is taken over."""
+    """Ours, and the one from install.sh, which is taken over."""
     finding = judged(*listeners)
     assert finding.ok
     assert finding.name == "port 11434"
@@ -178,7 +178,7 @@ def test_ollamas_port_that_is_free_or_ollamas_passes(listeners: tuple[Listener, 
     ],
 )
 def test_ollamas_port_that_is_taken_names_who_holds_it(holder: Listener):
-    """An Ollama that somebody started by hand, too: ours could not start."""
+    """This includes an Ollama that somebody started by hand, because ours could not start."""
     finding = judged(holder)
     assert failed([finding])
     assert str(holder) in finding.detail
@@ -186,14 +186,14 @@ def test_ollamas_port_that_is_taken_names_who_holds_it(holder: Listener):
 
 
 def test_an_ollama_in_a_container_is_named():
-    """Its port is Ollama's, and it is not ours."""
+    """It uses Ollama's port, but is not ours."""
     theirs = RunningContainer("e" * 64, "llm", "ollama/ollama", ports=(11434,))
     finding = judged(Listener("*", 11434, "docker-proxy", "docker.service"), containers=(theirs,))
     assert "docker-proxy for the container llm (ollama/ollama)" in finding.detail
 
 
 def test_another_port_of_ollama_is_the_one_that_counts():
-    """The setting moves it."""
+    """The setting changes it."""
     assert judged(Listener("*", 11434, "nginx"), ollama_port=11500).name == "port 11500"
 
 
@@ -207,7 +207,7 @@ def test_a_foreign_traefik_on_our_port_is_refused():
 
 
 def test_of_two_foreign_traefiks_each_is_told_with_its_own_network():
-    """And a port with that of its holder."""
+    """And a port with the network of its holder."""
     inner = replace(THEIRS, id="2", name="inner", ports=(), networks=("hidden",))
     fixes = [one.fix for one in foreign_proxy_findings(settings(), [THEIRS, inner])]
     assert ["PROXY_NETWORK=base)" in fix for fix in fixes] == [True, False]
@@ -216,14 +216,14 @@ def test_of_two_foreign_traefiks_each_is_told_with_its_own_network():
 
 
 def test_a_foreign_traefik_on_other_ports_is_worth_knowing():
-    """Both can run; one would do."""
+    """Both can run, but one would be enough."""
     findings = list(foreign_proxy_findings(settings(proxy_http_port=8080), [THEIRS]))
     assert failed(findings) == []
     assert len(noted(findings)) == 1
 
 
 def test_our_own_traefik_is_not_foreign():
-    """Nor is any with PROXY=existing."""
+    """With PROXY=existing, no Traefik is foreign."""
     (finding,) = foreign_proxy_findings(settings(), [OURS, NGINX])
     assert finding.ok
     assert list(foreign_proxy_findings(settings(proxy="existing"), [THEIRS])) == []

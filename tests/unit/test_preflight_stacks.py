@@ -1,4 +1,4 @@
-"""Findings about what stacks need besides images, and about what two of them claim."""
+"""Findings about needs of stacks other than images, and about conflicts between two of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def judged(form: str, found: Weights) -> Finding:
 
 
 def test_models_are_looked_for_on_the_host():
-    """By the mount through which the service sees them; none where none is loaded."""
+    """Through the mount by which the service sees them; not at all if no model is loaded."""
     assert models([loads("gguf"), stack()]) == [PATH]
 
 
@@ -54,14 +54,14 @@ def test_models_are_looked_for_on_the_host():
     ],
 )
 def test_a_model_that_the_container_will_not_find_is_refused(found: Weights, words: str):
-    """The host finds it, and would say that it is there."""
+    """The host finds it, and would report that it exists."""
     finding = judged("gguf", found)
     assert not finding.ok
     assert words in finding.detail
 
 
 def test_a_model_that_is_a_link_within_its_folder_is_there():
-    """Relative, it leads to the same file in the container."""
+    """A relative link leads to the same file in the container."""
     assert judged("gguf", Weights("file", 9, GGUF, link="./v2/model-Q4.gguf")).ok
     same = stack(
         volumes=["/vol/gguf:/vol/gguf:ro"],
@@ -72,7 +72,7 @@ def test_a_model_that_is_a_link_within_its_folder_is_there():
 
 
 def test_a_model_of_the_right_form_is_told_as_there():
-    """A GGUF file by its first bytes, a folder by its names."""
+    """A GGUF file is recognized by its first bytes, a folder by the names in it."""
     assert judged("gguf", Weights("file", 9, GGUF)).ok
     for weights in ("model-00001-of-00002.safetensors", "pytorch_model.bin"):
         assert judged("safetensors", Weights("folder", entries=("config.json", weights))).ok
@@ -101,7 +101,7 @@ def test_a_model_of_the_right_form_is_told_as_there():
     ],
 )
 def test_what_is_wrong_is_told_with_a_fix(form: str, found: Weights, seen: str, fix: str):
-    """And that another model can be named, where and how."""
+    """Another model can be set instead; the fix says where and how."""
     finding = judged(form, found)
     assert not finding.ok
     assert not finding.note
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_told_with_a_fix(form: str, found: Weights, seen: str, 
 
 
 def test_a_service_that_needs_a_gpu_is_told_when_it_is_given_none():
-    """With what to change instead; one that needs none is not spoken of."""
+    """The fix says what to change instead; other services are not mentioned."""
     needs = {"x-workstation": {"needs_gpu": "set layers to 0"}}
     (finding,) = gpu_findings([stack(**needs), stack("other")])
     assert (finding.ok, finding.name) == (False, "GPU for llm")
@@ -122,7 +122,8 @@ def test_a_service_that_needs_a_gpu_is_told_when_it_is_given_none():
 
 
 def test_a_port_or_name_that_two_services_claim_is_told():
-    """Of one stack or of two; the same number on another protocol or in a container is none."""
+    """Of one stack or of two; the same number with another protocol, or inside a container, is no
+    conflict."""
     labels = {
         "traefik.enable": "true",
         "traefik.http.routers.x.rule": "Host(`llm.example.org`)",
@@ -142,7 +143,7 @@ def test_a_port_or_name_that_two_services_claim_is_told():
 
 
 def test_all_stacks_of_this_repository_run_on_one_machine():
-    """No port, no name, no key of data, no folder of the share claimed twice."""
+    """No port, name, key of data, or folder of the share is used twice."""
     rendered = [render(name) for name in STACKS]
     found = [stack.model for stack in rendered]
     assert list(collision_findings(found)) == []
@@ -154,8 +155,8 @@ def test_all_stacks_of_this_repository_run_on_one_machine():
 
 
 def test_what_docker_names_for_one_stack_is_not_another_stacks():
-    """Containers, volumes and networks bear the project's name in front; where a container has a
-    name of its own, it is of another form, and no image is built under the same name."""
+    """Containers, volumes and networks begin with the project's name; names chosen for containers
+    have another form, and no image is built under the same name."""
     rendered = {name: yaml.safe_load(render(name).compose) for name in STACKS}
     assert {name: content["name"] for name, content in rendered.items()} == {
         name: name for name in STACKS

@@ -64,13 +64,13 @@ def judged(found: dict[str, Disk], *images: str, stand_ins: bool = False) -> dic
 
 
 def test_an_image_counts_once():
-    """However many services are made of it; one of unknown size counts nothing."""
+    """However many services use it; one of unknown size counts as zero."""
     assert size(missing(*ALL, *ALL)) == round((18.62 + 15.8) * GB)
     assert size(missing(ALL[-1])) == 0
 
 
 def test_sizes_of_the_shipped_stack_are_those_of_docs_images():
-    """18.62 GB for what is built."""
+    """18.62 GB for the images built here."""
     shipped = pins.load(ROOT / "pins.yml")
     data = runpy.run_path(str(ROOT / "group_data/dhoch3.py"))["dhoch3"]
     stack = StackRenderer("dhoch3", settings(), shipped, Mirror(), data, True).render().model
@@ -79,7 +79,7 @@ def test_sizes_of_the_shipped_stack_are_those_of_docs_images():
 
 
 def test_a_disk_with_room_passes():
-    """With figures: what is free, what it is for, what is needed."""
+    """With numbers: free space, its purpose, and the required space."""
     finding = judged(disks(200), *ALL)["disk /"]
     assert finding.ok
     assert f"200 GB are free for {DOCKER}, {CONTAINERD}, {MODELS}" in finding.detail
@@ -87,27 +87,27 @@ def test_a_disk_with_room_passes():
 
 
 def test_a_disk_that_is_surely_too_small_is_refused():
-    """Before an hour of building ends in 'no space left'."""
+    """Before an hour of building ends with 'no space left'."""
     finding = judged(disks(34), *ALL)["disk /"]
     assert failed([finding])
     assert "docker system df" in finding.fix
 
 
 def test_a_disk_that_will_be_nearly_full_is_worth_knowing():
-    """20 GB beyond the images."""
+    """Less than 20 GB beyond the images."""
     assert noted(judged(disks(54), *ALL).values())
     assert judged(disks(55), *ALL)["disk /"].ok
 
 
 def test_images_that_are_there_need_no_room():
-    """A second run on a full disk changes nothing; it is told all the same."""
+    """A second run on a full disk changes nothing, but the disk is still reported."""
     assert failed(judged(disks(1)).values()) == []
     assert noted(judged(disks(1)).values())
     assert judged(disks(30))["disk /"].ok
 
 
 def test_each_disk_is_judged_once_and_for_what_lies_there():
-    """A small system disk does not matter if images lie elsewhere."""
+    """A small system disk does not matter if images are elsewhere."""
     found = judged(disks(25, docker=("/data", 100)), *ALL)
     assert set(found) == {"disk /", "disk /data"}
     assert all(finding.ok for finding in found.values())
@@ -116,7 +116,8 @@ def test_each_disk_is_judged_once_and_for_what_lies_there():
 
 
 def test_images_may_lie_in_containerds_folder():
-    """Which of the two it will be is not known for sure, so both must be too small."""
+    """It is not certain which of the two will be used, so it is an error only if both are too
+    small."""
     found = judged(disks(100, docker=("/data", 5)), *ALL)
     assert failed(found.values()) == []
     assert "34 GB" in found["disk /"].detail
@@ -130,7 +131,7 @@ def test_of_stand_ins_no_size_is_known():
 
 
 def test_what_was_not_told_is_not_judged():
-    """No disk, no finding."""
+    """Without a disk, there is no finding."""
     assert judged({}, *ALL) == {}
 
 
@@ -146,7 +147,7 @@ def test_what_was_not_told_is_not_judged():
     ],
 )
 def test_the_engines_folder_is_where_daemon_json_says(content: bytes | None, root: str):
-    """A broken file is another finding's matter."""
+    """A broken file is covered by another finding."""
     assert data_folders(content) == [root, CONTAINERD]
 
 
@@ -166,14 +167,15 @@ OURS = f"{UNC} {MOUNT} cifs credentials=/etc/x,uid=2000 0 0"
     ],
 )
 def test_an_fstab_without_another_mount_there_passes(text: str):
-    """Ours may differ in its options: it is corrected."""
+    """Our entry may have other options; it is corrected."""
     (finding,) = fstab_findings(text, UNC, MOUNT)
     assert finding.ok
 
 
 @pytest.mark.parametrize("target", [MOUNT, f"{MOUNT}/", "/mnt/ki\\137Daten"])
 def test_another_disk_on_the_mountpoint_is_refused_with_its_line(target: str):
-    """Somebody's own mount is never replaced; its options, which may hold a password, not shown."""
+    """A foreign mount is never replaced; its options are not shown, because they may contain a
+    password."""
     text = f"UUID=1 / ext4 defaults 0 1\nanna@nas:/x {target} fuse.sshfs password=geheim 0 0\n"
     (finding,) = failed(fstab_findings(text, UNC, MOUNT))
     assert finding.detail.startswith("line 2 mounts anna@nas:/x (fuse.sshfs)")
@@ -182,7 +184,7 @@ def test_another_disk_on_the_mountpoint_is_refused_with_its_line(target: str):
 
 
 def test_another_share_on_the_mountpoint_is_replaced_and_told():
-    """It is an entry of the same kind, as an earlier server's would be."""
+    """It is an entry of the same kind, for example for a previous server."""
     (finding,) = fstab_findings(f"//old/ki_Daten {MOUNT} cifs guest 0 0\n", UNC, MOUNT)
     assert noted([finding])
     assert "//old/ki_Daten" in finding.detail
@@ -190,7 +192,7 @@ def test_another_share_on_the_mountpoint_is_replaced_and_told():
 
 
 def test_a_line_that_names_the_mountpoint_by_a_link_counts():
-    """And one whose bytes are no UTF-8 can be shown."""
+    """A line whose bytes are not UTF-8 can still be shown."""
     text = "UUID=1 / ext4 defaults 0 1\nnas:/B\udcfcro /srv/daten nfs4 defaults 0 0\n"
     (finding,) = failed(fstab_findings(text, UNC, MOUNT, linked=[2]))
     assert finding.detail.startswith("line 2 mounts nas:/B\\xfcro (nfs4)")
@@ -214,7 +216,8 @@ def layer(kind: str, source: str = UNC) -> Mount:
     ],
 )
 def test_a_mountpoint_that_is_the_shares_own_passes(found: MountState):
-    """Systemd's automounter, as an entry of fstab makes it, gives way like the entry."""
+    """systemd's automounter, which an entry in fstab creates, is replaced together with the
+    entry."""
     assert list(mountpoint_findings(found, MOUNT)) == []
 
 
@@ -247,7 +250,7 @@ def test_a_mountpoint_that_is_the_shares_own_passes(found: MountState):
     ],
 )
 def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: str, fix: str):
-    """Systemd, an automounter or a person would have the last word there."""
+    """systemd, an automounter or a person would take precedence there."""
     (finding,) = failed(mountpoint_findings(found, MOUNT))
     assert words in finding.detail
     assert fix in finding.fix
@@ -263,7 +266,7 @@ def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: s
     ],
 )
 def test_what_is_odd_at_the_mountpoint_is_worth_knowing(found: MountState, words: str):
-    """And stops nothing."""
+    """It stops nothing."""
     (finding,) = noted(mountpoint_findings(found, MOUNT))
     assert words in finding.detail
 
@@ -286,7 +289,7 @@ def test_a_folder_that_does_not_answer_stops_the_run():
     ],
 )
 def test_a_store_lies_where_files_have_owners(disk: Disk, right: bool):
-    """Wherever its link leads; what is asked of Docker's folders is another matter."""
+    """Wherever its link leads; Docker's folders are checked separately."""
     found = {"/vol/models": disk, "/var/lib/docker": Disk("/d", 5, "vfat")}
     assert (failed(place_findings(found, [], ["/vol/models"], MOUNT)) == []) is right
 
@@ -309,7 +312,7 @@ def links(*found: tuple[str, str], real: str = "/vol/models") -> list[Finding]:
 
 
 def test_a_store_without_links_that_lead_out_passes():
-    """Relative ones within it are not told by the host."""
+    """The host does not report relative links within it."""
     assert links() == []
     assert list(link_findings("/vol/other", "/vol/other", [("a", "/x")], STACKS)) == []
 
@@ -325,21 +328,21 @@ def test_a_store_without_links_that_lead_out_passes():
 def test_an_absolute_link_within_the_store_is_named_with_its_relative_form(
     real: str, link: str, said: str, command: str
 ):
-    """In a container the store has another name."""
+    """In a container, the store has another path."""
     (finding,) = noted(links((link, f"{real}/{said}"), real=real))
     assert f"{link} -> {real}/{said}" in finding.detail
     assert command in finding.fix
 
 
 def test_a_link_that_leads_out_of_the_store_is_named_with_a_bind_mount():
-    """One that only some containers can follow, too; of many, the first."""
+    """Also one that only some containers can follow; of many, the first is named."""
     (finding,) = noted(links(("sd", "/mnt/big/sd"), ("x", "../../y"), ("z", "/z"), ("q", "/q")))
     assert "sd -> /mnt/big/sd, x -> ../../y, z -> /z and 1 more" in finding.detail
     assert "`/mnt/big/sd /vol/models/sd none bind 0 0`" in finding.fix
 
 
 def test_a_link_that_all_containers_can_follow_is_not_named():
-    """They mount what it leads to under the same name."""
+    """They mount its target at the same path."""
     stacks = [
         parse('{name: s, services: {a: {image: a, volumes: ["/vol/models:/m", "/big:/big"]}}}')
     ]
@@ -347,7 +350,7 @@ def test_a_link_that_all_containers_can_follow_is_not_named():
 
 
 def test_a_disk_that_does_not_answer_is_none():
-    """As one whose automounter waits."""
+    """For example, if its automounter is waiting."""
     (finding,) = failed(mount_findings(["/mnt/ssd"], {"/mnt/ssd": "does not answer"}))
     assert finding.detail == "does not answer"
 
@@ -360,7 +363,7 @@ def test_a_share_that_lets_us_in_passes():
 
 
 def test_a_share_that_refuses_says_what_to_do():
-    """The server's words and the way out apart from each other."""
+    """The server's message and the fix are separate."""
     refusal = f"{UNC}: the server answered STATUS_LOGON_FAILURE: check SMB_PASSWORD in .env."
     finding = share_finding(refusal, "refused", "STATUS_LOGON_FAILURE", UNC)
     assert failed([finding])
@@ -369,7 +372,7 @@ def test_a_share_that_refuses_says_what_to_do():
 
 
 def test_a_share_that_could_not_be_tried_is_worth_knowing():
-    """Nothing is claimed of it."""
+    """Its state is unknown."""
     finding = share_finding(None, "unknown", "python3 is not installed on the host", UNC)
     assert noted([finding])
     assert "python3" in finding.detail

@@ -1,4 +1,4 @@
-"""Findings about the system itself, each with what was seen and the way out."""
+"""Findings about the system itself, each with its evidence and its fix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def machine(**changes: Any) -> MachineState:
 
 
 def problems(*findings: Finding) -> dict[str, str]:
-    """Return name -> detail of what stops a run; each of these has a way out."""
+    """Return name -> detail of the problems that stop a run; each of these has a fix."""
     bad = failed(findings)
     assert all(finding.detail and finding.fix for finding in bad)
     return {finding.name: finding.detail for finding in bad}
@@ -43,7 +43,7 @@ def problems(*findings: Finding) -> dict[str, str]:
     ],
 )
 def test_the_supported_systems_pass(release: dict[str, str]):
-    """With evidence of what was seen."""
+    """With the observed system as evidence."""
     findings = list(system_findings(machine(os_release=release)))
     assert problems(*findings) == {}
     assert f"{release['ID']} {release['VERSION_ID']}" in findings[0].detail
@@ -61,7 +61,7 @@ def test_the_supported_systems_pass(release: dict[str, str]):
     ],
 )
 def test_other_systems_are_refused_by_name(release: dict[str, str], seen: str):
-    """Testing and unstable have no version, an unreadable os-release no name."""
+    """Testing and unstable have no version, an unreadable os-release has no name."""
     found = problems(*system_findings(machine(os_release=release)))
     assert list(found) == ["operating system"]
     assert found["operating system"].endswith(seen)
@@ -90,7 +90,7 @@ def test_root_passes():
 def test_little_memory_is_worth_knowing_and_next_to_none_is_refused(
     gib: float, ok: bool, stops: bool
 ):
-    """A machine sold with 16 GB shows a little less."""
+    """A machine sold with 16 GB reports a little less."""
     finding = list(system_findings(machine(memory=round(gib * GIB))))[-1]
     assert (finding.name, finding.ok) == ("memory", ok)
     assert f"{gib:.1f} GiB" in finding.detail
@@ -98,13 +98,13 @@ def test_little_memory_is_worth_knowing_and_next_to_none_is_refused(
 
 
 def test_memory_that_could_not_be_read_is_no_finding():
-    """Nothing is said of what is not known."""
+    """Unknown values are not reported."""
     assert "memory" not in [finding.name for finding in system_findings(machine())]
 
 
 @pytest.mark.parametrize("ahead", [0, 119, -120])
 def test_clocks_that_nearly_agree_pass(ahead: int):
-    """The question takes its time to get there."""
+    """The query itself takes some time."""
     (finding,) = clock_findings(ahead, "yes")
     assert finding.ok
     assert "a time service sets it" in finding.detail
@@ -115,7 +115,7 @@ def test_clocks_that_nearly_agree_pass(ahead: int):
     [(121, "0:02:01 (h"), (-90061, "1 day, 1:01:01 (h")],
 )
 def test_a_wrong_clock_is_refused_with_the_difference(ahead: int, seen: str):
-    """And with whether anything would set it."""
+    """The error also says whether anything would set it."""
     (finding,) = failed(clock_findings(ahead, "no"))
     assert seen in finding.detail
     assert ("ahead of" if ahead > 0 else "behind") in finding.detail
@@ -131,7 +131,7 @@ def test_a_clock_without_a_time_service_is_no_problem_while_it_is_right():
 
 
 def test_another_package_manager_is_waited_for():
-    """By name; and what it is just installing is not taken for broken."""
+    """By name; and packages that it is installing do not count as broken."""
     busy = machine(
         package_managers=("apt-daily-upgrade.service", "unattended-upgr (1234)"),
         broken_packages=("libc6:amd64",),
@@ -156,7 +156,7 @@ def test_an_interrupted_dpkg_is_worth_knowing():
 
 
 def test_packages_in_order_pass():
-    """With nobody else at work."""
+    """No other package manager is running."""
     findings = list(package_findings(machine(), installs=True))
     assert [finding.name for finding in findings] == ["apt", "dpkg"]
     assert all(finding.ok for finding in findings)
@@ -164,7 +164,7 @@ def test_packages_in_order_pass():
 
 @pytest.mark.parametrize("installs", [True, False])
 def test_needrestart_is_worth_knowing_where_something_is_installed(installs: bool):
-    """It is kept from asking, so afterwards old libraries may be in use."""
+    """It is kept from asking, so old libraries may remain in use afterward."""
     finding = list(package_findings(machine(needrestart=True), installs))[-1]
     assert finding.name == "needrestart"
     assert finding.ok is not installs
@@ -176,7 +176,7 @@ REFUSED = ("Malformed entry 2 in list file /etc/apt/sources.list.d/x.list (Compo
 
 @pytest.mark.parametrize("installs", [True, False])
 def test_a_file_that_apt_cannot_read_stops_what_would_install(installs: bool):
-    """By name; a run that needs no packages goes on."""
+    """The file is named; a run that needs no packages continues."""
     (finding,) = source_findings(SourcesState(REFUSED), installs)
     assert finding.detail == f"apt rejects all of them: {REFUSED[0]}"
     assert finding.fix == "correct /etc/apt/sources.list.d/x.list, or move it away"
@@ -211,7 +211,7 @@ def test_an_active_ufw_is_told_what_it_does_not_cover():
 def test_what_keeps_containers_from_ollama_is_worth_knowing(
     firewall: FirewallState, names: list[str], words: str
 ):
-    """By name and place; acceptance tells whether it does."""
+    """By name and place; acceptance shows whether it really does."""
     findings = list(reach_findings(firewall, 11434))
     assert problems(*findings) == {}
     notes = noted(findings)

@@ -1,4 +1,4 @@
-"""What a run fetches, from where, and findings about what does not answer."""
+"""Downloads of a run, their servers, and findings about servers that do not answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def uses(mirror: Mirror | None = None, **changes: Any) -> dict[str, frozenset[st
 
 
 def test_each_server_is_asked_once_for_all_that_comes_from_there():
-    """Everything that pins.yml names, and what image builds install."""
+    """Everything in pins.yml, and the packages that image builds install."""
     found = uses()
     assert found["https://registry-1.docker.io/v2/"] >= {"images.comfyui", "images.traefik"}
     assert found["https://ghcr.io/v2/"] == {"images.invokeai", "images.open_webui", "images.uv"}
@@ -65,7 +65,7 @@ def test_each_server_is_asked_once_for_all_that_comes_from_there():
 
 
 def test_with_a_mirror_only_its_address_is_asked():
-    """Where it is addressed by number, no name is looked up either."""
+    """If its address is a number, no name is looked up either."""
     (address,) = uses(LAB)
     assert address == "http://192.168.0.5:80/v2/"
     assert Upstream(address, frozenset()).host == "192.168.0.5:80"
@@ -73,7 +73,7 @@ def test_with_a_mirror_only_its_address_is_asked():
 
 
 def test_a_mirror_of_images_alone_leaves_the_rest_upstream():
-    """Every key of a mirror file may be left out."""
+    """Every key of a mirror file is optional."""
     found = uses(Mirror(registry="mirror.lan:5000/proxy"))
     assert found["https://mirror.lan:5000/v2/"] >= {"images.comfyui", "images.uv"}
     assert "https://github.com/" in found
@@ -85,7 +85,7 @@ def test_a_mirror_of_images_alone_leaves_the_rest_upstream():
     [({"gpu": "none"}, "apt.nvidia"), ({"docker_source": "distribution"}, "apt.docker")],
 )
 def test_what_the_settings_leave_out_is_not_asked(changes: dict[str, Any], unused: str):
-    """A host without GPU has no need of NVIDIA's server."""
+    """A host without a GPU does not need NVIDIA's server."""
     assert unused in {use for used in uses().values() for use in used}
     assert unused not in {use for used in uses(**changes).values() for use in used}
 
@@ -122,12 +122,12 @@ def lacking(*names: str) -> list[Service]:
     ],
 )
 def test_only_what_is_missing_is_fetched(names: tuple[str, ...], expected: set[str]):
-    """A build fetches its sources, packages, and the images it starts from."""
+    """A build downloads its sources, packages, and the images it starts from."""
     assert fetched(PINS, Mirror(), [(STACK, lacking(*names))], {"apt.docker": False}) == expected
 
 
 def test_other_downloads_are_fetched_if_their_caller_says_so():
-    """Packages and releases are no images."""
+    """Packages and releases are not images."""
     others = {"apt.docker": True, "downloads.ollama": False}
     assert fetched(PINS, Mirror(), [], others) == {"apt.docker"}
 
@@ -166,7 +166,7 @@ def judged(
 
 @pytest.mark.parametrize("status", ["200", "301", "401", "404", "405", "429"])
 def test_a_server_that_answers_passes(status: str):
-    """A root may have no page, a registry first wants a token."""
+    """A root may have no page, and a registry asks for a token first."""
     findings = judged((HUB, Answer("http", "401")), (GITHUB, Answer("http", status)))
     assert [(one.name, one.ok) for one in findings] == [
         ("DNS", True),
@@ -190,14 +190,14 @@ def test_a_server_that_answers_passes(status: str):
         (GITHUB, Answer("http", "403"), "HTTP 403", "filter"),
         (GITHUB, Answer("http", "407"), "HTTP 407", "proxy"),
         (GITHUB, Answer("http", "503"), "HTTP 503", "the server itself"),
-        # Something listens there, and it is no registry.
+        # Something listens there, but it is not a registry.
         (HUB, Answer("http", "404"), "HTTP 404", "what answers there"),
     ],
 )
 def test_a_server_that_does_not_let_us_in_is_refused(
     server: Upstream, answer: Answer, seen: str, fix: str
 ):
-    """With the step that failed, and what helps there."""
+    """The finding contains the failed step, and its fix."""
     (finding,) = failed(judged((server, answer)))
     assert finding.name == f"upstream {server.host}"
     assert seen in finding.detail
@@ -216,7 +216,7 @@ def test_names_without_an_address_are_one_finding():
 
 
 def test_a_mirror_that_is_not_there_names_the_file_to_correct():
-    """Its address comes from nowhere else; a number needs no DNS."""
+    """Its address is only in that file; a number needs no DNS."""
     findings = judged((MIRROR, Answer("connect", "No route to host")), mirrored=True)
     assert [finding.name for finding in findings] == ["upstream 192.168.0.5:80"]
     assert failed(findings)[0].fix.endswith("correct the file that MIRROR names")
@@ -227,14 +227,14 @@ def test_a_mirror_that_is_not_there_names_the_file_to_correct():
     "answer", [Answer("name", "x"), Answer("connect", "x"), Answer("http", "503")]
 )
 def test_a_server_from_which_nothing_is_fetched_stops_nothing(answer: Answer):
-    """A machine that has everything needs no internet; it is told all the same."""
+    """A machine that has everything needs no internet; the server is still reported."""
     findings = judged((HUB, OK), (GITHUB, answer), wanted=frozenset({"images.a"}))
     assert failed(findings) == []
     assert len(noted(findings)) == 1
 
 
 def test_an_engine_with_a_proxy_of_its_own_pulls_through_that():
-    """Images and sources; from the host itself these may well be out of reach."""
+    """This applies to images and sources; the host itself may not be able to reach them."""
     refused = Answer("connect", "no answer")
     both = (HUB, refused), (GITHUB, refused)
     assert failed(judged(*both, engine_proxied=True)) == []
@@ -243,7 +243,7 @@ def test_an_engine_with_a_proxy_of_its_own_pulls_through_that():
 
 
 def test_without_python_nothing_is_known():
-    """And nothing is claimed."""
+    """Nothing is reported as unreachable."""
     findings = list(upstream_findings([HUB], ALL, {}, mirrored=False, engine_proxied=False))
     assert failed(findings) == []
     assert "python3 is not installed" in noted(findings)[0].detail

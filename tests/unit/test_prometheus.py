@@ -1,4 +1,4 @@
-"""The stack prometheus as it is rendered: folders, owners, ports, and what it asks of its host."""
+"""The rendered stack prometheus: folders, owners, ports, and its needs on the host."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def comfy(**data: Any) -> dict[str, Any]:
 
 
 def test_the_three_services_are_there_under_the_names_that_people_type():
-    """`docker logs comfy` is in the procedure."""
+    """The procedure contains `docker logs comfy`."""
     found = services("prometheus")
     assert list(found) == ["comfy", "ollama", "openwebui"]
     assert all(keys["container_name"] == name for name, keys in found.items())
 
 
 def test_its_folders_have_the_owners_of_the_procedure():
-    """Of everything that it writes; the model store belongs to tasks/storage.py."""
+    """This covers every folder that it writes; the model store belongs to tasks/storage.py."""
     values = configured("prometheus")
     own = [place for place in render("prometheus").places if place.home == "own"]
     assert {one.path: f"{one.user}:{one.group} {one.mode}" for one in own} == {
@@ -38,7 +38,7 @@ def test_its_folders_have_the_owners_of_the_procedure():
 
 
 def test_comfyuis_folder_is_one_mount_and_its_owner_the_wanted_user():
-    """Its init script refuses anything else; both follow from the same two numbers."""
+    """Its init script rejects anything else; both come from the same two numbers."""
     for uid, gid in ((1024, 1024), (1000, 100)):
         keys = comfy(comfy_uid=uid, comfy_gid=gid)
         below = [mount for mount in mounts(keys) if is_below(mount[1], "/comfy/mnt")]
@@ -51,7 +51,7 @@ def test_comfyuis_folder_is_one_mount_and_its_owner_the_wanted_user():
 
 
 def test_comfyui_may_become_another_user_and_no_more():
-    """By sudo, with capabilities that Docker would give it anyway."""
+    """Through sudo, with capabilities that Docker would grant by default."""
     keys = comfy()
     assert "security_opt" not in keys
     assert keys["cap_drop"] == ["ALL"]
@@ -60,7 +60,7 @@ def test_comfyui_may_become_another_user_and_no_more():
 
 
 def test_comfyui_writes_outputs_to_the_ssd_and_reads_models_outside_its_folder():
-    """By its own flags: no links inside the folder."""
+    """Through its own flags, without links inside the folder."""
     keys = comfy(flags={"comfy": ["--lowvram"]})
     flags = keys["environment"]["COMFY_CMDLINE_EXTRA"].split()
     assert flags[flags.index("--output-directory") + 1] == "/outputs"
@@ -73,7 +73,7 @@ def test_comfyui_writes_outputs_to_the_ssd_and_reads_models_outside_its_folder()
 
 
 def test_a_missing_folder_of_a_disk_is_not_made_by_docker():
-    """It would be made on the disk of the system, below the one that is not mounted."""
+    """It would be created on the system's disk, in place of the disk that is not mounted."""
     for keys in services("prometheus").values():
         for entry in keys["volumes"]:
             if isinstance(entry, dict):
@@ -82,7 +82,7 @@ def test_a_missing_folder_of_a_disk_is_not_made_by_docker():
 
 
 def test_the_first_start_of_comfyui_is_given_its_time():
-    """Twice what it takes, and said with the plan."""
+    """Twice the usual time; the plan mentions it."""
     model = render("prometheus").model
     found = {service.name: service for service in model.running}
     assert found["comfy"].start_period >= 2 * 20 * 60
@@ -91,13 +91,13 @@ def test_the_first_start_of_comfyui_is_given_its_time():
 
 
 def test_without_a_gpu_comfyui_is_left_out():
-    """Its start script ends without nvidia-smi."""
+    """Its start script fails without nvidia-smi."""
     assert list(services("prometheus", gpu=False)) == ["ollama", "openwebui"]
     assert not any(one.gpu for one in render("prometheus", gpu=False).model.running)
 
 
 def test_open_webui_finds_ollama_and_keeps_its_key():
-    """Inside the stack's network; the key lies beside the database."""
+    """Inside the stack's network; the key is next to the database."""
     keys = services("prometheus")["openwebui"]
     assert keys["environment"]["OLLAMA_BASE_URL"] == "http://ollama:11434"
     (data,) = mounts(keys)
@@ -106,7 +106,7 @@ def test_open_webui_finds_ollama_and_keeps_its_key():
 
 
 def test_variables_of_ollama_reach_its_container():
-    """None by default."""
+    """There are none by default."""
     assert "environment" not in services("prometheus")["ollama"]
     given = {"ollama_environment": {"OLLAMA_KEEP_ALIVE": "30m"}}
     assert services("prometheus", changed=given)["ollama"]["environment"] == {
@@ -115,7 +115,7 @@ def test_variables_of_ollama_reach_its_container():
 
 
 def test_everything_that_it_writes_is_said_what_it_is():
-    """Whoever wipes the machine can read what goes, and how it comes back."""
+    """Before wiping the machine, one can read what will be lost, and how to restore it."""
     lost = render("prometheus").model.losses()
     assert set(lost) == {
         f"{NVME}/ai/services/comfy-mnt",

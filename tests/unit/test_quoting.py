@@ -1,4 +1,4 @@
-"""Values never leave the place where they stand: each form of file, and every template."""
+"""Values never break out of their place: every form of file, and every template."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from workstation.yaml_file import ComposeLoader
 TEMPLATES = sorted(
     path for path in (ROOT / "templates").rglob("*.j2") if path.parent.name != "report"
 )
-# Their results are made of pins, of hashes and of names of folders, all of them checked.
+# Their results consist of pins, hashes and names of folders, all of which are checked.
 MADE = ("image", "built", "source", "digest", "fail")
 TEXTS = [text for text in wrong_inputs.texts() if len(text) < 1000]
 
 
 def unquoted(text: str) -> list[str]:
-    """The expressions of a template that put something in as it is."""
+    """The expressions of a template that insert a value without a filter."""
     tree = jinja2.Environment().parse(text)
     macros = {macro.name for macro in tree.find_all(nodes.Macro)}
     for imported in tree.find_all(nodes.FromImport):
@@ -65,7 +65,7 @@ def unquoted(text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_template_puts_a_value_in_without_a_filter_of_its_form(path: Path):
-    """Whatever a setting may hold one day: the file keeps its structure."""
+    """Whatever a setting may contain one day, the structure of the file stays."""
     assert unquoted(path.read_text()) == []
 
 
@@ -91,7 +91,7 @@ def test_a_value_without_one_would_be_found(text: str):
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_text_is_that_text_in_yaml(text: str):
-    """By itself, in a list and in a mapping, as value and as key; for Compose and for PyYAML."""
+    """Alone, in a list and in a mapping, as value and as key; for Compose and for PyYAML."""
     if re.search("[\ud800-\udfff]", text):
         with pytest.raises(QuotingError):
             quoting.yaml(text)
@@ -110,7 +110,7 @@ def test_text_is_that_text_in_yaml(text: str):
     "value", [None, True, False, 0, -1, 1.5, 1e300, 10**18, [], {}, ["a", {"b": [1]}], {"$a": "$b"}]
 )
 def test_other_values_keep_their_types_in_yaml(value: Any):
-    """A dollar in a key stays one: Compose looks for variables in values alone."""
+    """A dollar in a key stays single: Compose only looks for variables in values."""
     assert yaml.safe_load(quoting.yaml(value)) == value
     found = yaml.load(f"a: {quoting.compose(value)}", ComposeLoader)["a"]
     assert quoting.interpolated(found, {}) == value
@@ -132,12 +132,13 @@ def test_other_values_keep_their_types_in_yaml(value: Any):
     ],
 )
 def test_only_what_must_have_quotes_gets_them(text: str, written: str):
-    """A file looks as a person would write it; a hash of digits alone is no number."""
+    """A file looks as if a person had written it; a hash that only consists of digits must not
+    become a number."""
     assert quoting.yaml(text) == written
 
 
 def test_a_block_of_text_has_no_variables_and_no_second_line():
-    """Nor a blank that is a line break to somebody."""
+    """The same is true of characters that some programs treat as a line break."""
     assert quoting.compose_text("a $b: {c} #d") == "a $$b: {c} #d"
     for character in "\n\r\t\0\x85\u2028":
         with pytest.raises(QuotingError):
@@ -146,20 +147,20 @@ def test_a_block_of_text_has_no_variables_and_no_second_line():
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_flags_are_the_words_that_a_shell_takes_them_for(text: str):
-    """For Compose, which takes a command apart as a shell does."""
+    """Compose splits a command like a shell does."""
     try:
         words = shlex.split(text)
         written = quoting.command(["--first", text])
     except (ValueError, QuotingError):
         return
     assert shlex.split(quoting.interpolated(written, {})) == ["--first", *words]
-    # What ends a command for Compose's parser is in quotes.
+    # Characters that end a command for Compose's parser are quoted.
     assert not re.search(r"(?<!\S)[;|&<>(]", written)
 
 
 @pytest.mark.parametrize("text", ["a;b", "$X", "`id`", "a*", "'a'", "a\\b", "(", "a\nb", "~{x}"])
 def test_flags_for_a_variable_are_plain_words(text: str):
-    """A script takes it apart at blanks, and knows no quotes."""
+    """A script splits them on spaces, without support for quotes."""
     assert quoting.plain_words(["--a", "b c", 1]) == "--a b c 1"
     with pytest.raises(QuotingError):
         quoting.plain_words(["--a", text])
@@ -167,14 +168,14 @@ def test_flags_for_a_variable_are_plain_words(text: str):
 
 @pytest.mark.parametrize("text", ["", "a b", "a'b", "-x", "x:", "a$b", "a%b", "a\nb", "é", "[a]"])
 def test_a_word_is_refused_where_it_would_have_to_be_quoted(text: str):
-    """In a Dockerfile, a shell, a unit."""
+    """In a Dockerfile, a shell or a unit."""
     with pytest.raises(QuotingError):
         quoting.word(text)
 
 
 @pytest.mark.parametrize("value", ["1", None, True, float("nan"), float("inf"), [], "a"])
 def test_a_number_is_a_number(value: Any):
-    """And nothing that only looks like one."""
+    """Text that only looks like a number is rejected."""
     with pytest.raises(QuotingError):
         quoting.number(value)
     assert (quoting.number(8080), quoting.number(0.9)) == ("8080", "0.9")
@@ -188,7 +189,7 @@ UNIT = [
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not here")
 def test_systemd_itself_reads_what_was_meant(tmp_path: Path):
-    """All of it in one unit: systemd tells the environment that it would give."""
+    """All in one unit: systemd prints the environment that it would set."""
     variables = {f"V{number}": text for number, text in enumerate(UNIT)}
     text = template("ollama/drop-in.conf.j2", models="/vol/%h", port=1, environment=variables)
     unit = tmp_path / "t.service"
@@ -217,7 +218,7 @@ def test_systemd_itself_reads_what_was_meant(tmp_path: Path):
 
 
 def test_our_own_reading_of_units_is_systemds():
-    """By which the other tests judge."""
+    """The other tests rely on it."""
     for value in UNIT:
         written = f'Environment="A={quoting.unit_text(value)}"'
         assert wrong_unit(written) == ("Environment", f"A={value}")
@@ -232,7 +233,7 @@ def wrong_unit(line: str) -> tuple[str, str]:
 
 
 def test_a_variable_comes_from_the_stacks_own_env_or_has_a_default():
-    """Else it would be nothing, or whatever an environment happens to hold."""
+    """Otherwise it would be empty, or have any value from the environment."""
     variables = {"A": "x", "E": ""}
     for text, expected in (
         ("$A", "x"),

@@ -1,4 +1,4 @@
-"""Receipts of runs: what is in them, and what two of them differ in."""
+"""Receipts of runs: their contents, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def receipt(**changes: Any) -> Receipt:
 
 
 def test_a_receipt_is_read_back_as_it_was_written():
-    """Its file sorts by time, whatever the time zone."""
+    """Its file name sorts by time, whatever the time zone."""
     one = receipt()
     assert read(one.model_dump_json(), "x.json") == one
     assert one.file_name == "20260102T030405Z.json"
@@ -69,8 +69,8 @@ def test_the_result_is_told_in_a_few_words(changes: dict[str, Any], result: str)
 
 
 def test_lines_are_those_that_change_something():
-    """Neither what stays nor what depends on the run; steps without any are left out; and never a
-    line of a file, which may hold a secret."""
+    """Unchanged parts and those that depend on the run are left out, and so are steps without any
+    change; a line of a file is never included, because it may contain a secret."""
     step = Step(
         "a",
         planned=[Change("+", "/x", "content", ("+secret",)), Change("=", "stays")],
@@ -80,7 +80,7 @@ def test_lines_are_those_that_change_something():
 
 
 def test_two_runs_differ_in_commit_changes_and_proof():
-    """What both did is left out."""
+    """Common lines are left out."""
     proof = Accepted(
         checks=9, failed={"forge is healthy": "no"}, notes={}, versions={"docker": "29"}
     )

@@ -1,4 +1,4 @@
-"""References of images: their parts, in the Engine's form, and which is a Traefik."""
+"""References of images: their parts, in the Engine's form, and how to recognize Traefik."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workstation.docker.references import familiar, is_traefik, parts
     ],
 )
 def test_references_in_the_engines_form(reference: str, expected: str):
-    """As `docker image inspect` shows RepoTags and RepoDigests."""
+    """The form of RepoTags and RepoDigests in `docker image inspect`."""
     assert familiar(reference) == expected
 
 
@@ -37,7 +37,7 @@ def test_references_in_the_engines_form(reference: str, expected: str):
     ],
 )
 def test_the_parts_of_a_reference(reference: str, expected: tuple[str, str, str]):
-    """The port of a registry is no tag."""
+    """A registry's port is not a tag."""
     assert parts(reference) == expected
 
 
@@ -45,11 +45,11 @@ def test_the_parts_of_a_reference(reference: str, expected: tuple[str, str, str]
     "image", ["traefik:v3", "192.168.0.5:80/docker.io/library/traefik@sha256:0"]
 )
 def test_a_traefik_is_known_by_its_image(image: str):
-    """From whichever registry."""
+    """From any registry."""
     assert is_traefik(image)
 
 
 @pytest.mark.parametrize("image", ["traefik/whoami:v1", "nginx:1", "me/traefik-errors", "sha256:1"])
 def test_others_are_no_traefik(image: str):
-    """Although their name begins like it."""
+    """Although their names begin the same."""
     assert not is_traefik(image)

@@ -1,8 +1,8 @@
 """Unknown keys and wrong types in `.env`, `group_data/`, `--data` and Compose files: each is
-refused in one sentence, with the nearest name where there is one. Some of these were once taken
-without a word.
+rejected in one sentence, with the closest valid name if there is one.
 
-The modules ``test_wrong_*`` try thousands that are made by rule; here the sentences are read.
+The modules ``test_wrong_*`` try thousands of generated cases; these tests check the sentences
+themselves.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ COMPOSE = {
 
 @pytest.mark.parametrize("text", COMPOSE)
 def test_in_a_compose_file(text: str):
-    """Of a service, of a secret, and of the whole file, with the line."""
+    """In a service, in a secret, and at the top level, with the line."""
     said = refusal(lambda: parse(SERVICE + text, "/opt/stacks/s", "compose.yaml.j2", {}))
     assert said == f"compose.yaml.j2 line 5: {COMPOSE[text]}"
 
 
 def test_a_key_of_a_service_that_comes_twice():
-    """YAML libraries keep the last."""
+    """YAML libraries keep the last one."""
     text = f"{SERVICE}    image: docker.io/a/b:2\n"
     said = refusal(lambda: parse(text, "/opt/stacks/s", "compose.yaml.j2", {}))
     assert said == "compose.yaml.j2 line 5 sets image again: keep one of the two."
@@ -148,7 +148,7 @@ DATA: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("stack", "given", "expected"), DATA)
 def test_in_a_stacks_data(stack: str, given: dict[str, Any], expected: str):
-    """Of `group_data/<stack>.py`, or of a dictionary behind `--data`."""
+    """In `group_data/<stack>.py`, or in a dictionary after `--data`."""
     changed = {**data(stack), **given}
     assert refusal(lambda: stack_kinds.checked(stack, changed, ROOT / "templates/stacks")) == (
         expected
@@ -186,13 +186,13 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("given", "expected"), SETTINGS)
 def test_in_group_data_and_behind_data(given: dict[str, Any], expected: str):
-    """pyinfra gives both as data of the host."""
+    """pyinfra passes both as data of the host."""
     assert refusal(lambda: settings.load({**DEFAULTS, **given}, STACKS)) == expected
 
 
 @pytest.mark.parametrize(("name", "meant"), [("ssh_prot", "ssh_port"), ("_sudoo", "_sudo")])
 def test_a_name_of_pyinfras_in_a_file_of_group_data(name: str, meant: str, tmp_path: Path):
-    """With its line, before the host is connected to."""
+    """With its line, before connecting to the host."""
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data/all.py").write_text(f"# mine\n{name} = 22\n")
     said = refusal(lambda: environment.read({"WORKSTATION_HOST": "a"}, tmp_path, ["dhoch3"]))

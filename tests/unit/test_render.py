@@ -1,4 +1,5 @@
-"""Rendering a made-up stack: what is rendered, what is copied, and which tags change with what."""
+"""Rendering a made-up stack: which files are rendered or copied, and on which inputs each tag
+depends."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ services:
 
 @pytest.fixture
 def templates(tmp_path: Path) -> Path:
-    """A templates folder with one stack of a base, two images built on it, and a pulled one."""
+    """A templates folder with one stack: a base, two images built on it, and a pulled one."""
     for path, content in FILES.items():
         file = tmp_path / "stacks" / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,14 +93,14 @@ def replace(templates: Path, path: str, old: str, new: str) -> None:
 
 
 def tags(templates: Path) -> dict[str, str]:
-    """Return service -> tag of those images that are built."""
+    """Return service -> tag for the images that are built."""
     return {
         service.name: service.image.partition(":")[2] for service in rendered(templates).model.built
     }
 
 
 def test_templates_are_rendered_and_other_files_copied(templates: Path):
-    """The suffix goes, the rest of the path stays; blank lines at the end stay too."""
+    """The suffix is removed, the rest of the path stays; blank lines at the end stay too."""
     found = rendered(templates)
     assert set(found.files) == {
         "compose.yaml",
@@ -116,26 +117,26 @@ def test_templates_are_rendered_and_other_files_copied(templates: Path):
 
 
 def test_binary_files_are_copied_byte_for_byte(templates: Path):
-    """A context may hold any file."""
+    """A context may contain any file."""
     content = bytes(range(256)) + b"\r\n"
     (templates / "stacks/made-up/app/logo.png").write_bytes(content)
     assert rendered(templates).files["app/logo.png"] == content
 
 
 def test_the_stack_lies_in_the_folder_that_the_setting_names(templates: Path):
-    """Build contexts are there."""
+    """Build contexts are in it."""
     found = rendered(templates, stacks_dir="/srv/stacks")
     assert found.folder == "/srv/stacks/made-up"
     assert found.model.services[1].build == "/srv/stacks/made-up/app"
 
 
 def test_macros_see_the_project(templates: Path):
-    """They are imported as Jinja imports them, without the caller's variables."""
+    """They are imported by Jinja's rules, without the caller's variables."""
     assert rendered(templates).compose.startswith("# hello web of made-up\n")
 
 
 def test_images_come_with_their_digest_and_from_the_mirror(templates: Path):
-    """And pinned sources with their commit."""
+    """Pinned sources come with their commit."""
     mirror = Mirror(registry="192.168.0.5", http="http://192.168.0.5")
     web = rendered(templates).model.services[0]
     assert web.image == f"docker.io/louislam/dockge:1.5.0@{DIGEST}"
@@ -149,7 +150,7 @@ def test_images_come_with_their_digest_and_from_the_mirror(templates: Path):
 
 
 def test_the_pins_that_services_are_made_of_are_known(templates: Path):
-    """Also through the base of a built image, but not those of a folder that no service uses."""
+    """Including those of a built image's base, but not those of a folder that no service uses."""
     assert rendered(templates).pins_used == {
         "images.dockge",
         "images.python",
@@ -163,7 +164,7 @@ def test_the_pins_that_services_are_made_of_are_known(templates: Path):
 
 
 def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):
-    """The version of the source of that name, with - as _; 1 where there is none."""
+    """The version of the source with the same name, with _ instead of -; 1 if there is none."""
     found = tags(templates)
     assert found["app"].startswith("1-")
     assert found["big-app"].startswith("2.5.5-")
@@ -173,7 +174,7 @@ def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):
 def test_the_order_of_the_file_system_does_not_count(
     templates: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """It is another on each machine; a tag that followed it would have all images built anew."""
+    """It differs between machines; if tags depended on it, all images would be rebuilt."""
     before = rendered(templates)
 
     def backwards(original: Any) -> Any:
@@ -198,7 +199,7 @@ for stack in STACKS:
 
 
 def test_another_process_renders_the_same():
-    """Nothing random: neither sets in their order of the day, nor times, nor ids."""
+    """Nothing is random: neither the order of sets, nor times, nor ids."""
     outputs = [
         subprocess.run(
             [sys.executable, "-c", PRINT],
@@ -215,7 +216,7 @@ def test_another_process_renders_the_same():
 
 
 def test_the_child_names_its_base_by_tag(templates: Path):
-    """That is how the base's hash becomes part of the child's."""
+    """This makes the base's hash part of the child's."""
     found = rendered(templates)
     base = next(service for service in found.model.services if service.name == "base")
     assert found.files["app/Dockerfile"].startswith(f"FROM {base.image}\n".encode())
@@ -226,7 +227,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_one_byte_in_a_child_changes_its_tag_alone(templates: Path):
-    """Neither its base nor its neighbour is built again."""
+    """Neither its base nor the other child is rebuilt."""
     before = tags(templates)
     replace(templates, "app/a.txt", "a", "b")
     assert changed(before, tags(templates)) == {"app"}
@@ -240,7 +241,7 @@ def test_one_byte_in_the_base_changes_all_that_stand_on_it(templates: Path):
 
 
 def test_a_new_pin_changes_what_uses_it(templates: Path):
-    """A source's commit its own image, the Python image all."""
+    """A source's commit changes one image, the Python image changes all."""
     before = tags(templates)
     (templates / "pins.yml").write_text(PINS.replace(HEX[:40], "f" * 40))
     assert changed(before, tags(templates)) == {"big-app"}
@@ -249,14 +250,14 @@ def test_a_new_pin_changes_what_uses_it(templates: Path):
 
 
 def test_the_compose_file_changes_no_tag(templates: Path):
-    """Flags of a service are no reason to build its image."""
+    """Flags of a service do not require a build."""
     before = tags(templates)
     replace(templates, "compose.yaml.j2", "build: ./app", "build: ./app, restart: always")
     assert tags(templates) == before
 
 
 def test_a_renamed_or_moved_file_changes_the_tag(templates: Path):
-    """The same bytes under another name are another image."""
+    """The same bytes under another name make another image."""
     replace(templates, "app/Dockerfile.j2", "COPY a.txt /", "COPY *.txt /")
     before = tags(templates)
     file = templates / "stacks/made-up/app/a.txt"
@@ -265,7 +266,7 @@ def test_a_renamed_or_moved_file_changes_the_tag(templates: Path):
 
 
 def test_bytes_that_move_between_files_change_the_tag(templates: Path):
-    """Contents are not simply strung together."""
+    """Contents are not simply concatenated."""
     folder = templates / "stacks/made-up/app"
     (folder / "b.txt").write_text("bc")
     before = tags(templates)
@@ -275,14 +276,15 @@ def test_bytes_that_move_between_files_change_the_tag(templates: Path):
 
 
 def test_a_digest_follows_the_files_that_a_service_mounts(templates: Path):
-    """Through the data of the stack, too: the label changes, so Compose recreates."""
+    """Including files that depend on the stack's data: the label changes, so Compose re-creates the
+    container."""
     before = rendered(templates).model.services[0].keys["labels"]["files"]
     replace(templates, "web/nested/conf.ini.j2", "memory=", "Memory=")
     assert rendered(templates).model.services[0].keys["labels"]["files"] != before
 
 
 def test_the_dockerfile_of_a_service_is_found(templates: Path):
-    """One whose folder has none is an error that names it, before anything is planned."""
+    """If the folder has none, an error names it before anything is planned."""
     found = rendered(templates)
     assert found.dockerfile(found.model.services[3]) == (
         "FROM docker.io/library/python:3.11-slim\n"
@@ -305,7 +307,7 @@ def test_the_dockerfile_of_a_service_is_found(templates: Path):
     ],
 )
 def test_what_a_template_lacks_is_one_sentence(templates: Path, new: str, expected: str):
-    """A missing pin or an undefined variable names the template that asks for it."""
+    """The error for a missing pin or an undefined variable names the template."""
     replace(templates, "app/Dockerfile.j2", "COPY a.txt /", new)
     message = refusal(templates)
     assert message.startswith("templates/stacks/made-up/app/Dockerfile.j2")
@@ -313,25 +315,25 @@ def test_what_a_template_lacks_is_one_sentence(templates: Path, new: str, expect
 
 
 def test_a_syntax_error_has_its_line(templates: Path):
-    """Jinja knows the line; the person needs it."""
+    """Jinja knows the line, and the user needs it."""
     replace(templates, "app/Dockerfile.j2", "COPY a.txt /", "{% if %}")
     assert refusal(templates).startswith("templates/stacks/made-up/app/Dockerfile.j2, line 2: ")
 
 
 def test_a_missing_macro_file_is_one_sentence(templates: Path):
-    """Whoever moves macros.j2 is told where it is used."""
+    """It says which template uses it."""
     (templates / "stacks/macros.j2").unlink()
     assert "macros.j2" in refusal(templates)
 
 
 def test_a_folder_that_is_used_but_missing_is_named(templates: Path):
-    """`built()` of a service without a folder."""
+    """`built()` for a service without a folder."""
     replace(templates, "compose.yaml.j2", 'built("app")', 'built("ap")')
     assert "made-up/ap, which does not exist" in refusal(templates)
 
 
 def test_images_that_are_built_from_each_other_are_refused(templates: Path):
-    """Instead of a recursion without end."""
+    """Instead of endless recursion."""
     replace(templates, "base/Dockerfile.j2", 'image("python")', 'built("app")')
     assert refusal(templates).startswith(
         "The images of made-up are built from each other in a circle: "
@@ -339,13 +341,14 @@ def test_images_that_are_built_from_each_other_are_refused(templates: Path):
 
 
 def test_a_stack_without_a_compose_file_is_refused(templates: Path):
-    """The missing file is named."""
+    """The error names the missing file."""
     (templates / "stacks/made-up/compose.yaml.j2").unlink()
     assert refusal(templates).startswith("There is no stack made-up: ")
 
 
 def test_a_single_template_outside_the_stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """For units: values by name, a missing one is an error, the last newline stays."""
+    """For units: values are passed by name, a missing one is an error, and the last newline
+    stays."""
     (tmp_path / "ollama").mkdir()
     (tmp_path / "ollama/x.service.j2").write_text("[Service]\nPort={{ port }}\n")
     monkeypatch.setattr(render, "TEMPLATES", tmp_path)
@@ -361,7 +364,7 @@ secrets:
 
 
 def test_what_begins_with_an_underscore_is_for_other_templates(templates: Path):
-    """It is imported, and not laid down."""
+    """It is imported, and not copied to the host."""
     file = templates / "stacks/made-up/_parts.j2"
     file.write_text("{% macro one() %}hello{% endmacro %}")
     replace(
@@ -376,7 +379,7 @@ def test_what_begins_with_an_underscore_is_for_other_templates(templates: Path):
 
 
 def test_a_template_refuses_data_with_a_sentence(templates: Path):
-    """Where a value is impossible that a type alone does not tell."""
+    """For invalid values that a type alone does not detect."""
     replace(
         templates, "compose.yaml.j2", "# {{ greet", '{{ fail("memory is too much") }}# {{ greet'
     )
@@ -384,7 +387,7 @@ def test_a_template_refuses_data_with_a_sentence(templates: Path):
 
 
 def test_the_version_of_a_download_is_in_the_tag_of_what_is_built_from_it(templates: Path):
-    """As that of a source is."""
+    """Like the version of a source."""
     pinned = "downloads: {app: {url: 'https://a.b/c', version: '1.2.3', sha256: null}}"
     text = (templates / "pins.yml").read_text().replace("downloads: {}", pinned)
     (templates / "pins.yml").write_text(text)
@@ -392,7 +395,7 @@ def test_the_version_of_a_download_is_in_the_tag_of_what_is_built_from_it(templa
 
 
 def test_a_secret_is_given_only_to_who_lays_it_down(templates: Path):
-    """An empty one is an error there, not where the stack is rendered for something else."""
+    """An empty one is an error then, but not if the stack is rendered for another purpose."""
     file = templates / "stacks/made-up/compose.yaml.j2"
     file.write_text(file.read_text() + SECRET)
     found = rendered(templates, redis_password="ge heim")
@@ -404,7 +407,7 @@ def test_a_secret_is_given_only_to_who_lays_it_down(templates: Path):
 
 
 def test_a_secret_that_is_no_such_setting_is_refused(templates: Path):
-    """A setting that is shown must not be taken for one."""
+    """A setting that is shown must not be treated as a secret."""
     file = templates / "stacks/made-up/compose.yaml.j2"
     file.write_text(file.read_text() + SECRET.replace("redis_password", "redis_pasword"))
     message = refusal(templates)

@@ -1,4 +1,4 @@
-"""The report: what of a run its page and its JSON say, and what they never do."""
+"""The report: the contents of its page and its JSON, and what they never contain."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def small(*findings: Finding, **changes: Any) -> Report:
 
 
 def text(html: str) -> str:
-    """Return what a reader of the page sees, roughly."""
+    """Return roughly the text that a reader of the page sees."""
     body = html.partition("<body>")[2]
     return " ".join(re.sub(r"<[^>]*>", " ", body).split())
 
@@ -45,14 +45,14 @@ def text(html: str) -> str:
 def test_the_verdict_follows_from_the_findings(
     findings: list[Finding], verdict: str, headline: str
 ):
-    """No findings are no proof, and a note stops nothing."""
+    """No findings are no proof, and a note does not fail the run."""
     report = small(*findings)
     assert (report.verdict, report.headline) == (verdict, headline)
     assert f"<title>box: {headline}</title>" in report.to_html()
 
 
 def test_times_without_a_zone_are_refused():
-    """Whoever reads a report elsewhere could not tell when it was."""
+    """A reader in another place could not tell the time of the run."""
     with pytest.raises(ValueError, match="2026-11-21T07:50:00 has none"):
         small(finished=datetime(2026, 11, 21, 7, 50))
 
@@ -92,7 +92,7 @@ def test_terminal_codes_and_tricks_are_taken_out(dirty: str, clean: str):
 
 
 def test_hostile_text_is_shown_as_text():
-    """Wherever it comes from."""
+    """No matter where it comes from."""
     evil = "<script>alert(1)</script>\x1b[2J\"'`<b>`"
     stack = sample.made_up(["web"], labels={})
     report = small(
@@ -172,7 +172,7 @@ def test_a_service_without_a_route_has_no_link():
 def test_what_is_published_on_loopback_is_reached_by_a_tunnel(
     ports: list[str], probe: str, link: str, tunnel: str
 ):
-    """The command is ready to be copied; what does not speak HTTP has no link."""
+    """The command can be copied; a service that does not speak HTTP has no link."""
     stack = sample.made_up(["web"], labels={}, ports=ports, **{"x-workstation": {"probe": probe}})
     report = small(stacks=(stack,), site=sample.SITE)
     (service,) = json.loads(report.to_json())["services"]
@@ -190,12 +190,12 @@ def test_a_failure_is_told_at_the_top_with_its_fix():
     top, _, rest = words.partition("Success criteria")
     assert "1 of 88 checks failed" in top
     assert "dhoch3/forge answers on forge.design-hoch-drei.de HTTP 502 To fix it: read its" in top
-    assert "1 Every service answers under a name of its own FAILED" in rest
-    assert "10 Images that are made here suit the hardware not checked" in rest
+    assert "1 Every service answers under its own name FAILED" in rest
+    assert "10 The images built here suit the hardware not checked" in rest
 
 
 def test_the_list_of_failures_stays_short():
-    """The rest is where it belongs, and is counted."""
+    """The others are in their usual place, and are counted here."""
     words = text(small(*[Finding(f"check {number}", False, "") for number in range(30)]).to_html())
     top, _, rest = words.partition("18 more below.")
     assert [top.count("check 11 "), top.count("check 12 ")] == [1, 0]

@@ -1,4 +1,4 @@
-"""A run as a person or a program sees it, with pyinfra's own command line, on this machine."""
+"""A run as seen by a person or a program, with pyinfra's own command line, on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ files.present(name="File", entries=[File({file!r}, b"one\\ntwo\\n", **own)])
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
-    """A deploy of one folder and one file in it, neither of which is there."""
+    """A deploy of one folder and one file in it, neither of which exists."""
     path = tmp_path / "deploy.py"
     group = grp.getgrgid(os.getgid()).gr_name
     folder = tmp_path / "folder"
@@ -57,7 +57,7 @@ def pyinfra(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_dry_run_shows_the_plan_and_changes_nothing(deploy: Path):
-    """With the lines of files, and with how many steps find something to do."""
+    """With the lines of files, and with the number of steps that will change something."""
     run = pyinfra(deploy, "--dry", "--diff")
     assert run.returncode == 0, run.stderr
     file = deploy.parent / "folder" / "file"
@@ -68,7 +68,7 @@ def test_a_dry_run_shows_the_plan_and_changes_nothing(deploy: Path):
 
 
 def test_with_yes_the_plan_is_shown_too_and_then_done(deploy: Path):
-    """A second run finds nothing to do; each asks as little as it must."""
+    """A second run finds nothing to do; the number of queries stays within its limit."""
     first, second = pyinfra(deploy, "-y"), pyinfra(deploy, "-y")
     assert "2 of 2 steps will change something" in first.stderr
     assert "not in the plan" not in first.stderr
@@ -78,7 +78,7 @@ def test_with_yes_the_plan_is_shown_too_and_then_done(deploy: Path):
 
 
 def test_plan_and_results_can_be_read_by_programs(deploy: Path):
-    """What was done is what was planned; standard output holds nothing else."""
+    """The result matches the plan; standard output contains nothing else."""
     report = json.loads(pyinfra(deploy, "-y", "--json", "--diff").stdout)
     planned = [one["changes"]["@local"] for one in report["plan"]]
     done = [one["changes"]["@local"] for one in report["results"]["operations"]]
@@ -91,7 +91,7 @@ def test_plan_and_results_can_be_read_by_programs(deploy: Path):
 
 
 def test_json_without_yes_changes_nothing(deploy: Path):
-    """It has no terminal to ask at."""
+    """There is no terminal for the question."""
     report = json.loads(pyinfra(deploy, "--json").stdout)
     assert report["results"] is None
     assert not (deploy.parent / "folder").exists()
@@ -108,7 +108,7 @@ def test_without_a_terminal_nobody_can_confirm(deploy: Path):
 
 
 def test_an_operation_of_pyinfras_own_is_in_the_plan_and_asked_about(tmp_path: Path):
-    """It tells our plan nothing, and must not run as if there were nothing to do."""
+    """It does not tell us its changes, and must not run as if there were nothing to do."""
     deploy, made = tmp_path / "deploy.py", tmp_path / "made"
     deploy.write_text(
         "from pyinfra.operations import server\n"
@@ -126,7 +126,7 @@ def test_an_operation_of_pyinfras_own_is_in_the_plan_and_asked_about(tmp_path: P
 
 @pytest.mark.parametrize(("answer", "made"), [("\n", True), ("no\n", False)])
 def test_at_a_terminal_the_plan_is_asked_about_once(deploy: Path, answer: str, made: bool):
-    """Enter lets it happen, anything else does not."""
+    """Enter confirms, anything else does not."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         command(deploy), cwd=REPOSITORY, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
@@ -153,7 +153,8 @@ def test_what_cannot_be_planned_stops_before_the_first_change(deploy: Path):
 
 
 def test_an_interrupted_run_says_so_and_does_not_exit_as_if_it_were_done(deploy: Path):
-    """As a shell tells it: 128 and the signal's number; and at once, whatever runs on the host."""
+    """Like in a shell, 128 plus the signal's number; it ends at once, whatever is running on the
+    host."""
     deploy.write_text(
         "from pyinfra.operations import server\n"
         "server.shell(name='Sleep', commands=['echo begun; sleep 60'])\n"
@@ -204,7 +205,7 @@ fails(name="Fire")
     ],
 )
 def test_the_last_words_of_a_run_that_fails_are_why(tmp_path: Path, told: bool, last: str):
-    """pyinfra's own are that no host remains."""
+    """pyinfra itself would only say that no host remains."""
     deploy = tmp_path / "deploy.py"
     deploy.write_text(FAILS.format(told=told))
     done = pyinfra(deploy, "-y")

@@ -1,4 +1,4 @@
-"""The inventory: as whom a run logs in, and on which machine's word."""
+"""The inventory: the user that a run logs in as, and how it verifies the machine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import pytest
 
 from tests.unit.test_inventory import project as a_project
 
-project = a_project  # a fixture is known by its name
+project = a_project  # a fixture is found by its name
 
 ROOT = Path(__file__).parents[2]
 
 
 def data(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
-    """Return what the inventory says of its one host."""
+    """Return the inventory's data about its one host."""
     for name in list(os.environ):
         if name.startswith(("SSH_", "WORKSTATION_", "SMB_", "STACKS", "ENV_FILE")):
             monkeypatch.delenv(name)
@@ -45,14 +45,14 @@ def data(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
 def test_root_needs_no_sudo_and_others_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], sudo: bool
 ):
-    """By the name with which the run logs in, else by one's own."""
+    """Judged by the user name of the login, or else by one's own."""
     known = {"SSH_KNOWN_HOSTS": str(tmp_path / "known_hosts")}
     found = data(monkeypatch, WORKSTATION_HOST="192.0.2.1", **known, **variables)
     assert found["_sudo"] is sudo
 
 
 class Server(paramiko.ServerInterface):
-    """An SSH server that takes any password, and notes that somebody has logged in."""
+    """An SSH server that accepts any password, and records logins."""
 
     def __init__(self, seen: list[str]) -> None:
         self._seen = seen
@@ -73,7 +73,7 @@ class Server(paramiko.ServerInterface):
 
 @pytest.fixture
 def server() -> Iterator[tuple[int, paramiko.PKey, list[str]]]:
-    """The port of an SSH server on loopback, its key, and who has logged in."""
+    """The port of an SSH server on loopback, its key, and the logins."""
     listener = socket.create_server(("127.0.0.1", 0))
     key, seen, transports = paramiko.ECDSAKey.generate(), [], []
 
@@ -88,7 +88,7 @@ def server() -> Iterator[tuple[int, paramiko.PKey, list[str]]]:
             transports.append(transport)
             try:
                 transport.start_server(server=Server(seen))
-            except (paramiko.SSHException, EOFError):  # the client has gone
+            except (paramiko.SSHException, EOFError):  # the client is gone
                 continue
 
     threading.Thread(target=serve, daemon=True).start()
@@ -125,7 +125,7 @@ def test_a_machine_that_answers_with_another_key_is_given_nothing(
     project: Path,
     server: tuple[int, paramiko.PKey, list[str]],
 ):
-    """Whoever answers in its place would be given its passwords. A new one is remembered."""
+    """Otherwise an impostor would get its passwords. The key of a new machine is remembered."""
     port, key, seen = server
     known = project / "known_hosts"
     other = paramiko.ECDSAKey.generate()

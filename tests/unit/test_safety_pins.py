@@ -1,4 +1,4 @@
-"""A pin pins: nothing that could be exchanged on the way, or later, is taken for one."""
+"""A pin is exact: nothing that could be replaced on the way, or later, counts as a pin."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_what_could_be_exchanged_is_refused(
 
 
 def test_what_is_pinned_by_digest_is_pulled_by_it(tmp_path: Path):
-    """Whatever somebody has pushed under the same tag; from a mirror, too."""
+    """No matter what was pushed under the same tag; from a mirror too."""
     image = load(tmp_path, "images", "traefik", digest=f"sha256:{HEX}").images["traefik"]
     for registry in ("", "m:5000"):
         assert image.ref(registry).endswith(f":{image.tag}@sha256:{HEX}")
 
 
 def test_every_repository_that_is_shipped_has_its_key():
-    """All 40 digits, each another."""
+    """All 40 digits, and each key only once."""
     found = pins.load(ROOT / "pins.yml").apt
     assert found
     assert len({one.fingerprint for one in found.values()}) == len(found)

@@ -1,4 +1,4 @@
-"""What is somebody else's stops a run before its first change."""
+"""Things that belong to somebody else stop a run before its first change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TARGET = "/mnt/ki_Daten"
 @pytest.mark.parametrize("kind", ["ext4", "nfs", "nfs4", "smbfs", "fuse.sshfs", "autofs", "none"])
 @pytest.mark.parametrize("source", [SHARE, "/dev/sdb1", "nas:/ki_Daten"])
 def test_a_line_of_another_kind_for_the_folder_stops_the_run(kind: str, source: str):
-    """The operation would refuse it in the middle; this does before."""
+    """The operation would refuse it in the middle of the run; this happens before."""
     text = f"{source} {TARGET} {kind} defaults 0 0\n"
     (problem,) = failed(fstab_findings(text, SHARE, TARGET))
     assert "line 1" in problem.detail
@@ -27,7 +27,7 @@ def test_a_line_of_another_kind_for_the_folder_stops_the_run(kind: str, source: 
 
 @pytest.mark.parametrize("kind", ["cifs", "smb3"])
 def test_another_share_on_the_folder_is_told_and_replaced(kind: str):
-    """Which the operation does, with a copy of the file."""
+    """The operation does that, with a copy of the file."""
     text = f"//other/share {TARGET} {kind} guest 0 0\n"
     findings = list(fstab_findings(text, SHARE, TARGET))
     assert failed(findings) == []
@@ -37,7 +37,7 @@ def test_another_share_on_the_folder_is_told_and_replaced(kind: str):
 
 
 def test_somebody_elses_project_of_a_stacks_name_stops_the_run():
-    """Compose would remove its containers as leftovers."""
+    """Compose would remove its containers as orphans."""
     theirs = state(containers=(container("db", folder="/home/anna/s"),))
     for found, problems in ((theirs, 1), (state(), 0)):
         findings = list(stranger_findings([(STACK.model, FOLDER, found)]))

@@ -1,4 +1,4 @@
-"""./provision: what it installs on the control machine, and that it stops where a step fails."""
+"""./provision: what it installs on the control machine, and that it stops at a failed step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fixtures.harness import programs
 
 ROOT = Path(__file__).parents[2]
 
-# Makes an environment whose programs note that they were called.
+# Creates an environment whose programs record their calls.
 PYTHON = """
 case "$*" in
   "-m venv "*)
@@ -31,7 +31,7 @@ case " $FAILS " in *" $name "*) exit 1 ;; esac
 
 
 class Control:
-    """A control machine with Debian's tools, none of which does anything."""
+    """A control machine with Debian's tools, none of which has any effect."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.folder = tmp_path / "checkout"
@@ -87,7 +87,8 @@ def control(tmp_path: Path) -> Control:
 
 
 def test_only_what_the_lock_has_a_hash_of_is_installed(control: Control):
-    """Whatever an index gives out is run on this machine, and with its keys on the other."""
+    """Otherwise any file from an index would run on this machine, and with its keys on the
+    other."""
     done = control.run("--dry")
     assert done.returncode == 0, done.stderr
     (install,) = control.called("pip")
@@ -97,7 +98,7 @@ def test_only_what_the_lock_has_a_hash_of_is_installed(control: Control):
 
 
 def test_the_locks_have_a_hash_of_everything():
-    """pip refuses one that lacks some; this says so before."""
+    """pip rejects a lock without one; this test says so earlier."""
     for name in ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock"):
         text = (ROOT / name).read_text().replace("\\\n", " ")
         lines = [line for line in text.splitlines() if line.strip() and line[0] not in "# "]
@@ -109,7 +110,7 @@ def test_the_locks_have_a_hash_of_everything():
 
 @pytest.mark.parametrize("fails", ["pip", "pyinfra"])
 def test_a_run_does_not_go_on_without_its_environment(control: Control, fails: str):
-    """The exit status is that of what failed; the next run makes the environment anew."""
+    """The exit status is that of the failed step; the next run creates the environment again."""
     done = control.run("-y", fails=fails)
     assert done.returncode != 0
     assert bool(control.called("pyinfra")) is (fails == "pyinfra")
@@ -119,7 +120,7 @@ def test_a_run_does_not_go_on_without_its_environment(control: Control, fails: s
 
 @pytest.mark.parametrize("fails", ["ruff", "mypy", "shellcheck"])
 def test_the_first_check_that_fails_ends_the_tests(control: Control, fails: str):
-    """And is not forgotten behind those that hold."""
+    """It is not masked by later checks that pass."""
     done = control.run("test", fails=fails)
     assert done.returncode != 0
     assert control.called(fails)
@@ -128,8 +129,8 @@ def test_the_first_check_that_fails_ends_the_tests(control: Control, fails: str)
 
 
 def test_samba_of_the_lab_is_never_started_as_a_service(control: Control):
-    """Debian starts what it installs: a file server, open to the LAN. Others' packages are not
-    installed with it."""
+    """Debian starts services that it installs: this would be a file server, open to the LAN.
+    Samba's recommended packages are not installed either."""
     done = control.run("lab", "up")
     assert done.returncode == 0, done.stderr
     lines = [line for line in control.record.read_text().splitlines() if "pip" not in line]
@@ -146,7 +147,7 @@ def test_samba_of_the_lab_is_never_started_as_a_service(control: Control):
 
 @pytest.mark.parametrize("left", ["ENABLED=yes\n", 'LOGLEVEL=low\nENABLED="yes"\n'])
 def test_no_firewall_is_switched_on_by_the_tests(control: Control, left: str):
-    """ufw comes switched off, except where one that was on has been removed; firewalld's package
+    """ufw is installed disabled, unless an enabled one was removed before; firewalld's package
     starts it."""
     control.ufw.write_text(left)
     done = control.run("test")
@@ -160,7 +161,7 @@ def test_no_firewall_is_switched_on_by_the_tests(control: Control, left: str):
 
 
 def test_no_package_brings_others_that_nobody_asked_for(control: Control):
-    """And none asks a question."""
+    """They do not ask questions either."""
     control.run("lab", "up")
     installs = [line for line in control.called("apt-get") if " install " in f" {line} "]
     assert installs
@@ -184,7 +185,7 @@ def test_no_package_brings_others_that_nobody_asked_for(control: Control):
 def test_what_holds_passwords_or_tells_of_machines_is_never_committed(
     tmp_path: Path, path: str, ignored: bool
 ):
-    """`git add .` passes it by."""
+    """`git add .` ignores these files."""
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / ".gitignore").write_text((ROOT / ".gitignore").read_text())
     done = subprocess.run(["git", "check-ignore", "--quiet", path], cwd=tmp_path)

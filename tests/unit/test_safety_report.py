@@ -1,4 +1,4 @@
-"""The report is opened in a browser: nothing in it is run, loads something, or hides what it is."""
+"""The report is opened in a browser: nothing in it can run, load something, or disguise itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOADS = {"script", "iframe", "object", "embed", "form", "base"}
 
 
 class Page(HTMLParser):
-    """Notes every element with its attributes, and all text."""
+    """Records every element with its attributes, and all text."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -45,7 +45,7 @@ class Page(HTMLParser):
 
 
 def report(text: str) -> Report:
-    """Return a report with a text in every place that may hold one."""
+    """Return a report with a text in every place that can contain one."""
     finding = Finding(text, False, text, text, text, text)
     own: dict[str, Any] = {
         "origin": Origin(text, "abc", True, ("pyinfra", text)),
@@ -58,9 +58,9 @@ def report(text: str) -> Report:
 
 
 def test_what_machines_and_containers_say_is_text_and_nothing_else():
-    """Their logs, names and versions are in the page: somebody may have put something there."""
+    """Logs, names and versions are in the page, and somebody may have put anything there."""
     quiet, loud = Page(report("quiet").to_html()), Page(report(HOSTILE).to_html())
-    # A text between backticks is code, in the words of a fix.
+    # Text between backticks in a fix becomes code.
     names = [[name for name, _ in page.elements if name != "code"] for page in (quiet, loud)]
     assert names[0] == names[1]
     assert loud.comments == quiet.comments
@@ -73,7 +73,7 @@ def test_what_machines_and_containers_say_is_text_and_nothing_else():
 
 
 def test_no_sign_in_it_turns_or_hides_others():
-    """Terminal codes, control characters, and those that turn the direction of text."""
+    """Terminal codes, control characters, and characters that change the direction of text."""
     html = report(HOSTILE).to_html()
     assert not re.findall(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", html
@@ -84,13 +84,13 @@ def test_no_sign_in_it_turns_or_hides_others():
 
 @pytest.mark.parametrize("text", ["`<b>x</b>`", "<b>x</b>", '`"><script>`', "a `b` <i>"])
 def test_words_of_a_fix_are_marked_up_by_us_alone(text: str):
-    """Only what stands between backticks is code."""
+    """Only text between backticks becomes code."""
     found = str(marked(text))
     assert set(re.findall(r"<(/?\w+)", found)) <= {"code", "/code"}
 
 
 def test_the_page_may_load_and_run_nothing_whatever_gets_into_it():
-    """By its own policy; no link tells where it lies."""
+    """The page's own policy ensures it; and no link reveals its location."""
     page = Page(report("x").to_html())
     metas = page.attributes("meta")
     (policy,) = [
@@ -118,7 +118,7 @@ def test_the_page_may_load_and_run_nothing_whatever_gets_into_it():
     ],
 )
 def test_no_password_of_the_command_line_is_in_a_report(argument: str):
-    """In the page, in the JSON, or in what is copied from them."""
+    """Neither in the page, in the JSON, nor in copied text."""
     origin = Origin("a@b", "abc", False, ("pyinfra", "--data", argument, "inventory.py"))
     made = Report("box", sample.STARTED, sample.STARTED, (), origin=origin)
     for shown in (origin.command, made.to_html(), made.to_json()):

@@ -1,4 +1,4 @@
-"""A run from its plan to its end: what others do meanwhile, and what is shown of secrets."""
+"""A run from its plan to its end: interference by others, and the protection of secrets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pyinfra(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 class Asked:
-    """A run that waits at a terminal for its question to be answered."""
+    """A run that waits at a terminal for an answer to its question."""
 
     def __init__(self, *arguments: object) -> None:
         self._ours, theirs = pty.openpty()
@@ -69,7 +69,7 @@ class Asked:
             self.shown += read
 
     def answer(self, text: str = "\n") -> tuple[int, str]:
-        """Answer; return the exit status and all that was shown."""
+        """Answer; return the exit status and the output."""
         os.write(self._ours, text.encode())
         assert self._run.stderr is not None
         self.shown += self._run.stderr.read()
@@ -80,7 +80,7 @@ class Asked:
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
-    """A deploy of two files, of which one is there as it should be."""
+    """A deploy of two files, one of which is already right."""
     (tmp_path / "there").write_text("ours\n")
     path = tmp_path / "deploy.py"
     names = {name: str(tmp_path / name) for name in ("there", "new")}
@@ -89,20 +89,20 @@ def deploy(tmp_path: Path) -> Path:
 
 
 class LocalConnector:
-    """Named as pyinfra's, by which the lock knows how to reach the host."""
+    """It has the same name as pyinfra's, by which the lock knows how to reach the host."""
 
 
 @pytest.fixture
 def held() -> Iterator[None]:
-    """Another run is at work on this machine."""
+    """Another run is in progress on this machine."""
     host = SimpleNamespace(name="@local", connector=LocalConnector())
     with lock.held([host], "anna@desk since 12:00"):
         yield
 
 
 def test_what_changed_while_the_plan_was_read_is_seen(deploy: Path):
-    """Answers of before the question are forgotten: somebody may take hours to read. What is done
-    beside the plan is told."""
+    """Cached answers are discarded after the question, because reading may take hours. Changes
+    outside the plan are reported."""
     asked = Asked(deploy)
     (deploy.parent / "there").write_text("somebody was here\n")
     status, shown = asked.answer()
@@ -112,7 +112,8 @@ def test_what_changed_while_the_plan_was_read_is_seen(deploy: Path):
 
 
 def test_nothing_is_changed_while_another_run_is_at_work(deploy: Path, held: None):
-    """It says whose; with -y before the plan, which would be made of a machine that changes."""
+    """The error says whose run it is; with -y, this comes before the plan, because the machine is
+    changing."""
     done = pyinfra(deploy, "-y")
     assert done.returncode == 1
     assert "Another run is changing @local: anna@desk since 12:00" in done.stderr
@@ -121,7 +122,7 @@ def test_nothing_is_changed_while_another_run_is_at_work(deploy: Path, held: Non
 
 
 def test_whoever_read_a_plan_for_long_waits_for_another_run_too(deploy: Path):
-    """The lock is taken behind the question."""
+    """The lock is taken after the question."""
     asked = Asked(deploy)
     host = SimpleNamespace(name="@local", connector=LocalConnector())
     with lock.held([host], "ben@desk"):
@@ -133,14 +134,14 @@ def test_whoever_read_a_plan_for_long_waits_for_another_run_too(deploy: Path):
 
 @pytest.mark.parametrize("option", ["--dry", "--debug-operations"])
 def test_looking_needs_no_lock(deploy: Path, held: None, option: str):
-    """A plan can be read while another run is at work."""
+    """A plan can be shown while another run is in progress."""
     done = pyinfra(deploy, "-y", option)
     assert done.returncode == 0, done.stderr
     assert not (deploy.parent / "new").exists()
 
 
 def test_a_run_that_has_ended_keeps_nobody_away(deploy: Path):
-    """Neither one that did something nor one that failed."""
+    """Neither one that changed something nor one that failed."""
     assert pyinfra(deploy, "-y").returncode == 0
     deploy.write_text("1 / 0")
     assert pyinfra(deploy, "-y").returncode == 1
@@ -182,7 +183,7 @@ files.present(
     ids=" ".join,
 )
 def test_no_option_of_pyinfra_shows_a_secret(tmp_path: Path, options: tuple[str, ...]):
-    """Neither the new one nor the one that is there, in the plan, the results or in between."""
+    """Neither the new nor the existing one, in the plan, in the results, or in between."""
     secret = tmp_path / "secret"
     secret.write_text("password=Geheim-old")
     deploy = tmp_path / "deploy.py"
@@ -198,7 +199,7 @@ def test_no_option_of_pyinfra_shows_a_secret(tmp_path: Path, options: tuple[str,
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
-    """`pyinfra HOST fact NAME`: for whoever looks for a fault."""
+    """`pyinfra HOST fact NAME` helps to look for an error."""
     done = pyinfra(*form, "fact", "workstation.facts.machine.Machine")
     assert done.returncode == 0, done.stderr
     assert os.uname().release in done.stdout + done.stderr
@@ -213,7 +214,7 @@ def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
 
 
 def test_a_question_has_an_end_even_where_the_connection_is_dead():
-    """pyinfra itself waits for ever; whoever asks may say how long."""
+    """pyinfra itself would wait forever; callers can set a limit."""
     given: list[dict[str, Any]] = []
     host = SimpleNamespace(name="gpu1", get_fact=lambda _, **arguments: given.append(arguments))
     ask(host, Machine)
@@ -224,7 +225,7 @@ def test_a_question_has_an_end_even_where_the_connection_is_dead():
 
 
 def test_known_hosts_are_their_owners_alone(tmp_path: Path):
-    """Whoever can write there says which machines are the right ones; whatever the umask."""
+    """Anyone who can write there decides which machines are trusted; the umask does not matter."""
     before = os.umask(0)
     try:
         ssh.ensure_known_hosts(tmp_path / "ssh/known_hosts")
@@ -235,7 +236,8 @@ def test_known_hosts_are_their_owners_alone(tmp_path: Path):
 
 
 def test_the_version_of_pyinfra_is_one_that_was_tried():
-    """Another may work otherwise where it is changed here, and change hosts without a question."""
+    """Another version may behave differently where we replace functions, and change hosts without a
+    question."""
     text = """
 import runpy
 from pyinfra.api import Config

@@ -1,4 +1,4 @@
-"""Values that would make a machine unsafe are refused, and no refusal shows a secret."""
+"""Values that would make a machine unsafe are rejected, and no error shows a secret."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ MARK = "Geheim-marker"
 @pytest.mark.parametrize("name", ["service_uid", "service_gid"])
 @pytest.mark.parametrize("value", [0, -1, 65534, 65535, 2**31, 2**32 - 1, 2**32, "0", "0x0", 1.5])
 def test_numbers_that_are_root_nobody_or_none_are_refused(name: str, value: Any):
-    """chown(2) takes -1 for no change, 65535 is its old form, the kernel has 32 bits."""
+    """For chown(2), -1 means no change, 65535 is the old form of that, and the kernel uses 32
+    bits."""
     assert name in refusal(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["service_uid", "service_gid"])
 @pytest.mark.parametrize("value", [1, 999, 1000, 65533, 65536, 2**31 - 1])
 def test_other_numbers_are_taken(name: str, value: int):
-    """To the last one that fits everywhere."""
+    """Up to the largest number that is valid everywhere."""
     assert getattr(load(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize("name", ["service_user", "service_group", "models_group"])
 @pytest.mark.parametrize("value", ["root", "Root", "a b", "-rf", "a:b", "a" * 33, "a\nb", "$(id)"])
 def test_names_that_are_root_or_mean_something_to_a_shell_are_refused(name: str, value: str):
-    """They reach useradd, chgrp and Dockerfiles."""
+    """They are used in useradd, chgrp and Dockerfiles."""
     assert name in refusal(**{name: value})
 
 
@@ -56,15 +57,16 @@ BAD_PATHS = [
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("value", BAD_PATHS)
 def test_paths_that_lead_elsewhere_or_need_quoting_are_refused(name: str, value: str):
-    """They reach fstab, Compose files, units and scripts; the root of the disk is no store."""
+    """They are used in fstab, Compose files, units and scripts; the root of the disk cannot be the
+    store."""
     assert name in refusal(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["stacks_dir", "models_path", "ollama_models"])
 @pytest.mark.parametrize("below", ["", "/x", "/a/b"])
 def test_nothing_but_outputs_lies_on_the_share(name: str, below: str):
-    """Neither stacks with their secrets, nor models whose groups are changed; the share itself is
-    as little. A folder that only begins alike is none of it."""
+    """Neither stacks with their secrets, nor models whose groups are changed, nor the whole share.
+    A folder whose name only begins the same is not on it."""
     message = refusal(**{name: f"/mnt/ki_Daten{below}"})
     assert message.startswith(f"{name} is on the share")
     assert getattr(load(**{name: "/mnt/ki_Daten2"}), name) == "/mnt/ki_Daten2"
@@ -75,7 +77,7 @@ def test_nothing_but_outputs_lies_on_the_share(name: str, below: str):
     "value", ["../etc", "a/b", "", ".", "..", ".hidden", "a b", "-rf", "a\nb", "$x"]
 )
 def test_folders_of_the_store_are_names(value: str):
-    """One that is a path would be made elsewhere, and its group changed."""
+    """A path would be created elsewhere, and its group changed."""
     assert "models_folders" in refusal(models_folders=[value])
 
 
@@ -90,7 +92,7 @@ TAKEN = [
 
 @pytest.mark.parametrize("option", TAKEN)
 def test_mount_options_that_other_settings_give_are_refused(option: str):
-    """fstab may be read by everybody: no password is in it; and ownership is one for all."""
+    """Everybody may read fstab, so it contains no password; and ownership is the same for all."""
     message = refusal(smb_options=[option])
     assert "instead)" in message
     assert "smb_options" in message
@@ -100,35 +102,35 @@ def test_mount_options_that_other_settings_give_are_refused(option: str):
     "option", ["guest", "bind", "rbind", "remount", "ro", "noauto", "unc=//x/y", "target=x"]
 )
 def test_mount_options_with_which_it_would_not_be_the_share_are_refused(option: str):
-    """Of anybody, of something else, or not there when Docker starts."""
+    """It would belong to anybody, be something else, or be missing when Docker starts."""
     said = refusal(smb_options=[option])
     assert f"expected no {option.partition('=')[0]}, because" in said
 
 
 @pytest.mark.parametrize("option", ["vers=3.0,uid=0", "a b", "a\nb", 'x="y"', "x=a\\b", "-o", "=x"])
 def test_a_mount_option_is_one_option(option: str):
-    """A comma in it would begin another, a blank another field of fstab."""
+    """A comma would begin another option, and a space another field of fstab."""
     assert "smb_options" in refusal(smb_options=[option])
 
 
-# What is written into units
+# Values in units
 
 
 @pytest.mark.parametrize("value", ["a\nExecStartPre=/bin/x", "a\rb", "a\0b", "a\x1bb"])
 def test_a_value_of_ollamas_is_one_line(value: str):
-    """Behind a line break it would be a line of the unit, which root's systemd reads."""
+    """After a line break, the rest would be a line of the unit, which root's systemd reads."""
     assert "ollama_environment" in refusal(ollama_environment={"OLLAMA_X": value})
 
 
 @pytest.mark.parametrize("name", ["OLLAMA_HOST", "OLLAMA_MODELS"])
 def test_ollama_is_told_by_settings_where_it_listens(name: str):
-    """A variable of that name would offer it to the LAN."""
+    """A variable of that name would open it to the LAN."""
     assert "instead)" in refusal(ollama_environment={name: "0.0.0.0"})
 
 
 @pytest.mark.parametrize("name", ["host", "none", "bridge", "default"])
 def test_services_are_never_in_the_hosts_network(name: str):
-    """Nor in those that the Engine has for itself."""
+    """The Engine's predefined networks are rejected too."""
     assert "proxy_network" in refusal(proxy_network=name)
 
 
@@ -136,7 +138,7 @@ def test_services_are_never_in_the_hosts_network(name: str):
 
 
 def test_every_setting_that_is_called_a_secret_is_one():
-    """By its type, and with an empty default in no file."""
+    """It has a secret's type, and no default in any file."""
     assert {"smb_password", "redis_password"} == SECRETS
     loaded = load(**dict.fromkeys(SECRETS, MARK))
     for name in SECRETS:
@@ -151,7 +153,7 @@ def test_every_setting_that_is_called_a_secret_is_one():
     "value", [f"{MARK}\nuid=0", f"{MARK}\r", f"{MARK}\0", 12345, 1.5, None, [MARK], {"a": MARK}]
 )
 def test_no_refusal_shows_a_secret(name: str, value: Any):
-    """Whatever is wrong with it, of whichever kind it is."""
+    """No matter what is wrong with it, and what type it has."""
     message = refusal(**{name: value})
     assert message.startswith(name.upper())
     assert "Geheim" not in message
@@ -159,7 +161,7 @@ def test_no_refusal_shows_a_secret(name: str, value: Any):
 
 
 def test_another_settings_error_shows_no_secret_beside_it():
-    """pydantic's own errors hold all that they were given."""
+    """pydantic's own errors contain all of their input."""
     with pytest.raises(ValueError, match="gpu") as caught:
         Settings.model_validate({"smb_password": MARK, "redis_password": MARK, "gpu": "x"})
     assert MARK not in f"{caught.value} {caught.value!r}"
@@ -168,7 +170,7 @@ def test_another_settings_error_shows_no_secret_beside_it():
 
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_an_empty_secret_is_none(name: str):
-    """It would be used, and the server's answer be taken for the network's fault."""
+    """It would be used, and the server's answer would look like a network problem."""
     for value in ("", Secret("")):
         with pytest.raises(UserError, match=f"^{name.upper()} is not set"):
             load(**{name: value}).secret(name)
@@ -209,7 +211,7 @@ def test_secrets_of_env_are_masked_from_the_first_moment(tmp_path: Path, name: s
     ],
 )
 def test_an_env_file_that_could_be_read_in_two_ways_is_refused(tmp_path: Path, line: str):
-    """Half a password, the second of two, another connector of pyinfra's: none is guessed."""
+    """Half a password, the second of two, another connector of pyinfra's: nothing is guessed."""
     with pytest.raises(EnvironmentFileError) as caught:
         read(tmp_path, f"{line}\n")
     assert "Geheim" not in str(caught.value)
@@ -236,8 +238,8 @@ def test_an_env_file_that_could_be_read_in_two_ways_is_refused(tmp_path: Path, l
     ],
 )
 def test_a_mirrors_address_is_plain(tmp_path: Path, key: str, address: str):
-    """It is in the images built here, where everyone reads it: no user, password or token. And it
-    is one that is asked by HTTP."""
+    """Everybody can read it in the images built here, so it contains no user, password or token. It
+    must be an HTTP address."""
     file = tmp_path / "mirror.yml"
     file.write_text(yaml.safe_dump({key: address}))
     with pytest.raises(UserError, match=f"line 1: {key} is invalid") as caught:
@@ -247,7 +249,7 @@ def test_a_mirrors_address_is_plain(tmp_path: Path, key: str, address: str):
 
 @pytest.mark.parametrize("value", ["http://m:5000", "m 5000", "m\tx", "m\nx", "https://m"])
 def test_a_mirrors_registry_is_a_name(tmp_path: Path, value: str):
-    """It is a word of commands and of Dockerfiles."""
+    """It is used as a word in commands and Dockerfiles."""
     file = tmp_path / "mirror.yml"
     file.write_text(yaml.safe_dump({"registry": value}))
     with pytest.raises(UserError, match="registry is invalid"):
@@ -255,6 +257,6 @@ def test_a_mirrors_registry_is_a_name(tmp_path: Path, value: str):
 
 
 def test_a_mirror_that_is_misspelt_is_not_none():
-    """Builds would ask the internet."""
+    """Otherwise builds would use the internet."""
     with pytest.raises(ValueError, match="pipy"):
         Mirror.model_validate({"pipy": "http://m"})

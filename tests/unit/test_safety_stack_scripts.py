@@ -27,8 +27,8 @@ def mode(path: Path) -> int:
 
 # knowledge-center: backup and restore
 
-# Runs on this machine what is meant for the container, whose folders are below $INSIDE, and its
-# programs as they are there: redis-cli tells with which password and arguments it was called.
+# Runs commands for the container on this machine, with the container's folders below $INSIDE and
+# its programs; redis-cli records its password and arguments.
 DOCKER = r"""
 echo "docker $*" | tr '\n' ' ' | sed 's/$/\n/' >>"$RECORD"
 [ "$1" = compose ] || exit 9
@@ -62,7 +62,7 @@ grep -q whole "$1" || { echo "not an RDB file"; exit 1; }
 
 
 class Redis:
-    """The stack's folder with its scripts, and a container that is a folder."""
+    """The stack's folder with its scripts, and a folder that plays the container."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.folder = tmp_path / "stack"
@@ -107,7 +107,8 @@ def redis(tmp_path: Path) -> Redis:
 
 
 def test_a_backup_is_whole_and_its_owners_alone(redis: Redis, tmp_path: Path):
-    """It holds all jobs; nothing of it stays in the volume, and the password is no argument."""
+    """It contains all jobs; nothing of it stays in the volume, and the password is not an
+    argument."""
     file = tmp_path / "new/a b.rdb"
     done = redis.run("backup.sh", file)
     assert done.returncode == 0, done.stderr
@@ -130,7 +131,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_backup_that_fails_leaves_the_one_before(redis: Redis, tmp_path: Path, how: str):
-    """Of the same name; and nothing half beside it."""
+    """It keeps its name, and no partial file remains next to it."""
     file = tmp_path / "kept.rdb"
     file.write_text("before")
     done = redis.run("backup.sh", file, **BROKEN[how])  # type: ignore[arg-type]
@@ -141,7 +142,7 @@ def test_a_backup_that_fails_leaves_the_one_before(redis: Redis, tmp_path: Path,
 
 
 def test_a_backup_is_on_the_disk_before_it_has_its_name(redis: Redis, tmp_path: Path):
-    """A power cut leaves none, never an empty one."""
+    """A power cut leaves no backup, but never an empty one."""
     record = 'echo "$(basename "$0") $*" >>"$RECORD"; exec "/bin/$(basename "$0")" "$@"'
     assert redis.run("backup.sh", tmp_path / "x", stands={"sync": record, "mv": record}).stdout
     moves = [line for line in redis.said if line.startswith(("sync", "mv"))]
@@ -149,13 +150,14 @@ def test_a_backup_is_on_the_disk_before_it_has_its_name(redis: Redis, tmp_path: 
 
 
 def held(redis: Redis) -> None:
-    """Have Redis hold something."""
+    """Store something in Redis."""
     (redis.data / "appendonlydir").mkdir()
     (redis.data / "appendonlydir/old").write_text("old")
 
 
 def test_a_restore_keeps_what_redis_held_before(redis: Redis, tmp_path: Path):
-    """Looked at, then Redis is stopped, then exchanged, then started again."""
+    """The file is checked, then Redis is stopped, then the data is replaced, then Redis is
+    started."""
     held(redis)
     (redis.data / "appendonlydir.before").mkdir()
     file = tmp_path / "kept.rdb"
@@ -174,14 +176,14 @@ def test_a_restore_keeps_what_redis_held_before(redis: Redis, tmp_path: Path):
 
 @pytest.mark.parametrize("arguments", [[], ["absent.rdb"], ["a", "b"]])
 def test_a_restore_without_a_file_asks_nobody(redis: Redis, arguments: list[str]):
-    """A name that is mistyped is no empty backup."""
+    """A mistyped name does not count as an empty backup."""
     done = redis.run("restore.sh", *arguments)
     assert (done.returncode, redis.said) == (2, [])
     assert "usage: restore.sh FILE" in done.stderr
 
 
 def test_a_file_that_is_no_backup_changes_nothing(redis: Redis, tmp_path: Path):
-    """Redis runs on."""
+    """Redis keeps running."""
     held(redis)
     file = tmp_path / "wrong.rdb"
     file.write_text("<html>")
@@ -194,7 +196,8 @@ def test_a_file_that_is_no_backup_changes_nothing(redis: Redis, tmp_path: Path):
 
 @pytest.mark.parametrize("program", ["mkdir", "mv", "sync", "rm"])
 def test_a_restore_that_fails_loses_nothing(redis: Redis, tmp_path: Path, program: str):
-    """It ends there: what Redis held is there, and Redis is not started with nothing."""
+    """The script ends there: Redis' previous data is still there, and Redis is not started
+    empty."""
     held(redis)
     file = tmp_path / "kept.rdb"
     file.write_text("whole")
@@ -205,7 +208,7 @@ def test_a_restore_that_fails_loses_nothing(redis: Redis, tmp_path: Path, progra
 
 
 def test_a_restore_is_on_the_disk_before_it_is_exchanged(redis: Redis, tmp_path: Path):
-    """A power cut leaves the old or the new."""
+    """A power cut leaves the old or the new data."""
     held(redis)
     file = tmp_path / "kept.rdb"
     file.write_text("whole")
@@ -218,7 +221,7 @@ def test_a_restore_is_on_the_disk_before_it_is_exchanged(redis: Redis, tmp_path:
 
 
 def test_redis_does_not_start_without_its_password(tmp_path: Path):
-    """With none it would take another's, that of an empty file."""
+    """Otherwise it would use the password of an empty file."""
     text = (KNOWLEDGE / "redis/start.sh").read_text()
     text = re.sub("/(run/secrets|tmp)/", f"{tmp_path}/", text)
     environment = programs(tmp_path / "bin", redis_server="echo started")
@@ -228,7 +231,7 @@ def test_redis_does_not_start_without_its_password(tmp_path: Path):
 
 
 def test_redis_lets_nobody_in_without_the_password(tmp_path: Path):
-    """Its access list has one user, with a password, in a file for its own eyes."""
+    """Its access list has one user, with a password, in a file that only Redis can read."""
     text = (KNOWLEDGE / "redis/start.sh").read_text()
     text = re.sub("/(run/secrets|tmp)/", f"{tmp_path}/", text)
     (tmp_path / "redis_password").write_text(PASSWORD)
@@ -240,13 +243,13 @@ def test_redis_lets_nobody_in_without_the_password(tmp_path: Path):
     assert mode(tmp_path / "users.acl") == 0o600
 
 
-# dhoch3: what containers begin with
+# dhoch3: the entrypoints of containers
 
 
 def entrypoint(
     tmp_path: Path, service: str, **stands: str
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """Run a service's entrypoint here, with folders below ``tmp_path``; return what it called."""
+    """Run a service's entrypoint here, with folders below ``tmp_path``; return its calls."""
     text = (FOLDER / "dhoch3" / service / "entrypoint.sh").read_text()
     text = re.sub(r"(?<![\w.])/(data|models|outputs)\b", rf"{tmp_path}/\1", text)
     for name in ("data", "models", "outputs", "work/node_modules/.bin"):
@@ -270,7 +273,7 @@ def entrypoint(
 
 
 def test_ai_toolkits_database_is_kept_and_brought_up_to_date(tmp_path: Path):
-    """What would lose data is refused by prisma itself, unless it is told to do it."""
+    """prisma itself refuses to lose data, unless it is told to accept that."""
     (tmp_path / "data").mkdir()
     database = tmp_path / "data/aitk_db.db"
     for content in (None, "jobs"):
@@ -284,14 +287,14 @@ def test_ai_toolkits_database_is_kept_and_brought_up_to_date(tmp_path: Path):
 
 
 def test_ai_toolkit_does_not_start_on_a_database_that_is_not_up_to_date(tmp_path: Path):
-    """It would write what the tables do not have."""
+    """It would write columns that the tables do not have."""
     done, called = entrypoint(tmp_path, "ai-toolkit", prisma="exit 1")
     assert done.returncode != 0
     assert "npm run start" not in called
 
 
 def test_fluxgym_keeps_models_that_are_its_own(tmp_path: Path):
-    """A file, and a link that somebody made; a link whose target has gone is made anew."""
+    """A file, and a link that somebody created, stay; a dangling link is replaced."""
     own = tmp_path / "data/models"
     for name in ("unet", "vae", "clip"):
         (own / name).mkdir(parents=True)
@@ -312,7 +315,7 @@ def test_fluxgym_keeps_models_that_are_its_own(tmp_path: Path):
 
 
 def test_fluxgym_does_not_start_without_its_folders(tmp_path: Path):
-    """It would write into the container, and all would go with it."""
+    """It would write into the container, and the data would be lost with it."""
     done, called = entrypoint(tmp_path, "fluxgym", mkdir="exit 1")
     assert done.returncode != 0
     assert "python3 app.py" not in [line.strip() for line in called]
@@ -325,7 +328,7 @@ def program(path: str) -> dict[str, Any]:
 def test_an_export_that_breaks_off_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The share's readers never see half a file under its name."""
+    """Readers of the share never see half a file under its name."""
     export = program("base/export_artefacts.py")["export"]
     source, target = tmp_path / "from", tmp_path / "to"
     for folder, text in ((source, "new weights"), (target, "old")):
@@ -358,7 +361,7 @@ def test_an_export_that_breaks_off_leaves_what_was_there(
 
 
 def test_a_copy_of_another_size_is_no_copy(tmp_path: Path):
-    """Even of the same time, as a server may give a file that was cut off."""
+    """Even with the same time, which a server may report for a truncated file."""
     export = program("base/export_artefacts.py")["export"]
     old = time.time() - 600
     for name, text in (("from", "whole"), ("to", "ha")):
@@ -370,7 +373,7 @@ def test_a_copy_of_another_size_is_no_copy(tmp_path: Path):
 
 
 def test_hidden_files_are_not_exported_whatever_their_kind(tmp_path: Path):
-    """A token is in .json files, too; and so is what lies in a hidden folder."""
+    """Some .json files contain tokens; the same is true of files in hidden folders."""
     export = program("base/export_artefacts.py")["export"]
     old = time.time() - 600
     for name in (".token.json", ".cache/a.png", "a.png"):
@@ -383,7 +386,7 @@ def test_hidden_files_are_not_exported_whatever_their_kind(tmp_path: Path):
 
 
 def test_links_and_files_that_people_made_are_left_alone(tmp_path: Path):
-    """Only a link that leads nowhere goes."""
+    """Only a dangling link is removed."""
     link = program("base/link_models.py")["link"]
     store, own = tmp_path / "store", tmp_path / "own"
     for folder in (store, own, tmp_path / "mine"):
@@ -404,7 +407,8 @@ def test_links_and_files_that_people_made_are_left_alone(tmp_path: Path):
 
 
 def test_fooocus_configuration_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """On the disk before it has its name: who has the old one open reads it to its end."""
+    """It is on disk before it gets its name; a program that has the old one open can read it to the
+    end."""
     names = program("fooocus/entrypoint.py")
     config = tmp_path / "config.txt"
     config.write_text('{"a": 1}')

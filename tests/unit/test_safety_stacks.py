@@ -1,5 +1,5 @@
-"""What every service of every stack must not have: judged on the parsed Compose files, in all forms
-that they are rendered in, and on the files from which images are built."""
+"""Properties that no service of any stack may have, checked in the parsed Compose files, in every
+rendered form, and in the files from which images are built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUDO = {"comfy"}
 SOCKETS = {"dockge": f"{SOCKET}:{SOCKET}", "traefik": f"{SOCKET}:{SOCKET}:ro"}
 """Who may speak with Docker, and how: docs/hardening.md."""
 
-# capabilities(7): each of them leads out of a container, or into what others do.
+# capabilities(7): each of them allows an escape from the container, or affects others.
 OUT_OF_A_CONTAINER = {
     *("ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "SYS_BOOT", "SYS_CHROOT"),
     *("NET_ADMIN", "NET_RAW", "DAC_READ_SEARCH", "BPF", "PERFMON", "MKNOD", "LINUX_IMMUTABLE"),
@@ -39,7 +39,7 @@ KEEPS_NOTHING_APART = {
 
 @dataclass(frozen=True)
 class Form:
-    """A stack in one of the forms that it is rendered in."""
+    """A stack in one of its rendered forms."""
 
     name: str
     stack: RenderedStack
@@ -74,7 +74,7 @@ each = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 
 
 def test_every_stack_is_looked_at():
-    """As many as there are, each with services that run."""
+    """Every stack is included, each with running services."""
     assert {form.stack.model.name for form in FORMS} == set(STACKS)
     assert len(FORMS) == 4 * (len(STACKS) - 1) + 4 * len(BACKENDS)
     for form in FORMS:
@@ -83,7 +83,7 @@ def test_every_stack_is_looked_at():
 
 @each
 def test_no_service_has_more_than_it_must(form: Form):
-    """Capabilities are dropped, none leads out, and nothing is shared with the host."""
+    """Capabilities are dropped, none allows an escape, and nothing is shared with the host."""
     for name, keys in form.running.items():
         wanted = [] if name in SUDO else ["no-new-privileges=true"]
         assert keys.get("security_opt", []) == wanted, name
@@ -94,7 +94,7 @@ def test_no_service_has_more_than_it_must(form: Form):
 
 @each
 def test_only_the_proxy_is_published_beyond_loopback(form: Form):
-    """At its one port; what Docker publishes goes past firewalls such as ufw."""
+    """On its one port; ports published by Docker bypass firewalls such as ufw."""
     for name, keys in form.running.items():
         ports = keys.get("ports", [])
         if name == "traefik":
@@ -106,9 +106,9 @@ def test_only_the_proxy_is_published_beyond_loopback(form: Form):
 
 @each
 def test_docker_makes_no_folder_of_the_host(form: Form):
-    """With a disk or the share away it would be made on the disk of the system: a mount of the host
-    is written in long syntax, which says so. In short syntax there are a stack's own files, the
-    folder of all stacks, and the socket."""
+    """If the disk or the share were not mounted, it would be created on the system's disk. Mounts
+    of the host are written in long syntax, which prevents that. Only a stack's own files, the
+    folder of all stacks, and the socket use the short syntax."""
     values = configured(form.stack.model.name)
     for name, keys in form.running.items():
         for entry in keys.get("volumes", []):
@@ -133,7 +133,8 @@ def test_docker_makes_no_folder_of_the_host(form: Form):
 
 @each
 def test_a_service_sees_the_store_the_share_and_its_own_folders_alone(form: Form):
-    """Models read-only, one folder of the share; never the system, its users, or Docker's data."""
+    """Models are read-only, and there is one folder of the share; never the system, its users, or
+    Docker's data."""
     values = configured(form.stack.model.name)
     owned = [place.path for place in form.stack.places if place.home == "own"]
     seen = 0
@@ -154,7 +155,7 @@ def test_a_service_sees_the_store_the_share_and_its_own_folders_alone(form: Form
 
 @each
 def test_no_secret_is_in_a_file_that_is_laid_down(form: Form):
-    """Each has a file of its own."""
+    """Each has a separate file."""
     for path, content in form.stack.files.items():
         assert MARK.encode() not in content, path
     assert MARK not in repr(form.stack)
@@ -166,7 +167,7 @@ def test_no_secret_is_in_a_file_that_is_laid_down(form: Form):
 
 @each
 def test_networks_are_a_stacks_own_or_the_proxys(form: Form):
-    """Somebody else's is joined, never made or removed."""
+    """Other people's networks are joined, never created or removed."""
     for name, keys in form.compose["networks"].items():
         wanted = {"name": "proxy", "external": True} if form.stack.model.name != "proxy" else None
         if name == "proxy":
@@ -176,7 +177,7 @@ def test_networks_are_a_stacks_own_or_the_proxys(form: Form):
 
 
 def test_what_needs_no_network_has_none():
-    """Redis and the model server reach nothing, and neither does what is only built."""
+    """Redis and the model server reach nothing, and neither do images that are only built."""
     for form in FORMS:
         if form.stack.model.name == "knowledge-center":
             networks = form.compose["networks"]
@@ -190,7 +191,7 @@ def test_what_needs_no_network_has_none():
 
 
 def test_traefik_takes_what_asks_for_it_and_shows_nothing_of_itself():
-    """Unless told otherwise it takes every container of the machine, somebody else's too."""
+    """By default it would serve every container of the machine, including other people's."""
     for form in FORMS:
         if form.stack.model.name != "proxy":
             continue
@@ -206,7 +207,8 @@ def test_traefik_takes_what_asks_for_it_and_shows_nothing_of_itself():
 
 
 def test_the_model_servers_containers_change_nothing_of_themselves():
-    """Redis has all that it needs in its volume, which has a name and so outlives the container."""
+    """Redis has all it needs in its volume, which has a name and therefore outlives the
+    container."""
     for form in FORMS:
         if form.stack.model.name == "knowledge-center":
             redis = form.running["redis"]
@@ -222,7 +224,7 @@ def test_the_model_servers_containers_change_nothing_of_themselves():
 
 
 def test_redis_keeps_every_write():
-    """In its volume, on the disk within a second."""
+    """In its volume, on disk within a second."""
     text = render("knowledge-center").files["redis/redis.conf"].decode()
     lines = [line.split(None, 1) for line in text.splitlines() if line and line[0] != "#"]
     assert dict(lines) == {  # type: ignore[arg-type]
@@ -235,7 +237,7 @@ def test_redis_keeps_every_write():
 
 
 def test_programs_with_a_mind_of_their_own_are_told():
-    """What they would fetch, run or tell others by themselves."""
+    """They must not download, run or report anything by themselves."""
     told = {
         "comfy": {"SECURITY_LEVEL": "normal", "USE_PIPUPGRADE": "false"},
         "openwebui": {
@@ -260,11 +262,11 @@ def test_what_people_have_written_is_for_root_alone():
     assert list(webui.owners.values()) == ["root:root 700"]
 
 
-# Images that are built here
+# Images built here
 
 
 def _dockerfiles() -> dict[str, str]:
-    """Return form and service -> its Dockerfile, each command in one line."""
+    """Return form and service -> its Dockerfile, each command on one line."""
     return {
         f"{form.name} {service.name}": re.sub(
             r"\\\n\s*(#.*\n\s*)*", " ", form.stack.dockerfile(service)
@@ -278,7 +280,7 @@ DOCKERFILES = cache(_dockerfiles)
 
 
 def test_every_image_that_is_built_runs_as_the_services_user():
-    """The base is nobody's to run."""
+    """The base itself is never run."""
     found = DOCKERFILES()
     assert {name.split()[1] for name in found} == {
         *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server")
@@ -290,7 +292,7 @@ def test_every_image_that_is_built_runs_as_the_services_user():
 
 
 def test_certificates_of_the_network_are_in_no_layer():
-    """They are handed to the build as a secret."""
+    """Builds get them as a secret."""
     for name, text in DOCKERFILES().items():
         mounts = re.findall(r"--mount=(\S+)", text)
         given = [mount for mount in mounts if "id=ca," in mount or "/etc/ssl" in mount]
@@ -301,7 +303,7 @@ def test_certificates_of_the_network_are_in_no_layer():
 
 
 def test_builds_install_what_locks_name_and_nothing_else():
-    """With a hash where the pin has one; no recommended packages; Node's from its lock."""
+    """With a hash if the pin has one; no recommended packages; Node's packages from its lock."""
     installs = 0
     for name, text in DOCKERFILES().items():
         for command in re.findall(r"(?:uv )?pip install .*?(?=&&|\n|$)", text):

@@ -1,4 +1,4 @@
-"""What tasks ask for to keep a machine safe: who may read what, what comes before what."""
+"""Arguments of tasks that keep a machine safe: file permissions, and the order of steps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ OPERATIONS = {
 
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> Called:
-    """The operations that a task calls, in order, with what they are given."""
+    """The operations that a task calls, in order, with their arguments."""
     found: Called = []
 
     def noting(name: str) -> Any:
@@ -76,7 +76,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
 
 
 def given(called: Called, name: str) -> dict[str, Any]:
-    """Return what the only call of an operation was given."""
+    """Return the arguments of an operation's only call."""
     (one,) = [arguments for operation, arguments in called if operation == name]
     return one
 
@@ -114,7 +114,7 @@ def installed(called: Called) -> set[str]:
 def test_the_shares_password_is_roots_and_never_shown(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """In its file alone; whatever a run can be asked to print."""
+    """It is only in its file, whatever output is requested from a run."""
     run("smb", monkeypatch, "dhoch3")
     file = given(called, "smb.share")["credentials"]
     assert isinstance(file, File)
@@ -130,7 +130,7 @@ WORKER_ENVIRONMENT = "/etc/ai-workstation/knowledge-center-worker.env"
 def test_the_password_of_the_queue_is_roots_and_never_shown(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """systemd reads it for the worker, which is another user each time."""
+    """systemd reads it for the worker, whose user is a new one each time."""
     run("worker", monkeypatch, KNOWLEDGE, data=ASKED, redis_password=PASSWORD)
     file = entries(called)[WORKER_ENVIRONMENT]
     assert isinstance(file, File)
@@ -138,30 +138,30 @@ def test_the_password_of_the_queue_is_roots_and_never_shown(
     others = [one for path, one in entries(called).items() if path != WORKER_ENVIRONMENT]
     assert others
     assert "Geheim" not in f"{others} {file!r}"
-    # The unit is shown to everybody by `systemctl cat`.
+    # Everybody can see the unit with `systemctl cat`.
     assert not [one for one in others if isinstance(one, File) and b"Geheim" in one.content]
 
 
 @pytest.mark.parametrize("setting", ["smb_server", "smb_share", "smb_user", "smb_password"])
 def test_a_run_with_a_share_needs_all_of_it_before_it_begins(setting: str):
-    """The login would be tried without, and the account be locked."""
+    """Otherwise a login without a password would be tried, and the account might be locked."""
     with pytest.raises(SettingsError, match=f"^{setting.upper()} is not set"):
         made("dhoch3", **{setting: ""}).require()
 
 
 def test_a_run_with_a_queue_needs_its_password_before_it_begins():
-    """Redis would be brought up, and its users not let in."""
+    """Otherwise Redis would be started, and its users could not log in."""
     with pytest.raises(SettingsError, match=r"^REDIS_PASSWORD is not set"):
         made(KNOWLEDGE, redis_password="").require()
     made(KNOWLEDGE).require()
     made("dhoch3", redis_password="").require()
 
 
-# What guards a machine is there before what it guards
+# Guards come before the things that they guard
 
 
 def test_docker_has_its_guard_and_what_that_needs(called: Called, monkeypatch: pytest.MonkeyPatch):
-    """The unit is laid down as it is rendered, and runs."""
+    """The unit is installed as rendered, and runs."""
     run("docker", monkeypatch, "dhoch3")
     assert "nftables" in installed(called)
     laid_down = given(called, "docker.boot_units")
@@ -171,14 +171,14 @@ def test_docker_has_its_guard_and_what_that_needs(called: Called, monkeypatch: p
         assert unit in unit_names(called)
     names = [name for name, _ in called]
     assert names.index("docker.daemon_config") < names.index("docker.engine")
-    # Packages make systemd read its units again.
+    # Packages make systemd reload its units.
     assert names[0] == "gpu_users.kept"
 
 
 def test_docker_rotates_logs_and_lets_containers_run_on(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """As defaults alone: what somebody has set goes before them."""
+    """Only as defaults: existing settings take precedence."""
     run("docker", monkeypatch, "dhoch3")
     arguments = given(called, "docker.daemon_config")
     assert arguments["wanted"] == {}
@@ -201,7 +201,7 @@ def test_docker_rotates_logs_and_lets_containers_run_on(
 def test_a_registry_without_tls_is_trusted_only_if_somebody_says_so(
     called: Called, monkeypatch: pytest.MonkeyPatch, mirror: Mirror, trusted: dict[str, Any]
 ):
-    """Everybody on the way could give out other images."""
+    """Anyone on the way could serve other images."""
     run("docker", monkeypatch, "dhoch3", mirror=mirror)
     assert given(called, "docker.daemon_config")["wanted"] == trusted
 
@@ -209,7 +209,8 @@ def test_a_registry_without_tls_is_trusted_only_if_somebody_says_so(
 def test_ollama_is_verified_by_its_pin_and_guarded_before_it_listens(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """For containers; what is ours goes behind other drop-ins, and somebody's unit is kept."""
+    """Reachable only from containers. Our drop-in comes after others, and an existing unit is
+    kept."""
     machine = made("dhoch3")
     pinned = {"downloads": {"ollama": {"sha256": "ab" * 32}}}
     machine.pins = pins.load(ROOT / "pins.yml", pinned)
@@ -236,8 +237,8 @@ def test_ollama_is_verified_by_its_pin_and_guarded_before_it_listens(
 def test_models_are_taken_over_before_a_unit_of_ours_hides_where_they_were(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """systemd knows the former store until it reads the drop-in, and a run may end in between. They
-    belong to a user who must be there first."""
+    """systemd knows the previous store until it reads the drop-in, and a run may end in between.
+    The models get an owner, who must exist first."""
     run("ollama", monkeypatch, "dhoch3")
     names = [name for name, _ in called]
     assert names.index("accounts.system_user") < names.index("ollama.release")
@@ -248,7 +249,7 @@ def test_models_are_taken_over_before_a_unit_of_ours_hides_where_they_were(
 def test_the_toolkit_is_the_pinned_one_and_a_gpu_that_is_required_must_be_there(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """From the repository whose key is pinned."""
+    """From the repository with the pinned key."""
     run("nvidia", monkeypatch, "dhoch3", gpu="required")
     pin = made("dhoch3").pins.apt["nvidia"]
     arguments = given(called, "nvidia.toolkit")
@@ -265,7 +266,7 @@ def test_the_toolkit_is_the_pinned_one_and_a_gpu_that_is_required_must_be_there(
 def test_no_folder_is_made_before_the_disks_are_there(
     called: Called, monkeypatch: pytest.MonkeyPatch, task: str
 ):
-    """It would be on the disk of the system, and hidden once the right one is mounted."""
+    """It would be on the system's disk, and hidden once the right one is mounted."""
     run(task, monkeypatch, "prometheus")
     assert called[0][0] == "disks.mounted"
     assert called[0][1]["folders"] == ["/mnt/local/nvme", "/mnt/local/ssd"]
@@ -275,7 +276,7 @@ def test_no_folder_is_made_before_the_disks_are_there(
 def test_the_store_is_its_groups_and_two_operations_do_not_undo_each_other(
     called: Called, monkeypatch: pytest.MonkeyPatch
 ):
-    """Everybody else reads."""
+    """Everybody else can only read."""
     run("storage", monkeypatch, "dhoch3")
     found = entries(called)
     assert found
@@ -290,7 +291,7 @@ def test_the_store_is_its_groups_and_two_operations_do_not_undo_each_other(
 def test_what_is_laid_down_for_the_store_is_right_in_the_second_run(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """A folder that one operation makes is not called wrong by the other."""
+    """A folder that one operation creates does not count as wrong for the other."""
     state = PathState("directory", "2775", "root", "ai", 0, 2000, 1.0)
     machine = Machine({Paths: lambda paths, **_: dict.fromkeys(paths, state)})
     calls: Called = []
@@ -310,7 +311,7 @@ def test_what_is_laid_down_for_the_store_is_right_in_the_second_run(
 def test_builds_are_handed_the_networks_certificates(
     called: Called, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bundle: bool
 ):
-    """As a secret, which is in no layer; where there are some."""
+    """As a secret, which is in no layer; only if there are any."""
     (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     how = {"ca_bundle": str(tmp_path / "ca.pem")} if bundle else {}
     run("stacks", monkeypatch, "dhoch3", **how)
@@ -322,7 +323,7 @@ def test_builds_are_handed_the_networks_certificates(
 def test_the_whole_run_looks_before_it_changes_and_proves_what_it_did(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """Each part behind what it stands on."""
+    """Each part comes after the parts that it depends on."""
     included: list[str] = []
     monkeypatch.setattr(local, "include", lambda path: included.append(Path(path).stem))
     runpy.run_path(str(ROOT / "deploy.py"))

@@ -1,4 +1,5 @@
-"""Units as systemd reads them: what each may do, on which address it listens, as whom it runs."""
+"""Units as systemd reads them: their privileges, the addresses on which they listen, and their
+users."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask systemd, which need not run for it, about the units."""
+    """Run systemd-analyze on the units, which does not need a running systemd."""
     for name, text in UNITS.items():
         (folder / name).write_text(text)
     (folder / "ollama.service.d").mkdir()
@@ -67,7 +68,7 @@ def protections(folder: Path, name: str) -> dict[str, bool]:
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_understands_every_line(tmp_path: Path, name: str):
-    """A key that it does not know, or in the wrong section, protects nobody."""
+    """A key that it does not know, or that is in the wrong section, has no effect."""
     done = analyze(tmp_path, "verify", f"./{name}")
     said = [line for line in done.stderr.splitlines() if line.startswith((name, f"{tmp_path}/"))]
     # The programs are not on this machine.
@@ -76,7 +77,7 @@ def test_systemd_understands_every_line(tmp_path: Path, name: str):
 
 @needs_systemd
 def test_the_workers_own_code_may_do_what_a_worker_must(tmp_path: Path):
-    """As systemd judges it; it is the user's own code, and it runs on the host."""
+    """According to systemd; it is the user's own code, and it runs on the host."""
     found = protections(tmp_path, "knowledge-center-worker.service")
     lacking = {
         *("UserOrDynamicUser", "NoNewPrivileges", "RestrictSUIDSGID", "SupplementaryGroups"),
@@ -100,31 +101,31 @@ def test_the_workers_own_code_may_do_what_a_worker_must(tmp_path: Path):
     ],
 )
 def test_what_answers_requests_is_not_root(tmp_path: Path, name: str, given: list[str]):
-    """As systemd judges it."""
+    """According to systemd."""
     found = protections(tmp_path, name)
     assert [one for one in given if not found[one]] == []
 
 
 def test_the_worker_has_its_password_and_a_place_to_write_and_ends_in_peace():
-    """The file of its password is root's; an update waits for tasks at work."""
+    """The file with its password belongs to root; an update waits for running tasks."""
     found = unit(UNITS["knowledge-center-worker.service"])
     assert found.yes("Service", "DynamicUser")
     assert found.all("Service", "EnvironmentFile") == [WORKER.environment_file]
     assert found.one("Service", "StateDirectory") == "knowledge-center-worker"
     assert found.one("Service", "KillMode") == "mixed"
     assert int(found.one("Service", "TimeoutStopSec")) > WORKER.timeout
-    # A password in the unit itself would be shown by systemctl to everybody.
+    # systemctl would show a password in the unit itself to everybody.
     assert not {"REDIS_URL", "REDIS_PASSWORD"} & found.environment().keys()
 
 
 def test_ollama_runs_as_its_own_user():
-    """Of its own group, too."""
+    """And with its own group."""
     found = unit(UNITS["ollama.service"], drop_in())
     assert (found.one("Service", "User"), found.one("Service", "Group")) == ("ollama", "ollama")
 
 
 def test_ollama_listens_on_loopback_whatever_another_drop_in_says():
-    """It has no login. Ours sorts behind others, by its name."""
+    """It has no login. Because of its name, our drop-in comes after others."""
     theirs = '[Service]\nEnvironment="OLLAMA_HOST=0.0.0.0"\n'
     for texts in ([], [theirs]):
         found = unit(UNITS["ollama.service"], *texts, drop_in())
@@ -133,14 +134,14 @@ def test_ollama_listens_on_loopback_whatever_another_drop_in_says():
 
 
 def test_ollama_does_not_start_where_its_disk_is_not_mounted():
-    """Its models would fill the disk of the system."""
+    """Its models would fill the system's disk."""
     found = unit(UNITS["ollama.service"], drop_in())
     assert found.words("Unit", "RequiresMountsFor") == [MODELS]
 
 
 @pytest.mark.parametrize("value", ['a "b" c', "c:\\d", "50%h", 'x" "OLLAMA_HOST=0.0.0.0', "'q'"])
 def test_a_value_of_the_users_reaches_ollama_as_it_is(value: str):
-    """No character of it is anything to systemd, nor begins another variable."""
+    """No character of it has a meaning for systemd, or begins another variable."""
     found = unit(UNITS["ollama.service"], drop_in(OLLAMA_X=value)).environment()
     assert found["OLLAMA_X"] == value
     assert found["OLLAMA_HOST"] == f"127.0.0.1:{PORT}"
@@ -148,7 +149,7 @@ def test_a_value_of_the_users_reaches_ollama_as_it_is(value: str):
 
 
 def test_ollamas_socket_is_on_the_bridges_address_alone():
-    """Which is there only once Docker runs."""
+    """That address exists only once Docker runs."""
     found = unit(template("ollama/ollama-docker.socket.j2", port=PORT))
     listens = {key: values for (_, key), values in found.values.items() if key.startswith("Listen")}
     assert listens == {"ListenStream": [f"@BRIDGE@:{PORT}"]}
@@ -157,7 +158,7 @@ def test_ollamas_socket_is_on_the_bridges_address_alone():
 
 
 def test_connections_of_containers_go_to_ollama_on_loopback():
-    """And to nothing else."""
+    """They go nowhere else."""
     found = unit(UNITS["ollama-docker.service"])
     (command,) = commands(found, "ExecStart")
     assert command[0].endswith("/systemd-socket-proxyd")
@@ -171,7 +172,7 @@ def test_connections_of_containers_go_to_ollama_on_loopback():
 
 
 def test_containers_that_could_not_start_are_tried_again():
-    """A share may come late: until then the unit fails, and is started again."""
+    """A share may come late: until then, the unit fails and is restarted."""
     found = unit(UNITS["ai-workstation-containers.service"])
     assert found.one("Service", "Restart") == "on-failure"
     assert found.one("Unit", "StartLimitIntervalSec") == "0"
@@ -179,7 +180,8 @@ def test_containers_that_could_not_start_are_tried_again():
 
 
 def test_the_reader_reads_as_systemd_does():
-    """A self-check: an empty value forgets, a backslash joins, a comment may stand between."""
+    """A self-check: an empty value resets, a backslash joins lines, and comments may come in
+    between."""
     text = "[A]\nX=1\nX=\nX=2 \\\n# no\n  3\n; no\n[B]\nX=a\n"
     found = unit(text)
     assert found == Unit({("A", "X"): ["2  3"], ("B", "X"): ["a"]})

@@ -1,4 +1,4 @@
-"""The programs that hosts run: files of their own, each of them used, none of them in a string."""
+"""The programs that run on hosts: separate files, each of them used, none of them in a string."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def read(name: str) -> str:
 
 
 def included(name: str) -> set[str]:
-    """Return the files that a file includes, and those that these do."""
+    """Return the files that a file includes, directly or indirectly."""
     names = set(re.findall(r"^ *\. files/(\S+)$", read(name), re.MULTILINE))
     return names.union(*map(included, names))
 
 
 def called(function: str) -> set[str]:
-    """Return the files whose text a function of ``workstation.facts.shell`` is called with."""
+    """Return the files whose text is passed to a function of ``workstation.facts.shell``."""
     return {
         call.args[0].args[0].value
         for tree in MODULES.values()
@@ -47,7 +47,7 @@ def called(function: str) -> set[str]:
 
 
 def texts(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield line and text of each string, and of strings that are added, without docstrings."""
+    """Yield line and text of each string, and of added strings, without docstrings."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return
     text = literal(node)
@@ -59,7 +59,7 @@ def texts(node: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def literal(node: Any) -> str | None:
-    """Return what is known of a string's text before it is used, None for another expression."""
+    """Return the known part of a string's text, None for any other expression."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -71,7 +71,7 @@ def literal(node: Any) -> str | None:
 
 
 def is_program(text: str) -> bool:
-    """Whether a text has more than three lines, and more in them than words and sentences have."""
+    """Return whether a text has more than three lines, and looks more like code than like prose."""
     lines = [line for line in text.splitlines() if line.strip()]
     return len(lines) > 3 and not all(re.fullmatch(r"[\w\s.,:'/-]+", line) for line in lines)
 
@@ -86,7 +86,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_what_is_for_readers_and_linters_stays_here(files: Path):
-    """The first comment and shellcheck's directives; another line may be of a text in it."""
+    """The first comment and shellcheck's directives; other comments may be part of a text."""
     (files / "a.sh").write_text(
         "#!/bin/sh\n# Why.\n#\n# More of it.\n\n# shellcheck disable=SC2086 # several words\n"
         "echo $1\n# here\nif true; then\n  # shellcheck disable=SC2016 # for awk\n  cat <<E\n"
@@ -98,7 +98,8 @@ def test_what_is_for_readers_and_linters_stays_here(files: Path):
 
 
 def test_what_a_script_includes_stands_in_it(files: Path):
-    """As it is, and what that includes; files of the host are read there."""
+    """Its text, and the files that it includes in turn; files that are sourced on the host are not
+    replaced."""
     (files / "b").mkdir()
     (files / "a.sh").write_text(
         "#!/bin/sh\n. files/b/b.sh\n\nif true; then\n  . files/b/c.sh\nfi\n. /etc/os-release\n"
@@ -111,7 +112,7 @@ def test_what_a_script_includes_stands_in_it(files: Path):
 
 
 def test_a_script_that_is_not_there_is_one_sentence(files: Path):
-    """The checkout is not whole; a script that is left out would do half of something."""
+    """The checkout is incomplete; without a script, half of the work would be missing."""
     (files / "a.sh").write_text("#!/bin/sh\n. files/gone.sh\n")
     for name in ("gone.sh", "a.sh"):
         with pytest.raises(UserError, match=r"^\S+/gone\.sh cannot be read \(No such .*`git .*\.$"):
@@ -119,7 +120,7 @@ def test_a_script_that_is_not_there_is_one_sentence(files: Path):
 
 
 def test_no_program_is_in_a_string():
-    """Where no linter sees it: up to three lines are as well read where they are used."""
+    """Linters would not see it; up to three lines are readable where they are used."""
     found = [
         f"{path.relative_to(ROOT)}:{line}"
         for path, tree in MODULES.items()
@@ -146,7 +147,7 @@ def test_a_program_is_known_by_what_it_is_written_in(code: str, found: bool):
 
 
 def test_every_file_is_used_and_every_one_that_is_used_is_there():
-    """By a module or by a file that is; the tests alone are no use."""
+    """By a module, or by a file that is used itself; use in tests does not count."""
     words = {
         node.value
         for tree in MODULES.values()
@@ -159,12 +160,12 @@ def test_every_file_is_used_and_every_one_that_is_used_is_there():
     assert {name for function in SHELLS for name in called(function)} <= used
     others = {path for path in scripts.FILES.rglob("*") if path.is_file()}
     others -= {path for path in others if path.suffix in (".sh", ".py", ".pyc")}
-    assert others == {scripts.FILES / "locks.yml"}  # of ./provision lock
+    assert others == {scripts.FILES / "locks.yml"}  # for ./provision lock
 
 
 @pytest.mark.parametrize("function", SHELLS)
 def test_a_script_is_checked_as_what_it_is_run_by(function: str):
-    """shellcheck goes by the first line, and finds the files by it (./provision test)."""
+    """shellcheck uses the first line, and ./provision test uses it to find the files."""
     names = called(function)
     assert len(names) > 20
     for name in names:
@@ -175,7 +176,7 @@ def test_a_script_is_checked_as_what_it_is_run_by(function: str):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_host_is_given_is_whole(name: str):
-    """A shell can read it, and an sh what bash alone knows is not in it."""
+    """The shell can parse it, and an sh script contains no features of bash."""
     text = scripts.text(name)
     if name.endswith(".py"):
         compile(text, name, "exec")
@@ -190,7 +191,8 @@ def test_what_a_host_is_given_is_whole(name: str):
 
 @pytest.mark.parametrize("name", sorted(called("question")))
 def test_a_question_has_the_functions_that_it_calls(name: str):
-    """Without files/shell/limited.sh a program that hangs would not be ended, but not be found."""
+    """Without files/shell/limited.sh, a hanging program would not be stopped, because the function
+    would be missing."""
     text = scripts.text(name)
     for function in ("limited", "answered", "engine"):
         if re.search(rf"(^|[ ($|;!]){function} ", text, re.MULTILINE):

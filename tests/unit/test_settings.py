@@ -1,4 +1,4 @@
-"""Settings: what is accepted, and the sentence for what is not."""
+"""Settings: which values are accepted, and the errors about the others."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def refusal(**changes: Any) -> str:
 
 
 def test_the_defaults_are_settings_that_load():
-    """group_data/all.py as shipped is valid as it stands."""
+    """The shipped group_data/all.py is valid."""
     assert load().models_path == "/vol/service/cw/storage-models/models"
 
 
 def test_every_setting_has_its_default_beside_its_meaning_or_is_the_sites_to_set():
-    """Never both: group_data/all.py as shipped assigns those alone that have no default."""
+    """Never both: the shipped group_data/all.py only assigns settings that have no default."""
     assigned = {name for name in _assigned_names() if not name.startswith("_")}
     required = {name for name, field in Settings.model_fields.items() if field.is_required()}
     assert assigned == required == {"domain", "models_path", "ollama_models", "smb_mount"}
@@ -44,7 +44,7 @@ def test_every_setting_has_its_default_beside_its_meaning_or_is_the_sites_to_set
 
 
 def test_a_default_is_what_it_would_be_if_somebody_had_written_it():
-    """Pydantic does not check its own."""
+    """Pydantic does not validate its own defaults."""
     site = {name: DEFAULTS[name] for name in _assigned_names()}
     assert settings.load(site) == settings.load(DEFAULTS)
 
@@ -56,18 +56,18 @@ def _assigned_names() -> set[str]:
 
 
 def test_every_setting_is_described():
-    """Each field says what it is for."""
+    """Each field states its purpose."""
     assert all(field.description for field in Settings.model_fields.values())
 
 
 def test_pyinfras_own_data_and_the_stacks_are_left_aside():
-    """host.data also holds connection data, global arguments and one dictionary per stack."""
+    """host.data also contains connection data, global arguments and one dictionary per stack."""
     data = {**DEFAULTS, "ssh_user": "root", "ssh_port": 22, "_sudo": True, "dhoch3": {"a": 1}}
     assert settings.load(data, ["dhoch3", "proxy"]).proxy == "own"
 
 
 def test_pyinfras_names_are_those_of_the_pyinfra_that_is_installed():
-    """Else a new one of its own would be refused, or one that is gone be taken."""
+    """Otherwise a new name of pyinfra's would be rejected, or a removed one accepted."""
     from pyinfra.api.arguments import all_argument_meta
     from pyinfra.connectors.ssh import ConnectorData
 
@@ -76,13 +76,13 @@ def test_pyinfras_names_are_those_of_the_pyinfra_that_is_installed():
 
 
 def test_an_unknown_key_names_the_nearest_known_one():
-    """A misspelt setting is an error, not ignored."""
+    """A misspelled setting is an error and is not ignored."""
     message = refusal(model_path="/models")
     assert message.startswith("model_path is not a setting (did you mean models_path?)")
 
 
 def test_an_unknown_key_unlike_any_other_is_refused_all_the_same():
-    """Without a candidate there is no suggestion."""
+    """Without a similar name, there is no suggestion."""
     assert "did you mean" not in refusal(xyzzy=1)
 
 
@@ -141,7 +141,7 @@ def test_a_missing_setting_says_where_to_set_it():
     ],
 )
 def test_an_impossible_value_is_one_sentence(changes: dict[str, Any], expected: str):
-    """It names the key, the value, what is expected and where to set it."""
+    """It names the key, the value, the expected form, and where to set it."""
     message = refusal(**changes)
     assert expected in message
     assert ".env" in message or "group_data" in message
@@ -154,7 +154,7 @@ def test_a_password_among_mount_options_is_refused_and_not_shown(options: object
 
 
 def test_text_from_env_or_data_becomes_numbers_and_lists():
-    """--data and .env give text; a list is written with commas."""
+    """--data and .env provide text; a list is written with commas."""
     loaded = load(
         service_uid="1500", ollama_port="11500", smb_options="seal, vers=3.0", proxy_middlewares=""
     )
@@ -164,13 +164,13 @@ def test_text_from_env_or_data_becomes_numbers_and_lists():
 
 
 def test_a_number_given_for_text_stays_as_written():
-    """--data turns 0 into a number before it gets here."""
+    """--data turns 0 into a number before it arrives here."""
     assert load(proxy_read_timeout=0).proxy_read_timeout == "0"
 
 
 @pytest.mark.parametrize("wrap", [str, HiddenValue, Secret])
 def test_a_password_keeps_every_character_and_is_never_shown(wrap: Any):
-    """Dollars, quotes, commas, percent signs, blanks and umlauts are a password's right."""
+    """Dollars, quotes, commas, percent signs, spaces and umlauts are all valid in a password."""
     password = " $HOME \"'`,#%\\ä€=~ "
     loaded = load(smb_password=wrap(password))
     assert loaded.smb_password.get_secret_value() == password
@@ -179,7 +179,7 @@ def test_a_password_keeps_every_character_and_is_never_shown(wrap: Any):
 
 @pytest.mark.parametrize("value", [12345, "pass\nword", "pass\x00word"])
 def test_a_refused_password_is_not_in_the_message(value: Any):
-    """Not even when it is what is wrong. A number has lost its leading zeros."""
+    """Not even if the password itself is invalid. A number has lost its leading zeros."""
     message = refusal(smb_password=value)
     assert message.startswith("SMB_PASSWORD is invalid")
     assert "12345" not in message
@@ -187,7 +187,7 @@ def test_a_refused_password_is_not_in_the_message(value: Any):
 
 
 def test_a_missing_secret_is_an_error_only_for_what_needs_it():
-    """Settings load without it; require() tells where it belongs."""
+    """Settings load without it; require() says where to set it."""
     loaded = load()
     with pytest.raises(SettingsError) as caught:
         loaded.require("domain", "smb_password")
@@ -204,6 +204,6 @@ def test_the_share_is_named_as_mount_cifs_names_it():
 
 
 def test_settings_do_not_change():
-    """What was checked stays what it was."""
+    """Checked values stay as they were."""
     with pytest.raises(ValueError, match="frozen"):
         load().domain = "other.de"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What `systemctl show` prints."""
+"""The output of `systemctl show`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from workstation.units.show import blocks, unix_time
 
 
 def test_each_unit_has_its_own_properties():
-    """A value may hold what divides them."""
+    """A value may contain the separator."""
     lines = ["Id=a.service", "ExecStart=a=b", "", "", "Id=b.service", "DropInPaths=", ""]
     assert blocks(lines) == [
         {"Id": "a.service", "ExecStart": "a=b"},

@@ -1,4 +1,5 @@
-"""What a test may lack: nothing that a package of ./provision brings, where that runs the tests."""
+"""Requirements of tests: where ./provision runs them, every program that its packages provide must
+be there."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def test_f(): pass
 def test_a_program_that_is_missing_fails_where_all_are_installed(
     given: dict[str, str], expected: str, tmp_path: Path
 ):
-    """Root, a file system and firewalld are not for a package to bring."""
+    """No package provides root, a file system or firewalld."""
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "conftest.py").write_text((ROOT / "tests/conftest.py").read_text())
@@ -57,7 +58,7 @@ def test_a_program_that_is_missing_fails_where_all_are_installed(
 
 
 def test_provision_asks_for_it_and_installs_what_tests_are_skipped_for():
-    """Each program that a test looks for, by its package of Debian 12 and 13 and Ubuntu 24.04."""
+    """Each program that a test needs, by its package in Debian 12 and 13 and Ubuntu 24.04."""
     text = (ROOT / "tests/run.sh").read_text()
     assert re.search(r"TEST_PROGRAMS=required .*step pytest -q tests/unit tests/fixtures", text)
     (listed,) = re.findall(r"^TEST_PACKAGES=\((.*?)\)", text, re.MULTILINE | re.DOTALL)

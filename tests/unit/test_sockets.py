@@ -1,4 +1,4 @@
-"""Lines of ``ss``, in the forms of both of its callers."""
+"""Lines of ``ss``, in the forms that its two callers use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workstation.sockets import Socket, parse, unit_of
     ],
 )
 def test_a_line_of_ss_is_a_socket(line: str, expected: Socket):
-    """With a protocol in front, where ss was asked for several."""
+    """With a protocol in front, if ss was asked for several."""
     assert parse(line) == expected
 
 

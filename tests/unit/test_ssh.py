@@ -1,4 +1,4 @@
-"""How hosts are reached by SSH, and what they say."""
+"""How hosts are reached by SSH, and how their output is read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from workstation.errors import UserError
 
 
 class AcceptAll(paramiko.ServerInterface):
-    """An SSH server that lets everyone in. Any command prints bytes that are no text, and more
-    than fits into a pipe behind them."""
+    """An SSH server that lets everyone in. Any command prints bytes that are not text, followed by
+    more data than fits into a pipe."""
 
     def check_auth_password(self, username: str, password: str) -> int:
         return paramiko.common.AUTH_SUCCESSFUL
@@ -81,13 +81,13 @@ def test_an_ssh_connection_sends_at_once(port: int):
     transport = client.get_transport()
     assert transport is not None
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-    # paramiko gives up after 15 and 30 seconds, in which a busy machine may not get that far.
+    # paramiko gives up after 15 and 30 seconds, which may be too short for a busy machine.
     assert (transport.banner_timeout, transport.auth_timeout) == (120, 120)
     client.close()
 
 
 def test_a_known_hosts_file_is_made_private_and_kept(tmp_path: Path):
-    """Its folder too; what it holds stays."""
+    """Its folder is created too; existing content stays."""
     file = tmp_path / ".ssh/known_hosts"
     ssh.ensure_known_hosts(file)
     assert file.parent.stat().st_mode & 0o777 == 0o700
@@ -97,7 +97,7 @@ def test_a_known_hosts_file_is_made_private_and_kept(tmp_path: Path):
 
 
 def test_a_known_hosts_file_that_cannot_be_made_is_one_sentence(tmp_path: Path):
-    """It names the key that chooses another."""
+    """It names the key that selects another file."""
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="set SSH_KNOWN_HOSTS to another file"):
         ssh.ensure_known_hosts(tmp_path / "file/known_hosts")
@@ -105,7 +105,7 @@ def test_a_known_hosts_file_that_cannot_be_made_is_one_sentence(tmp_path: Path):
 
 @pytest.mark.parametrize("lines", [[b"ok\n", b"L\xf6we\n", "end\n"], [b"\xff\xfe"]])
 def test_bytes_that_are_no_text_are_shown_and_read_past(lines: list[Any]):
-    """As in a package's maintainer script of 2005, or in a file's name."""
+    """For example, from a package's maintainer script of 2005, or in a file's name."""
     queue: Queue[Any] = Queue()
     hooks._read_buffer(util.read_buffer, "stdout", lines, queue)
     expected = ["ok", "L\\xf6we", "end"] if len(lines) == 3 else ["\\xff\\xfe"]
@@ -113,7 +113,7 @@ def test_bytes_that_are_no_text_are_shown_and_read_past(lines: list[Any]):
 
 
 def test_bytes_that_are_no_text_come_through_ssh_too(port: int):
-    """paramiko decodes what it reads; the line that it cannot is in its error."""
+    """paramiko decodes its input; the error contains the line that it cannot decode."""
     client = connected(port)
     _, output, _ = client.exec_command("true")
     queue: Queue[Any] = Queue()
@@ -124,7 +124,7 @@ def test_bytes_that_are_no_text_come_through_ssh_too(port: int):
 
 
 class Noisy(AcceptAll):
-    """A machine whose login script speaks before and after what it is asked to run."""
+    """A machine whose login script prints text before and after the command's output."""
 
     before = after = ""
 
@@ -160,12 +160,12 @@ def noisy(monkeypatch: pytest.MonkeyPatch) -> type[Noisy]:
 
 
 def test_sudo_speaks_english_whatever_the_hosts_language_is(noisy: Any, port: int):
-    """pyinfra knows by sudo's own words that it wants a password."""
+    """pyinfra recognizes by sudo's message that it wants a password."""
     assert said(port, "sh -c 'echo $LC_ALL $LANGUAGE.'") == ["C.UTF-8 ."]
 
 
 def test_sudo_speaks_english_on_this_machine_too(monkeypatch: pytest.MonkeyPatch):
-    """Programs here get the environment of pyinfra."""
+    """Programs on this machine get the environment of pyinfra."""
     for name in ("LC_ALL", "LANGUAGE"):
         monkeypatch.setenv(name, "de_DE.UTF-8")
     hooks.install()
@@ -190,7 +190,8 @@ def test_what_a_login_script_says_is_not_the_path_of_the_program_that_answers_su
     before: str,
     after: str,
 ):
-    """pyinfra takes the first line for it. Some scripts end no line, some speak at the end."""
+    """pyinfra uses the first line. Some scripts leave a line unfinished, and some print at the
+    end."""
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.setattr(noisy, "before", before)
     monkeypatch.setattr(noisy, "after", after)

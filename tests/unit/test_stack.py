@@ -1,4 +1,4 @@
-"""A stack is read from its Compose file, in every way that Compose can be written."""
+"""A stack is read from its Compose file, in every syntax that Compose supports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refusal(text: str) -> str:
 
 
 def test_the_least_service_has_no_more_than_an_image():
-    """Everything else has a default that asks for nothing."""
+    """All other keys have defaults without any requirements."""
     assert service() == Service("web", "nginx:1", keys={"image": "nginx:1"})
 
 
@@ -81,12 +81,12 @@ def test_mounts_in_short_and_long_form(entry: Any, expected: Mount):
 
 
 def test_a_volume_without_a_name_is_no_folder_of_the_host():
-    """`- /data` is an anonymous volume, which has a target alone."""
+    """`- /data` is an anonymous volume, which only has a target."""
     assert service(volumes=["/data"]).mounts == (Mount("volume", "", "/data"),)
 
 
 def test_a_hidden_folder_keeps_its_dot():
-    """`.config` is no `./config`."""
+    """`.config` does not mean `./config`."""
     assert service(volumes=[".config:/c"]).mounts[0].source == f"{FOLDER}/.config"
 
 
@@ -97,13 +97,13 @@ def test_a_folder_above_the_stacks_is_found_there():
 
 @pytest.mark.parametrize("build", ["./web", {"context": "./web"}, {"context": "./web", "args": {}}])
 def test_a_build_context_in_short_and_long_form(build: Any):
-    """Absolute, so that a build can be started anywhere."""
+    """It is absolute, so that a build can be started from any folder."""
     assert service(build=build).build == f"{FOLDER}/web"
 
 
 @pytest.mark.parametrize("build", ["web", {"context": "web"}])
 def test_a_build_context_needs_no_dot(build: Any):
-    """For Compose `build: web` and `build: ./web` are the same folder."""
+    """For Compose, `build: web` and `build: ./web` are the same folder."""
     assert service(build=build).build == f"{FOLDER}/web"
 
 
@@ -113,7 +113,7 @@ def test_a_build_without_a_context_is_the_stacks_folder():
 
 
 def test_a_service_with_a_profile_is_built_but_does_not_run():
-    """`up` leaves it out, so nobody waits for its container."""
+    """`up` leaves it out, so nothing waits for its container."""
     found = stack(
         {
             "web": {"image": "a:1", "build": "./web", "volumes": ["/srv/a:/a"]},
@@ -147,7 +147,7 @@ def test_a_service_with_a_profile_is_built_but_does_not_run():
     ],
 )
 def test_the_route_is_the_first_host_of_a_router(labels: Any):
-    """Labels come as a mapping or as a list."""
+    """Labels may be a mapping or a list."""
     assert service(labels=labels).host == "web.example"
 
 
@@ -190,7 +190,7 @@ def test_what_the_proxy_does_not_serve_has_no_route(labels: Any):
     ],
 )
 def test_every_way_to_ask_for_a_gpu(keys: dict[str, Any]):
-    """By reservation, as a CDI device, and by the short `gpus`."""
+    """As a reservation, as a CDI device, and with the short `gpus`."""
     assert service(**keys).gpu
 
 
@@ -205,7 +205,7 @@ def test_every_way_to_ask_for_a_gpu(keys: dict[str, Any]):
     ],
 )
 def test_other_devices_and_limits_are_no_gpu(keys: dict[str, Any]):
-    """The GPU's probe would fail in such a container."""
+    """The GPU check would fail in such a container."""
     assert not service(**keys).gpu
 
 
@@ -218,7 +218,7 @@ def test_what_compose_cannot_say_stands_in_an_extension():
 
 
 def test_a_service_registers_models_from_one_of_its_mounts():
-    """Another path is a slip; what is only built registers nothing."""
+    """Another path is a mistake; a service that is only built registers nothing."""
     keys = {
         "image": "i:1",
         "volumes": ["/vol/models:/models:ro"],
@@ -231,7 +231,7 @@ def test_a_service_registers_models_from_one_of_its_mounts():
 
 
 def test_what_a_service_says_of_its_start_log_and_data():
-    """As acceptance, the plan and tasks/losses.py read it."""
+    """Acceptance, the plan and tasks/losses.py use it."""
     own = {
         "first_start": "10 minutes",
         "log": {"says": "Ready", "troubles": {"refused": "let it in"}},
@@ -262,7 +262,7 @@ def test_durations_are_read_as_compose_writes_them(duration: str | int, expected
 
 
 def test_disks_are_said_of_the_whole_file():
-    """A stack that says none wants none."""
+    """A stack that lists none needs none."""
     wanted = {"disks": ["/mnt/a", "/mnt/b"]}
     assert stack({"web": {"image": "a:1"}}, **{"x-workstation": wanted}).disks == tuple(
         wanted["disks"]
@@ -271,8 +271,7 @@ def test_disks_are_said_of_the_whole_file():
 
 
 def test_what_the_machine_alone_holds_is_what_may_be_written():
-    """Folders and volumes of services that run; what nobody says anything of is held all the
-    same."""
+    """Folders and volumes of running services, even those without a description."""
     volumes = ["/srv/a:/a", "/srv/b:/b:ro", "data:/c", "/c", "/var/run/docker.sock:/s"]
     found = stack(
         {
@@ -294,7 +293,7 @@ def test_ports_are_text_in_every_form():
 
 
 def test_yaml_anchors_and_merge_keys_are_resolved():
-    """As Compose itself resolves them."""
+    """Like Compose itself does."""
     text = (
         "name: a\n"
         "x-s: &s\n"
@@ -308,7 +307,7 @@ def test_yaml_anchors_and_merge_keys_are_resolved():
 
 
 def test_external_networks_go_by_their_real_name():
-    """One that Compose makes itself is not to be waited for."""
+    """A network that Compose itself creates is not waited for."""
     found = stack(
         {"web": {"image": "a:1"}},
         networks={
@@ -333,7 +332,7 @@ def test_external_networks_go_by_their_real_name():
     ],
 )
 def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool):
-    """A path is below itself, and not below one that it only begins with."""
+    """A path is below itself, but not below one that only begins the same."""
     assert is_below(path, parent) is expected
 
 
@@ -357,12 +356,12 @@ def test_below_is_a_matter_of_whole_names(path: str, parent: str, expected: bool
     ],
 )
 def test_a_file_that_cannot_be_understood_is_one_sentence(text: str, expected: str):
-    """It says which file and what it lacks."""
+    """It names the file and the missing part."""
     assert expected in refusal(text)
 
 
 def test_secrets_are_files_of_the_stacks_own_folder():
-    """Named as the setting that holds them, with the number of who reads them."""
+    """Named after the setting that contains them, with the number of their reader."""
     secrets = {
         "a": {"file": "./secrets/a", "x-workstation": {"owner": "999:1000"}},
         "b": {"file": f"{FOLDER}/secrets/b"},
@@ -378,13 +377,13 @@ def test_secrets_are_files_of_the_stacks_own_folder():
 
 @pytest.mark.parametrize("secret", [{}, {"environment": "A"}, {"file": "./a"}])
 def test_a_secret_from_elsewhere_is_refused(secret: Any):
-    """Nobody would lay it down."""
+    """No run would write it."""
     content = {"name": "s", "services": {"w": {"image": "x"}}, "secrets": {"a": secret}}
     assert "no `file: ./secrets/a`" in refusal(yaml.safe_dump(content))
 
 
 def test_a_model_is_found_on_the_host_by_its_mount():
-    """And one that no mount of the host holds is refused."""
+    """A model that no mount of the host contains is rejected."""
     model = {"path": "/models/a/b.gguf", "format": "gguf", "setting": "path"}
     found = service(volumes=["/vol/m:/models:ro"], **{"x-workstation": {"model": model}})
     assert found.model == Model("/vol/m/a/b.gguf", "/models/a/b.gguf", "gguf", "path")
@@ -395,7 +394,7 @@ def test_a_model_is_found_on_the_host_by_its_mount():
 
 
 def test_a_model_of_an_unknown_format_is_refused():
-    """Nobody could look for it."""
+    """It could not be checked."""
     model = {"path": "/m/a", "format": "onnx", "setting": "path"}
     keys = {"image": "x", "volumes": ["/vol:/m"], "x-workstation": {"model": model}}
     text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
@@ -403,12 +402,13 @@ def test_a_model_of_an_unknown_format_is_refused():
 
 
 def test_the_key_of_a_stacks_data_is_a_name_in_python():
-    """Files and groups may have a dash."""
+    """Files and groups may contain a dash."""
     assert (data_key("knowledge-center"), data_key("dhoch3")) == ("knowledge_center", "dhoch3")
 
 
 def test_a_stack_uses_a_folder_by_its_mounts():
-    """Itself, or something below it; a name that only begins alike is another."""
+    """The folder itself, or something below it; a name that only begins the same is another
+    folder."""
     found = stack({"web": {"image": "x:1", "volumes": ["/mnt/a/b:/b"]}})
     assert found.uses("/mnt/a")
     assert found.uses("/mnt/a/b")

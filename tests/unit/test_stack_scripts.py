@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "templates" / "stacks" / "dhoch3"
 
 
 def program(path: str) -> dict[str, Any]:
-    """The names that a program defines (without the traces that an import leaves)."""
+    """The names that a program defines (without side effects of importing it)."""
     return runpy.run_path(str(FOLDER / path))
 
 
@@ -99,7 +99,7 @@ class TestFooocus:
             scope.update(
                 MODELS=tmp_path / "data", STORE=tmp_path / "store", CONFIG=tmp_path / "config.txt"
             )
-        # link-models is on the path of the image only.
+        # link-models is only in the PATH of the image.
         monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: None)
         return names
 
@@ -112,7 +112,7 @@ class TestFooocus:
             str(tmp_path / "data/checkpoints"),
             str(tmp_path / "store/checkpoints"),
         ]
-        # A folder that is missing would make Fooocus ignore the whole list.
+        # A missing folder would make Fooocus ignore the whole list.
         assert found["path_loras"] == [str(tmp_path / "data/loras")]
         assert all(Path(found[key]).is_dir() for key in ("path_vae_approx", "path_inpaint"))
 

@@ -1,4 +1,4 @@
-"""What tasks ask for where a host's stacks differ: each alone, and those that go together."""
+"""Tasks for hosts with different stacks: each stack alone, and combinations."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ Asked = list[tuple[str, dict[str, Any]]]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """The operations that a task calls, in order, with what they are given."""
+    """The operations that a task calls, in order, with their arguments."""
     found: Asked = []
 
     def noting(name: str) -> Any:
@@ -106,7 +106,7 @@ def run(task: str, monkeypatch: pytest.MonkeyPatch, *stacks: str, **how: Any) ->
 
 @pytest.mark.parametrize("stacks", HOSTS)
 def test_a_host_needs_what_its_stacks_use(stacks: tuple[str, ...]):
-    """It is read from what is rendered, whatever the stacks are called."""
+    """This is read from the rendered files, whatever the stacks are called."""
     assert made(*stacks, gpu="required").needs == HOSTS[stacks]
 
 
@@ -115,7 +115,7 @@ def test_a_host_needs_what_its_stacks_use(stacks: tuple[str, ...]):
 def test_what_no_stack_needs_is_not_made(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, stacks: tuple[str, ...], gpu: str
 ):
-    """Neither proxy, share, Ollama nor worker; each stack is laid down and brought up once."""
+    """Neither proxy, share, Ollama nor worker; each stack is copied and started once."""
     found = {}
     for task in ("ollama", "storage", "smb", "proxy", "stacks", "worker"):
         asked.clear()
@@ -135,7 +135,8 @@ def test_what_no_stack_needs_is_not_made(
 
 @pytest.mark.parametrize("stacks", HOSTS)
 def test_stacks_of_one_host_are_not_in_each_others_way(stacks: tuple[str, ...]):
-    """Ports, names, and checks of the same name: a report would show one of them."""
+    """Ports, names, and names of checks: a report would show only one of two checks of the same
+    name."""
     host = made(*stacks, gpu="required")
     models = [stack.model for stack in host.stacks()]
     assert list(collision_findings(models, NATIVE if host.needs.ollama else {})) == []
@@ -153,7 +154,7 @@ def test_stacks_of_one_host_are_not_in_each_others_way(stacks: tuple[str, ...]):
 
 
 def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
-    """Before the native one is there; another port of either is a way out."""
+    """Before the native one is installed; changing either port is a fix."""
     both = made("dhoch3", "prometheus", gpu="required")
     models = [stack.model for stack in both.stacks()]
     (finding,) = collision_findings(models, NATIVE)
@@ -162,7 +163,7 @@ def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
 
 @pytest.mark.parametrize("stacks", HOSTS)
 def test_what_this_machine_alone_holds_is_told_of_every_stack(stacks: tuple[str, ...]):
-    """Of the stacks that were made for it each place is explained."""
+    """Each place of the created stacks has an explanation."""
     places = losses.places(made(*stacks, gpu="required", data=ASKED if KNOWLEDGE in stacks else {}))
     assert ("knowledge-center_redis-data" in places) is (KNOWLEDGE in stacks)
     assert ("/var/lib/private/knowledge-center-worker" in places) is (KNOWLEDGE in stacks)
@@ -182,7 +183,7 @@ def test_a_host_whose_stacks_write_to_no_share_has_none(
 def test_one_that_does_needs_all_of_its_settings(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, stacks: tuple[str, ...]
 ):
-    """And has a folder for each service."""
+    """It has a folder for each service."""
     run("smb", monkeypatch, *stacks)
     ((name, given),) = asked
     assert name == "smb.share"
@@ -196,7 +197,7 @@ def test_one_that_does_needs_all_of_its_settings(
 def test_a_folder_of_the_store_that_a_stack_alone_mounts_is_made(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, backend: str, folder: str
 ):
-    """Its container would not start without; elsewhere it is not made."""
+    """Its container would not start without it; on other hosts it is not created."""
     run("storage", monkeypatch, KNOWLEDGE, data={"llm_backend": backend})
     assert f"{STORE}/{folder}" in _folders(asked)
     asked.clear()
@@ -221,7 +222,7 @@ ASKED = {
 def test_the_worker_is_installed_before_its_unit_runs(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ):
-    """From the mirror's index; a change of what it is told, or of its release, restarts it."""
+    """From the mirror's index; a change of its environment or release restarts it."""
     mirror = Mirror(http="http://m", pypi="http://m/pypi/simple")
     run("worker", monkeypatch, "dhoch3", KNOWLEDGE, data=ASKED, mirror=mirror)
     assert [name for name, _ in asked] == [
@@ -242,13 +243,13 @@ def test_the_worker_is_installed_before_its_unit_runs(
 
 
 def test_a_worker_needs_the_password_of_its_queue(asked: Asked, monkeypatch: pytest.MonkeyPatch):
-    """It could not log in without."""
+    """It could not log in without it."""
     with pytest.raises(SettingsError, match=r"^REDIS_PASSWORD is not set"):
         run("worker", monkeypatch, KNOWLEDGE, data=ASKED, redis_password="")
 
 
 def test_without_a_repository_there_is_no_worker(asked: Asked, monkeypatch: pytest.MonkeyPatch):
-    """One that is there is removed; a host without the stack is not asked at all."""
+    """An existing one is removed; a host without the stack is not queried at all."""
     run("worker", monkeypatch, KNOWLEDGE)
     assert [name for name, _ in asked] == ["worker.absent"]
     asked.clear()
@@ -257,13 +258,13 @@ def test_without_a_repository_there_is_no_worker(asked: Asked, monkeypatch: pyte
 
 
 def test_the_whole_run_has_the_worker_behind_the_stacks():
-    """Its queue is one of them; acceptance looks at it."""
+    """Its queue is one of them; acceptance checks it."""
     text = (ROOT / "deploy.py").read_text()
     assert text.index('"stacks"') < text.index('"worker"') < text.index('"acceptance"')
 
 
 def test_acceptance_looks_at_the_workers_unit_where_there_is_one():
-    """A host without it is not asked for it."""
+    """On other hosts it is not checked."""
     unit = {"knowledge-center-worker.service": "worker"}
     assert acceptance._units(made(KNOWLEDGE, data=ASKED)) == unit
     assert acceptance._units(made(KNOWLEDGE)) == {}

@@ -1,4 +1,4 @@
-"""The stacks as they are rendered: the rules that every service keeps."""
+"""The rendered stacks: rules that every service follows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def group_data(stack: str) -> dict[str, Any]:
 
 
 def data(stack: str) -> dict[str, Any]:
-    """Its defaults, and what group_data/ sets."""
+    """The stack's defaults, and the values that group_data/ sets."""
     return environment.data_of(ROOT, [stack])[stack]
 
 
@@ -89,7 +89,7 @@ ROUTED = [
     if "labels" in running(stack)[name] and "traefik.enable" in running(stack)[name]["labels"]
 ]
 LOOPBACK = [one for one in RUNNING if one not in ROUTED and one[0] != "proxy"]
-# A user of its image becomes another one by sudo.
+# A user of its image switches to another one through sudo.
 SUDO = ("comfy",)
 
 
@@ -121,7 +121,7 @@ def test_no_service_behind_the_proxy_publishes_a_port(stack: str, name: str):
 
 @pytest.mark.parametrize(("stack", "name"), LOOPBACK)
 def test_a_service_without_a_route_is_published_on_loopback_alone(stack: str, name: str):
-    """Then neither the proxy nor the LAN leads to it: who is elsewhere comes through SSH."""
+    """Neither the proxy nor the LAN leads to it then: people elsewhere use SSH."""
     keys = running(stack)[name]
     (port,) = keys["ports"]
     assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
@@ -175,7 +175,7 @@ def test_images_have_a_tag_that_stays(stack: str, name: str):
     assert image
     assert tag not in ("latest", "main")
     if "build" in keys:
-        # Else `docker compose pull` would ask Docker Hub for a stranger's image of this name.
+        # Otherwise `docker compose pull` would ask Docker Hub for an unrelated image of this name.
         assert keys["pull_policy"] == "never"
         assert image == f"{stack}/{keys['build'].removeprefix('./')}"
 
@@ -205,7 +205,8 @@ def test_outputs_go_to_the_folders_that_the_requirement_names():
 
 
 def test_a_missing_folder_on_the_share_is_not_made_by_docker():
-    """It would be made on the disk below a share that is not mounted. Short syntax has it made."""
+    """It would be created on the disk, below a share that is not mounted. Short syntax would do
+    that."""
     values, seen = configured("dhoch3"), set()
     for name, keys in running("dhoch3").items():
         for entry in keys["volumes"]:
@@ -302,7 +303,7 @@ def locked(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["fooocus", "forge", "fluxgym"])
 def test_the_heavy_packages_are_those_of_the_base(name: str):
-    """Else each image would carry a PyTorch of its own."""
+    """Otherwise each image would contain its own PyTorch."""
     base = locked("base")
     heavy = {
         package: version

@@ -1,4 +1,4 @@
-"""The picture of a machine: what is read from the stacks, and where it stands."""
+"""The picture of a machine: its contents from the stacks, and their positions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_sentence_tells_what_the_picture_shows():
 
 
 def test_without_a_route_there_is_no_proxy_in_the_picture():
-    """Browsers come through tunnels; the services stand where it would be."""
+    """Browsers connect through tunnels; the services take the proxy's place."""
     found = topology(sample.made_up(["web", "db"], labels={}))
     assert found.proxy is None
     assert found.sentence.startswith("Browsers reach ")
@@ -77,7 +77,7 @@ def test_a_link_names_its_port_if_it_is_not_the_usual_one(scheme: str, port: int
 
 
 def test_every_service_that_the_lab_replaces_is_marked():
-    """By the phrases that the lab's mirror file holds."""
+    """By the phrases in the lab's mirror file."""
     phrases = upstream.stand_ins()
     for name in (*(one.name for one in sample.dhoch3().running), "Ollama", "NVIDIA", "NAS"):
         assert stand_in(name, phrases), name
@@ -152,7 +152,7 @@ for drawing in drawings():
 
 
 def test_the_same_machine_gives_the_same_picture():
-    """In another process, too, where sets have another order."""
+    """In another process too, where sets have another order."""
     outputs = [
         subprocess.run(
             [sys.executable, "-c", PRINT],

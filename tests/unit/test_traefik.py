@@ -1,6 +1,6 @@
-"""Labels and rules for Traefik. Traefik 3.7.15 was asked about each, by a Docker API that said that
-containers have these labels; what it overlooks, or takes for something that nobody meant, is
-refused here, too.
+"""Labels and rules for Traefik. Traefik 3.7.15 was tested with each of them, through a simulated
+Docker API with containers that have these labels; labels that it ignores or misinterprets are
+rejected here, too.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ WRONG = {
     "Host(`a`)\n|| Host(`b`)": "a line break here would end the rule",
     "Host:a.b": "expected ( instead of ':'",
     "`Host(a)`": "expected a matcher such as Host(`...`) instead of",
-    # Traefik takes these, and no request ever has them, or it makes another rule of them.
+    # Traefik accepts these, but no request ever matches them, or they mean something else.
     "": "a matcher such as Host(`...`) instead of the end of the rule",
     "Host(`a b`)": "not a host name",
     "Host(`https://a.b`)": "leave out https://, ports and paths",
@@ -76,7 +76,7 @@ def test_a_rule_that_traefik_takes_is_taken(rule: str):
 
 @pytest.mark.parametrize("rule", WRONG)
 def test_a_rule_that_traefik_does_not_take_is_refused(rule: str):
-    """With what stands where something else belongs."""
+    """The error shows the wrong part and what belongs there."""
     with pytest.raises(RuleError) as caught:
         traefik_rules.parse(rule)
     assert WRONG[rule] in str(caught.value)
@@ -93,7 +93,7 @@ def test_a_rule_that_traefik_does_not_take_is_refused(rule: str):
     ],
 )
 def test_the_hosts_of_a_rule_are_those_for_which_it_matches(rule: str, hosts: list[str]):
-    """The first is probed."""
+    """The first one is probed."""
     assert traefik_rules.hosts(rule) == hosts
 
 
@@ -107,7 +107,7 @@ def test_the_hosts_of_a_rule_are_those_for_which_it_matches(rule: str, hosts: li
     ],
 )
 def test_a_route_is_found_in_every_spelling_that_traefik_has(labels: Any, host: str):
-    """Names of labels are in any case behind `traefik.`; the first part is not."""
+    """After `traefik.`, label names are case-insensitive; the first part is not."""
     assert traefik_labels.routed_host(labels) == host
     assert list(traefik_labels.problems(labels)) == []
 
@@ -169,19 +169,19 @@ def problems(label: str) -> list[str]:
 
 @pytest.mark.parametrize("label", KNOWN)
 def test_a_label_that_traefik_reads_is_taken(label: str):
-    """And those of somebody else."""
+    """Other people's labels are accepted too."""
     assert problems(label) == []
 
 
 @pytest.mark.parametrize("label", UNKNOWN)
 def test_a_label_that_traefik_does_not_read_is_refused(label: str):
-    """Or one with a value that means no route."""
+    """The same for a label whose value results in no route."""
     (problem,) = problems(label)
     assert UNKNOWN[label] in problem
 
 
 def test_a_route_that_is_not_switched_on_is_refused():
-    """Nobody would see it, and nothing would probe it."""
+    """Nobody would see it, and nothing would check it."""
     ((label, problem),) = traefik_labels.problems({"traefik.http.routers.x.rule": "Host(`a`)"})
     assert label == "traefik.http.routers.x.rule"
     assert "traefik.enable is missing" in problem

@@ -1,4 +1,4 @@
-"""Unit files and drop-ins, read here and by the real systemd: both must find the same."""
+"""Unit files and drop-ins, parsed here and by the real systemd: both must get the same result."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ UNIT = "[Service]\nExecStart=/usr/local/bin/ollama serve\nUser=ollama\nGroup=oll
 
 
 def judged(folder: Path) -> dict[str, list[str]]:
-    """Return what systemd itself makes of ``x.service`` in the folders: its own listing."""
+    """Return systemd's own listing of ``x.service`` in the folders."""
     paths = [str(folder / name) for name in FOLDERS]
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = subprocess.run(
-        # It refuses to be tried as root.
+        # It refuses to run as root for this.
         [*nobody, str(SYSTEMD), "--system", "--test", "--unit=x.service"],
         capture_output=True,
         text=True,
@@ -63,7 +63,8 @@ def folder() -> Iterator[Path]:
 
 
 def lay_down(folder: Path, files: dict[str, str]) -> list[UnitFile]:
-    """Write files by their place below the folders; return the drop-ins as the fact tells them."""
+    """Write files at their places below the folders; return the drop-ins as the fact reports
+    them."""
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
     (folder / "etc/default.target").write_text("[Unit]\nDescription=x\n")
@@ -84,7 +85,8 @@ def lay_down(folder: Path, files: dict[str, str]) -> list[UnitFile]:
 
 @needs_systemd
 def test_drop_ins_are_read_in_systemds_order(folder: Path):
-    """Of one name the first counts; those of the type too; masked ones say nothing."""
+    """Of several with one name, the first counts; this includes those of the type; masked ones have
+    no effect."""
     text = "[Service]\nEnvironment={0}=1\n"
     places = [
         "etc/x.service.d/b.conf",
@@ -146,13 +148,13 @@ Environment=Q="mid"dle
     ],
 )
 def test_settings_are_what_systemd_makes_of_them(folder: Path, text: str):
-    """Comments, lines that go on, quotes, sections that come twice, values that are reset."""
+    """Comments, continued lines, quotes, repeated sections, values that are reset."""
     files = {"etc/x.service": f"{UNIT}Environment=FIRST=1\n", "etc/x.service.d/a.conf": text}
     found = service(
         [UnitFile("x.service", files["etc/x.service"]), *drop_ins(lay_down(folder, files))]
     )
     told = judged(folder)
-    # What is unset is gone when it starts, and is listed beside the rest.
+    # Unset variables are missing at the start, and are listed separately.
     unset = [word for line in told.get("UnsetEnvironment", []) for word in line.split()]
     expected = [one for one in told.get("Environment", []) if one.partition("=")[0] not in unset]
     assert [f"{name}={value.text}" for name, value in found.environment.items()] == expected
@@ -165,7 +167,7 @@ def test_settings_are_what_systemd_makes_of_them(folder: Path, text: str):
 
 
 def test_a_file_of_variables_wins_over_the_unit():
-    """Wherever it is named (systemd.exec(5)); the last of them counts, one may match a pattern."""
+    """Wherever it is named (systemd.exec(5)); the last file counts, and a name may be a pattern."""
     unit = UnitFile("x.service", "[Service]\nEnvironmentFile=-/etc/default/ollama\n")
     more = UnitFile("z.conf", "[Service]\nEnvironment=A=0\nEnvironmentFile=/etc/ollama/*.env\n")
     files = [
@@ -185,7 +187,7 @@ def test_a_file_of_variables_wins_over_the_unit():
 
 
 def test_ours_takes_its_place_among_the_others():
-    """Where it is already, its text gives way to the new one."""
+    """If it already exists, the new text replaces it."""
     files = [UnitFile("/d/a.conf"), UnitFile("/d/zz.conf", "old"), UnitFile("/d/zzz.conf")]
     found = with_file(files, UnitFile("/d/zz.conf", "new"))
     assert [(one.name, one.text) for one in found] == [
@@ -197,7 +199,7 @@ def test_ours_takes_its_place_among_the_others():
 
 
 def test_words():
-    """As systemd splits them."""
+    """Split like systemd does."""
     assert words("a 'b c' \"d e\" f\\ g") == ["a", "b c", "d e", "f g"]
     assert command("@-/usr/bin/nice -n 5 x") == ["/usr/bin/nice", "-n", "5", "x"]
     assert (command(""), words("")) == ([], [])

@@ -21,5 +21,5 @@ from workstation.version import version
     ],
 )
 def test_versions_are_compared_by_their_numbers(text: str, expected: tuple[int, ...]):
-    """Distributions add revisions, Docker a v, NVIDIA the kind of a driver."""
+    """Distributions add revisions, Docker adds a v, NVIDIA adds the kind of a driver."""
     assert version(text) == expected

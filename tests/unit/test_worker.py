@@ -1,4 +1,4 @@
-"""The knowledge-center's worker: what may be asked for, and what it is told."""
+"""The worker of knowledge-center: its settings, and its environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASKED = {
 
 
 def load(**changes: Any) -> Worker:
-    """Return the worker of the shipped stack, as the host's stacks would have it."""
+    """Return the worker of the shipped stack, as read from the host's stacks."""
     entries = {**data("knowledge-center"), **ASKED, **changes}
     checked = stack_kinds.checked("knowledge-center", entries, ROOT / "templates/stacks")
     found = render("knowledge-center", changed=checked).model.worker
@@ -32,18 +32,18 @@ def load(**changes: Any) -> Worker:
 
 
 def told(worker: Worker, password: str = "geheim") -> dict[str, str]:
-    """Return what it is told, by name."""
+    """Return its environment variables by name."""
     lines = worker.told(lambda name: {"redis_password": password}[name]).decode().splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
 def test_without_a_repository_there_is_no_worker():
-    """As shipped."""
+    """This is the shipped default."""
     assert load(worker_repository="", worker_commit="").repository == ""
 
 
 def test_a_repository_and_a_commit_are_enough():
-    """The app is the one that the requirement's document names."""
+    """The app is the one in the requirements document."""
     found = load()
     assert (found.repository, found.commit) == ("https://github.com/a/b.git", COMMIT)
     assert (found.folder, found.app, found.timeout) == ("worker", "celery_app.celery", 120)
@@ -79,7 +79,7 @@ def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
     ],
 )
 def test_what_could_not_be_used_is_one_sentence(changes: dict[str, str], expected: str):
-    """And no password is in it."""
+    """It contains no password."""
     with pytest.raises(UserError) as caught:
         load(**changes)
     message = str(caught.value)
@@ -91,7 +91,7 @@ def test_what_could_not_be_used_is_one_sentence(changes: dict[str, str], expecte
 
 @pytest.mark.parametrize("password", ["a$b\"c'd,e#f%g hä ö", "\\`${X}", "@/:?", "1"])
 def test_any_password_reaches_the_worker(password: str):
-    """Of the characters in the file, none means anything to systemd or a shell."""
+    """None of the characters in the file has a meaning for systemd or a shell."""
     address = urlsplit(told(load(), password)["REDIS_URL"])
     assert unquote(address.password or "") == password
     assert (address.hostname, address.port, address.path) == ("127.0.0.1", 6379, "/0")
@@ -100,14 +100,15 @@ def test_any_password_reaches_the_worker(password: str):
 
 
 def test_the_worker_is_told_where_queue_and_server_are():
-    """By the names that its document has; the server's is the same for both backends."""
+    """With the variable names of its document; the server's address is the same for both
+    backends."""
     found = [told(load(llm_backend=name)) for name in ("llamacpp", "vllm")]
     assert found[0]["LLM_SERVER_URL"] == "http://127.0.0.1:8000"
     assert {**found[0], "LLM_BACKEND": "vllm"} == found[1]
 
 
 def test_the_unit_runs_the_app_as_nobody_in_particular():
-    """It may take as long for its end as for an answer."""
+    """It may take as long to stop as to answer."""
     text = template("worker/worker.service.j2", worker=load())
     lines = text.splitlines()
     home = "/opt/knowledge-center-worker"

@@ -1,7 +1,7 @@
-"""Wrong inputs once more, through pyinfra's own command line: exit status 1, one sentence at the
-end, no traceback, no secret, and nothing written.
+"""Wrong inputs again, through pyinfra's own command line: exit status 1, one sentence at the end,
+no traceback, no secret, and nothing written.
 
-Nothing connects anywhere but to this machine, where `--dry` plans and changes nothing.
+Nothing connects to any other machine, and `--dry` only plans.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tests.unit.wrong_outcomes import assert_sentence
 
 COMPOSE = "templates/stacks/dhoch3/compose.yaml.j2"
 DRY = ("inventory.py", "deploy.py", "--dry")
-# What every task begins with, and renders; the tasks themselves would ask this machine much.
+# The part that all tasks begin with, which renders everything; the tasks themselves would query
+# this machine a lot.
 DEPLOY = """
 from pyinfra import host
 from workstation import context
@@ -77,7 +78,7 @@ def pipe(path: str) -> Callable[[Path], None]:
 
 @dataclass
 class Case:
-    """What is wrong, how the command goes, and a part of the sentence."""
+    """The problem, the command, and a part of the sentence."""
 
     expected: str
     change: Callable[[Path], None] = lambda folder: None
@@ -190,7 +191,7 @@ EXEC = ("inventory.py", "-y", "exec", "--", "true")
 
 @dataclass
 class Done:
-    """How a command ended, and which files were there before and after it."""
+    """The result of a command, and the files before and after it."""
 
     status: int
     output: str
@@ -231,7 +232,7 @@ def run(folder: Path, case: Case) -> Done:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """All commands, some at a time: each takes a second."""
+    """All commands, several at a time, because each takes a second."""
     root = tmp_path_factory.mktemp("commands")
     everything = {**CASES, **RIGHT}
     with ThreadPoolExecutor(4) as pool:
@@ -244,7 +245,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_it_ends_with_one_sentence_and_status_1(name: str, done: dict[str, Done]):
-    """Of ours, or pyinfra's own."""
+    """Either ours or pyinfra's own."""
     ran = done[name]
     shown = ran.output + ran.error
     assert ran.status == 1, shown
@@ -263,7 +264,7 @@ def test_it_ends_with_one_sentence_and_status_1(name: str, done: dict[str, Done]
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_goes_through(name: str, done: dict[str, Done]):
-    """So that a refusal of the others is one of what is wrong."""
+    """So a refusal in the other tests is caused by their wrong input."""
     ran = done[name]
     assert ran.status == 0, ran.output + ran.error
     assert RIGHT[name].expected in ran.output + ran.error
@@ -273,7 +274,7 @@ def test_what_is_right_goes_through(name: str, done: dict[str, Done]):
 
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "JSON"])
 def test_a_command_of_ones_own_is_run(options: tuple[str, ...], tmp_path: Path):
-    """`exec` is an operation of pyinfra's, which tells our plan nothing."""
+    """`exec` is one of pyinfra's operations, which does not tell us its changes."""
     ran = run(tmp_path / "project", Case("", arguments=(*options, *EXEC)))
     assert ran.status == 0, ran.output + ran.error
     assert ('"results"' if options else "server.shell (true)") in ran.output + ran.error

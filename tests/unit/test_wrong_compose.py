@@ -1,4 +1,4 @@
-"""Wrong Compose files and templates: refused before anything is made of them."""
+"""Wrong Compose files and templates: rejected before anything is created from them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def judged(content: Any) -> Any:
 
 
 def test_every_key_of_a_compose_file_in_every_wrong_form():
-    """Each is refused, or what else the file says is read as before."""
+    """Each is rejected, or the rest of the file is read as before."""
     whole = judged(MINIMAL)
 
     def check(case: tuple[tuple[Any, ...], Any]) -> None:
@@ -117,7 +117,7 @@ def test_every_key_of_a_compose_file_in_every_wrong_form():
 
 
 def test_a_name_that_is_nearly_a_key_of_compose_is_refused():
-    """Compose says so, too, but only on the host."""
+    """Compose would reject it too, but only on the host."""
     cases = []
     for path in places(MINIMAL):
         inner: Any = MINIMAL
@@ -195,14 +195,14 @@ BAD_COMPOSE = {
 
 @pytest.mark.parametrize("case", BAD_COMPOSE)
 def test_a_compose_file_that_would_go_wrong_on_the_host_is_refused(case: str):
-    """Before anything is made of it, and at once."""
+    """Before anything is created from it, and at once."""
     with pytest.raises(StackError) as caught:
         judged(f"name: made-up\n{BAD_COMPOSE[case]}")
     assert_sentence(str(caught.value))
 
 
 def bomb(levels: int, merge: bool = False) -> str:
-    """A few lines that mean 10 ** levels values."""
+    """A few lines that expand to 10 ** levels values."""
     lines = ["x-0: &x0 {a: b}" if merge else "x-0: &x0 [a, b]"]
     for level in range(1, levels):
         many = ", ".join([f"*x{level - 1}"] * 10)
@@ -212,7 +212,7 @@ def bomb(levels: int, merge: bool = False) -> str:
 
 @pytest.mark.parametrize("merge", [False, True], ids=["lists", "merge keys"])
 def test_nested_aliases_are_bounded(merge: bool, tmp_path: Path):
-    """In a Compose file, pins and a mirror's file; what a person writes with anchors is not."""
+    """In a Compose file, pins and a mirror's file; normal use of anchors is not affected."""
     with pytest.raises(StackError, match="more than 200000 values"):
         judged(f"name: made-up\nservices: {{}}\n{bomb(12, merge)}")
     for load in (pins.load, lambda path: mirror.load(str(path))):
@@ -251,7 +251,7 @@ TEMPLATES = {
 
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_an_error_in_a_template_is_one_sentence_with_its_place(case: str, tmp_path: Path):
-    """Of Jinja's, Python's, or ours."""
+    """From Jinja, Python or us."""
     folder = tmp_path / "stacks/made-up"
     folder.mkdir(parents=True)
     (folder / "compose.yaml.j2").write_text(
@@ -265,7 +265,7 @@ def test_an_error_in_a_template_is_one_sentence_with_its_place(case: str, tmp_pa
 
 
 def test_a_file_that_compose_would_merge_by_itself_is_refused(tmp_path: Path):
-    """The plan is made of one file alone."""
+    """The plan is based on one file only."""
     folder = tmp_path / "stacks/made-up"
     folder.mkdir(parents=True)
     (folder / "compose.yaml.j2").write_text(
@@ -278,7 +278,7 @@ def test_a_file_that_compose_would_merge_by_itself_is_refused(tmp_path: Path):
 
 
 def test_a_stacks_own_env_file_gives_compose_its_variables(tmp_path: Path):
-    """As Compose itself reads it; a default will do, too."""
+    """Like Compose itself reads it; a default is enough, too."""
     folder = tmp_path / "stacks/made-up"
     folder.mkdir(parents=True)
     (folder / ".env").write_text("FOLDER=/srv/x\nEMPTY=\n")

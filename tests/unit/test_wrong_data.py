@@ -1,4 +1,4 @@
-"""Wrong entries of ``group_data/<stack>.py``: refused, or they arrive as they are."""
+"""Wrong entries of ``group_data/<stack>.py``: they are rejected, or arrive unchanged."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ HARMLESS_DATA: dict[str, Any] = {
 
 @pytest.mark.parametrize(("stack", "name"), ENTRIES)
 def test_an_entry_of_a_stacks_data_is_refused_or_arrives_as_it_is(stack: str, name: str):
-    """As a setting does."""
+    """Like a setting."""
     given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
     harmless = HARMLESS_DATA.get(name)
     backend = {"llm_backend": "vllm"} if name in VLLM else {}
@@ -69,7 +69,7 @@ def test_an_entry_of_a_stacks_data_is_refused_or_arrives_as_it_is(stack: str, na
 
     def check(value: Any) -> None:
         found = outcome(lambda: everything(value))
-        # No layer on a GPU, and it is not asked for.
+        # No layer on a GPU, so none is requested.
         if found is None or made is None or value in ([], {}, {"a": "b"}) or name == "n_gpu_layers":
             return
         accepted = stack_kinds.checked(
@@ -89,7 +89,8 @@ VLLM = ("model_name", "tensor_parallel_size", "gpu_memory_utilization", "max_mod
 
 @pytest.mark.parametrize("service", ["comfyui", "fooocus", "forge", "comfy"])
 def test_a_flag_is_refused_or_is_one_more_word(service: str):
-    """Of the command, or of the variable that a script takes apart; `privileged` is no key then."""
+    """A word in the command, or in the variable that a script splits; `privileged` does not become
+    a key then."""
     stack = "prometheus" if service == "comfy" else "dhoch3"
     given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
 
@@ -147,8 +148,8 @@ def test_flags_come_out_of_compose_s_command_as_they_went_in():
 
 @pytest.mark.parametrize("stack", [stack for stack in STACKS if data(stack)])
 def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
-    """Of the data itself, of limits and their services, of flags and ports; and one without a
-    default that is left out."""
+    """Names of the data itself, of limits and their services, of flags and ports; also a missing
+    entry without a default."""
     own = data(stack)
     stated = stack_kinds.declared(stack)
     cases: list[dict[str, Any]] = []
@@ -182,7 +183,7 @@ def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
             stack_kinds.checked(stack, case, ROOT / "templates/stacks")
         assert_sentence(str(caught.value))
 
-    # A variable of a program may have any name.
+    # A program's variable may have any name.
     failures(
         [case for case in cases if "ollama_environmen" not in str(set(case) ^ set(own))], check
     )
@@ -193,7 +194,7 @@ LIMITS = ("pids_limit", "mem_limit", "cpus", "cpuset", "oom_score_adj", "shm_siz
 
 @pytest.mark.parametrize("key", [*LIMITS, *stack_types.Limits.model_fields])
 def test_a_limit_is_refused_or_stands_in_the_file(key: str):
-    """Of one service, and nothing else with it."""
+    """In one service, and nothing else changes."""
     given = settings.load(DEFAULTS, STACKS)
     own = data("prometheus")
     before = files_of(render("prometheus", given))["compose.yaml"]["services"]["openwebui"]
@@ -213,7 +214,7 @@ def test_a_limit_is_refused_or_stands_in_the_file(key: str):
     "value", [0, -1, 65536, 70000, "abc", "0:1", "80/tcp", None, True, 1.5, [80]]
 )
 def test_a_port_is_a_number_that_there_is(value: Any):
-    """Of a stack's data, and in a Compose file."""
+    """In a stack's data, and in a Compose file."""
     own = data("prometheus")
     with pytest.raises(UserError):
         stack_kinds.checked(
@@ -251,7 +252,7 @@ GROUP_DATA = {
 
 @pytest.mark.parametrize("case", GROUP_DATA)
 def test_a_file_of_group_data_is_refused_with_its_line(case: str, tmp_path: Path):
-    """Whatever Python makes of it."""
+    """No matter what Python makes of it."""
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data/dhoch3.py").write_text(GROUP_DATA[case] + "\n")
     with pytest.raises(UserError) as caught:
@@ -261,7 +262,7 @@ def test_a_file_of_group_data_is_refused_with_its_line(case: str, tmp_path: Path
 
 
 def test_what_people_have_is_still_taken():
-    """Shipped data with what its comments offer, and forms that Docker takes."""
+    """Shipped data with the values that its comments offer, and forms that Docker accepts."""
     given = settings.load({**DEFAULTS, "models_path": "/srv/models", "smb_options": "seal"}, STACKS)
     limits = {"default": {"pids_limit": -1, "cpus": "1.5"}, "comfyui": {"mem_limit": "64G"}}
     limits["forge"] = {"mem_limit": 2**33, "memswap_limit": -1, "ulimits": {"nofile": 1024}}
@@ -273,7 +274,7 @@ def test_what_people_have_is_still_taken():
 
 
 def test_a_path_with_a_dollar_and_blanks_is_one_mount():
-    """What Compose gets has two dollars, what our own checks see has one."""
+    """Compose gets two dollars, our own checks see one."""
     given = settings.load(DEFAULTS, STACKS)
     found = render("prometheus", given, {"fast": "/mnt/a b,c: {d} $HOME #e"})
     comfy = next(one for one in found.model.services if one.name == "comfy")
@@ -283,7 +284,7 @@ def test_a_path_with_a_dollar_and_blanks_is_one_mount():
 
 
 def test_a_setting_of_a_stack_has_its_default_beside_its_meaning_or_is_set_in_group_data():
-    """Never both, and each default is what a person could have written."""
+    """Never both, and each default is a value that a user could have written."""
     for stack in STACKS[:3]:
         stated = stack_kinds.declared(stack)
         entries = [name for name in stated if name not in settings.SECRETS]
@@ -298,7 +299,7 @@ def test_a_setting_of_a_stack_has_its_default_beside_its_meaning_or_is_set_in_gr
 
 
 def test_what_is_set_for_one_service_leaves_the_defaults_of_the_others():
-    """So is one of several ports; any other entry replaces its default."""
+    """The same is true of one of several ports; any other entry replaces its default."""
     given = {"limits": {"forge": {"cpus": 4}}, "flags": {"forge": []}}
     found = stack_kinds.checked("dhoch3", given, ROOT / "templates/stacks")
     own = data("dhoch3")
@@ -328,7 +329,7 @@ DECLARATIONS = {
 
 @pytest.mark.parametrize("text", DECLARATIONS)
 def test_a_setting_that_a_stack_states_wrongly_is_refused_with_its_line(text: str, tmp_path: Path):
-    """With the nearest key or type."""
+    """With the closest valid key or type."""
     (tmp_path / "made-up").mkdir()
     (tmp_path / "made-up/_data.yml").write_text(f"# settings\n{text}\n")
     with pytest.raises(UserError) as caught:
@@ -338,7 +339,7 @@ def test_a_setting_that_a_stack_states_wrongly_is_refused_with_its_line(text: st
 
 
 def test_a_secret_of_a_stack_stands_in_env_alone():
-    """group_data/ is in version control."""
+    """group_data/ is under version control."""
     assert stack_kinds.secrets()["redis_password"] == "knowledge-center"
     given = {**data("knowledge-center"), "redis_password": "geheim"}
     with pytest.raises(UserError, match="redis_password in group_data/knowledge-center") as caught:

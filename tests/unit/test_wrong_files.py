@@ -1,4 +1,4 @@
-"""Wrong pins and mirrors, and files that are none: refused, or they arrive as they are."""
+"""Wrong pins and mirrors, and files that are unusable: they are rejected, or arrive unchanged."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PIN_KEYS = [
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text inside of a value."""
+    """Every text inside a value."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
@@ -60,7 +60,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("key", PIN_KEYS)
 def test_a_pin_is_refused_or_arrives_as_it_is(key: str):
-    """In the images and Dockerfiles that it is for; a line of apt's sources stays one line."""
+    """In the images and Dockerfiles that use it; a line of apt's sources stays one line."""
     content = yaml.safe_load((ROOT / "pins.yml").read_text())
     given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
 
@@ -96,7 +96,8 @@ def test_a_pin_is_refused_or_arrives_as_it_is(key: str):
 
 
 def as_yaml(content: Any) -> str:
-    """A file with this content; what no file could hold is another wrong value then."""
+    """A file with this content; a value that no file can contain is replaced with another wrong
+    value."""
     try:
         text = dump(content)
         text.encode()
@@ -107,7 +108,7 @@ def as_yaml(content: Any) -> str:
 
 @pytest.mark.parametrize("key", Mirror.model_fields)
 def test_a_key_of_a_mirrors_file_is_refused_or_arrives_as_it_is(key: str, tmp_path: Path):
-    """In every line that fetches something."""
+    """In every line that downloads something."""
     given = settings.load({**DEFAULTS, "gpu": "none"}, STACKS)
     path = tmp_path / "mirror.yml"
 
@@ -133,12 +134,12 @@ def test_a_key_of_a_mirrors_file_is_refused_or_arrives_as_it_is(key: str, tmp_pa
 
 
 class TestFilesOfAPerson:
-    """A file that is a folder, a pipe without end, of another encoding, empty or cut off."""
+    """A file that is a folder, an endless pipe, in another encoding, empty or truncated."""
 
     @pytest.mark.parametrize("way", odd_files(b""))
     @pytest.mark.parametrize("file", [".env", "all.py", "dhoch3.py", "pins.yml", "mirror.yml"])
     def test_it_is_refused_or_read(self, file: str, way: str, tmp_path: Path):
-        """Nothing is waited for, and nothing but a sentence comes out."""
+        """Nothing blocks, and the only output is one sentence."""
         content = {
             ".env": b"WORKSTATION_HOST=gpu1\nSMB_PASSWORD=" + SECRET.encode() + b"\n",
             "all.py": (ROOT / "group_data/all.py").read_bytes(),
@@ -167,7 +168,7 @@ class TestFilesOfAPerson:
     @pytest.mark.parametrize("way", odd_files(b""))
     @pytest.mark.parametrize("file", ["compose.yaml.j2", "web/Dockerfile.j2", "web/run.sh"])
     def test_so_is_one_of_a_stacks_templates(self, file: str, way: str, tmp_path: Path):
-        """The same for what is rendered and what is copied."""
+        """The same applies to files that are rendered and files that are copied."""
         contents = {
             "compose.yaml.j2": "name: {{ project }}\nservices:\n  web:\n    build: ./web\n"
             "    image: {{ built('web') }}\n",
@@ -188,7 +189,7 @@ class TestFilesOfAPerson:
 
     @pytest.mark.parametrize("content", [b"#!/bin/sh\r\necho\r\n", b"\xef\xbb\xbf#!/bin/sh\n"])
     def test_a_script_that_no_kernel_starts_is_refused(self, content: bytes, tmp_path: Path):
-        """Its container would say only that the file is not there."""
+        """Its container would only say that the file does not exist."""
         folder = tmp_path / "stacks/made-up"
         folder.mkdir(parents=True)
         (folder / "compose.yaml.j2").write_text(

@@ -1,8 +1,9 @@
-"""Never a traceback, never a silent yes: what a person typed is refused in one sentence, or arrives
-unchanged in a file that is otherwise the same.
+"""There is never a traceback, and never a silent yes: user input is rejected in one sentence, or
+arrives unchanged in a file that is otherwise the same.
 
-Thousands of values, made by ``wrong_inputs``, go into every setting and connection key here; into
-entries of a stack's data, Compose files, pins, mirrors and command lines in the modules beside it.
+Thousands of values from ``wrong_inputs`` go into every setting and connection key here, and in the
+modules next to this one into entries of a stack's data, Compose files, pins, mirrors and command
+lines.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from workstation import environment, settings
 from workstation.errors import UserError
 from workstation.settings import SECRETS, Settings
 
-# What each setting is where its wrong values are compared with something: unlike any other text.
+# The harmless value of each setting to compare wrong values with: different from any other text.
 HARMLESS: dict[str, Any] = {
     "stacks_dir": "/harmless/stacks",
     "domain": "harmless.example",
@@ -69,7 +70,7 @@ HARMLESS: dict[str, Any] = {
 
 
 def uses(name: str) -> list[str]:
-    """The stacks in whose templates a setting stands."""
+    """The stacks whose templates use a setting."""
     found = []
     for stack in STACKS:
         folder = ROOT / "templates/stacks" / stack
@@ -81,7 +82,7 @@ def uses(name: str) -> list[str]:
 
 
 def words(value: Any) -> list[str]:
-    """What a person wrote of a setting that goes into no file: texts, numbers as texts."""
+    """Possible inputs for a setting that is in no file: texts, and numbers as texts."""
     listed = value.split(",") if isinstance(value, str) else value
     listed = listed if isinstance(listed, list | tuple) else [listed]
     return [str(one).strip().removeprefix("+") for one in listed if str(one).strip()]
@@ -93,7 +94,7 @@ def plain(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_a_setting_is_refused_or_arrives_as_it_is(name: str):
-    """In every file that it goes into, and nothing else in them changes."""
+    """In every file that contains it, and nothing else in these files changes."""
     base = {**DEFAULTS, "proxy": "existing" if name.startswith("proxy_c") else DEFAULTS["proxy"]}
     harmless = HARMLESS.get(name)
     made: dict[str, Any] = {}
@@ -123,10 +124,10 @@ def test_a_setting_is_refused_or_arrives_as_it_is(name: str):
             assert words(accepted) == words(value)
             return
         if name == "proxy_mem_limit":
-            accepted = int(accepted) if accepted == "0" else accepted  # as Compose takes it, too
+            accepted = int(accepted) if accepted == "0" else accepted  # as Compose accepts it too
         several = isinstance(accepted, list | dict) and len(accepted) != 1
         if several or accepted == "":
-            return  # none, or words with commas between them
+            return  # none, or words separated by commas
         assert difference(found, replaced(made, the_one_in(harmless), the_one_in(accepted))) == ""
 
     cases = [*VALUES, *in_lists(harmless)]
@@ -139,15 +140,15 @@ UNCHECKED = [
 ]
 
 
-# Memory is no text to Compose: it stands there as a word, or is refused. What an option of a mount
-# cannot hold, such as a comma, settings alone refuse.
+# Memory is not a text for Compose: it is a plain word there, or is rejected. Settings themselves
+# reject characters that a mount option cannot contain, such as a comma.
 IN_TEMPLATES = {name for name in HARMLESS if not name.startswith("smb_")} | {"smb_mount"}
 IN_TEMPLATES -= {"proxy_mem_limit"}
 
 
 @pytest.mark.parametrize("name", sorted(IN_TEMPLATES))
 def test_a_setting_that_nobody_has_checked_stays_in_its_place_all_the_same(name: str):
-    """The templates do not rely on what settings refuse today."""
+    """The templates do not rely on the current checks of settings."""
     harmless = HARMLESS[name]
     base = settings.load({**DEFAULTS, "proxy": "existing"}, STACKS)
 
@@ -191,7 +192,7 @@ def test_a_name_of_a_variable_is_refused_or_is_one_name():
 
 
 def test_a_name_that_is_nearly_a_settings_is_refused_with_the_settings():
-    """And so is one that is nearly pyinfra's."""
+    """The same for names close to pyinfra's."""
 
     def check(name: str) -> None:
         with pytest.raises(UserError) as caught:
@@ -244,7 +245,7 @@ LINES = [
 
 
 def test_a_line_of_env_is_refused_or_read(tmp_path: Path):
-    """Whatever the line, and nothing of a password is said."""
+    """Whatever the line is, no password is shown."""
 
     def check(line: bytes) -> None:
         (tmp_path / ".env").write_bytes(b"WORKSTATION_HOST=gpu1\n" + line + b"\n")
@@ -256,7 +257,7 @@ def test_a_line_of_env_is_refused_or_read(tmp_path: Path):
 
 
 def test_a_name_that_is_nearly_a_keys_is_refused_in_env(tmp_path: Path):
-    """With the nearest that exists."""
+    """With the closest valid name."""
 
     def check(name: str) -> None:
         (tmp_path / ".env").write_text(f"WORKSTATION_HOST=gpu1\n{name}=x\n")
@@ -265,7 +266,7 @@ def test_a_name_that_is_nearly_a_keys_is_refused_in_env(tmp_path: Path):
         assert_sentence(str(caught.value))
 
     keys = [*environment.CONNECTION_KEYS, *environment.SETTING_KEYS]
-    # python-dotenv takes blanks around a name for nothing.
+    # python-dotenv ignores spaces around a name.
     failures([miss for key in keys for miss in misses(key) if miss.strip() != key], check)
 
 
@@ -297,7 +298,7 @@ NESTED = [
 
 @pytest.mark.parametrize(("given", "expected"), NESTED)
 def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], expected: str):
-    """Each alone would do."""
+    """Each alone would be valid."""
     with pytest.raises(UserError) as caught:
         settings.load({**DEFAULTS, **given}, STACKS)
     assert_sentence(str(caught.value))
@@ -305,11 +306,11 @@ def test_settings_that_do_not_go_together_are_refused(given: dict[str, Any], exp
 
 
 def test_a_name_behind_an_underscore_may_be_somebodys_own():
-    """Python's usual way to say so."""
+    """Python's usual convention for that."""
     settings.load({**DEFAULTS, "_base": "/vol", "_models_of_mine": "x"}, STACKS)
 
 
 def test_there_are_hundreds_of_wrong_inputs():
-    """So that nobody shortens the lists without noticing."""
+    """So nobody can shorten the lists without noticing."""
     assert len(VALUES) > 220
     assert len(Settings.model_fields) * len(VALUES) > 5000

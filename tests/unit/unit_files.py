@@ -1,4 +1,4 @@
-"""Reading systemd's unit files as systemd reads them (systemd.syntax(7), systemd.service(5))."""
+"""Reads systemd's unit files like systemd does (systemd.syntax(7), systemd.service(5))."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _YES = ("1", "yes", "true", "on")
 
 @dataclass(frozen=True)
 class Unit:
-    """Section and key -> its values in order; an empty one forgets those before it."""
+    """Section and key -> its values in order; an empty value resets the previous ones."""
 
     values: dict[tuple[str, str], list[str]]
 
@@ -19,7 +19,7 @@ class Unit:
         return self.values.get((section, key), [])
 
     def one(self, section: str, key: str, default: str = "") -> str:
-        """Return the value that counts: the last one."""
+        """Return the effective value: the last one."""
         return (self.all(section, key) or [default])[-1]
 
     def words(self, section: str, key: str) -> list[str]:
@@ -31,8 +31,9 @@ class Unit:
         return value.lower() in _YES if value else default
 
     def environment(self) -> dict[str, str]:
-        """Return what ``Environment=`` gives a service: quotes and C escapes are read, and a
-        percent sign that is not doubled is a specifier (systemd.exec(5), systemd.unit(5))."""
+        """Return the variables that ``Environment=`` sets for a service: quotes and C escapes are
+        processed, and a single percent sign begins a specifier (systemd.exec(5),
+        systemd.unit(5))."""
         found = {}
         for value in self.all("Service", "Environment"):
             for word in shlex.split(value):
@@ -43,7 +44,7 @@ class Unit:
 
 
 def unit(*texts: str) -> Unit:
-    """Return a unit: its file, and drop-ins in their order."""
+    """Return a unit: its file, and its drop-ins in order."""
     values: dict[tuple[str, str], list[str]] = {}
     for text in texts:
         section = ""
@@ -63,7 +64,7 @@ def unit(*texts: str) -> Unit:
 
 
 def _lines(text: str) -> list[str]:
-    """Return lines without comments, those that end in a backslash with the next one."""
+    """Return lines without comments, and join those that end in a backslash with the next one."""
     kept = [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(kept))
     return [line.strip() for line in joined.splitlines() if line.strip()]

@@ -1,6 +1,6 @@
-"""What people type that is not meant so, made by rule: values, near misses of names, files.
+"""Mistakes in user input, made by rule: values, near misses of names, files.
 
-Nothing here is looked at by itself: ``test_wrong_inputs`` puts each value into each place.
+Nothing is tested here: ``test_wrong_inputs`` puts each value into each place.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def endless() -> Any:
 
 
 class Odd:
-    """An object whose own words are no help."""
+    """An object whose own text representation fails."""
 
     def __repr__(self) -> str:
         raise ValueError("no words")
 
 
 def texts() -> Iterator[str]:
-    """Text that is wrong somewhere, or has to survive."""
+    """Texts that are wrong somewhere, or that must survive."""
     for character in SPECIAL:
         yield f"{character}a"
         yield f"a{character}b"
@@ -46,12 +46,12 @@ def texts() -> Iterator[str]:
     yield from ("$HOME", "${X}", "$$", "${X:-y}", "a$(id)", "{{ 1 }}", "{% x %}", "{# x #}")
     yield from ("{a: b}", "[a]", "a: b", "a #b", "- x", "*x", "&x a", "!!int 1", "<<", "---", "...")
     yield from ("null", "true", "no", "~", "1e3", "0x1f", "0o7", "22:22", "2024-01-01", "1.10", "y")
-    # Line breaks and what cannot be seen.
+    # Line breaks and invisible characters.
     for character in "\n\r\t\0\x1b\x7f\x85\xa0\u2028\u200b\u202e\ufeff\u00ad":
         yield f"a{character}b"
         yield f"/vol/a{character}b"
     yield from ("a\nprivileged: true", "a\r\nb: c", "/a\n[Service]\nExecStart=/bin/id")
-    # Other scripts and what only looks like ASCII.
+    # Other scripts and characters that only look like ASCII.
     yield from ("äöüß€", "😀", "nоne", "１２３", "٣", "ſmb", "a\u0301", "/vol/ä", "/vol/мodels")
     yield from (
         "",
@@ -80,7 +80,7 @@ def texts() -> Iterator[str]:
         "/" + "a" * 300,
     )
     yield from ("x" * 5_000, "/" + "x/" * 3_000 + "x", "9" * 5_000, "x" * 10**6)
-    # What a traceback would come from: bytes of a shell that were no UTF-8.
+    # Possible causes of a traceback: a shell's bytes that were not UTF-8.
     yield from ("\udce4", "/vol/\udce4")
     yield from (
         "0",
@@ -121,7 +121,7 @@ def values() -> list[Any]:
 
 
 def misses(name: str) -> Iterator[str]:
-    """Names that are nearly this one."""
+    """Names that are close to this one."""
     middle = len(name) // 2
     yield name[:middle] + name[middle + 1 :]
     yield name[:middle] + name[middle] + name[middle:]
@@ -131,7 +131,7 @@ def misses(name: str) -> Iterator[str]:
 
 
 def odd_files(content: bytes) -> dict[str, Callable[[Path], None]]:
-    """Ways in which a file of a person may not be what it should: name -> how to make it so."""
+    """Ways in which a user's file may be unusable: name -> how to create it."""
 
     def fifo(path: Path) -> None:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What comes of a value: a sentence, or files that are compared with those of a harmless value."""
+"""The outcome of a value: a sentence, or files that are compared with those of a harmless value."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def render(
 
 
 def files_of(stack: RenderedStack) -> dict[str, Any]:
-    """Every file that was made from a template, by its own parser."""
+    """Every file rendered from a template, parsed by its own parser."""
     found: dict[str, Any] = {"secrets": sorted(stack.secrets)}
     for path, content in stack.files.items():
         text = content.decode()
@@ -70,7 +70,7 @@ def files_of(stack: RenderedStack) -> dict[str, Any]:
 
 
 def units(given: Settings) -> dict[str, Any]:
-    """The units that hold settings."""
+    """The units that contain settings."""
     made = {
         "containers": template(
             "docker/ai-workstation-containers.service.j2",
@@ -95,7 +95,7 @@ def share(given: Settings) -> dict[str, Any]:
     """The share's entry in fstab and its credentials, as mount(8) and mount.cifs(8) read them."""
     path = smb.credentials_path(given)
     line = smb.fstab_entry(given, path).line()
-    # getmntent(3): fields behind blanks and tabs, in which four characters are octal.
+    # getmntent(3): fields separated by spaces and tabs, in which four characters are in octal.
     fields = [
         re.sub(r"\\(040|011|012|134)", lambda found: chr(int(found[1], 8)), field)
         for field in re.split(r"[ \t]+", line)
@@ -118,7 +118,8 @@ def share(given: Settings) -> dict[str, Any]:
 
 
 def outcome(ask: Callable[[], Any]) -> Any:
-    """What is made, or None for a refusal; anything but one of our sentences is a failure."""
+    """The rendered result, or None for a rejection; anything except one of our sentences is a
+    failure."""
     try:
         return ask()
     except UserError as error:
@@ -127,21 +128,21 @@ def outcome(ask: Callable[[], Any]) -> Any:
 
 
 def the_one_in(value: Any) -> Any:
-    """What a value of a setting is put in as: itself, or the one that is in it."""
+    """The text that stands for a setting's value: itself, or the one inside it."""
     if isinstance(value, dict):
         return next(iter(value.values()))
     return value[0] if isinstance(value, list) else value
 
 
 def in_lists(harmless: Any) -> list[Any]:
-    """The wrong values once more, where a setting is a list or a mapping."""
+    """The wrong values again, for settings that are a list or a mapping."""
     if isinstance(harmless, list):
         return [[value] for value in VALUES]
     return [{"HARMLESS": value} for value in VALUES] if isinstance(harmless, dict) else []
 
 
 def failures(cases: list[Any], check: Callable[[Any], None]) -> None:
-    """Check every case, and say of all that fail what they were."""
+    """Check every case, and describe all that fail."""
     found = []
     for case in cases:
         try:
@@ -159,7 +160,7 @@ def ascii_of(value: Any) -> str:
 
 
 def keys_of(value: Any) -> Any:
-    """A parsed file with its texts left out: what remains is its structure."""
+    """A parsed file without its texts, which leaves its structure."""
     if isinstance(value, dict):
         return {key: keys_of(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -173,7 +174,7 @@ def dump(content: Any) -> str:
 
 
 def assert_sentence(message: str) -> None:
-    """One sentence for a person: short, on one line, and without a secret."""
+    """A single sentence for a user: short, on one line, and without a secret."""
     assert message.strip()
     assert "\n" not in message
     assert "\r" not in message
@@ -184,12 +185,12 @@ def assert_sentence(message: str) -> None:
     assert SECRET not in message
 
 
-# Built images have a hash of all that goes into them in their tag, files a hash in a label.
+# Built images have a hash of all their inputs in their tag, files a hash in a label.
 _HASHES = re.compile(r"\b[0-9a-f]{12}\b")
 
 
 def replaced(value: Any, harmless: Any, given: Any) -> Any:
-    """A parsed file as it must be with ``given`` where a harmless text or number was."""
+    """The expected parsed file, with ``given`` in place of a harmless text or number."""
     if isinstance(value, dict):
         return {
             replaced(key, harmless, given): replaced(entry, harmless, given)
@@ -203,7 +204,7 @@ def replaced(value: Any, harmless: Any, given: Any) -> Any:
 
 
 def difference(found: Any, expected: Any, place: str = "") -> str:
-    """The first place in which a parsed file is not as it should be, but for hashes; or nothing."""
+    """The first unexpected place in a parsed file, apart from hashes; or nothing."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for key in {**found, **expected}:
             if key not in found or key not in expected:
@@ -222,7 +223,7 @@ def difference(found: Any, expected: Any, place: str = "") -> str:
 
 
 def unit(text: str) -> list[tuple[str, str]]:
-    """The settings of a systemd unit, each as systemd understands it (systemd.syntax(7))."""
+    """The settings of a systemd unit, as systemd understands them (systemd.syntax(7))."""
     found = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         if not line.strip() or line[0] in "#;":
@@ -236,7 +237,7 @@ def unit(text: str) -> list[tuple[str, str]]:
         value = value.replace("%%", "%")
         if name.startswith("Exec"):
             value = value.replace("$$", "$")
-            # The last word is the one that holds a value here.
+            # Here the last word is the one that contains a value.
             command, last = re.fullmatch(r'(.*?)("(?:[^"\\]|\\.)*")?', value).groups("")
             found.append((name, command + _unquoted(last)))
             continue

@@ -1,4 +1,4 @@
-"""The images built here, from their true upstream sources, on a Docker Engine without emulation."""
+"""The images built here, from their real upstream sources, on a Docker Engine without emulation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CA = "/etc/ai-workstation-ca.pem"
 
 @dataclass
 class Workshop:
-    """An Engine and the stack whose images it builds; nothing of it has a GPU."""
+    """An Engine and the stack whose images it builds, without a GPU."""
 
     engine: Engine
     stack: RenderedStack
@@ -43,7 +43,7 @@ class Workshop:
         return next(s.image for s in self.stack.model.services if s.name == service)
 
     def build(self, *names: str) -> str:
-        """Build services' images, and the base with them, as the deploy does; return the log."""
+        """Build services' images, and the base with them, like the deploy does; return the log."""
         dockerfiles = {s.name: self.stack.dockerfile(s) for s in self.stack.model.built}
         said = {s.name: labels(s, self.sources, "now") for s in self.stack.model.built}
         definition = bake_definition(
@@ -57,7 +57,7 @@ class Workshop:
         return result.stdout + result.stderr
 
     def run(self, service: str, *command: str, user: str = "") -> str:
-        """Run a command in a new container of a service's image; return what it printed."""
+        """Run a command in a new container of a service's image; return its output."""
         who = ["--user", user] if user else []
         entrypoint, *arguments = command
         result = self.engine.docker(
@@ -67,7 +67,7 @@ class Workshop:
         return result.stdout + result.stderr
 
     def size(self, service: str) -> int:
-        """Return the size of an image in bytes, the layers that it shares with others included."""
+        """Return the size of an image in bytes, including shared layers."""
         said = self.engine.docker(
             "image", "inspect", "-f", "{{.Size}}", self.image(service), check=True
         )
@@ -79,17 +79,17 @@ class Workshop:
         return next(m for m in found.mounts if m.source.startswith(f"{self.share}/"))
 
     def compose(self, *arguments: str) -> str:
-        """Run docker compose on the stack; return what it printed."""
+        """Run docker compose on the stack; return its output."""
         folder = ["--project-directory", self.stack.folder]
         result = self.engine.docker("compose", *folder, *arguments, check=True)
         return result.stdout + result.stderr
 
     def log(self, service: str) -> str:
-        """Return what a service's container has printed."""
+        """Return the log of a service's container."""
         return self.compose("logs", "--no-color", "--no-log-prefix", service)
 
     def wait_healthy(self, service: str, seconds: float) -> None:
-        """Wait for a service's own health check; fail with its log."""
+        """Wait until a service's own health check succeeds; fail with its log."""
         container = self.compose("ps", "-aq", service).strip()
         form = "{{.State.Status}} {{.State.Health.Status}} {{.RestartCount}}"
         deadline = time.monotonic() + seconds
@@ -104,7 +104,7 @@ class Workshop:
 
 @pytest.fixture(scope="session")
 def workshop() -> Iterator[Workshop]:
-    """The Engine, running, with the stack's folder, store, share and network in place."""
+    """The running Engine, with the stack's folder, store, share and network in place."""
     where = mirror.load(os.environ.get("MIRROR", ""))
     values = settings.load(settings.defaults(ROOT / "group_data" / "all.py"))
     data = runpy.run_path(str(ROOT / "group_data" / "dhoch3.py"))["dhoch3"]
@@ -112,7 +112,7 @@ def workshop() -> Iterator[Workshop]:
     stack = StackRenderer("dhoch3", values, pinned, where, data, gpu=False).render()
     engine = Engine(insecure_registry=where.registry if where.insecure else "")
     engine.start()
-    # A sandbox may not let its containers open as many files as a workstation does.
+    # In a sandbox, containers may not be allowed to open as many files as on a workstation.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     compose = stack.compose.replace("65536", str(min(hard, 65536))).encode()
     engine.place(stack.folder, {**stack.files, "compose.yaml": compose})
@@ -132,8 +132,8 @@ def workshop() -> Iterator[Workshop]:
 
 
 def bundle_with_a_mark(kept: Path) -> tuple[bytes, str]:
-    """Return this machine's CA certificates and one made up, and a line of that one: builds that
-    were handed the bundle must not have kept it. The made-up one is kept for later builds."""
+    """Return this machine's CA certificates plus a made-up one, and a line of the latter: builds
+    get the bundle, but must not keep it. The made-up certificate is kept for later builds."""
     if not kept.exists():
         subject = ["-subj", "/CN=handed to builds"]
         key = ["-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-days", "3650"]

@@ -17,8 +17,8 @@ MODULES = {
     "import toolkit.job; from extensions_built_in.sd_trainer.SDTrainer import SDTrainer",
 }
 
-# What Fooocus fetches from Hugging Face before its interface starts (launch.py). Where that cannot
-# be reached, empty files in their place let it start; no picture can be made with them.
+# Files that Fooocus downloads from Hugging Face before its interface starts (launch.py). If Hugging
+# Face cannot be reached, empty files let it start; no picture can be made with them.
 FOOOCUS_FILES = (
     "vae_approx/xlvaeapp.pth",
     "vae_approx/vaeapp_sd15.pth",
@@ -31,7 +31,7 @@ CHECKPOINT = "made-up.safetensors"
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_builds(workshop: Workshop, service: str):
-    """With the deploy's own bake file, and labels that say what it is."""
+    """With the deploy's own bake file, and labels that describe it."""
     workshop.build(service)
     said = workshop.engine.docker(
         *("image", "inspect", "-f", "{{json .Config.Labels}}", workshop.image(service)), check=True
@@ -41,7 +41,7 @@ def test_it_builds(workshop: Workshop, service: str):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_its_own_modules_import(workshop: Workshop, service: str):
-    """Those that its interface and its work load."""
+    """The modules that its interface and its work load."""
     # Fooocus and Forge choose their device from the command line while they are imported.
     cpu = ["--always-cpu"] if service in ("fooocus", "forge") else []
     print(workshop.run(service, "python3", "-c", MODULES[service], *cpu))
@@ -49,7 +49,7 @@ def test_its_own_modules_import(workshop: Workshop, service: str):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_pytorch_serves_ada_and_blackwell(workshop: Workshop, service: str):
-    """By the list of architectures that it was compiled for."""
+    """According to the list of architectures that it was compiled for."""
     # sm_89 (Ada) runs the binaries of sm_86: the same major capability.
     printed = workshop.run(
         service, "python3", "-c", "import torch; print(*torch._C._cuda_getArchFlags().split())"
@@ -59,7 +59,7 @@ def test_pytorch_serves_ada_and_blackwell(workshop: Workshop, service: str):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_packages_agree_with_each_other(workshop: Workshop, service: str):
-    """As their metadata says."""
+    """According to their metadata."""
     workshop.run(service, "uv", "pip", "check", user="root")
 
 
@@ -82,7 +82,7 @@ def test_it_starts_and_survives_a_recreate(workshop: Workshop, service: str):
 
 
 def prepare_fooocus(workshop: Workshop) -> None:
-    """Put the empty files into its volume unless real ones are there."""
+    """Put the empty files into its volume unless the real ones exist."""
     script = "for file; do mkdir -p $(dirname $file); [ -e $file ] || : >$file; done"
     files = [f"/data/models/{name}" for name in FOOOCUS_FILES]
     workshop.compose(
@@ -106,7 +106,7 @@ def test_a_checkpoint_of_the_store_is_offered(workshop: Workshop, service: str, 
 
 
 def test_together_they_take_less_than_half_of_what_they_would_apart(workshop: Workshop):
-    """Each child's size holds the base's, which is stored once."""
+    """Each child's size includes the base's, which is stored once."""
     sizes = {name: workshop.size(name) for name in ("base", *SERVICES)}
     apart = sum(sizes[name] for name in SERVICES)
     together = apart - (len(SERVICES) - 1) * sizes["base"]
@@ -117,7 +117,7 @@ def test_together_they_take_less_than_half_of_what_they_would_apart(workshop: Wo
 
 
 def test_no_image_holds_what_the_builder_was_handed(workshop: Workshop):
-    """Neither in a layer nor in its history: the CA certificates were there to build with."""
+    """Neither in a layer nor in its history: the builds got the CA certificates."""
     marker = workshop.ca_marker
     images = [workshop.image(name) for name in ("base", *SERVICES)]
     with subprocess.Popen(workshop.engine.command("save", *images), stdout=subprocess.PIPE) as save:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Stand-in for ComfyUI-Docker's entrypoint: first start copies the bundle and gives up on errors.
+# Stand-in for ComfyUI-Docker's entrypoint: the first start copies the bundle and stops on errors.
 if [ ! -f /root/ComfyUI/main.py ]; then
     echo "[INFO] First start: copying the bundle to /root/ComfyUI"
     mkdir -p /root/ComfyUI || exit 1
@@ -13,6 +13,6 @@ if [ -f /root/user-scripts/pre-start.sh ]; then
     source /root/user-scripts/pre-start.sh
 fi
 cd /root || exit 1
-# CLI_ARGS is split at spaces, as upstream does.
+# CLI_ARGS is split on spaces, as upstream does.
 # shellcheck disable=SC2086
 exec python3 ./ComfyUI/main.py --listen --port 8188 ${CLI_ARGS}

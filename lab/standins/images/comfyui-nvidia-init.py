@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Stand-in for the init script of mmartial/comfyui-nvidia-docker: its checks, then the first start.
 
-The real one starts as a user who becomes another by sudo; this one starts as root, and ends where
-sudo would. What the real one clones and downloads is copied here, after the pauses of
-``STANDIN_PAUSE`` seconds that stand for it.
+The real one starts as a user who switches to another through sudo; this one starts as root, and
+exits in the cases where sudo would fail. Instead of cloning and downloading, it copies files, after
+pauses of ``STANDIN_PAUSE`` seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CAPABILITIES = {"chown": 0, "setgid": 6, "setuid": 7, "audit_write": 29}
 
 
 def fail(message: str) -> None:
-    """End as the real script does."""
+    """Exit like the real script."""
     print(f"!! ERROR: {message}\n!! Exiting script (ID: {os.getpid()})", flush=True)
     raise SystemExit(1)
 
@@ -32,7 +32,8 @@ def say(text: str) -> None:
 
 
 def need_sudo() -> None:
-    """End where sudo is not possible: with no-new-privileges, or without what it needs."""
+    """Exit if sudo is not possible: with no-new-privileges, or without the capabilities it
+    needs."""
     with open("/proc/self/status", encoding="ascii") as stream:
         status = dict(line.split(":\t", 1) for line in stream if ":\t" in line)
     if status["NoNewPrivs"].strip() != "0":
@@ -46,7 +47,7 @@ def need_sudo() -> None:
 
 
 def need_folder(folder: str, uid: int, gid: int) -> None:
-    """End where the mount is not the wanted user's own."""
+    """Exit if the mount does not belong to the configured user."""
     if not os.path.isdir(folder):
         fail(f"Directory {folder} not found (or not a directory)")
     found = os.stat(folder)
@@ -81,7 +82,7 @@ def main() -> None:
     say("Testing write access as the comfy user to the run directory")
     need_folder(MOUNT, uid, gid)
     program = os.path.join(MOUNT, "ComfyUI")
-    # A folder that is there is taken for ComfyUI, whatever is in it.
+    # Any existing folder counts as ComfyUI, whatever it contains.
     if not os.path.isdir(program):
         say("Cloning ComfyUI")
         time.sleep(pause)

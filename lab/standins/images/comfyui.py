@@ -1,4 +1,4 @@
-"""Stand-in for ComfyUI's main.py: its flags, model folders, GPU need and HTTP answers."""
+"""Stand-in for ComfyUI's main.py: its flags, model folders, GPU check and HTTP answers."""
 
 from __future__ import annotations
 

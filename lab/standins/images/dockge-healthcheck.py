@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stand-in for Dockge's extra/healthcheck: 0 when the web server answers."""
+"""Stand-in for Dockge's extra/healthcheck: exits with 0 if the web server answers."""
 
 import os
 import sys

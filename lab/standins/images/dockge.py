@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stand-in for Dockge: needs the Docker socket and a stacks folder, lists what it sees.
+"""Stand-in for Dockge: needs the Docker socket and a stacks folder, and lists the stacks.
 
 ``/standin/stacks`` is an extra of the stand-in: JSON of the stacks with their containers.
 """
@@ -28,7 +28,7 @@ class Docker(http.client.HTTPConnection):
 
 
 def engine(path: str) -> Any:
-    """Return the Engine's JSON answer; OSError when the socket does not answer."""
+    """Return the Engine's JSON answer; raise OSError if the socket does not answer."""
     connection = Docker("docker", timeout=20)
     connection.request("GET", path)
     answer = connection.getresponse()

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Stand-in for InvokeAI's entrypoint: as root take over INVOKEAI_ROOT, then drop to a user."""
+"""Stand-in for InvokeAI's entrypoint: as root, take ownership of INVOKEAI_ROOT, then switch to a
+user."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ def main() -> None:
     root = os.environ["INVOKEAI_ROOT"]
     uid = int(os.environ.get("CONTAINER_UID", "1000"))
     if os.getuid() != 0:
-        # Upstream calls usermod, which an ordinary user may not.
+        # Upstream calls usermod, which an ordinary user is not allowed to do.
         sys.exit("usermod: Permission denied; the container must start as root")
-    # Errors are ignored upstream too: a read-only mount below stays as it is.
+    # Upstream ignores errors too: a read-only mount below stays unchanged.
     subprocess.run(["chown", "--recursive", str(uid), root], check=False)
     os.chdir(root)
     os.setgroups([])

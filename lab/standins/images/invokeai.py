@@ -2,7 +2,7 @@
 """Stand-in for invokeai-web: settings from INVOKEAI_*, SQLite, and the model API.
 
 The model API is that of v6.13.8 (invokeai/app/api/routers/model_manager.py): a model is installed
-by a job in the background, one at a time, and what is wrong with it is told by the job alone.
+by a job in the background, one at a time, and only the job reports problems with the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from standin import Request, die, gpus, need_writable, page, serve
 ROOT = os.environ.get("INVOKEAI_ROOT", "/invokeai")
 LOCK = threading.Lock()
 
-# What the search takes for a model (invokeai/backend/model_manager/search.py).
+# The files that the search treats as models (invokeai/backend/model_manager/search.py).
 ENDINGS = (".ckpt", ".bin", ".pth", ".safetensors", ".pt", ".gguf")
 FOLDER_MARKS = {
     *("config.json", "model_index.json", "learned_embeds.bin"),
@@ -71,8 +71,8 @@ def search(top: str) -> list[str]:
 
 
 def is_model(path: str) -> bool:
-    """Tell whether weights can be read: of a safetensors file the header, as far as it is whole;
-    of any other that it is not empty."""
+    """Return whether weights can be read: for a safetensors file, whether its header is complete;
+    for any other file, whether it is not empty."""
     if os.path.isdir(path):
         return any(name.endswith(ENDINGS) for name in os.listdir(path))
     if not path.endswith(".safetensors"):
@@ -90,7 +90,7 @@ def is_model(path: str) -> bool:
 
 
 class Installer:
-    """The jobs, done by one thread in the order in which they came."""
+    """The jobs, processed by one thread in the order in which they arrive."""
 
     def __init__(self, connection: sqlite3.Connection, models: str) -> None:
         self.connection, self.models = connection, models
@@ -99,7 +99,7 @@ class Installer:
         threading.Thread(target=self._work, daemon=True).start()
 
     def add(self, source: str, inplace: bool) -> dict[str, object]:
-        """Return a new job, or the one that is at work on the same source."""
+        """Return a new job, or the running one for the same source."""
         with LOCK:
             for job in self.jobs:
                 if job["local_path"] == source and job["status"] in ("waiting", "running"):
@@ -149,11 +149,11 @@ class Installer:
 
 
 class InvalidModelConfigException(Exception):  # noqa: N818 (upstream's name)
-    """Nothing that is known."""
+    """Nothing of that name is known."""
 
 
 class DuplicateModelException(Exception):  # noqa: N818 (upstream's name)
-    """Registered already."""
+    """It is already registered."""
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stand-in for Open WebUI's health check, which asks /health by curl and jq."""
+"""Stand-in for Open WebUI's health check, which queries /health with curl and jq."""
 
 import json
 import os

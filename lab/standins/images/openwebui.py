@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Stand-in for Open WebUI: its port, database, session key, health and connection to Ollama.
 
-``/standin/ollama`` is an extra of the stand-in: what Ollama answers to it.
+``/standin/ollama`` is an extra of the stand-in: Ollama's answer to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DATA = os.environ.get("DATA_DIR", "/app/backend/data")
 
 
 def session_key() -> str:
-    """Return the key of sessions, made if there is none: in the container, where it is lost with
+    """Return the key of sessions, created if there is none. It is in the container, and lost with
     it, unless WEBUI_SECRET_KEY_FILE names another place."""
     if given := os.environ.get("WEBUI_SECRET_KEY"):
         return given

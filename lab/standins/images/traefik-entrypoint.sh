@@ -1,5 +1,5 @@
 #!/bin/sh
-# As the official image: flags alone, or a known subcommand, go to traefik.
+# Same as in the official image: flags alone, or a known subcommand, are passed to traefik.
 set -e
 if [ "${1#-}" != "$1" ]; then
     set -- traefik "$@"

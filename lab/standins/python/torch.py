@@ -1,4 +1,4 @@
-"""Stand-in for torch: tells from nvidia-smi whether there is a GPU, computes nothing."""
+"""Stand-in for torch: uses nvidia-smi to find out whether there is a GPU, and computes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class _Version:
 
 
 class _Cuda:
-    """The part of torch.cuda that programs ask at their start."""
+    """The part of torch.cuda that programs use when they start."""
 
     @staticmethod
     def _query(field: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The benchmark's own parts: what it measures, what it compares, and the port that is far away."""
+"""The parts of the benchmark: what it measures, what it compares, and the delaying port."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from workstation.operations.units import Unit
 
 
 def series(*seconds: float, trips: tuple[int, ...] = ()) -> Series:
-    """A series of runs that took these times."""
+    """A series of runs with these times."""
     return Series([Sample(one, one / 2, 10 * one, 0, "", "") for one in seconds], list(trips))
 
 
@@ -50,7 +50,8 @@ def test_one_slow_run_does_not_move_the_result():
 
 
 def test_a_run_is_measured_without_what_measures_it():
-    """This process is larger than ``true``, and smaller than what holds 200 MiB."""
+    """The measuring process is larger than ``true``, and smaller than a program that holds 200
+    MiB."""
     environment = dict(os.environ)
     small = measure.run(["true"], Path("/"), environment)
     script = "import sys; x = bytearray(200 << 20); print('out'); sys.exit('err')"
@@ -64,7 +65,7 @@ def test_a_run_is_measured_without_what_measures_it():
 
 
 def test_an_interrupted_run_is_ended(tmp_path):
-    """With all of its processes."""
+    """Together with all of its processes."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -89,7 +90,7 @@ def test_an_interrupted_run_is_ended(tmp_path):
 
 
 def test_the_table_names_every_contestant_and_its_ratio():
-    """A condition is named once; what was not counted stays empty; 80 columns are enough."""
+    """A condition is named once; missing values stay empty; 80 columns are enough."""
     rows = [
         report.Row("loopback", "tasks/storage.py", series(2)),
         report.Row("loopback", "theirs", series(310), 155),
@@ -114,7 +115,7 @@ def test_the_table_names_every_contestant_and_its_ratio():
     ],
 )
 def test_a_goal_says_whether_it_is_met(goal, met, text):
-    """At its limit it is."""
+    """A value at the limit meets it."""
     assert goal.met is met
     assert str(goal) == text
 
@@ -160,7 +161,7 @@ PLAYED = "TASK [Files] ***\nok: [workstation] => (item=/a)\nchanged: [workstatio
     ],
 )
 def test_what_a_playbook_changed_is_read_from_its_recap(code, output, changes):
-    """A run without a recap is not taken for one that changed nothing."""
+    """A run without a recap does not count as one that changed nothing."""
     said = contestants.ansible_changes(Sample(1, 1, 1, code, output, ""))
     assert said.startswith(changes)
     assert bool(said) == bool(changes)
@@ -187,13 +188,13 @@ def pyinfra_output(*operations: tuple[str, str]) -> str:
     ],
 )
 def test_what_pyinfra_changed_is_read_from_its_json(code, output, changes):
-    """A run without operations is not taken for one that changed nothing."""
+    """A run without operations does not count as one that changed nothing."""
     said = contestants.pyinfra_changes(Sample(1, 1, 1, code, output, "last words\n"))
     assert said == changes
 
 
 def test_no_contestant_is_pointed_elsewhere_by_the_caller(monkeypatch, tmp_path):
-    """All reach the same machine at the same port, whatever the environment says."""
+    """All reach the same machine at the same port, regardless of the environment."""
     monkeypatch.setenv("SSH_USER", "somebody")
     monkeypatch.setenv("ANSIBLE_PIPELINING", "0")
     target = contestants.Target(tmp_path / "env", "192.0.2.1", 22, "operator", "/key").through(99)
@@ -225,7 +226,7 @@ def test_all_tasks_are_compared_but_the_first_and_the_last_two():
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A server that sends back what it gets, and its port."""
+    """A server that returns its input, and its port."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -248,7 +249,7 @@ def echo() -> Iterator[int]:
 
 
 def test_every_answer_comes_later_by_both_delays(echo):
-    """And each time that somebody waited is counted."""
+    """Each wait is counted."""
     with (
         delay.DelayedPort("127.0.0.1", echo, 0.02) as port,
         socket.create_connection(("127.0.0.1", port.port), timeout=10) as client,
@@ -262,7 +263,7 @@ def test_every_answer_comes_later_by_both_delays(echo):
 
 
 def test_delay_takes_no_throughput_and_keeps_the_order(echo):
-    """Chunks travel at the same time: together they take about as long as one."""
+    """Chunks travel at the same time: together they take about as long as a single one."""
     sent = os.urandom(1 << 20) * 16
     with (
         delay.DelayedPort("127.0.0.1", echo, 0.1) as port,
@@ -281,7 +282,7 @@ def test_delay_takes_no_throughput_and_keeps_the_order(echo):
 
 
 def test_the_end_of_a_connection_is_passed_on(echo):
-    """In both directions, and so is that nobody listens."""
+    """In both directions; a port on which nothing listens is passed on too."""
     with (
         delay.DelayedPort("127.0.0.1", echo, 0.01) as port,
         socket.create_connection(("127.0.0.1", port.port), timeout=10) as client,
@@ -300,7 +301,7 @@ def test_the_end_of_a_connection_is_passed_on(echo):
 
 
 def test_nothing_listens_when_it_is_over(echo):
-    """Open connections are cut."""
+    """Open connections are closed."""
     with delay.DelayedPort("127.0.0.1", echo, 0.01) as port:
         client = socket.create_connection(("127.0.0.1", port.port), timeout=10)
         client.sendall(b"x")
@@ -315,7 +316,7 @@ def test_nothing_listens_when_it_is_over(echo):
 
 
 def host(facts: dict[type, object]) -> SimpleNamespace:
-    """A host that answers these facts."""
+    """A host that gives these facts."""
     return SimpleNamespace(get_fact=lambda fact, **_: facts[fact])
 
 
@@ -324,7 +325,8 @@ def path_state(mode: str, user: str = "root", uid: int = 0) -> PathState:
 
 
 def test_what_tasks_say_is_noted_once():
-    """Files by path, packages and units without repetition, what must be gone apart."""
+    """Files by path, packages and units without duplicates, and paths to remove in a separate
+    list."""
     recorder = wanted.Recorder(host({Paths: {}}))
     for _ in range(2):
         recorder.note("packages.installed", {"packages": ["curl", "gpg"]})
@@ -346,7 +348,8 @@ def test_what_tasks_say_is_noted_once():
 
 
 def test_the_machine_fills_in_what_is_merged_and_kept():
-    """daemon.json with its other keys, the mode of a file that is merged into, owners' names."""
+    """daemon.json with its other keys, the mode of a file that is merged into, and the names of
+    owners."""
     there = b'{"log-driver": "local", "features": {"cdi": true}}'
     recorder = wanted.Recorder(
         host(
@@ -368,7 +371,7 @@ def test_the_machine_fills_in_what_is_merged_and_kept():
 
 
 def test_an_operation_that_nobody_can_compare_is_an_error():
-    """As is one that has learned something new."""
+    """The same is true for an operation with a new argument."""
     recorder = wanted.Recorder(host({}))
     with pytest.raises(LabError, match=r"operation backup\.made .*wanted\.py"):
         recorder.note("backup.made", {})
@@ -377,7 +380,7 @@ def test_an_operation_that_nobody_can_compare_is_an_error():
 
 
 def test_every_operation_of_a_task_can_be_compared():
-    """Each is known, and takes what its counterpart in the recorder takes."""
+    """Each is known, and takes the same arguments as its counterpart in the recorder."""
     checked = set()
     for found in pkgutil.iter_modules(operations.__path__):
         module = importlib.import_module(f"{operations.__name__}.{found.name}")
@@ -417,7 +420,7 @@ def test_the_export_holds_the_bytes_and_what_is_said_of_them(tmp_path):
 
 @pytest.mark.parametrize("file", ["ansible/playbook.yml", "plain/deploy.py"])
 def test_both_counterparts_make_everything_true(file):
-    """Every part of the end state is used by the playbook and by the plain deploy."""
+    """Both the playbook and the plain deploy use every part of the end state."""
     text = (contestants.HERE / file).read_text()
     for part in fields(wanted.Wanted):
         assert f"wanted.{part.name}" in text or f'wanted["{part.name}"]' in text, part.name

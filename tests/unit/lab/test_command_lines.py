@@ -14,7 +14,7 @@ from lab.qemu import Forward, Upstream
 
 
 def test_the_guest_reaches_the_production_addresses() -> None:
-    """NAS and mirror are wired to loopback ports, one socat per connection."""
+    """NAS and mirror are connected to loopback ports, one socat per connection."""
     command = qemu.arguments(
         Image(Path("/cache")),
         "tcg",
@@ -31,7 +31,7 @@ def test_the_guest_reaches_the_production_addresses() -> None:
 
 
 def test_a_snapshot_is_loaded_by_name() -> None:
-    """A start from a snapshot differs in nothing else."""
+    """Nothing else differs when starting from a snapshot."""
     start = [Image(Path("/cache")), "kvm", Path("/disk"), [], []]
     booted = qemu.arguments(*start)  # type: ignore[arg-type]
     loaded = qemu.arguments(*start, "bare")  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def test_a_snapshot_is_loaded_by_name() -> None:
 
 @pytest.mark.parametrize("value", [nas.PASSWORD, "a\\b", "it's", "${HOME}", "", " # "])
 def test_any_value_survives_the_environment_file(value: str) -> None:
-    """What is written is what python-dotenv reads."""
+    """python-dotenv reads exactly what was written."""
     file = io.StringIO(environment.text({"SMB_PASSWORD": value, "LAST": "1"}))
     assert dotenv.dotenv_values(stream=file, interpolate=False) == {
         "SMB_PASSWORD": value,
@@ -49,12 +49,12 @@ def test_any_value_survives_the_environment_file(value: str) -> None:
 
 
 def test_the_default_password_has_every_awkward_character() -> None:
-    """The lab proves that secrets are quoted everywhere."""
+    """This is how the lab proves that secrets are quoted everywhere."""
     assert set("$\"',#% ö") <= set(nas.PASSWORD)
 
 
 def test_the_environment_file_is_its_owners_alone(tmp_path: Path) -> None:
-    """It holds a password, even if an earlier file was open to all."""
+    """It contains a password, so it is closed even if an earlier file was open to everybody."""
     path = tmp_path / "env"
     path.touch(mode=0o644)
     environment.write(path, {"A": "1"})
@@ -62,7 +62,7 @@ def test_the_environment_file_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_samba_listens_on_loopback_alone() -> None:
-    """An unprivileged server keeps all it writes in its own folder."""
+    """An unprivileged server keeps all its files in its own folder."""
     lines = nas.settings(Path("/lab/nas"), 1445).splitlines()
     assert {"interfaces = 127.0.0.1", "bind interfaces only = yes", "smb ports = 1445"} <= set(
         lines

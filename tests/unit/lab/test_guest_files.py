@@ -1,4 +1,4 @@
-"""What is laid over Debian, and the image's hash."""
+"""The files added to Debian, and the image's hash."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FILES = {"etc/hostname": (0o644, b"workstation\n"), "etc/key": (0o600, b"secret\
 
 
 def nvidia_smi(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the stand-in with the plainest shell there is."""
+    """Run the stand-in with the simplest available shell."""
     return subprocess.run(
         ["sh", NVIDIA_SMI, *arguments], capture_output=True, text=True, check=False
     )
 
 
 def test_the_hash_follows_content_mode_and_mirror() -> None:
-    """Whatever the image is made of changes its name in the cache."""
+    """Any input of the image changes its name in the cache."""
     hashes = {
         image.input_hash(FILES, "http://deb.debian.org/debian"),
         image.input_hash(FILES, "http://mirror.example/debian"),
@@ -37,14 +37,14 @@ def test_the_hash_follows_content_mode_and_mirror() -> None:
 
 
 def test_the_overlay_belongs_to_root_whoever_builds_it() -> None:
-    """The archive carries modes and the owner root, not those of a checkout."""
+    """The archive has its own modes and root as owner, independent of the checkout."""
     with tarfile.open(fileobj=io.BytesIO(image.overlay_tar(FILES))) as archive:
         members = {member.name: (member.uid, member.gid, member.mode) for member in archive}
     assert members == {"etc/hostname": (0, 0, 0o644), "etc/key": (0, 0, 0o600)}
 
 
 def test_security_updates_come_from_beside_the_mirror() -> None:
-    """DEBIAN_MIRROR stands for all three suites."""
+    """DEBIAN_MIRROR replaces the server of all three suites."""
     assert image.sources("http://mirror.example/debian") == [
         "deb http://mirror.example/debian trixie main",
         "deb http://mirror.example/debian trixie-updates main",
@@ -56,7 +56,8 @@ PRIVATE = rb"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----\s+[\w+/]{8}"
 
 
 def test_no_private_key_is_in_the_repository() -> None:
-    """The guest's keys come from the cache; nor is there one of anything else."""
+    """The guest's keys come from the cache; the repository contains no other private keys
+    either."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -71,7 +72,7 @@ def test_no_private_key_is_in_the_repository() -> None:
 
 
 def test_private_keys_are_recognised(tmp_path: Path) -> None:
-    """A self-check of the test above: as ssh-keygen, gpg and openssl write them."""
+    """A self-check of the test above: keys in the formats of ssh-keygen, gpg and openssl."""
     key = tmp_path / "key"
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
     subprocess.run(command, check=True)
@@ -83,7 +84,7 @@ def test_private_keys_are_recognised(tmp_path: Path) -> None:
 
 
 def test_nvidia_smi_lists_the_card() -> None:
-    """-L has the real tool's form."""
+    """The output of -L has the same form as the real tool's."""
     card = "NVIDIA RTX PRO 6000 Blackwell Workstation Edition"
     assert nvidia_smi("-L").stdout.startswith(f"GPU 0: {card} (UUID: GPU-")
 
@@ -98,7 +99,7 @@ def test_nvidia_smi_lists_the_card() -> None:
     ],
 )
 def test_nvidia_smi_answers_queries_as_csv(query: str, form: str, expected: str | None) -> None:
-    """Fields are separated by comma and blank; units and header can be left out."""
+    """Fields are separated by comma and space; units and header are optional."""
     answer = nvidia_smi(f"--query-gpu={query}", f"--format={form}")
     assert answer.returncode == 0
     if expected is None:
@@ -108,7 +109,7 @@ def test_nvidia_smi_answers_queries_as_csv(query: str, form: str, expected: str 
 
 
 def test_nvidia_smi_refuses_an_unknown_field() -> None:
-    """It fails as the real one does."""
+    """It fails the same way as the real one."""
     answer = nvidia_smi("--query-gpu=nmae", "--format=csv")
     assert answer.returncode == 2
     assert 'Field "nmae" is not a valid field to query.' in answer.stdout

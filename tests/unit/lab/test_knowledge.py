@@ -1,4 +1,4 @@
-"""What the lab has for the stack knowledge-center: models, sources, images, a stand-in of vLLM."""
+"""The lab's parts for the stack knowledge-center: models, sources, images, a stand-in for vLLM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIN = pins.load(ROOT / "pins.yml").downloads["llamacpp"]
 
 
 def test_the_tiny_model_is_the_same_each_time_and_small():
-    """As a GGUF file begins: version 3, with its tensors and keys counted."""
+    """It begins like a GGUF file: version 3, with the number of its tensors and keys."""
     content = model()
     assert content == model()
     assert content[:4] == b"GGUF"
@@ -34,7 +34,7 @@ def test_the_tiny_model_is_the_same_each_time_and_small():
 
 
 def test_llamacpp_is_compiled_as_the_stacks_dockerfile_does():
-    """For any processor, with OpenBLAS, in one line."""
+    """For any processor, with OpenBLAS, on one line."""
     flags = llamacpp.flags().split()
     assert {"-DGGML_NATIVE=OFF", "-DGGML_AVX2=OFF", "-DGGML_BLAS=ON"} <= set(flags)
     assert all(flag.startswith("-D") for flag in flags)
@@ -44,7 +44,7 @@ def test_llamacpp_is_compiled_as_the_stacks_dockerfile_does():
 def test_the_source_hands_out_the_wheel_that_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """By the interface of build backends (PEP 517), without anything else installed."""
+    """It uses the interface of build backends (PEP 517), and needs nothing else installed."""
     wheel = tmp_path / f"llama_cpp_python-{PIN.version}-py3-none-manylinux_2_36_x86_64.whl"
     wheel.write_bytes(b"compiled")
     monkeypatch.setattr(llamacpp, "_wheel", lambda cache, pin: wheel)
@@ -64,7 +64,7 @@ def test_the_source_hands_out_the_wheel_that_it_holds(
 
 
 def test_libraries_are_put_beside_those_of_the_wheel(tmp_path: Path):
-    """And its record lists them."""
+    """The wheel's record lists them."""
     built, record = tmp_path / "a.whl", "llama_cpp_python-1.dist-info/RECORD"
     with zipfile.ZipFile(built, "w") as archive:
         archive.writestr("llama_cpp/lib/libllama.so", b"l")
@@ -81,13 +81,13 @@ def test_libraries_are_put_beside_those_of_the_wheel(tmp_path: Path):
 
 
 def test_the_stacks_images_are_those_that_are_added():
-    """But for those that every lab has."""
+    """Except for those that every lab has."""
     known = yaml.safe_load((ROOT / "pins.yml").read_text())["images"]
     assert set(knowledge.IMAGES) == {"redis", "cuda", "vllm"} <= set(known)
 
 
 def test_the_worker_is_complete_and_names_every_version():
-    """Its index offers exactly these."""
+    """Its index offers exactly these versions."""
     folder = STANDINS / "repos/knowledgecenter/worker"
     ast.parse((folder / "celery_app.py").read_text())
     lines = (folder / "requirements.txt").read_text().splitlines()
@@ -108,7 +108,7 @@ def vllm(tmp_path: Path) -> Program:
 
 
 def test_vllm_answers_for_the_model_that_it_was_given(vllm: Program):
-    """Health without a word; another model is not found, as upstream says it."""
+    """Its health answer is empty; a request for another model fails with upstream's message."""
     port = free_port()
     path = str(vllm.folder / "model")
     flags = (path, "--host=127.0.0.1", f"--port={port}", "--max-model-len=64")
@@ -127,7 +127,7 @@ def test_vllm_answers_for_the_model_that_it_was_given(vllm: Program):
     ],
 )
 def test_vllm_exits_without_what_it_needs(vllm: Program, missing: str, said: str):
-    """A GPU, and a model of Hugging Face."""
+    """Without a GPU, or without a Hugging Face model."""
     (vllm.folder.parent / missing).unlink()
     done = vllm.run("serve", str(vllm.folder / "model"))
     assert done.returncode == 1

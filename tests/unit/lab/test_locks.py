@@ -1,4 +1,4 @@
-"""What the locks of the images are resolved from."""
+"""The inputs of the images' locks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ gradio==4.0  # why
 
 
 def test_upstreams_requirements_without_what_is_left_out_and_with_ours():
-    """Comments and blank lines go, the rest of a line stays."""
+    """Comments and blank lines are removed; the rest of a line stays."""
     inputs = locks.Inputs(without=["-e .", "git+https://github.com/a/b"], packages=["joblib"])
     assert locks.requirements(inputs, [UPSTREAM]) == "torch\ngradio==4.0  # why\njoblib\n"
 
@@ -30,7 +30,7 @@ def test_nothing_is_left_out_unless_said():
 
 
 def test_what_binds_pytorch_and_cuda():
-    """The lines that no image on the base may change."""
+    """The lines that images on the base must not change."""
     lock = "# x\nnumpy==1\nnvidia-cublas-cu12==2\ntorch==3\ntorchvision==4\ntriton==5\n"
     expected = "nvidia-cublas-cu12==2\ntorch==3\ntorchvision==4\ntriton==5\n"
     assert locks.of_pytorch(lock) == expected
@@ -45,7 +45,7 @@ def test_a_file_of_a_source_is_read_at_the_pinned_commit():
 
 
 def test_every_image_with_a_lock_has_its_inputs():
-    """And every entry its lock."""
+    """And every entry has its lock."""
     entries = yaml.safe_load(locks.INPUTS.read_text())
     assert set(entries) == {path.parent.name for path in locks.STACKS.glob("*/*/requirements.lock")}
     for entry in entries.values():

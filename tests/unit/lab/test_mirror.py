@@ -1,4 +1,4 @@
-"""The mirror's HTTP server: files, faults, registry, git and npm, asked as clients ask."""
+"""The mirror's HTTP server: files, faults, registry, git and npm, queried like real clients do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lab.upstream import files, git, images, layers, npm
 
 @dataclass
 class Answer:
-    """What came back: status, headers with lower-case names, and the bytes before any reset."""
+    """An answer: status, headers with lower-case names, and the bytes before any reset."""
 
     status: int
     headers: dict[str, str]
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Asks the server at ``port`` that serves ``root``."""
+    """Queries the server at ``port`` that serves ``root``."""
 
     root: Path
     port: int
@@ -153,7 +153,7 @@ def test_every_request_is_logged_in_one_line(
     client.get(FILE)
     client.get("/none")
     text = ""
-    while text.count("\n") < 2:  # written once the answer is out
+    while text.count("\n") < 2:  # written after the answer was sent
         text += capsys.readouterr().out
     lines = [line.split()[:3] for line in text.splitlines()]
     assert lines == [["GET", FILE, "200"], ["GET", "/none", "404"]]
@@ -204,7 +204,7 @@ def test_a_registry_that_lacks_an_image_says_so_as_registries_do(client: Client)
 
 
 def fetched(folder: Path, port: int, path: str, commit: str, protocol: int) -> str:
-    """Fetch one commit into an empty repository; return the commit it then has."""
+    """Fetch one commit into an empty repository; return the commit that it then contains."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_DIR": str(folder)}
 
     def run(*words: str) -> str:

@@ -99,7 +99,7 @@ def test_wheels_are_the_same_bytes_every_time() -> None:
 
 
 def unpacked(target: Path, **packages: str) -> Path:
-    """Unpack stand-in wheels, given as name=version, the way an installer does."""
+    """Unpack stand-in wheels, given as name=version, like an installer does."""
     for name, version in packages.items():
         with zipfile.ZipFile(io.BytesIO(pypi.wheel(name, version))) as archive:
             archive.extractall(target)
@@ -133,7 +133,7 @@ def test_torch_knows_blackwell_from_its_version_on(
 
 
 def test_an_index_of_files_alone_has_its_own_address(tmp_path: Path) -> None:
-    """Sources as well as wheels; nothing is made up there."""
+    """It has both sources and wheels; nothing is generated there."""
     files = tmp_path / "real/files"
     files.mkdir(parents=True)
     (files / "some_name-1.0.tar.gz").write_bytes(b"source")

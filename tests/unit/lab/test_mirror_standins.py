@@ -1,4 +1,4 @@
-"""Stand-in programs fail as the real ones fail, and answer where the real ones answer."""
+"""Stand-in programs fail like the real ones, and answer the same requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 class Program:
-    """One stand-in program in a folder of its own, with packages and maybe a GPU."""
+    """One stand-in program in a separate folder, with packages and optionally a GPU."""
 
     def __init__(self, folder: Path, script: str, packages: Mapping[str, str]) -> None:
         self.folder, self.script = folder, script
@@ -277,7 +277,7 @@ def comfyui(tmp_path: Path) -> Program:
     (folder / "models" / "checkpoints").mkdir(parents=True)
     shutil.copy(STANDINS / "images" / "comfyui.py", folder / "main.py")
     found = Program(folder, "main.py", {})
-    # The real PyYAML, as the image has it.
+    # The real PyYAML, as in the image.
     (found.site / "yaml").symlink_to(Path(yaml.__file__).parent)
     return found
 

@@ -1,4 +1,4 @@
-"""What the mirror's builders write: layers, the apt repository, Ollama's releases."""
+"""The output of the mirror's builders: layers, the apt repository, Ollama's releases."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
 
 
 def verified(home: Path, key: Path, *arguments: str) -> str:
-    """Verify with a keyring that holds one key; return gpg's status lines."""
+    """Verify with a keyring that contains one key; return gpg's status lines."""
     ring = home / "ring.gpg"
     subprocess.run(["gpg", "--batch", "--yes", "--dearmor", "-o", str(ring), str(key)], check=True)
     command = ["gpgv", "--status-fd", "1", "--keyring", str(ring), *arguments]
@@ -121,7 +121,7 @@ def test_ollamas_archive_has_the_layout_and_checksum_of_a_release(tmp_path: Path
 
 def test_the_images_carry_the_names_that_are_pinned() -> None:
     pins = yaml.safe_load((Path(upstream.__file__).parents[2] / "pins.yml").read_text())
-    # Attestations need another image store; those of knowledge-center come with its tests alone.
+    # Attestations need another image store; only the tests of knowledge-center add its images.
     for key in ("sbom_scanner", *knowledge.IMAGES):
         del pins["images"][key]
     assert set(pins["images"]) <= set(images.DEFAULTS)

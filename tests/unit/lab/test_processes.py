@@ -1,4 +1,4 @@
-"""Background processes, ports and how a rehearsal is counted."""
+"""Background processes, ports, and how a rehearsal counts changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_process_and_its_children_are_ended(tmp_path: Path) -> None:
 
 
 def test_a_recycled_pid_is_not_ours(tmp_path: Path) -> None:
-    """A pid file from before a reboot names a process that is somebody else's now."""
+    """After a reboot, the pid in an old pid file belongs to another process."""
     daemon = Daemon("old", tmp_path)
     daemon.start(["sleep", "1000"])
     file = tmp_path / "run" / "old.json"
@@ -35,7 +35,7 @@ def test_a_recycled_pid_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_a_process_that_ends_at_once_says_why(tmp_path: Path) -> None:
-    """The error holds the end of its log."""
+    """The error contains the end of its log."""
     daemon = Daemon("broken", tmp_path)
     daemon.start(["sh", "-c", "echo no such option; exit 1"])
     with pytest.raises(LabError, match="no such option"):
@@ -43,7 +43,7 @@ def test_a_process_that_ends_at_once_says_why(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_not_chosen() -> None:
-    """The preferred port is given unless something listens there."""
+    """The preferred port is used unless something listens there."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -71,6 +71,6 @@ def test_a_run_that_broke_off_has_no_counts() -> None:
 
 
 def test_routes_are_read_from_labels() -> None:
-    """Each host name once, sorted."""
+    """Each host name appears once, sorted."""
     labels = "rule: Host(`b.localhost`)\nrule: Host(`a.localhost`)\nrule: Host(`b.localhost`)\n"
     assert routes(labels) == ["a.localhost", "b.localhost"]

@@ -1,4 +1,4 @@
-"""The lab on the control machine: open to nobody else."""
+"""The lab on the control machine is accessible only to its user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_mirror_is_for_this_machine_alone(tmp_path: Path):
-    """As a function and as a program."""
+    """Both as a function and as a program."""
     with serve(tmp_path, 0) as server:
         assert server.server_address[0] == "127.0.0.1"
     command = [sys.executable, "-m", "lab.mirror", "--root", str(tmp_path), "--port", "0"]
@@ -32,7 +32,7 @@ def test_the_mirror_is_for_this_machine_alone(tmp_path: Path):
 def test_the_key_to_the_labs_machine_is_its_owners_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """And so is the folder that it lies in, whatever the umask."""
+    """The same is true of its folder, whatever the umask."""
     monkeypatch.setattr(keys, "cache", lambda: tmp_path)
     before = os.umask(0)
     try:

@@ -1,4 +1,4 @@
-"""The stand-in for InvokeAI installs models as InvokeAI 6.13.8 does: by jobs in the background."""
+"""The stand-in for InvokeAI installs models like InvokeAI 6.13.8: by jobs in the background."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.lab.test_mirror_standins import Program, free_port
 
 
 def weights(path: Path, missing: int = 0) -> Path:
-    """Write a safetensors file of one tensor, or one that ends some bytes too early."""
+    """Write a safetensors file of one tensor, or one that is some bytes too short."""
     header = json.dumps({"a": {"dtype": "U8", "shape": [8], "data_offsets": [0, 8]}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8 - missing))
@@ -59,7 +59,7 @@ class InvokeAI:
         return {one["path"].removeprefix(prefix): one["is_installed"] for one in found}
 
     def installed(self, path: Path) -> dict[str, Any]:
-        """Install a model in place and return its job when that has ended."""
+        """Install a model in place and return its finished job."""
         status, job = self.ask("install", {}, source=path, inplace="true")
         assert status == 201
         for _ in range(100):
@@ -98,7 +98,7 @@ def test_a_model_is_registered_where_it_lies(invokeai: InvokeAI) -> None:
 
 
 def test_what_is_wrong_with_a_model_is_told_by_its_job(invokeai: InvokeAI) -> None:
-    """Also that it is there already: the request itself is taken."""
+    """Even if it is already registered: the request itself succeeds."""
     path = weights(invokeai.store / "a.safetensors")
     half = weights(invokeai.store / "half.safetensors", missing=3)
     with invokeai.running(INVOKEAI_ALLOW_UNKNOWN_MODELS="false"):

@@ -1,4 +1,4 @@
-"""The stand-ins of the stack prometheus refuse what the real images refuse."""
+"""The stand-ins of the stack prometheus reject the same things as the real images."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_comfyui_becomes_another_user_by_sudo(
     status: str,
     said: str,
 ) -> None:
-    """Which no-new-privileges forbids; the last set is the one that the stack gives."""
+    """no-new-privileges forbids that; the last set of capabilities is the one in the stack."""
     file = tmp_path / "status"
     file.write_text(status)
     monkeypatch.setattr(init, "open", lambda *_, **how: file.open(**how), raising=False)
@@ -98,7 +98,7 @@ def test_open_webui_exits_when_its_data_cannot_be_written(openwebui: Program) ->
 def test_open_webui_keeps_its_session_key_where_it_is_told(
     openwebui: Program, tmp_path: Path
 ) -> None:
-    """Else in its own folder, which goes with the container."""
+    """Otherwise in its own folder, which is lost with the container."""
     data, port = tmp_path / "data", free_port()
     variables = {"DATA_DIR": str(data), "PORT": str(port)}
     key = data / "key"

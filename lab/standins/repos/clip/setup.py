@@ -1,4 +1,4 @@
-"""As the real one, this needs pkg_resources, which setuptools 82 no longer has."""
+"""Like the real one, this needs pkg_resources, which setuptools 82 no longer has."""
 
 import pkg_resources
 from setuptools import find_packages, setup

@@ -1,7 +1,7 @@
 """Stand-in for FluxGym's app.py: its paths, imports, environment and web answers.
 
-``POST /standin/train?name=x`` is an extra of the stand-in: it does what a training's start does
-to the files, with placeholders for downloads and results.
+``POST /standin/train?name=x`` is an extra of the stand-in: it creates the same files as the start
+of a training, with placeholders for downloads and results.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MODELS = (
 
 
 def check() -> None:
-    """Import what the real program imports at its start."""
+    """Import the packages that the real program imports when it starts."""
     sys.path.append(os.path.join(os.getcwd(), "sd-scripts"))
     try:
         import gradio  # noqa: F401

@@ -1,7 +1,7 @@
-"""Stand-in for Fooocus' launch.py: flags, checks, configuration and web answers of the real one.
+"""Stand-in for Fooocus' launch.py: its flags, checks, configuration and web answers.
 
-Downloads are replaced: where the real program fetches a missing model file, this writes a
-placeholder to the same place, and fails as the real one does when it may not.
+Downloads are replaced: instead of downloading a missing model file, this writes a placeholder to
+the same place, and fails like the real program if it is not allowed to.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def arguments() -> argparse.Namespace:
 
 
 def pip(*words: str) -> None:
-    """Install as the real launcher does; nobody serves that at run time here."""
+    """Install like the real launcher does; in the lab, nothing serves packages at run time."""
     print("Installing", *words, flush=True)
     if subprocess.run([sys.executable, "-m", "pip", "install", *words], check=False).returncode:
         die(f"RuntimeError: Couldn't install {' '.join(words)}.")
 
 
 def check_packages() -> None:
-    """Install what is missing or has another version than the file's pins."""
+    """Install packages that are missing or have a version other than the pinned one."""
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -98,7 +98,8 @@ def check_packages() -> None:
 
 
 def check_web_framework() -> None:
-    """Gradio 3.41 starts with the starlette of its time and of early 2025, not with later ones."""
+    """Gradio 3.41 works with the starlette of its time and of early 2025, but not with later
+    ones."""
     try:
         version = importlib.metadata.version("starlette")
     except importlib.metadata.PackageNotFoundError:
@@ -141,7 +142,8 @@ def put(path: str, text: str) -> None:
 
 
 def folder(config: dict[str, object], name: str, default: str) -> list[str]:
-    """Return the directories of a key; one that does not exist makes all fall to the default."""
+    """Return the directories of a key; if one does not exist, return the default instead of all of
+    them."""
     value = config.get(name)
     values = [str(v) for v in value] if isinstance(value, list) else [str(value)] if value else []
     if values and all(os.path.isdir(v) for v in values):
@@ -158,7 +160,7 @@ def folder(config: dict[str, object], name: str, default: str) -> list[str]:
 
 
 def fetch(path: str) -> None:
-    """Stand for a download: write a placeholder unless the file is there."""
+    """Replace a download: write a placeholder unless the file exists."""
     if not os.path.exists(path):
         print(f"Downloading to {path}", flush=True)
         put(path, "placeholder of the lab\n")

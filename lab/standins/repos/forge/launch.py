@@ -1,4 +1,4 @@
-"""Stand-in for Forge's launch.py: flags, folders, checks and web answers of the real one."""
+"""Stand-in for Forge's launch.py: its flags, folders, checks and web answers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def arguments() -> argparse.Namespace:
 
 
 def run(*command: str) -> None:
-    """Run a command of the environment's preparation; exit with the real launcher's words."""
+    """Run a command that prepares the environment; if it fails, exit with the real launcher's
+    message."""
     print("Running", *command, flush=True)
     if subprocess.run(command, check=False).returncode:
         die(f"RuntimeError: Couldn't run {' '.join(command)}")
@@ -92,7 +93,7 @@ def version(name: str) -> str:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Clone and install what is missing, as the real launcher does without the skip flags."""
+    """Clone and install missing parts, as the real launcher does without the skip flags."""
     pip = [sys.executable, "-m", "pip", "install"]
     if not args.skip_torch_cuda_test and not args.always_cpu:
         need_gpu()
@@ -124,7 +125,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse what the real program does not start with."""
+    """Exit in the cases where the real program does not start."""
     if sys.version_info >= (3, 12) and not args.skip_python_version_check:
         die("INCOMPATIBLE PYTHON VERSION")
     if not args.skip_install and version("bitsandbytes") != "0.45.3":
@@ -170,7 +171,7 @@ def main() -> None:
         need_writable(os.path.join(models, kind))
     for kind in ("cache", "extensions", "config_states"):
         need_writable(os.path.join(data, kind))
-    # Read once here; the real one also makes ui-config.json and styles.csv in this place.
+    # Read once here; the real program also creates ui-config.json and styles.csv at this point.
     config = os.path.join(data, "config.json")
     if not os.path.exists(config):
         with open(config, "w", encoding="utf-8") as stream:

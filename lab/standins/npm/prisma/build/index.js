@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-warning=ExperimentalWarning
-// Stand-in for Prisma's command line: `generate` writes the client, `db push` makes the tables.
+// Stand-in for Prisma's command line: `generate` writes the client, `db push` creates the tables.
 'use strict';
 
 const fs = require('node:fs');

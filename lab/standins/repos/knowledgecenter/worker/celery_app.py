@@ -1,4 +1,4 @@
-"""Stand-in for a worker: one task, which has the server for language models answer."""
+"""Stand-in for a worker: one task, which asks the language model server for an answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ celery = Celery(
 
 @celery.task(name="complete")
 def complete(prompt: str) -> str:
-    """Return what the server makes of the prompt, as it says it."""
+    """Return the server's completion of the prompt."""
     request = urllib.request.Request(
         f"{os.environ['LLM_SERVER_URL']}/v1/completions",
         json.dumps({"model": "any", "prompt": prompt, "max_tokens": 4}).encode(),

@@ -1,3 +1,3 @@
-"""Stand-in: needs what the real module imports."""
+"""Stand-in that imports the same packages as the real module."""
 
 import torch  # noqa: F401

@@ -42,7 +42,7 @@ function save(values) {
   return { success: true };
 }
 
-// What a training leaves behind; an extra of the stand-in.
+// The files that a training leaves behind; an extra of the stand-in.
 function train(name) {
   const folder = path.join(settings().TRAINING_FOLDER, name);
   fs.mkdirSync(path.join(folder, 'samples'), { recursive: true });
