@@ -280,6 +280,12 @@ def _entry(
             f"{place}: the value of {key} is longer than {LONGEST} characters: shorten it.",
             id="setting-invalid",
         )
+    if _is_comment(binding):
+        raise EnvironmentFileError(
+            f"{place}: without a blank before #, the comment would be the value of {key}: add the "
+            "blank, or put the value in single quotes.",
+            id="env-file-syntax",
+        )
     if key.lower() in SECRETS and _loses_text(binding):
         raise EnvironmentFileError(
             f"{place}: the value of {key} contains ' #', which begins a comment: "
@@ -309,6 +315,13 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
             "group_data/all.py instead.",
             id="setting-not-text",
         )
+
+
+def _is_comment(binding: Binding) -> bool:
+    """Return whether an unquoted value looks like a comment; without a blank before the ``#``, it
+    is none."""
+    raw = binding.original.string.partition("=")[2]
+    return re.match(r"#(\s|$)", raw) is not None
 
 
 def _loses_text(binding: Binding) -> bool:
@@ -351,19 +364,14 @@ def _host(value: str) -> str:
     """Return the name of the one host, in the form that pyinfra expects."""
     if value == LOCAL:
         return value
-    name, _, zone = value.partition("%")
     try:
-        host_name(name)
-        known = "@" not in value and re.fullmatch(r"[A-Za-z0-9_.-]*", zone)
+        return host_name(value)
     except ValueError:
-        known = None
-    if not known:
         raise EnvironmentFileError(
             f"WORKSTATION_HOST is {shown(value)}: expected one host name or address, or {LOCAL} "
             "for this machine (user and port go in SSH_USER and SSH_PORT).",
             id="setting-invalid",
-        )
-    return value
+        ) from None
 
 
 def _stacks(value: str, known: list[str]) -> tuple[str, ...]:

@@ -162,6 +162,9 @@ CASES = {
         "networks.other is 'text': expected a mapping",
         replace(COMPOSE, "    external: true\n", "    external: true\n  other: text\n"),
     ),
+    "criteria that are none": Case(
+        "criteria is 1, expected", write("templates/stacks/dhoch3/_criteria.yml", "criteria: 1\n")
+    ),
     "an image of tomorrow": Case(
         "changes over time",
         replace(COMPOSE, '{{ image("dockge") }}', "docker.io/louislam/dockge:latest"),
