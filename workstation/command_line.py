@@ -9,8 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from workstation import given_file, group_data
+from workstation import environment, given_file, group_data
 from workstation.errors import UserError, named
+from workstation.settings import SECRETS
+
+_ROOT = Path(__file__).parent.parent
 
 
 class CommandLineError(UserError):
@@ -25,14 +28,18 @@ def check(options: Mapping[str, Any]) -> None:
     + options: click's parameters of ``pyinfra``
     """
     _check_data(options.get("data") or ())
-    for folder in options.get("group_data") or ():
-        if not Path(folder).exists():
+    for name in options.get("group_data") or ():
+        path = Path(name)
+        if not path.is_dir() and not (path.suffix == ".py" and given_file.is_file(path)):
             raise CommandLineError(
-                f"--group-data names {named(folder)}, which does not exist: correct the path."
+                f"--group-data names {named(name)}, which is not a folder or a .py file: correct "
+                "the path."
             )
-        for file in sorted(Path(folder).glob("*.py")) or [Path(folder)]:
-            if file.suffix == ".py":
-                group_data.check_file(file)
+        group_data.check(path, environment.known_stacks(_ROOT), SECRETS)
+    if (options.get("parallel") or 1) < 1:
+        raise CommandLineError(
+            "--parallel needs a number from 1: leave the option out.", id="option-invalid"
+        )
     config = options.get("config_filename") or "config.py"
     if not given_file.is_file(Path(config)):
         raise CommandLineError(
@@ -70,7 +77,7 @@ def _check_data(entries: Sequence[str]) -> None:
     """Raise CommandLineError unless each is ``key=value`` with a key of its own."""
     seen: set[str] = set()
     for entry in entries:
-        key, separator, _ = entry.partition("=")
+        key, separator, value = entry.partition("=")
         if not separator or not key:
             # Not shown: it may be a secret.
             raise CommandLineError(
@@ -78,11 +85,32 @@ def _check_data(entries: Sequence[str]) -> None:
                 "--data gpu=none.",
                 id="data-option-syntax",
             )
+        if key.upper() in environment.CONNECTION_KEYS:
+            raise CommandLineError(
+                f"--data sets {key.upper()}, which only .env and the environment can: write "
+                f"{key.upper()}=... before the command.",
+                id="setting-unknown",
+            )
+        if _is_changed(value):
+            raise CommandLineError(
+                f"--data sets {named(key)} to a number with leading zeros, a sign, blanks or "
+                "underscores, which pyinfra drops: leave them out, or put the value in double "
+                f"quotes: --data '{named(key)}=\"...\"'.",
+                id="data-option-syntax",
+            )
         if key in seen:
             raise CommandLineError(
                 f"--data sets {named(key)} twice: keep one of the two.", id="key-duplicate"
             )
         seen.add(key)
+
+
+def _is_changed(value: str) -> bool:
+    """Return whether pyinfra, which turns what looks like a whole number into one, changes it."""
+    try:
+        return str(int(value)) != value
+    except ValueError:
+        return False
 
 
 def _is_inventory(name: str) -> bool:

@@ -19,6 +19,7 @@ from workstation.needs import PROXY, Needs, needs
 from workstation.pins import Pins
 from workstation.places import Place, of_host
 from workstation.render import TEMPLATES, RenderedStack, StackRenderer
+from workstation.report import criteria
 from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import data_key
@@ -60,11 +61,13 @@ class Context:
         return stack_kinds.checked(name, given, TEMPLATES / "stacks")
 
     def stack(self, name: str) -> RenderedStack:
-        """Return a stack, rendered for this host. Raises StackError."""
+        """Return a stack, rendered for this host. Raises StackError, or CriteriaError."""
         if name not in self._rendered:
-            self._rendered[name] = StackRenderer(
+            rendered = StackRenderer(
                 name, self.settings, self.pins, self.mirror, self.data(name), self.gpu
             ).render()
+            criteria.check(rendered.model, TEMPLATES / "stacks")
+            self._rendered[name] = rendered
         return self._rendered[name]
 
     def stacks(self) -> list[RenderedStack]:

@@ -131,7 +131,8 @@ def read(
     value, and UserError for an invalid file in ``group_data/``.
     """
     stacks = sorted(stacks)
-    group_data.check(folder / "group_data", stacks)
+    _check_names(stacks)
+    group_data.check(folder / "group_data", stacks, SECRETS)
     data = data_of(folder, stacks)
     entries = stack_keys(data)
     given = _file_values(variables, folder, entries, _several(data))
@@ -139,7 +140,8 @@ def read(
         if key in variables:
             given[key] = _variable(key, variables[key])
     host = _host(given.get("WORKSTATION_HOST", LOCAL))
-    chosen = _stacks(given.get("STACKS", default or ",".join(stacks)), stacks)
+    chosen = _stacks(given.get("STACKS", default or ",".join(stacks)), stacks, folder)
+    _refuse_different(folder, chosen, given)
     replaced = _replaced(
         data, {key: entry for key, entry in entries.items() if key in given}, given
     )
@@ -185,13 +187,28 @@ def _variable(key: str, value: str) -> str:
 
 
 def stack_keys(data: Mapping[str, Mapping[str, object]]) -> dict[str, Entry]:
-    """Return the keys that replace entries of the stacks' ``data``: those of text and numbers."""
-    return {
-        f"{data_key(stack)}_{name}".upper(): Entry(stack, name, value)
-        for stack, entries in data.items()
-        for name, value in entries.items()
-        if isinstance(value, bool | int | float | str)
+    """Return the keys that replace entries of the stacks' ``data``: those of text and numbers.
+
+    Raises EnvironmentFileError for a key that already means something else.
+    """
+    taken = {
+        **dict.fromkeys((*CONNECTION_KEYS, "ENV_FILE"), "the connection"),
+        **{key: f"the setting {name}" for key, name in SETTING_KEYS.items()},
     }
+    found: dict[str, Entry] = {}
+    for stack, entries in data.items():
+        for name, value in entries.items():
+            key = f"{data_key(stack)}_{name}".upper()
+            if key in taken:
+                raise EnvironmentFileError(
+                    f"{named(name)} in templates/stacks/{stack}/_data.yml would have the key "
+                    f"{named(key)} in .env, which belongs to {taken[key]}: rename one of the two.",
+                    id="declaration-invalid",
+                )
+            taken[key] = f"{name} of the stack {stack}"
+            if isinstance(value, bool | int | float | str):
+                found[key] = Entry(stack, name, value)
+    return found
 
 
 def _several(data: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
@@ -280,6 +297,12 @@ def _entry(
             f"{place}: the value of {key} is longer than {LONGEST} characters: shorten it.",
             id="setting-invalid",
         )
+    if _is_comment(binding):
+        raise EnvironmentFileError(
+            f"{place}: without a blank before #, the comment would be the value of {key}: add the "
+            "blank, or put the value in single quotes.",
+            id="env-file-syntax",
+        )
     if key.lower() in SECRETS and _loses_text(binding):
         raise EnvironmentFileError(
             f"{place}: the value of {key} contains ' #', which begins a comment: "
@@ -309,6 +332,13 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
             "group_data/all.py instead.",
             id="setting-not-text",
         )
+
+
+def _is_comment(binding: Binding) -> bool:
+    """Return whether an unquoted value looks like a comment; without a blank before the ``#``, it
+    is none."""
+    raw = binding.original.string.partition("=")[2]
+    return re.match(r"#(\s|$)", raw) is not None
 
 
 def _loses_text(binding: Binding) -> bool:
@@ -351,22 +381,53 @@ def _host(value: str) -> str:
     """Return the name of the one host, in the form that pyinfra expects."""
     if value == LOCAL:
         return value
-    name, _, zone = value.partition("%")
     try:
-        host_name(name)
-        known = "@" not in value and re.fullmatch(r"[A-Za-z0-9_.-]*", zone)
+        return host_name(value)
     except ValueError:
-        known = None
-    if not known:
         raise EnvironmentFileError(
             f"WORKSTATION_HOST is {shown(value)}: expected one host name or address, or {LOCAL} "
             "for this machine (user and port go in SSH_USER and SSH_PORT).",
             id="setting-invalid",
-        )
-    return value
+        ) from None
 
 
-def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
+# Names of groups that pyinfra makes by itself: of all hosts, and of those in inventory.py.
+_PYINFRA_GROUPS = ("all", "inventory")
+
+
+def _check_names(stacks: Iterable[str]) -> None:
+    """Raise EnvironmentFileError for a stack whose hosts or data pyinfra would confuse with
+    others."""
+    taken = {**dict.fromkeys(_PYINFRA_GROUPS, "pyinfra"), **dict.fromkeys(SETTING_KEYS.values())}
+    for stack in stacks:
+        key = data_key(stack)
+        owner = taken.get(key, "pyinfra" if key.startswith("ssh_") else stack)
+        if owner != stack:
+            raise EnvironmentFileError(
+                f"The stack templates/stacks/{stack} needs the name {key}, which belongs to "
+                f"{owner or 'a setting'}: rename its folder.",
+                id="stack-name",
+            )
+        taken[key] = f"the stack {stack}"
+
+
+def _refuse_different(folder: Path, stacks: Iterable[str], given: Collection[str]) -> None:
+    """Raise EnvironmentFileError for a setting that two stacks of the host set differently, unless
+    it is given: pyinfra would use one of the two."""
+    found: dict[str, tuple[str, object]] = {}
+    for stack in stacks:
+        for name, value in group_data.settings_of(folder, stack).items():
+            other, before = found.setdefault(name, (stack, value))
+            if value != before and name.upper() not in given:
+                raise EnvironmentFileError(
+                    f"{name} differs between group_data/{other}.py and group_data/{stack}.py, and "
+                    f"the host runs both stacks: set the same value in both, or {name.upper()} in "
+                    ".env.",
+                    id="settings-conflict",
+                )
+
+
+def _stacks(value: str, known: list[str], folder: Path) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
     if not names:
         raise EnvironmentFileError(
@@ -381,11 +442,13 @@ def _stacks(value: str, known: list[str]) -> tuple[str, ...]:
                 id="stack-unknown",
             )
         if name not in known:
-            raise EnvironmentFileError(
-                f"STACKS names {shown(name)}, which is not in templates/stacks"
-                f"{nearest(name, known)}: choose from {', '.join(known)}.",
-                id="stack-unknown",
+            what = (
+                f"which is not in templates/stacks{nearest(name, known)}: choose from "
+                f"{', '.join(known)}"
             )
+            if (folder / "templates/stacks" / name).is_dir() and name not in Settings.model_fields:
+                what = "but its folder in templates/stacks has no compose.yaml.j2: add it"
+            raise EnvironmentFileError(f"STACKS names {shown(name)}, {what}.", id="stack-unknown")
     return names
 
 

@@ -6,6 +6,7 @@ Every error of the pure modules is one sentence that says what is wrong, where, 
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import unicodedata
 from collections.abc import Iterable
@@ -95,8 +96,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
 def expectation(error: ErrorDetails) -> str:
     """Return what pydantic expected of a value, as the end of a sentence.
 
-    Pydantic begins its own messages with "Input should be", and puts "Value error, " before those
-    of our validators.
+    Pydantic begins its own messages with "Input should be" or "List should have", and puts "Value
+    error, " before those of our validators.
     """
     message = error["msg"].removeprefix("Value error, ")
-    return message.replace("Input should be", "expected", 1).rstrip(".")
+    return re.sub(r"^(Input should be|\w+ should have)", "expected", message).rstrip(".")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from workstation import given_file
@@ -22,34 +22,48 @@ class GroupDataError(UserError):
     id = "group-data-invalid"
 
 
-def check(folder: Path, stacks: Iterable[str]) -> None:
+def check(folder: Path, stacks: Iterable[str], secrets: Collection[str] = ()) -> None:
     """Raise GroupDataError for a file that is not Python or that no host would use, and for a name
-    in it that is almost one of pyinfra's.
+    in it that is almost one of pyinfra's, that is a secret, or that has no effect there.
 
-    + folder: ``group_data/``
+    + folder: ``group_data/``, or a single file
     + stacks: names of the stacks that exist
+    + secrets: names of the settings that are secrets
     """
     known = ["all", *stacks]
-    for path in sorted(folder.glob("*.py")):
+    homes = {data_key(stack): stack for stack in stacks}
+    for path in [folder] if folder.suffix == ".py" else sorted(folder.glob("*.py")):
         if path.stem not in known:
             raise GroupDataError(
                 f"{path} belongs to no stack{nearest(path.stem, known)}, so no host uses it: give "
                 "it the name of a folder in templates/stacks, or an extension other than .py.",
                 id="group-data-unused",
             )
-        check_file(path)
+        _check_file(path, homes, secrets)
 
 
-def check_file(path: Path) -> None:
-    """Raise GroupDataError for a file that is not Python, and for a name in it that is almost one
-    of pyinfra's."""
+def _check_file(path: Path, homes: Mapping[str, str], secrets: Collection[str]) -> None:
+    """Raise GroupDataError for an invalid file.
+
+    + homes: name of each stack's data -> its stack
+    """
     tree = _parsed(path)
     _refuse_duplicates(tree, path)
-    _run(tree, path)
+    names = _run(tree, path)
     for name, line in _assigned(tree):
+        place = f"{path} line {line}"
         if problem := foreign_problem(name):
+            raise GroupDataError(f"{place}: {problem}: correct or remove it.", id="setting-unknown")
+        if homes.get(name, path.stem) != path.stem:
             raise GroupDataError(
-                f"{path} line {line}: {problem}: correct or remove it.", id="setting-unknown"
+                f"{place}: {name} has no effect here: set it in group_data/{homes[name]}.py.",
+                id="group-data-unused",
+            )
+        if name in secrets and isinstance(names.get(name), str):
+            raise GroupDataError(
+                f"{place}: {name} is a secret: remove it there, and set {name.upper()} in .env or "
+                "in the environment.",
+                id="secret-in-group-data",
             )
 
 
@@ -73,6 +87,18 @@ def stack_data(root: Path, stack: str) -> dict[str, object]:
             f'{key} in {path} is not a dictionary of names: expected {key} = {{"name": ...}}.'
         )
     return dict(data)
+
+
+def settings_of(root: Path, stack: str) -> dict[str, object]:
+    """Return the settings of a host that ``group_data/<stack>.py`` sets; empty if there is no such
+    file. Raises GroupDataError."""
+    path = root / "group_data" / f"{stack}.py"
+    if not given_file.is_there(path):
+        return {}
+    tree = _parsed(path)
+    names = _run(tree, path)
+    assigned = {name for name, _ in _assigned(tree)} - {data_key(stack)}
+    return {name: names[name] for name in assigned if name in names and name[0] != "_"}
 
 
 def problem_of(error: BaseException, path: Path) -> str:

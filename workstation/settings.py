@@ -12,7 +12,7 @@ import runpy
 from collections.abc import Iterable, Mapping
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -300,23 +300,35 @@ class _Settings(BaseModel):
         return f"//{self.smb_server}/{self.smb_share}"
 
 
+def _secret_fields() -> dict[str, Any]:
+    """Return the fields of the stacks' secrets. Raises SettingsError for a name that already means
+    something else."""
+    for name, stack in _STACK_SECRETS.items():
+        if hasattr(_Settings, name) or name in _Settings.model_fields or _TAKEN.fullmatch(name):
+            raise SettingsError(
+                f"The secret {name} in templates/stacks/{stack}/_data.yml has a name that this "
+                "project uses for something else: rename it.",
+                id="declaration-invalid",
+            )
+    return {
+        name: (
+            SecretSetting,
+            Field(
+                default=SecretStr(""),
+                description=stack_kinds.declared(stack)[name].meaning,  # type: ignore[union-attr]
+            ),
+        )
+        for name, stack in _STACK_SECRETS.items()
+    }
+
+
+# Keys in .env that are not settings, and what pyinfra reads.
+_TAKEN = re.compile("ssh_.*|stacks|workstation_host|env_file")
+
 if TYPE_CHECKING:
     Settings = _Settings
 else:
-    Settings = create_model(
-        "Settings",
-        __base__=_Settings,
-        **{
-            name: (
-                SecretSetting,
-                Field(
-                    default=SecretStr(""),
-                    description=stack_kinds.declared(stack)[name].meaning,
-                ),
-            )
-            for name, stack in _STACK_SECRETS.items()
-        },
-    )
+    Settings = create_model("Settings", __base__=_Settings, **_secret_fields())
 
 
 def load(data: Mapping[str, object], stacks: Iterable[str] = ()) -> Settings:

@@ -362,6 +362,6 @@ def _mount(entry: str | dict[str, Any], folder: str) -> Mount:
             source, target = "", source
         kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
         read_only = "ro" in options.split(",")
-    if kind == "bind":
+    if kind == "bind" and source:
         source = absolute(source, folder)
     return Mount(kind, source, target, read_only)

@@ -259,7 +259,7 @@ def _read_files(
     if given_file.is_there(folder / DECLARATIONS_FILE):
         read = yaml_file.read(folder / DECLARATIONS_FILE)
         for name, entry in read.content.items():
-            if isinstance(entry, dict) and all(isinstance(one, dict) for one in entry.values()):
+            if isinstance(entry, dict) and entry and all(map(_is_mapping, entry.values())):
                 declarations[name] = {
                     str(key): _declaration(read, (name, str(key)), one)
                     for key, one in entry.items()
@@ -274,9 +274,21 @@ def _read_files(
     return declarations, used
 
 
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object) -> Declared:
     """Return one entry of the declarations. Raises StackDataError with its line."""
     place, name = read.place(path), ".".join(path)
+    for one_name in path:
+        # In templates, ``stack.keys`` would be Python's method of dictionaries.
+        if not re.fullmatch("[a-z][a-z0-9_]*", one_name) or hasattr(dict, one_name):
+            raise StackDataError(
+                f"{place}: {shown(one_name)} cannot be the name of a setting: use lowercase "
+                "letters, digits and underscores, and no word such as keys or items.",
+                id="declaration-invalid",
+            )
     try:
         one = Declared.model_validate(entry)
     except ValidationError as error:
@@ -304,13 +316,36 @@ def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object)
             f"{', '.join((*TYPES, SECRET))}.",
             id="declaration-invalid",
         )
-    if one.type == SECRET and not one.is_required:
+    _check_default(one, place, name)
+    return one
+
+
+def _check_default(one: Declared, place: str, name: str) -> None:
+    """Raise StackDataError for a default that the setting could not have, or that a secret has."""
+    if one.type == SECRET and ("." in name or not one.is_required):
+        what, fix = "with a default", "remove the default, because this file is in version control"
+        if "." in name:
+            what, fix = "below another name", "put it at the top level"
         raise StackDataError(
-            f"{place}: {named(name)} is a secret with a default: remove the default, because this "
-            "file is in version control.",
+            f"{place}: {named(name)} is a secret {what}: {fix}.", id="declaration-invalid"
+        )
+    if one.is_required:
+        return
+    try:
+        found = ADAPTERS[one.type].validate_python(one.default)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StackDataError(
+            f"{place}: the default of {named(name)} is {shown(first['input'])}, "
+            f"{expectation(first)}.",
+            id="declaration-invalid",
+        ) from None
+    if one.one_of and found not in one.one_of:
+        raise StackDataError(
+            f"{place}: the default of {named(name)} is {shown(one.default)}, expected one of "
+            f"{', '.join(one.one_of)}.",
             id="declaration-invalid",
         )
-    return one
 
 
 def _text(path: Path) -> str:

@@ -22,6 +22,7 @@ from workstation.values import (
     distinct,
     form,
     is_number,
+    memory_limit,
     written,
 )
 from workstation.worker import App, Commit, Inside, Repository
@@ -70,6 +71,7 @@ def _flag(value: object) -> object:
 
 
 Size = Annotated[Any, BeforeValidator(_size)]
+MemoryLimit = Annotated[Any, BeforeValidator(memory_limit)]
 
 
 class Limits(BaseModel):
@@ -87,8 +89,8 @@ class Limits(BaseModel):
     cpuset: Annotated[
         str, form(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", "processors such as 0-3")
     ] = ""
-    mem_limit: Size = 0
-    mem_reservation: Size = 0
+    mem_limit: MemoryLimit = 0
+    mem_reservation: MemoryLimit = 0
     mem_swappiness: Annotated[Whole, Field(ge=0, le=100)] = 0
     memswap_limit: Annotated[Any, BeforeValidator(_swap)] = 0
     oom_kill_disable: bool = False

@@ -10,10 +10,12 @@ import ipaddress
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
+
+from workstation.compose import forms as compose_forms
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line breaks of any kind, and characters that UTF-8 cannot represent."""
@@ -123,14 +125,18 @@ def _own_folder(value: str) -> str:
 
 
 def host_name(value: str) -> str:
-    """Return a DNS name or an IP address. Raises ValueError."""
+    """Return a DNS name or an IP address, which may name an interface (``fe80::1%eth0``). Raises
+    ValueError."""
     try:
         ipaddress.ip_address(value)
+        # Python accepts any text as the interface.
+        known = re.fullmatch(r"[^%]*(%[A-Za-z0-9_.-]{1,15})?", value) is not None
     except ValueError:
         label = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-        looks_numeric = re.fullmatch(r"[\d.]+", value)
-        if looks_numeric or len(value) > 253 or not re.fullmatch(rf"{label}(\.{label})*", value):
-            raise ValueError("expected a host name or an IP address") from None
+        is_name = re.fullmatch(rf"{label}(\.{label})*", value) and len(value) <= 253
+        known = bool(is_name) and not re.fullmatch(r"[\d.]+", value)
+    if not known:
+        raise ValueError("expected a host name or an IP address")
     return value
 
 
@@ -199,6 +205,13 @@ def distinct(values: list[str]) -> list[str]:
     return values
 
 
+def memory_limit(value: Any) -> Any:
+    """Return a memory size to which Docker can limit a container. Raises ValueError."""
+    if expected := compose_forms.memory_limit(value):
+        raise ValueError(f"expected {expected}")
+    return value
+
+
 def _folder_name(value: str) -> str:
     # Keys of extra_model_paths.yaml that are not folders (ComfyUI, utils/extra_config.py).
     if value in ("base_path", "is_default"):
@@ -246,6 +259,7 @@ Variables = Annotated[
 Memory = Annotated[
     Written,
     form(r"0|\d{1,9}(\.\d{1,9})?[kmg]b?", "a size such as 512mb or 2gb (0: no limit)"),
+    AfterValidator(memory_limit),
     Called("memory"),
 ]
 # It contains nothing with a special meaning in YAML, a shell, a Dockerfile or apt's files.

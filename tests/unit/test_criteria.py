@@ -12,6 +12,7 @@ from workstation.findings import Finding, subject_of
 from workstation.report.criteria import (
     CriteriaError,
     Criterion,
+    check,
     commit_finding,
     judge,
     unchanged_finding,
@@ -170,6 +171,8 @@ def test_the_subject_is_said_or_stands_at_the_beginning_of_the_name(finding: Fin
         ("criteria: [{text: A, proved_by: b, otherwise: c}]", "proved_by is 'b', expected"),
         ("criteria: 1", "criteria is 1, expected"),
         ("criterias: []", "criteria"),
+        ("criteria: [{text: A, proved_by: [], otherwise: c}]", "proved_by is [], expected"),
+        ("criteria: [{text: A, proved_by: [''], otherwise: c}]", "proved_by.0 is '', expected"),
     ],
 )
 def test_a_file_of_criteria_that_says_something_else_is_refused(
@@ -181,3 +184,23 @@ def test_a_file_of_criteria_that_says_something_else_is_refused(
     with pytest.raises(CriteriaError, match=r"_criteria\.yml: ") as caught:
         judge([], [sample.dhoch3()], sample.SITE, tmp_path)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("criteria: 1", "criteria is 1, expected"),
+        (
+            "criteria: [{text: A, proved_by: [b], otherwise: c, asked_of: fooocs}]",
+            "criteria.0.asked_of is 'fooocs' (did you mean fooocus?), expected one of route",
+        ),
+    ],
+)
+def test_it_is_refused_before_a_run_changes_anything(tmp_path: Path, text: str, message: str):
+    """With the services that the stack has; acceptance, which judges, is the last task."""
+    (tmp_path / "dhoch3").mkdir()
+    (tmp_path / "dhoch3/_criteria.yml").write_text(text)
+    with pytest.raises(CriteriaError, match=r"_criteria\.yml: ") as caught:
+        check(sample.dhoch3(), tmp_path)
+    assert message in str(caught.value)
+    check(sample.dhoch3())

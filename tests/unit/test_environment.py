@@ -9,6 +9,7 @@ import pytest
 
 from workstation import environment
 from workstation.environment import CONNECTION_KEYS, Environment, EnvironmentFileError
+from workstation.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 STACKS = ["dhoch3", "prometheus"]
@@ -82,6 +83,68 @@ def test_ssh_keys_become_pyinfras_data(tmp_path: Path):
         "ssh_port": 2222,
         "ssh_key": str(key),
     }
+
+
+@pytest.mark.parametrize(
+    ("stacks", "expected"),
+    [
+        (["all"], "needs the name all, which belongs to pyinfra: rename its folder"),
+        (["inventory", "one"], "needs the name inventory, which belongs to pyinfra"),
+        (["ssh_x"], "needs the name ssh_x, which belongs to pyinfra"),
+        (["smb-user"], "needs the name smb_user, which belongs to a setting"),
+        (["a-b", "a_b"], "templates/stacks/a_b needs the name a_b, which belongs to the stack a-b"),
+    ],
+)
+def test_a_stack_has_a_name_of_its_own(tmp_path: Path, stacks: list[str], expected: str):
+    """Or its hosts, or their data, would be those of something else: pyinfra puts every host into
+    the groups `all` and `inventory`."""
+    with pytest.raises(UserError) as caught:
+        environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, stacks)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stacks", "key", "owner"),
+    [
+        ({"ollama": "port"}, "OLLAMA_PORT", "the setting ollama_port"),
+        ({"ssh": "key"}, "SSH_KEY", "the connection"),
+        ({"a": "b_c", "a-b": "c"}, "A_B_C", "b_c of the stack a"),
+    ],
+)
+def test_a_key_in_env_means_one_thing(tmp_path: Path, stacks: dict[str, str], key: str, owner: str):
+    """One line would set both."""
+    for stack, name in stacks.items():
+        folder = tmp_path / "templates/stacks" / stack
+        folder.mkdir(parents=True)
+        (folder / "_data.yml").write_text(f"{name}: {{type: text, meaning: b, default: c}}\n")
+    with pytest.raises(UserError) as caught:
+        environment.read({"WORKSTATION_HOST": "gpu1", key: "x"}, tmp_path, stacks)
+    assert f"would have the key {key} in .env, which belongs to {owner}:" in str(caught.value)
+
+
+def test_two_stacks_of_one_host_do_not_set_it_differently(tmp_path: Path):
+    """pyinfra would take one of the two; .env decides."""
+    (tmp_path / "group_data").mkdir()
+    for stack in ("one", "two"):
+        (tmp_path / f"group_data/{stack}.py").write_text(
+            f"{stack} = {{}}\nmodels_path = '/vol/{stack}'\nservice_uid = 2000\n"
+        )
+    given = {"WORKSTATION_HOST": "gpu1", "STACKS": "one,two"}
+    with pytest.raises(UserError) as caught:
+        environment.read(given, tmp_path, ["one", "two"])
+    assert str(caught.value).startswith(
+        "models_path differs between group_data/one.py and group_data/two.py"
+    )
+    environment.read({**given, "STACKS": "two"}, tmp_path, ["one", "two"])
+    environment.read({**given, "MODELS_PATH": "/vol"}, tmp_path, ["one", "two"])
+
+
+def test_a_folder_without_a_compose_file_is_not_called_missing(tmp_path: Path):
+    """Its file may have another name."""
+    (tmp_path / "templates/stacks/mine").mkdir(parents=True)
+    (tmp_path / "templates/stacks/mine/compose.yml").write_text("name: mine\n")
+    with pytest.raises(UserError, match=r"mine', but its folder .* no compose\.yaml\.j2: add it"):
+        environment.read({"WORKSTATION_HOST": "a", "STACKS": "mine"}, tmp_path, ["one"])
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,10 @@ def test_secrets_of_env_are_masked_from_the_first_moment(tmp_path: Path, name: s
     "line",
     [
         "SMB_PASSWORD=a #b",
+        "SMB_PASSWORD=# Geheim",
+        "SMB_DOMAIN=# none",
+        "CA_BUNDLE=#",
+        "WORKSTATION_HOST=gpu1%eth0",
         "SMB_PASSWORD='a\nGPU=none",
         'REDIS_PASSWORD="a\\nb"',
         "SMB_PASSWORD=a\nSMB_PASSWORD=b",

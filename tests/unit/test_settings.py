@@ -108,6 +108,8 @@ def test_a_missing_setting_says_where_to_set_it():
         ({"domain": "-a.de"}, "expected a host name"),
         ({"smb_server": "192.168.0.256"}, "expected a host name or an IP address"),
         ({"smb_server": "//192.168.0.6"}, "expected a host name or an IP address"),
+        ({"smb_server": "fe80::1%eth0 x,uid=0"}, "expected a host name or an IP address"),
+        ({"smb_server": "fe80::1%$(id)"}, "expected a host name or an IP address"),
         ({"smb_share": "//192.168.0.6/ki_Daten"}, "only a share name"),
         ({"smb_user": "OFFICE\\d3"}, "the domain goes in smb_domain"),
         ({"service_uid": 0}, "expected a number from 1"),

@@ -126,6 +126,23 @@ CASES = {
         lambda folder: ((folder / "more").mkdir(), write("more/all.py", "1 / 0\n")(folder))[1],
         (*DRY, "--group-data", "more"),
     ),
+    "group data of no stack": Case(
+        "dhoch.py belongs to no stack (did you mean dhoch3?)",
+        lambda folder: ((folder / "more").mkdir(), write("more/dhoch.py", "x = 1\n")(folder))[1],
+        (*DRY, "--group-data", "more"),
+    ),
+    "this folder as group data": Case("belongs to no stack", arguments=(*DRY, "--group-data", ".")),
+    "pins as group data": Case("not a folder", arguments=(*DRY, "--group-data", "pins.yml")),
+    "a device as group data": Case("not a folder", arguments=(*DRY, "--group-data", "/dev/null")),
+    "fewer than no operations": Case("--parallel", arguments=(*DRY, "--parallel", "-1")),
+    "leading zeros in --data": Case(
+        "leading zeros", arguments=(*DRY, "--data", f"smb_password=0{'7' * 9}")
+    ),
+    "blanks in --data": Case("double quotes", arguments=(*DRY, "--data", "smb_user= 7")),
+    "stacks in --data": Case(
+        "STACKS, which only .env and the environment can",
+        arguments=(*DRY, "--data", "stacks=prometheus"),
+    ),
     "a configuration that is not there": Case("--config", arguments=(*DRY, "--config", "nope.py")),
     "a misspelt inventory": Case("no hosts", arguments=("inventroy.py", "deploy.py")),
     "a folder as inventory": Case("is not an inventory", arguments=("tasks", "deploy.py")),
@@ -162,6 +179,9 @@ CASES = {
     "networks as a list": Case(
         "networks.other is 'text': expected a mapping",
         replace(COMPOSE, "    external: true\n", "    external: true\n  other: text\n"),
+    ),
+    "criteria that are none": Case(
+        "criteria is 1, expected", write("templates/stacks/dhoch3/_criteria.yml", "criteria: 1\n")
     ),
     "an image of tomorrow": Case(
         "changes over time",

@@ -247,6 +247,9 @@ GROUP_DATA = {
     "a tab": "if 1:\n\tx = 1\n        y = 2",
     "a name twice": "dhoch3 = {'shm_size': '8gb', 'shm_size': '9gb'}",
     "a name of nobody's": "dhoch3 = {'shm_size': '8gb'}\nssh_prot = 22",
+    "data of another stack": "dhoch3 = {}\nprometheus = {}",
+    "a password": "dhoch3 = {}\nsmb_password = 'Geheim-9x'",
+    "a stack's password": "dhoch3 = {}\nredis_password = 'Geheim-9x'",
 }
 
 
@@ -256,9 +259,30 @@ def test_a_file_of_group_data_is_refused_with_its_line(case: str, tmp_path: Path
     (tmp_path / "group_data").mkdir()
     (tmp_path / "group_data/dhoch3.py").write_text(GROUP_DATA[case] + "\n")
     with pytest.raises(UserError) as caught:
-        environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, ["dhoch3"])
+        environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, ["dhoch3", "prometheus"])
     assert_sentence(str(caught.value))
     assert "group_data/dhoch3.py" in str(caught.value)
+
+
+def test_data_of_a_stack_in_all_py_would_have_no_effect(tmp_path: Path):
+    """The stack's own file would replace them."""
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/all.py").write_text("# mine\ndhoch3 = {'shm_size': '1gb'}\n")
+    with pytest.raises(UserError) as caught:
+        environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, ["dhoch3"])
+    assert str(caught.value) == (
+        f"{tmp_path}/group_data/all.py line 2: dhoch3 has no effect here: set it in "
+        "group_data/dhoch3.py."
+    )
+
+
+def test_a_password_that_a_program_returns_is_not_in_version_control(tmp_path: Path):
+    """It may stand in group_data/, as text may not."""
+    (tmp_path / "group_data").mkdir()
+    (tmp_path / "group_data/all.py").write_text(
+        "from pydantic import SecretStr\nsmb_password = SecretStr('x')\n"
+    )
+    environment.read({"WORKSTATION_HOST": "gpu1"}, tmp_path, ["dhoch3"])
 
 
 def test_what_people_have_is_still_taken():
@@ -324,6 +348,21 @@ DECLARATIONS = {
     "a: {b: {type: port}}": "a.b has no meaning: add it",
     "a: {type: port, meaning: 5}": "a.meaning is 5: expected",
     "a: {type: secret, meaning: b, default: c}": "a is a secret with a default: remove the default",
+    "a: {b: {type: secret, meaning: c}}": "a.b is a secret below another name: put it at the top",
+    "a: {}": "a has no type: add it",
+    "a: {type: port, meaning: b, default: abc}": "the default of a is 'abc', expected a valid",
+    "a: {type: text, meaning: b, default: no}": "the default of a is False, expected a valid",
+    "a: {type: text, meaning: b, default: c, one_of: [d]}": "the default of a is 'c', expected one",
+    "limits: {type: limits, meaning: b, default: {default: {cpus: x}}}": (
+        "the default of limits is 'x', expected a number of processors"
+    ),
+    "größe: {type: text, meaning: b}": (
+        "'größe' (with LATIN SMALL LETTER O WITH DIAERESIS) cannot be the name of a setting"
+    ),
+    **{
+        f"{name}: {{type: text, meaning: b}}": f"'{name}' cannot be the name of a setting"
+        for name in ("API_KEY", "api-key", "_token", "1x", "keys", "items", "a b", "a.b")
+    },
 }
 
 
@@ -336,6 +375,28 @@ def test_a_setting_that_a_stack_states_wrongly_is_refused_with_its_line(text: st
         stack_kinds.declared("made-up", tmp_path)
     assert_sentence(str(caught.value))
     assert f"_data.yml line 2: {DECLARATIONS[text]}" in str(caught.value)
+
+
+TAKEN = [
+    "domain",
+    "smb_password",
+    "stacks",
+    "workstation_host",
+    "env_file",
+    "ssh_key",
+    "model_dump",
+]
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "require", "copy"])
+def test_a_secret_of_a_stack_does_not_replace_what_every_host_has(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A setting would lose its checks, and a key in .env would mean two things."""
+    monkeypatch.setattr(settings, "_STACK_SECRETS", {name: "made-up"})
+    with pytest.raises(UserError, match=f"The secret {name} in .*made-up/_data.yml") as caught:
+        settings._secret_fields()
+    assert_sentence(str(caught.value))
 
 
 def test_a_secret_of_a_stack_stands_in_env_alone():

@@ -238,14 +238,36 @@ def keys(known: Mapping[str, Form], *, required: Iterable[str] = (), of: str = "
     return Form(expected, dict, problems)
 
 
+_SIZE = re.compile(
+    r"0|(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?) ?(?P<unit>[kmgtp])i?b?|[0-9]{7,18}b?",
+    re.IGNORECASE | re.ASCII,
+)
+LEAST_MEMORY = 6 * 2**20
+"""The lowest limit of memory, in bytes, that the Engine accepts (moby, daemon/daemon_unix.go)."""
+
+
 def size(value: Any) -> str:
     """Return what was expected, or an empty string if go-units reads ``value`` as a memory size
     (RAMInBytes). A number alone counts bytes, so a small one is a mistake."""
-    number = type(value) is int and (value == 0 or 2**20 <= value < 2**63)
-    text = isinstance(value, str) and re.fullmatch(
-        r"0|[0-9]{1,9}(\.[0-9]{1,9})? ?[kmgtp]i?b?|[0-9]{7,18}b?", value, re.IGNORECASE | re.ASCII
-    )
-    return "" if number or text else "a size with its unit, such as 8gb"
+    number = type(value) is int and (value == 0 or value >= 2**20)
+    text = isinstance(value, str) and _SIZE.fullmatch(value)
+    known = (number or text) and in_bytes(value) < 2**63
+    return "" if known else "a size with its unit, such as 8gb"
+
+
+def in_bytes(value: int | str) -> float:
+    """Return a valid memory size in bytes."""
+    found = _SIZE.fullmatch(str(value))
+    if found and found["unit"]:
+        return float(found["number"]) * 1024.0 ** (1 + "kmgtp".index(found["unit"].lower()))
+    return int(str(value).lower().removesuffix("b"))
+
+
+def memory_limit(value: Any) -> str:
+    """Return what was expected, or an empty string if ``value`` is a memory size that a container
+    can be limited to; 0 is no limit."""
+    too_little = not size(value) and 0 < in_bytes(value) < LEAST_MEMORY
+    return "at least 6mb, which Docker requires (0: no limit)" if too_little else size(value)
 
 
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ns|us|ms|s|m|h|d|w))+", re.ASCII)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -33,3 +34,22 @@ def has_gpu(keys: dict[str, Any]) -> bool:
         or any(device.startswith("nvidia.com/gpu") for device in devices)
         or keys.get("gpus")
     )
+
+
+def key_at(keys: Any, dotted: str) -> Any:
+    """Return the value at nested keys, written with dots; None if there is none."""
+    for key in dotted.split("."):
+        keys = (keys or {}).get(key)
+    return keys
+
+
+def replicas(keys: Mapping[str, Any]) -> int:
+    """Return the number of containers that Compose makes of a service."""
+    return int(key_at(keys, "scale") or key_at(keys, "deploy.replicas") or 1)
+
+
+def requested_devices(keys: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a service says of devices, in both places where it can."""
+    gpus = keys.get("gpus")
+    reserved = key_at(keys, "deploy.resources.reservations.devices") or []
+    return [*reserved, *(gpus if isinstance(gpus, list) else [])]

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from workstation.compose import together
+from workstation.compose import engine, together
 from workstation.compose.forms import is_true
 from workstation.compose.ports import Port, published
 from workstation.errors import named, nearest, shown
@@ -91,6 +91,7 @@ def _service(
         if problem := port_problem(port):
             yield f"the port {shown(port)} is invalid: {problem}"
     yield from _mounts(service, names["volumes"])
+    yield from engine.problems(service)
     for key, known in (
         ("networks", names["networks"] | {"default"}),
         ("secrets", names["secrets"]),
@@ -191,20 +192,33 @@ def _same_ports(stack: Stack) -> Iterator[str]:
 
 def _mounts(service: Service, volumes: set[str]) -> Iterator[str]:
     tmpfs = service.keys.get("tmpfs") or ()
-    seen = {one.partition(":")[0] for one in ([tmpfs] if isinstance(tmpfs, str) else tmpfs)}
+    targets = [one.partition(":")[0] for one in ([tmpfs] if isinstance(tmpfs, str) else tmpfs)]
+    yield from _targets([*targets, *(mount.target for mount in service.mounts)])
     for mount in service.mounts:
-        if not mount.target.startswith("/"):
-            yield f"a mount has the target {shown(mount.target)}: expected an absolute path"
-        if mount.target in seen:
-            yield f"two mounts have the target {mount.target}: keep one of them"
-        seen.add(mount.target)
         if mount.kind == "bind" and (not mount.source or "/~" in mount.source):
             yield f"the mount at {mount.target} has no host folder: write its full path"
+        if mount.kind == "tmpfs" and mount.source:
+            yield f"the tmpfs at {mount.target} has a `source`: remove it"
         if mount.kind == "volume" and mount.source and mount.source not in volumes:
             yield (
                 f"the volume {named(mount.source)} is not in this file"
                 f"{nearest(mount.source, volumes)}: add it under `volumes:`"
             )
+
+
+def _targets(targets: Iterable[str]) -> Iterator[str]:
+    """Yield targets of mounts that the Engine refuses; it compares them without needless slashes
+    and dots."""
+    seen = set()
+    for target in targets:
+        path = posixpath.normpath(target)
+        if not target.startswith("/"):
+            yield f"a mount has the target {shown(target)}: expected an absolute path"
+        elif path == "/":
+            yield f"a mount has the target {shown(target)}: expected a folder below it"
+        if path in seen:
+            yield f"two mounts have the target {path}: keep one of them"
+        seen.add(path)
 
 
 def _named(value: Any) -> Iterator[str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
+from workstation.compose.keys import key_at, replicas, requested_devices
 from workstation.errors import named, nearest, shown
 from workstation.stack import Service, Stack
 from workstation.traefik.labels import pairs
@@ -70,22 +70,14 @@ def _of_one(service: Service) -> Iterator[str]:
     if "network_mode" in keys and "networks" in keys:
         yield "it has both `network_mode` and `networks`: keep one of the two"
     for one, other in _TWICE:
-        if _value(keys, one) is not None and _value(keys, other) is not None:
+        if key_at(keys, one) is not None and key_at(keys, other) is not None:
             yield f"it has both `{one}` and `{other}`: keep one of the two"
-    number = _value(keys, "scale") or _value(keys, "deploy.replicas") or 1
-    if "container_name" in keys and int(number) > 1:
+    number = replicas(keys)
+    if "container_name" in keys and number > 1:
         yield f"`container_name` can name only one container, but there would be {number}"
-    devices = _value(keys, "deploy.resources.reservations.devices") or []
-    gpus = keys.get("gpus")
-    for device in [*devices, *(gpus if isinstance(gpus, list) else [])]:
+    for device in requested_devices(keys):
         if "count" in device and "device_ids" in device:
             yield "devices have both `count` and `device_ids`: keep one of the two"
-
-
-def _value(keys: Any, dotted: str) -> Any:
-    for key in dotted.split("."):
-        keys = (keys or {}).get(key)
-    return keys
 
 
 def _circles(needed: dict[str, list[str]]) -> Iterator[str]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workstation import given_file, yaml_file
 from workstation.compose.keys import reaches_host
-from workstation.errors import UserError, expectation, shown
+from workstation.errors import UserError, expectation, nearest, shown
 from workstation.findings import Finding, State, state_of, subject_of
 from workstation.report.topology import Site, reads_models, writes_outputs
 from workstation.stack import Service, Stack
@@ -47,7 +48,7 @@ class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str
-    proved_by: tuple[str, ...]
+    proved_by: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     asked_of: str = ""
     otherwise: str
 
@@ -94,6 +95,22 @@ def _rules(folder: Path) -> list[_Rule]:
         raise CriteriaError(
             f"{file}: {where} is {shown(first['input'])}, {expectation(first)}: correct it."
         ) from None
+
+
+def check(stack: Stack, templates: Path = STACKS) -> None:
+    """Raise CriteriaError if the criteria file of a stack is invalid, or names a service that the
+    stack does not have: acceptance would find out after everything has been changed.
+
+    + templates: the folder of all stacks
+    """
+    known = [*_ASKS, *(service.name for service in stack.services)]
+    for number, rule in enumerate(_rules(templates / stack.name)):
+        if rule.asked_of not in ("", *known):
+            raise CriteriaError(
+                f"{templates / stack.name}/_criteria.yml: criteria.{number}.asked_of is "
+                f"{shown(rule.asked_of)}{nearest(rule.asked_of, known)}, expected one of "
+                f"{', '.join(known)}: correct it."
+            )
 
 
 def commit_finding(commit: str) -> Finding:
