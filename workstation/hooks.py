@@ -174,6 +174,7 @@ def _begin(state: State) -> None:
             run.forget()
         for host in state.active_hosts:
             _lock(host)
+    run.expected.clear()
     run.began = datetime.now().astimezone()
 
 

@@ -27,6 +27,7 @@ class Run:
     + accepted: the report of acceptance
     + reasons: why the run failed on a host
     + answers: answers of facts, which are valid until a command has run on the host
+    + expected: answers that facts will give after the changes planned so far; only while planning
     + commands: number of commands, files and locks sent to the host
     + contexts: see ``workstation.context``
     + seconds: time taken so far by the plan and by each task
@@ -43,6 +44,7 @@ class Run:
     accepted: dict[str, Report] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     answers: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    expected: dict[str, dict[Any, Any]] = field(default_factory=dict)
     commands: dict[str, int] = field(default_factory=dict)
     contexts: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

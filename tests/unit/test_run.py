@@ -77,6 +77,43 @@ def test_with_yes_the_plan_is_shown_too_and_then_done(deploy: Path):
     assert "@local: 3 remote commands" in second.stderr  # the lock and two questions
 
 
+EXPECTS = """
+from dataclasses import replace
+
+from pyinfra import host, state
+
+from workstation.facts.asking import ask, expect
+from workstation.facts.machine import Machine
+from workstation.operations.base import operation
+from workstation.plan import Change
+
+
+@operation
+def changed(file):
+    seen = ask(host, Machine)
+    if seen.architecture == "planned":
+        return []
+    if not state.is_executing:
+        expect(host, Machine, replace(seen, architecture="planned"))
+    return [Change("+", file, commands=[f"touch {{file}}"])]
+
+
+for file in ({files}):
+    changed(name=file, file=file)
+"""
+
+
+def test_what_the_plan_expects_is_not_taken_for_done(tmp_path: Path):
+    """With -y there is no question in between, after which all answers would be forgotten."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text(EXPECTS.format(files=f"{str(first)!r}, {str(second)!r}"))
+    run = pyinfra(deploy, "-y")
+    assert run.returncode == 0, run.stderr
+    assert "1 of 2 steps will change something" in run.stderr
+    assert first.exists()
+
+
 def test_plan_and_results_can_be_read_by_programs(deploy: Path):
     """The result matches the plan; standard output contains nothing else."""
     report = json.loads(pyinfra(deploy, "-y", "--json", "--diff").stdout)
