@@ -84,4 +84,6 @@ def main(program: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m tests.verdicts PROGRAM (a docker-compose 2.40)")
     main(sys.argv[1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
 
-from workstation import given_file, hooks, stack_kinds
+from workstation import given_file, hooks, stack_settings
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
@@ -58,7 +58,7 @@ class Context:
         """Return a stack's data: group_data/<stack>.py, with the changes from .env."""
         # The stack "proxy" has none: that name belongs to a setting.
         given = {} if name == PROXY else self.host.data.get(data_key(name), {})
-        return stack_kinds.checked(name, given, TEMPLATES / "stacks")
+        return stack_settings.checked(name, given, TEMPLATES / "stacks")
 
     def stack(self, name: str) -> RenderedStack:
         """Return a stack, rendered for this host. Raises StackError, or CriteriaError."""

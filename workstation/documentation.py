@@ -19,11 +19,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from workstation import environment, stack_kinds
+from workstation import environment, stack_settings
 from workstation.compose import x_workstation
 from workstation.compose.x_workstation import Key
 from workstation.settings import SECRETS, Settings, takes_text
-from workstation.stack_kinds import SECRET, Declared
+from workstation.stack_settings import SECRET, Declared
 from workstation.values import Called
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +104,8 @@ def settings_tables(root: Path = ROOT) -> dict[str, str]:
     }
     for stack in dict.fromkeys(stack for stack, *_ in stacks):
         rows = [(_named(key), *_own(one)) for of, _, key, one in stacks if of == stack and key]
-        env[f"Hosts of the stack {stack}"] = table(_HEAD, rows)
+        if rows:
+            env[f"Hosts of the stack {stack}"] = table(_HEAD, rows)
     alone = [
         *((_named(name), "`all.py`", *core[name]) for name in core if not takes_text(name)),
         *((_named(path), f"`{of}.py`", *_own(one)) for of, path, key, one in stacks if not key),
@@ -119,7 +120,7 @@ def settings_tables(root: Path = ROOT) -> dict[str, str]:
 
 def _core_fields(root: Path) -> dict[str, FieldInfo]:
     """Return the settings that do not belong to a stack."""
-    of_stacks = stack_kinds.secrets(root / "templates/stacks")
+    of_stacks = stack_settings.secrets(root / "templates/stacks")
     return {name: field for name, field in Settings.model_fields.items() if name not in of_stacks}
 
 
@@ -136,7 +137,7 @@ def _of_stacks(root: Path) -> Iterator[tuple[str, str, str, Declared]]:
     entries = environment.stack_keys(environment.data_of(root, stacks))
     keys = {(entry.stack, entry.name): key for key, entry in entries.items()}
     for stack in stacks:
-        for name, one in stack_kinds.declared(stack, root / "templates/stacks").items():
+        for name, one in stack_settings.declared(stack, root / "templates/stacks").items():
             if isinstance(one, Declared):
                 key = name.upper() if one.type == SECRET else keys.get((stack, name), "")
                 yield stack, name, key, one

@@ -21,7 +21,7 @@ from workstation.errors import UserError, named, nearest, shown
 from workstation.group_data import stack_data
 from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack import data_key
-from workstation.stack_kinds import checked, completed, declared
+from workstation.stack_settings import checked, completed, declared
 from workstation.values import CONTROL, LONGEST, host_name
 
 LOCAL = "@local"

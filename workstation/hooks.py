@@ -149,8 +149,8 @@ class Hooks(BaseStateCallback):
         run = current()
         if run.began:
             _end(state, host, run.began)
-        elif run.only_looks and not run.is_for_programs and not run.shown:
-            _show(state)  # --dry with -y
+        elif run.is_shown_late and not run.shown:
+            _show(state)
         if held := run.locks.pop(host.name, None):
             held.close()
 
@@ -259,7 +259,12 @@ def check_limits(hosts: Iterable[str], groups: Iterable[str]) -> None:
 def _show_plan(original: Callable[[State], None], state: State) -> None:
     """Replaces ``print_meta``, after which pyinfra asks whether to go on."""
     _show(state)
-    if not current().only_looks and not sys.stdin.isatty():
+    if current().only_looks:
+        return
+    if not state.get_op_order():  # type: ignore[no-untyped-call]
+        # Such as tasks/history.py, which only shows something: there is nothing to confirm.
+        sys.exit(bool(state.failed_hosts))
+    if not sys.stdin.isatty():
         raise UserError(
             "There is no terminal for an answer: run again with -y, or with --dry to see the plan.",
             id="no-terminal",
@@ -270,8 +275,9 @@ def _show(state: State) -> None:
     _complete_plan(state)
     width = min(shutil.get_terminal_size().columns, _WIDEST) if sys.stderr.isatty() else 80
     for host in state.inventory.iter_activated_hosts():
+        if not (steps := [step for _, step in _steps(state, host)]):
+            continue
         click.echo(err=True)
-        steps = [step for _, step in _steps(state, host)]
         for sign, line in render(host.name, steps, width):
             styled = click.style(line, fg=_COLORS.get(sign), bold=sign == "#") if sign else line
             click.echo(styled, err=True)

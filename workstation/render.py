@@ -45,7 +45,7 @@ from workstation.pins import Pins
 from workstation.places import Place, of_stack
 from workstation.settings import SECRETS, Settings, missing
 from workstation.stack import Secret, Service, Stack, StackError, parse
-from workstation.stack_kinds import checked
+from workstation.stack_settings import checked
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

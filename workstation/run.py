@@ -80,6 +80,12 @@ class Run:
         return any(self.options.get(name) for name in ("dry", "debug_facts", "debug_operations"))
 
     @property
+    def is_shown_late(self) -> bool:
+        """Whether the plan is shown at the end (``--dry -y``): pyinfra shows it only without
+        ``-y``."""
+        return self.only_looks and bool(self.options.get("yes")) and not self.is_for_programs
+
+    @property
     def is_for_programs(self) -> bool:
         """Whether standard output is JSON."""
         return bool(self.options.get("json_output"))

@@ -28,7 +28,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from workstation import stack_kinds
+from workstation import stack_settings
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.pyinfra_keys import PYINFRA_KEYS, foreign_problem
 from workstation.setting_types import (
@@ -65,7 +65,7 @@ from workstation.values import (
     written,
 )
 
-_STACK_SECRETS = stack_kinds.secrets()
+_STACK_SECRETS = stack_settings.secrets()
 SECRETS = frozenset({"smb_password", *_STACK_SECRETS})
 """Settings that come only from ``.env`` or the environment and are never shown."""
 
@@ -315,7 +315,7 @@ def _secret_fields() -> dict[str, Any]:
             SecretSetting,
             Field(
                 default=SecretStr(""),
-                description=stack_kinds.declared(stack)[name].meaning,  # type: ignore[union-attr]
+                description=stack_settings.declared(stack)[name].meaning,  # type: ignore[union-attr]
             ),
         )
         for name, stack in _STACK_SECRETS.items()

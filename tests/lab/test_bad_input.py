@@ -110,7 +110,7 @@ def test_a_missing_template(bare: Workstation, checkout: Callable[[], Path]) -> 
     run = bare.pyinfra("deploy.py", "-y", folder=copy)
     assert run.status != 0
     assert "templates/ollama/ollama-docker.socket.j2 is missing" in run.error
-    assert "Starting operation" not in run.output
+    assert "Beginning operation run" not in run.output
     assert "Traceback" not in run.output
 
 

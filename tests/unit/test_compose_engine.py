@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.test_compose_together import judge
 from tests.unit.wrong_outcomes import DEFAULTS, STACKS, assert_sentence, data
-from workstation import settings, stack_kinds
+from workstation import settings, stack_settings
 from workstation.errors import UserError
 from workstation.stack import StackError
-from workstation.stack_kinds import STACKS as TEMPLATES
+from workstation.stack_settings import STACKS as TEMPLATES
 
 
 def limits(**found: str) -> dict[str, Any]:
@@ -139,5 +139,5 @@ def test_a_limit_that_somebody_set_is_refused_where_it_was_set(value: str):
     assert_sentence(str(caught.value))
     changed = {**data("dhoch3"), "limits": {"default": {"mem_limit": value}}}
     with pytest.raises(UserError, match=r"limits\.default\.mem_limit is .*at least 6mb") as caught:
-        stack_kinds.checked("dhoch3", changed, TEMPLATES)
+        stack_settings.checked("dhoch3", changed, TEMPLATES)
     assert_sentence(str(caught.value))

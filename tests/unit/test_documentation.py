@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.unit.test_templates import ROOT, STACKS
-from workstation import documentation, stack_kinds
+from workstation import documentation, stack_settings
 from workstation.compose import x_workstation
 from workstation.compose.x_workstation import Key
 from workstation.settings import Settings
 from workstation.stack import Secret, Service
-from workstation.stack_kinds import Declared
+from workstation.stack_settings import Declared
 
 
 @pytest.mark.parametrize("path", documentation.documents())
@@ -36,7 +36,7 @@ def meanings() -> dict[str, str]:
     for name in ("FILE", "SECRET", "SERVICE"):
         keys(getattr(x_workstation, name), name)
     for stack in STACKS:
-        for name, one in stack_kinds.declared(stack).items():
+        for name, one in stack_settings.declared(stack).items():
             for key, inner in {"": one}.items() if isinstance(one, Declared) else one.items():
                 assert isinstance(inner, Declared)
                 found[f"{stack}.{name}.{key}"] = inner.meaning
@@ -60,6 +60,18 @@ def test_a_default_of_a_key_is_what_is_read_without_it():
     for name, key in x_workstation.SERVICE.items():
         if isinstance(key, Key) and not key.default and name in fields:
             assert not fields[name].default or fields[name].default is dataclasses.MISSING, name
+
+
+def test_a_stack_without_keys_in_env_has_no_table_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Such as one that declares its limits alone."""
+    limits = Declared(type="limits", meaning="Limits.", default={})
+    found = [("small", "limits", "", limits)]
+    monkeypatch.setattr(documentation, "_of_stacks", lambda root: iter(found))
+    tables = documentation.settings_tables(ROOT)
+    assert "Hosts of the stack" not in tables["env"]
+    assert "| `limits` | `small.py` | limits |" in tables["group_data"]
 
 
 def test_a_pipe_stays_in_its_cell():

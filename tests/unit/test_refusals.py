@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.test_templates import ROOT, data
 from tests.unit.wrong_outcomes import DEFAULTS, STACKS, assert_sentence
-from workstation import environment, settings, stack_kinds
+from workstation import environment, settings, stack_settings
 from workstation.errors import UserError
 from workstation.stack import parse
 
@@ -150,7 +150,7 @@ DATA: list[tuple[str, dict[str, Any], str]] = [
 def test_in_a_stacks_data(stack: str, given: dict[str, Any], expected: str):
     """In `group_data/<stack>.py`, or in a dictionary after `--data`."""
     changed = {**data(stack), **given}
-    assert refusal(lambda: stack_kinds.checked(stack, changed, ROOT / "templates/stacks")) == (
+    assert refusal(lambda: stack_settings.checked(stack, changed, ROOT / "templates/stacks")) == (
         expected
     )
 

@@ -189,6 +189,31 @@ def test_what_cannot_be_planned_stops_before_the_first_change(deploy: Path):
     assert not (deploy.parent / "folder").exists()
 
 
+def test_a_dry_run_that_cannot_be_planned_shows_no_plan(deploy: Path):
+    """It would be a part of one: the error says what is missing."""
+    deploy.write_text(
+        f"{deploy.read_text()}\nfrom workstation.render import template\ntemplate('no/such.j2')\n"
+    )
+    run = pyinfra(deploy, "--dry")
+    assert run.returncode == 1
+    assert "templates/no/such.j2 is missing" in run.stderr
+    assert "@local: " not in run.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--dry",), ("-y",), ("--dry", "-y")], ids=" ".join)
+def test_a_task_that_only_shows_something_asks_nothing(tmp_path: Path, options: tuple[str, ...]):
+    """Such as tasks/history.py, from a pipeline too: there is no plan to confirm."""
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text(
+        "from pyinfra import host\nfrom workstation import hooks\n"
+        "hooks.enter(host)\nprint('seen')\n"
+    )
+    run = pyinfra(deploy, *options)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "seen\n"
+    assert "up to date" not in run.stderr
+
+
 def test_an_interrupted_run_says_so_and_does_not_exit_as_if_it_were_done(deploy: Path):
     """Like in a shell, 128 plus the signal's number; it ends at once, whatever is running on the
     host."""

@@ -97,6 +97,21 @@ def test_only_what_the_lock_has_a_hash_of_is_installed(control: Control):
     assert control.called("pyinfra") == ["inventory.py deploy.py --dry"]
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("labs", "there is no ./provision labs"),
+        ("tasks/ollama.py", "run `pyinfra inventory.py tasks/ollama.py`"),
+    ],
+)
+def test_a_word_that_it_does_not_know_runs_nothing(control: Control, word: str, said: str):
+    """pyinfra would take it for the name of an operation, and deploy.py for another's."""
+    done = control.run(word)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert control.called("pyinfra") == control.called("pip") == []
+
+
 def test_the_locks_have_a_hash_of_everything():
     """pip rejects a lock without one; this test says so earlier."""
     for name in ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock"):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fixtures.harness import ROOT
 from tests.unit.test_templates import data, render
-from workstation import stack_kinds
+from workstation import stack_settings
 from workstation.errors import UserError
 from workstation.render import template
 from workstation.worker import Worker
@@ -25,7 +25,7 @@ ASKED = {
 def load(**changes: Any) -> Worker:
     """Return the worker of the shipped stack, as read from the host's stacks."""
     entries = {**data("knowledge-center"), **ASKED, **changes}
-    checked = stack_kinds.checked("knowledge-center", entries, ROOT / "templates/stacks")
+    checked = stack_settings.checked("knowledge-center", entries, ROOT / "templates/stacks")
     found = render("knowledge-center", changed=checked).model.worker
     assert found
     return found

@@ -26,7 +26,7 @@ from tests.unit.wrong_outcomes import (
     replaced,
     the_one_in,
 )
-from workstation import environment, quoting, settings, stack_kinds, stack_types
+from workstation import environment, quoting, settings, stack_settings, stack_types
 from workstation.compose import rules as compose_rules
 from workstation.errors import UserError
 from workstation.stack import data_key
@@ -72,7 +72,7 @@ def test_an_entry_of_a_stacks_data_is_refused_or_arrives_as_it_is(stack: str, na
         # No layer on a GPU, so none is requested.
         if found is None or made is None or value in ([], {}, {"a": "b"}) or name == "n_gpu_layers":
             return
-        accepted = stack_kinds.checked(
+        accepted = stack_settings.checked(
             stack, {**data(stack), name: value}, ROOT / "templates/stacks"
         )
         assert (
@@ -151,11 +151,11 @@ def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
     """Names of the data itself, of limits and their services, of flags and ports; also a missing
     entry without a default."""
     own = data(stack)
-    stated = stack_kinds.declared(stack)
+    stated = stack_settings.declared(stack)
     cases: list[dict[str, Any]] = []
     for name in own:
         cases += [{**own, miss: own[name]} for miss in misses(name)]
-        if isinstance(one := stated[name], stack_kinds.Declared) and one.is_required:
+        if isinstance(one := stated[name], stack_settings.Declared) and one.is_required:
             cases.append({key: value for key, value in own.items() if key != name})
         if isinstance(own[name], dict):
             for key in own[name]:
@@ -180,7 +180,7 @@ def test_a_name_that_is_nearly_an_entrys_is_refused(stack: str):
 
     def check(case: dict[str, Any]) -> None:
         with pytest.raises(UserError) as caught:
-            stack_kinds.checked(stack, case, ROOT / "templates/stacks")
+            stack_settings.checked(stack, case, ROOT / "templates/stacks")
         assert_sentence(str(caught.value))
 
     # A program's variable may have any name.
@@ -217,7 +217,7 @@ def test_a_port_is_a_number_that_there_is(value: Any):
     """In a stack's data, and in a Compose file."""
     own = data("prometheus")
     with pytest.raises(UserError):
-        stack_kinds.checked(
+        stack_settings.checked(
             "prometheus",
             {**own, "ports": {**own["ports"], "comfy": value}},
             ROOT / "templates/stacks",
@@ -310,22 +310,22 @@ def test_a_path_with_a_dollar_and_blanks_is_one_mount():
 def test_a_setting_of_a_stack_has_its_default_beside_its_meaning_or_is_set_in_group_data():
     """Never both, and each default is a value that a user could have written."""
     for stack in STACKS[:3]:
-        stated = stack_kinds.declared(stack)
+        stated = stack_settings.declared(stack)
         entries = [name for name in stated if name not in settings.SECRETS]
         assert sorted(entries) == sorted(data(stack))
         required = {
             name
             for name, one in stated.items()
-            if isinstance(one, stack_kinds.Declared) and one.is_required
+            if isinstance(one, stack_settings.Declared) and one.is_required
         } - settings.SECRETS
         assert required == set(group_data(stack)[data_key(stack)])
-        stack_kinds.checked(stack, data(stack), ROOT / "templates/stacks")
+        stack_settings.checked(stack, data(stack), ROOT / "templates/stacks")
 
 
 def test_what_is_set_for_one_service_leaves_the_defaults_of_the_others():
     """The same is true of one of several ports; any other entry replaces its default."""
     given = {"limits": {"forge": {"cpus": 4}}, "flags": {"forge": []}}
-    found = stack_kinds.checked("dhoch3", given, ROOT / "templates/stacks")
+    found = stack_settings.checked("dhoch3", given, ROOT / "templates/stacks")
     own = data("dhoch3")
     assert found == {
         **own,
@@ -334,7 +334,7 @@ def test_what_is_set_for_one_service_leaves_the_defaults_of_the_others():
     }
     own = data("prometheus")
     given = {**own, "ports": {"comfy": 1}, "ollama_environment": {"OLLAMA_DEBUG": "1"}}
-    found = stack_kinds.checked("prometheus", given, ROOT / "templates/stacks")
+    found = stack_settings.checked("prometheus", given, ROOT / "templates/stacks")
     assert found["ports"] == {**own["ports"], "comfy": 1}
     assert found["ollama_environment"] == {"OLLAMA_DEBUG": "1"}
 
@@ -372,7 +372,7 @@ def test_a_setting_that_a_stack_states_wrongly_is_refused_with_its_line(text: st
     (tmp_path / "made-up").mkdir()
     (tmp_path / "made-up/_data.yml").write_text(f"# settings\n{text}\n")
     with pytest.raises(UserError) as caught:
-        stack_kinds.declared("made-up", tmp_path)
+        stack_settings.declared("made-up", tmp_path)
     assert_sentence(str(caught.value))
     assert f"_data.yml line 2: {DECLARATIONS[text]}" in str(caught.value)
 
@@ -401,9 +401,9 @@ def test_a_secret_of_a_stack_does_not_replace_what_every_host_has(
 
 def test_a_secret_of_a_stack_stands_in_env_alone():
     """group_data/ is under version control."""
-    assert stack_kinds.secrets()["redis_password"] == "knowledge-center"
+    assert stack_settings.secrets()["redis_password"] == "knowledge-center"
     given = {**data("knowledge-center"), "redis_password": "geheim"}
     with pytest.raises(UserError, match="redis_password in group_data/knowledge-center") as caught:
-        stack_kinds.checked("knowledge-center", given, ROOT / "templates/stacks")
+        stack_settings.checked("knowledge-center", given, ROOT / "templates/stacks")
     assert "set REDIS_PASSWORD in .env" in str(caught.value)
     assert "geheim" not in str(caught.value)

@@ -20,7 +20,7 @@ from workstation.errors import UserError, expectation, nearest, shown
 from workstation.findings import Finding, State, state_of, subject_of
 from workstation.report.topology import Site, reads_models, writes_outputs
 from workstation.stack import Service, Stack
-from workstation.stack_kinds import STACKS
+from workstation.stack_settings import STACKS
 
 
 @dataclass(frozen=True)
