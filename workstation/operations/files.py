@@ -297,7 +297,8 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Changes
         return
     # The folders in the same order as for `present`: its question is answered from memory.
     folders: list[Entry] = [Directory(one) for one in dict.fromkeys([*settled, path])]
-    leads = destination(path, [], ask(host, Paths, **question(folders)))
+    states: dict[str, PathState] = ask(host, Paths, **question(folders))
+    leads = destination(path, [], states)
     if leads.system or leads.planted:
         raise HostError(f"{path} on {host.name} {refusal(leads)}.", id="link-untrusted")
     changes = [Change("~", entry, f"group {group}, group access") for entry in wrong[:5]]
