@@ -3,7 +3,7 @@
 #
 # %f is the raw mode in hexadecimal: type and permissions without words that would be translated.
 # Names from a directory service contain spaces and backslashes, such as `domain users`, so they are
-# enclosed in tabs. A link's target may contain a line break.
+# enclosed in tabs. A link's target may contain tabs and line breaks.
 #
 # Whoever may write to a folder can swap the links in it: between two looks, a link of root's may
 # stand for hers. So each link is read once, and in such a folder one of root's only counts if it
@@ -34,6 +34,7 @@ resolve() {
   done
   real=${real:-/}
 }
+one_line() { local text=${1//$'\n'/\\n}; printf %s "${text//$'\t'/\\t}"; }
 stat -c "path $form" -- "$@" 2>/dev/null
 links=()
 for path; do [ ! -L "$path" ] || links+=("$path"); done
@@ -41,8 +42,8 @@ for path; do [ ! -L "$path" ] || links+=("$path"); done
 for path; do
   resolve "$path"
   [ "$real" != "$path" ] || continue
-  printf 'real %s\t%s\n' "${real//$'\n'/\\n}" "$path"
-  [ -z "$planted" ] || printf 'planted %s\t%s\n' "${planted//$'\n'/\\n}" "$path"
+  printf 'real %s\t%s\n' "$(one_line "$real")" "$path"
+  [ -z "$planted" ] || printf 'planted %s\t%s\n' "$(one_line "$planted")" "$path"
 done
 while [ "$count" -gt 0 ]; do
   count=$((count - 1))

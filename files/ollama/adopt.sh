@@ -47,6 +47,5 @@ sync -f .
 if [ "$from" = "$old" ]; then
   ours rmdir "$old/blobs" 2>/dev/null || true
 else
-  enter "$old"
-  rm -rf ./blobs ./manifests
+  (enter "$old" && rm -rf ./blobs ./manifests)
 fi

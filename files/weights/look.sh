@@ -2,7 +2,7 @@
 # PATH: what it is, and its first bytes, or the names in it or next to it.
 
 folder=$1
-[ ! -L "$1" ] || echo "link $(readlink -- "$1" | tr '\n' '?')"
+[ ! -L "$1" ] || echo "link $(readlink -n -- "$1" | tr '\n' '?')"
 if [ -f "$1" ]; then
   echo "file $(stat -Lc %s -- "$1") $(head -c 8 -- "$1" | od -An -tx1 | tr -d ' \n')"
   exit

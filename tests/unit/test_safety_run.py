@@ -214,12 +214,14 @@ def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
 # Names in the host's folders, which others may choose
 
 NAMES = (
-    *(b"\x1b]0;owned\x07", b"\x1b[2K\r192.0.2.1: nothing to change", b"\xff\xfe", b"\xc2\x9b31m"),
-    *(
-        os.fsencode(name)
-        for name in ("a\n  - /etc/shadow", "gpj.\u202eexe", "x\u2028y", "z\u200bz")
-    ),
+    b"\x1b]0;owned\x07\x1b[2K\r192.0.2.1: nothing to change",
+    b"\xff\xfe",
+    b"\xc2\x9b31m",
+    b"a\n  - forged",
+    os.fsencode("gpj.\u202eexe\u2028\u200b"),
 )
+"""As many as a plan names."""
+
 HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\udc80-\udcff]")
 COLORS = re.compile("\x1b\\[[0-9;]*m")
 
@@ -238,6 +240,7 @@ def named(tmp_path: Path) -> Path:
     """A deploy for a folder whose files have such names, and are to be shared."""
     store = tmp_path / "store"
     store.mkdir()
+    store.chmod(0o2775)
     for name in NAMES:
         path = os.fsencode(store) + b"/" + name
         os.close(os.open(path, os.O_CREAT, 0o600))
@@ -259,8 +262,8 @@ def test_a_name_says_only_what_it_seems_to_say(named: Path, options: tuple[str, 
     shown = COLORS.sub("", shown.replace("\r\n", "\n"))
     assert "owned" in shown
     assert not HOSTILE.search(shown), HOSTILE.search(shown)
-    assert not [line for line in shown.splitlines() if line.startswith("  - /etc/shadow")]
-    if "--json" in options:
+    assert not [line for line in shown.splitlines() if line.startswith("  - forged")]
+    if "--dry" in options and "--json" in options:
         json.loads(done.stdout)
 
 
