@@ -43,6 +43,16 @@ def test_a_second_run_is_refused_with_who_holds_the_lock(host: Any):
         pass
 
 
+def test_two_runs_that_begin_at_once_do_not_both_get_the_lock(host: Any):
+    """For a moment the first one has the lock, but not its name yet."""
+    with subprocess.Popen(["flock", lock.FILE, "sleep", "600"]) as first:
+        while subprocess.run(["flock", "-n", lock.FILE, "true"]).returncode == 0:
+            time.sleep(0.01)
+        with pytest.raises(lock.LockedError, match="owner unknown"), lock.held([host], "ben"):
+            pass
+        subprocess.run(["pkill", "-P", str(first.pid)], check=True)
+
+
 def test_a_lock_file_that_cannot_be_made_is_not_taken_for_another_run(
     host: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
