@@ -160,15 +160,17 @@ def _open(host: Any, who: str) -> tuple[Any, Iterable[str | bytes], Any] | None:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-
         stdin = process.stdin
 
         def end() -> None:
-            # A process of root's, behind sudo, cannot be killed; it ends with its input.
+            # It ends with its input. A process of root's, behind sudo, cannot be killed.
             with suppress(OSError):
                 stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                with suppress(OSError):
+                    process.kill()
 
         return stdin.write, process.stdout, end
     if kind == "SSHConnector" and host.connector.client is not None:
