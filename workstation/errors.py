@@ -18,12 +18,16 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra_cli.exceptions import CliError
 from typing_extensions import override
 
+from workstation.visible import visible
+
 
 class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli has no types
     """An error shown as one sentence to the person who can fix it.
 
     pyinfra lets a ``PyinfraError`` pass through the files that it runs, and its command line shows
     a ``CliError`` and ends with status 1: the sentence, without a traceback.
+
+    What comes from the host is made ``visible``, except for line breaks: some sentences are lists.
 
     ``id`` is the heading in docs/errors.md that explains it. A class has one for all of its errors;
     a single error may have its own.
@@ -32,7 +36,7 @@ class UserError(CliError, PyinfraError):  # type: ignore[misc]  # pyinfra_cli ha
     id = ""
 
     def __init__(self, message: str, id: str = "") -> None:
-        super().__init__(message)
+        super().__init__(visible(message, keep="\t\n"))
         self.id = id or self.id
 
     @override

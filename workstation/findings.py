@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from workstation.visible import visible
+
 State = Literal["ok", "FAILED", "note", "not checked"]
 """The result of checks, in the words that a person reads."""
 
@@ -20,7 +22,7 @@ class Finding:
     ``evidence`` is the query and its answer, in full. ``subject`` is what it is about: a service
     such as ``dhoch3/comfyui``, or ``host``; if empty, see :func:`subject_of`. ``note``: if it is
     not ok, it is worth knowing but stops nothing. ``id`` is the heading in docs/errors.md that
-    explains it."""
+    explains it. What comes from the host is made ``visible``, except in the evidence."""
 
     name: str
     ok: bool
@@ -30,6 +32,10 @@ class Finding:
     subject: str = ""
     note: bool = False
     id: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "detail", "fix"):
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:

@@ -10,7 +10,8 @@ Three public functions of pyinfra are replaced, because it has no interface for 
 1. ``print_meta``: our plan is shown instead of pyinfra's table of operations.
 2. ``print_run_json``: the same for programs, each operation with its changes.
 3. ``read_buffer``: a byte that is not UTF-8 in a host's output is shown as ``\\xe4``. pyinfra
-   itself stops reading there with a traceback, and the command waits forever for a reader.
+   itself stops reading there with a traceback, and the command waits forever for a reader. Codes
+   for the terminal and other invisible characters are shown the same way.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from workstation.operations import receipts
 from workstation.plan import Change, Step, render
 from workstation.report.receipt import Outcome
 from workstation.run import current
+from workstation.visible import visible
 
 _COLORS = {"+": "green", "-": "red", "~": "yellow", "?": "cyan", "@": "cyan"}
 _WIDEST = 120
@@ -369,7 +371,9 @@ def _read_buffer(
 
 
 def _decoded(lines: Iterable[Any]) -> Iterator[str]:
-    """Yield lines as text. paramiko decodes them itself; its error contains the line."""
+    """Yield lines as visible text; everything that a host says passes here. paramiko decodes lines
+    itself; its error contains the line. What reads an answer may know carriage returns at the end
+    of its lines."""
     iterator = iter(lines)
     while True:
         try:
@@ -378,7 +382,9 @@ def _decoded(lines: Iterable[Any]) -> Iterator[str]:
             return
         except UnicodeDecodeError as error:
             line = error.object
-        yield line if isinstance(line, str) else line.decode(errors="backslashreplace")
+        text = line if isinstance(line, str) else line.decode(errors="backslashreplace")
+        said = text.rstrip("\r\n")
+        yield visible(said) + text[len(said) :]
 
 
 def _after(mark: str, lines: Iterator[str]) -> Iterator[str]:

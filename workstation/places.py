@@ -60,6 +60,7 @@ def _of_service(settings: Settings, service: Service) -> Iterator[Place]:
 
 
 def _in_store(path: str, settings: Settings) -> Place:
+    # Not sticky: members may replace each other's models (docs/hardening.md).
     return Place(path, "store", group=settings.store_group, mode="2775")
 
 

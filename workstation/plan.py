@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from workstation.visible import visible
+
 Sign = Literal["+", "~", "-", "=", "?"]
 
 _VERBS: dict[Sign, str] = {
@@ -39,6 +41,8 @@ class Change:
     there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
     diff. ``commands``: in the order in which they run; none for = and ?, and none for a change
     that is made ``together`` with others.
+
+    What comes from the host, such as a file's name, is made ``visible``.
     """
 
     sign: Sign
@@ -46,6 +50,11 @@ class Change:
     cause: str = ""
     diff: tuple[str, ...] = ()
     commands: Sequence[Any] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subject", visible(self.subject))
+        object.__setattr__(self, "cause", visible(self.cause))
+        object.__setattr__(self, "diff", tuple(map(visible, self.diff)))
 
     @property
     def is_change(self) -> bool:

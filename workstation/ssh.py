@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from paramiko import Channel, Transport
-from pyinfra.connectors.util import ASKPASS_COMMAND
+from pyinfra.api import QuoteString, StringCommand
+from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
+from pyinfra.connectors.util import (
+    ASKPASS_COMMAND,
+    extract_control_arguments,
+    make_unix_command_for_host,
+)
 from typing_extensions import override
 
 from workstation import given_file
-from workstation.errors import UserError
+from workstation.errors import HostError, UserError
 from workstation.scripts import ENGLISH
 
 BUSY = 120
 """Seconds that sshd may take for each step of a login; paramiko's defaults are 15 and 30."""
+
+NO_PASSWORD = (
+    "sudo on {host} requires a password, but there is no terminal to ask for it: run from a "
+    "terminal, connect as root, or allow sudo without one (NOPASSWD in sudoers(5))."
+)
+NOT_ROOT = (
+    "{host} did not run the first command as root (its message is above): connect as root, or as a "
+    "user who may become root with sudo."
+)
 
 NOISE_ENDS = "-- ai-workstation: what a login script says ends here --"
 """A line printed before the output of pyinfra's askpass script."""
@@ -63,6 +79,45 @@ def connect_options() -> dict[str, Any]:
         "banner_timeout": BUSY,
         "auth_timeout": BUSY,
     }
+
+
+def connector_arguments(state: Any, host: Any) -> dict[str, Any]:
+    """Return pyinfra's arguments for a command outside of any operation, such as ``_sudo``, as the
+    host's data say."""
+    arguments, _ = pop_global_arguments(state, host, {})
+    return {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+
+
+def uses_sudo(host: Any) -> bool:
+    """Return whether commands on a host become root by sudo."""
+    return bool(connector_arguments(host.state, host).get("_sudo"))
+
+
+def as_root(host: Any, command: Iterable[str]) -> str:
+    """Return the line for a host's shell that runs a command as pyinfra would, such as by sudo."""
+    arguments: Any = connector_arguments(host.state, host)
+    extract_control_arguments(arguments)
+    words = StringCommand(*map(QuoteString, command))
+    line: str = make_unix_command_for_host(host.state, host, words, **arguments).get_raw_value()
+    return line
+
+
+def has_become_root(host: Any) -> bool:
+    """Return whether sudo works on a host, after asking for its password, which pyinfra does with
+    the first command of its own that needs one. False if commands need no sudo.
+
+    Raises HostError if it does not work.
+    """
+    if not uses_sudo(host):
+        return False
+    try:
+        arguments = connector_arguments(host.state, host)
+        works, _ = host.run_shell_command(StringCommand("true"), **arguments)
+    except EOFError:
+        raise HostError(NO_PASSWORD.format(host=host.name), id="sudo-password") from None
+    if not works:
+        raise HostError(NOT_ROOT.format(host=host.name), id="not-root")
+    return True
 
 
 def ensure_known_hosts(path: object = None) -> None:

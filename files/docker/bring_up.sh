@@ -23,24 +23,24 @@ restart_harm() {
   fi
   return 1
 }
-said=$(mktemp); trap 'rm -f "$said" "$said.failed"' EXIT
+said=$(mktemp -d); trap 'rm -rf "$said"' EXIT
 # shellcheck disable=SC2154 # $folder is of up.sh
 up_once() {
-  rm -f "$said.failed"
+  rm -f "$said/failed"
   {
     docker compose --project-directory "$folder" up -d --remove-orphans --no-build --pull never \
-      2>&1 </dev/null || touch "$said.failed"
-  } | tee "$said"
-  [ ! -e "$said.failed" ]
+      2>&1 </dev/null || touch "$said/failed"
+  } | tee "$said/all"
+  [ ! -e "$said/failed" ]
 }
 up() {
   up_once && return
-  port=$(sed -n 's/.*Bind for .*:\([0-9]*\) failed: port is already allocated.*/\1/p' "$said" \
+  port=$(sed -n 's/.*Bind for .*:\([0-9]*\) failed: port is already allocated.*/\1/p' "$said/all" \
     | head -n 1)
   if [ -n "$port" ]; then
     [ -z "$(docker ps -q --filter "publish=$port" --filter "publish=$port/udp")" ] || return 1
     left="Docker keeps port $port for a container that is gone, as after a power cut"
-  elif grep -q 'could not parse extra host IP' "$said"; then
+  elif grep -q 'could not parse extra host IP' "$said/all"; then
     left="Docker has lost the address of host-gateway, as its version 28 does with each reload"
   else
     return 1

@@ -1,17 +1,12 @@
 #!/bin/sh
 # (PATH MODE OWNER)...: triples of path, mode and owner, so that consecutive folders need one round
 # trip. The paths are real ones: if one has become a link, or is behind one, somebody planted it
-# since. Once it is the current folder, it cannot be exchanged.
+# since.
+
+. files/shell/enter.sh
 
 set -e
 while [ $# != 0 ]; do
-  real=$(realpath -m -- "$1")
-  [ "$real" = "$1" ] || { echo "$1 now leads to $real" >&2; exit 1; }
-  [ -d "$1" ] || mkdir -p -- "$1"
-  (
-    cd -P -- "$1"
-    [ "$(pwd -P)" = "$1" ] || { echo "$1 now leads to $(pwd -P)" >&2; exit 1; }
-    chown -- "$3" .; chmod -- "$2" .
-  )
+  (enter "$1" make && chown -- "$3" . && chmod -- "$2" .) || exit 1
   shift 3
 done

@@ -7,6 +7,7 @@ import grp
 import json
 import os
 import pty
+import re
 import stat
 import subprocess
 import sys
@@ -208,6 +209,62 @@ def test_facts_can_be_asked_for_by_hand(form: tuple[str, ...]):
         (found,) = hosts.values()
         assert found["kernel"] == os.uname().release
         assert isinstance(found["listeners"], list)
+
+
+# Names in the host's folders, which others may choose
+
+NAMES = (
+    b"\x1b]0;owned\x07\x1b[2K\r192.0.2.1: nothing to change",
+    b"\xff\xfe",
+    b"\xc2\x9b31m",
+    b"a\n  - forged",
+    os.fsencode("gpj.\u202eexe\u2028\u200b"),
+)
+"""As many as a plan names."""
+
+HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\udc80-\udcff]")
+COLORS = re.compile("\x1b\\[[0-9;]*m")
+
+NAMED = """
+from pyinfra.operations import server
+from workstation.operations import files
+
+files.shared_tree(name="Store", path={store!r}, group={group!r})
+server.shell(name="Log", commands=["ls -d --show-control-chars {store}/*"])
+server.shell(name="Error", commands=["ls -d --show-control-chars {store}/* >&2; exit 1"])
+"""
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A deploy for a folder whose files have such names, and are to be shared."""
+    store = tmp_path / "store"
+    store.mkdir()
+    store.chmod(0o2775)
+    for name in NAMES:
+        path = os.fsencode(store) + b"/" + name
+        os.close(os.open(path, os.O_CREAT, 0o600))
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text(NAMED.format(store=str(store), group=OWN["group"]))
+    return deploy
+
+
+@pytest.mark.parametrize(
+    "options", [("--dry",), ("--dry", "--json"), ("-vvv",), ("--json",)], ids=" ".join
+)
+def test_a_name_says_only_what_it_seems_to_say(named: Path, options: tuple[str, ...]):
+    """In the plan, while commands run, in errors and for programs: no codes reach the terminal, and
+    a line break begins no line."""
+    done = subprocess.run(
+        command(named, "-y", *options), cwd=ROOT, capture_output=True, timeout=100
+    )
+    shown = (done.stdout + done.stderr).decode(errors="surrogateescape")
+    shown = COLORS.sub("", shown.replace("\r\n", "\n"))
+    assert "owned" in shown
+    assert not HOSTILE.search(shown), HOSTILE.search(shown)
+    assert not [line for line in shown.splitlines() if line.startswith("  - forged")]
+    if "--dry" in options and "--json" in options:
+        json.loads(done.stdout)
 
 
 # One by one

@@ -35,7 +35,7 @@ def trusted(bundle: bytes | None) -> Changes:
         files.Directory("/usr/local/share/ca-certificates"),
         files.File(_ANCHOR, bundle),
     ]
-    states = ask(host, Paths, paths=[*(entry.path for entry in entries), _STORE])
+    states = ask(host, Paths, paths=[*files.question(entries)["paths"], _STORE])
     changes = list(files.settle(entries, states))
     update = script(scripts.text("ca/update.sh"), _ANCHOR)
     store, anchor = states.get(_STORE), states.get(_ANCHOR)

@@ -114,7 +114,8 @@ def _described(entry: File | Directory, found: PathState | None) -> str:
 
 
 def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[StringCommand]:
-    """Yield the commands that make ``entry`` true; none if it already is."""
+    """Yield the commands that make ``entry`` true; none if it already is. Its path is a real one:
+    no folder on the way may be a link."""
     if isinstance(entry, Absent):
         if found is not None:
             remove = "rmdir" if found.kind == "directory" else "rm -f"
@@ -129,7 +130,7 @@ def commands_for(entry: File | Absent, found: PathState | None) -> Iterator[Stri
             scripts.text("files/write.sh"), entry.path, entry.mode, owner, backup, stdin=content
         )
     elif found.mode != entry.mode or not _same_owner(found, entry):
-        yield script('chown -- "$3" "$1" && chmod -- "$2" "$1"', entry.path, entry.mode, owner)
+        yield script(scripts.text("files/own.sh"), entry.path, entry.mode, owner)
 
 
 def _is_wrong(entry: Entry, found: PathState | None) -> bool:
@@ -218,10 +219,12 @@ def _change(
     diffs: Mapping[str, tuple[str, ...]],
 ) -> Change:
     """Return the change of an entry that is wrong; a folder's command is shared with others."""
-    commands = () if isinstance(entry, Directory) else tuple(commands_for(entry, found))
     if isinstance(entry, Absent):
-        return Change("-", entry.path, commands=commands)
+        return Change("-", entry.path, commands=tuple(commands_for(entry, found)))
     real = destinations[entry.path].real
+    commands = (
+        tuple(commands_for(replace(entry, path=real), found)) if isinstance(entry, File) else ()
+    )
     leads = f", real path {real}" if real != entry.path else ""
     cause, diff = _described(entry, found) + leads, diffs.get(entry.path, ())
     return Change("~" if found else "+", entry.path, cause, diff, commands)
@@ -283,14 +286,22 @@ def shared_tree(path: str, group: str, settled: Collection[str] = ()) -> Changes
 
     + path: the folder
     + group: the group
-    + settled: entries whose group and mode another operation sets
+    + settled: folders whose group and mode another operation sets, ``path`` first
+
+    Raises HostError if the folder is behind a link that may lead anywhere.
     """
     found = ask(host, WrongEntries, path=path, group=group)
     wrong = [entry for entry in found if entry not in settled]
     if not wrong:
         host.noop(f"everything below {path} is shared with {group}")
         return
+    # The folders in the same order as for `present`: its question is answered from memory.
+    folders: list[Entry] = [Directory(one) for one in dict.fromkeys([*settled, path])]
+    states: dict[str, PathState] = ask(host, Paths, **question(folders))
+    leads = destination(path, [], states)
+    if leads.system or leads.planted:
+        raise HostError(f"{path} on {host.name} {refusal(leads)}.", id="link-untrusted")
     changes = [Change("~", entry, f"group {group}, group access") for entry in wrong[:5]]
     if len(wrong) > 5:
         changes.append(Change("~", f"at least {len(wrong) - 5} more below {path}"))
-    yield together(changes, [script(scripts.text("files/shared.sh"), path, group)])
+    yield together(changes, [script(scripts.text("files/shared.sh"), leads.real, group)])

@@ -8,9 +8,11 @@ from workstation import scripts
 from workstation.errors import HostError
 from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges
+from workstation.facts.files import Paths
 from workstation.facts.ollama import Ollama, OllamaState
 from workstation.facts.shell import script
 from workstation.findings import failed
+from workstation.links import destination, refusal
 from workstation.operations import files
 from workstation.operations.base import operation
 from workstation.operations.docker import on_bridges
@@ -46,7 +48,8 @@ def release(
     + units: our unit file and drop-in; other drop-ins must not keep Ollama from working
     + gpu: whether Ollama uses the card
 
-    Raises HostError if another drop-in does.
+    Raises HostError if another drop-in does, or if models are to be moved through a link that may
+    lead anywhere.
 
     Ollama finds its libraries next to the file that ``/usr/local/bin/ollama`` points to
     (``../lib/ollama``), so one link switches both. An installation by install.sh is taken over:
@@ -73,7 +76,7 @@ def release(
     # Before the switch: the new binary looks for models in the store.
     moved = []
     if adopt:
-        move = live(script(scripts.text("ollama/adopt.sh"), adopt, models))
+        move = live(script(scripts.text("ollama/adopt.sh"), *_real(adopt, models)))
         moved = [Change("~", f"models of {adopt} moved to {models}", commands=[move])]
     if not switch:
         yield from moved
@@ -91,6 +94,21 @@ def release(
             script(_PRUNE, RELEASES, name),
         ],
     )
+
+
+def _real(old: str, new: str) -> tuple[str, str]:
+    """Return the real paths of two stores of models, to move one to the other. Raises HostError if
+    a link on the way is somebody's who does not own the folder that it leads to: its models are
+    moved as its owner."""
+    states = ask(host, Paths, **files.question([files.Directory(old), files.Directory(new)]))
+    found = {path: destination(path, [], states) for path in (old, new)}
+    for path, leads in found.items():
+        state = states.get(path)
+        owner = (state.leads or state).user if state else ""
+        theirs = path == old and leads.planted.startswith(f"{owner} /")
+        if leads.system or (leads.planted and not theirs):
+            raise HostError(f"{path} on {host.name} {refusal(leads)}.", id="link-untrusted")
+    return found[old].real, found[new].real
 
 
 def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gpu: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from pyinfra.api.exceptions import PyinfraError
 
-from workstation import preflight
+from workstation import preflight, ssh
 from workstation.compose.actions import ProjectState
 from workstation.context import Context
 from workstation.errors import UserError
@@ -193,17 +193,9 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
         ask_together(host, [(fact, {}) for fact in facts])
         return machine.system
     except EOFError:
-        raise PreflightError(
-            f"sudo on {host.name} requires a password, but there is no terminal to ask for it: run "
-            "from a terminal, connect as root, or allow sudo without one (NOPASSWD in sudoers(5)).",
-            id="sudo-password",
-        ) from None
+        raise PreflightError(ssh.NO_PASSWORD.format(host=host.name), id="sudo-password") from None
     except PyinfraError as error:
-        raise PreflightError(
-            f"{host.name} did not run the first command as root (its message is above): connect "
-            "as root, or as a user who may become root with sudo.",
-            id="not-root",
-        ) from error
+        raise PreflightError(ssh.NOT_ROOT.format(host=host.name), id="not-root") from error
 
 
 def _missing(stack: RenderedStack, found: ProjectState) -> list[Service]:

@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 from pyinfra.api import StringCommand
-from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workstation import scripts
+from workstation import scripts, ssh
 from workstation.errors import UserError
 from workstation.facts.asking import ask
 from workstation.facts.receipts import FOLDER, Receipts
@@ -95,8 +94,7 @@ def leave(state: Any, host: Any, left: Receipt) -> None:
 
 def _run(state: Any, host: Any, command: StringCommand) -> tuple[bool, Any]:
     """Run a command outside of any operation, with or without sudo, as the host's data says."""
-    arguments, _ = pop_global_arguments(state, host, {})
-    how = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    how = ssh.connector_arguments(state, host)
     how |= {"_timeout": _PATIENCE, **command.connector_arguments}
     result: tuple[bool, Any] = host.run_shell_command(command, **how)
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ from workstation.errors import HostError
 from workstation.findings import Finding, failed, noted
 from workstation.plan import Step
 from workstation.report.page import Report, duration
+from workstation.visible import visible
 
 Outcome = Literal["unchanged", "changed", "failed", "interrupted"]
 
@@ -103,14 +104,14 @@ def lines_of(steps: Sequence[Step]) -> tuple[dict[str, list[str]], dict[str, lis
 
 
 def read(text: str, name: str) -> Receipt:
-    """Return the receipt in a file.
+    """Return the receipt in a file, made ``visible``: older versions left names as they were.
 
     + name: name of the file, for the error
 
     Raises HostError if the file contains something else.
     """
     try:
-        return Receipt.model_validate_json(text)
+        found = Receipt.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -118,6 +119,16 @@ def read(text: str, name: str) -> Receipt:
             f"{name} is not a receipt of a run ({where or 'JSON'}: {first['msg']}): remove it.",
             id="receipt-invalid",
         ) from None
+    return Receipt.model_validate(_visible(found.model_dump()))
+
+
+def _visible(value: Any) -> Any:
+    """Return a value of a receipt with every text in it made visible."""
+    if isinstance(value, dict):
+        return {_visible(name): _visible(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_visible(one) for one in value]
+    return visible(value) if isinstance(value, str) else value
 
 
 def differences(before: Receipt, after: Receipt) -> Iterator[str]:
