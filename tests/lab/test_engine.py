@@ -127,7 +127,7 @@ def _traefik(machine: Workstation) -> str:
     """Return the image of Traefik that the mirror serves."""
     mirror = machine.lab.mirror.file
     pins = load(REPOSITORY / "pins.yml", mirrors.load(str(mirror)).pins)
-    return pins.images["traefik"].ref(mirrors.load(str(mirror)).registry)
+    return pins.images["traefik"].ref(mirrors.load(str(mirror)))
 
 
 def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
@@ -138,7 +138,9 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     run = bare.pyinfra("deploy.py", "-y")
     assert run.status != 0
     told = " ".join(run.output.split())
-    assert "project dhoch3: Docker has another project named dhoch3: site of /home/anna/dhoch3" in told
+    assert (
+        "project dhoch3: Docker has another project named dhoch3: site of /home/anna/dhoch3" in told
+    )
     assert "foreign Traefik: the container edge" in told
     assert "PROXY_NETWORK=edge" in told
     assert bare.containers() == before

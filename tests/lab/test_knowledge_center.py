@@ -313,7 +313,10 @@ def test_another_commit_of_the_worker_and_none(machine: Knowledge) -> None:
     ("changes", "said"),
     [
         ({"MODEL_PATH": "/models/gone.gguf"}, "does not exist (in the same folder: tiny.gguf)"),
-        ({"LLM_BACKEND": "vllm", "MODEL_NAME": "/models/gone"}, "does not exist (in the same folder: tiny)"),
+        (
+            {"LLM_BACKEND": "vllm", "MODEL_NAME": "/models/gone"},
+            "does not exist (in the same folder: tiny)",
+        ),
         ({"REDIS_PORT": "22"}, "port 22: it is held by sshd"),
     ],
 )

@@ -299,6 +299,7 @@ def test_with_the_labs_mirror_only_its_address_is_asked():
         http="http://192.168.0.5:80",
         registry="192.168.0.5:80",
         insecure=True,
+        trusted=True,
         pypi="http://192.168.0.5:80/pypi/simple",
         npm="http://192.168.0.5:80/npm",
     )
