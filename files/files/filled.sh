@@ -3,5 +3,5 @@
 
 . files/shell/limited.sh
 
-limited 60 find -H "$1" -mindepth 1 -maxdepth 1 ! -name lost+found -print -quit
+limited 60 find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found -print -quit
 [ $? != 124 ] || { echo "$1 does not answer" >&2; exit 1; }

@@ -8,7 +8,6 @@
 set -e
 release=$1 repository=$2 commit=$3 folder=$4 index=$5 trusted=$6 hashes=$7
 fail() { echo "$1" >&2; exit 1; }
-umask 022
 cd "$release"
 HOME=$(mktemp -d)
 export HOME

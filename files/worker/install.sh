@@ -28,9 +28,8 @@ fetch --depth 1 -- "$repository" "$commit" 2>/dev/null \
 # Until here, root alone could write to it.
 chown -R "$user:" "$release"
 for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
-  case $name in PATH|*_proxy|*_PROXY) ;; *) unset "$name" ;; esac
+  case $name in PATH|LC_*|LANG*|*_proxy|*_PROXY) ;; *) unset "$name" ;; esac
 done
-export LC_ALL=C.UTF-8
 unshare --fork --pid --kill-child \
   setpriv --reuid="$user" --regid="$(id -g -- "$user")" --clear-groups --no-new-privs --inh-caps=-all \
   --bounding-set=-all sh -c "$build" sh "$@" </dev/null

@@ -89,6 +89,7 @@ def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
         ({"worker_repository": "file:///srv/a"}, "expected an https:// or ssh:// address"),
         ({"worker_repository": "/srv/a"}, "expected an https:// or ssh:// address"),
         ({"worker_repository": "-x"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "https:/h/a"}, "expected an https:// or ssh:// address"),
         ({"worker_repository": "h:-x"}, "expected an https:// or ssh:// address"),
         (
             {"worker_repository": "ssh://-oProxyCommand=x/a"},
