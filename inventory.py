@@ -22,6 +22,7 @@ _environment = environment.read(
     default="dhoch3",
 )
 _data = _environment.host_data()
+hooks.note(_environment.note)
 
 if _environment.is_local:
     _is_root = os.geteuid() == 0

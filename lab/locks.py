@@ -74,8 +74,9 @@ def image_folder(name: str) -> Path:
 
 
 def of_pytorch(lock: str) -> str:
-    """Return the lines of a lock that pin PyTorch and CUDA."""
-    return "".join(line + "\n" for line in lock.splitlines() if line.startswith(_PYTORCH))
+    """Return the versions of PyTorch and CUDA in a lock, one a line, without their hashes."""
+    pinned = [line for line in lock.splitlines() if line.startswith(_PYTORCH)]
+    return "".join(line.removesuffix(" \\") + "\n" for line in pinned)
 
 
 def raw_url(source: pin_files.Source, path: str, mirror: Mirror) -> str:
@@ -105,6 +106,7 @@ def resolve(name: str, inputs: Inputs, pins: Pins, mirror: Mirror) -> str:
             (Path(folder) / file).write_text(text)
         command = [
             *(str(_uv(pins)), "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
+            "--generate-hashes",
             *("--constraints", "constraints.txt", "--overrides", "overrides.txt"),
             *("--build-constraints", "build.txt", *PLATFORM, "requirements.in"),
         ]
@@ -152,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             before, after = path.read_text(), resolve(name, known[name], pins, mirror)
             path.write_text(after)
             changed = len(set(after.splitlines()) ^ set(before.splitlines()))
-            console.print(f"{name}: {len(after.splitlines()) - 1} packages, {changed} lines differ")
+            console.print(f"{name}: {after.count('==')} packages, {changed} lines differ")
     except (LabError, UserError) as error:
         console.print(f"lock: {error}", markup=False)
         return 1

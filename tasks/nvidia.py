@@ -23,6 +23,4 @@ if machine.gpu:
         version=pins.apt["nvidia"].version,
     )
     docker.daemon_config(name="Docker's NVIDIA runtime and CDI", wanted=nvidia.IN_DAEMON_JSON)
-    nvidia.devices(
-        name="Containers see the GPU", image=pins.images["gpu_probe"].ref(mirror.registry)
-    )
+    nvidia.devices(name="Containers see the GPU", image=pins.images["gpu_probe"].ref(mirror))

@@ -28,7 +28,7 @@ if machine.needs.ollama:
     ollama.release(
         name=f"Ollama {pin.version}",
         version=pin.version,
-        url=mirror.url(pin.url),
+        url=pin.fetched_from(mirror),
         sha256=pin.sha256,
         models=settings.ollama_models,
         units=(unit, drop_in),
@@ -38,7 +38,9 @@ if machine.needs.ollama:
     files.present(
         name="Units of Ollama",
         entries=[
-            files.Directory(settings.ollama_models, user="ollama", group="ollama"),
+            files.Directory(
+                settings.ollama_models, user="ollama", group="ollama", known_by=ollama.STORE
+            ),
             files.File(unit.path, unit.text.encode(), backup=True),
             files.Directory(f"{unit.path}.d"),
             files.File(drop_in.path, drop_in.text.encode()),

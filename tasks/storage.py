@@ -22,7 +22,9 @@ accounts.shared_identity(
 store = [place for place in machine.places if place.home == "store"]
 files.present(
     name="Folders of the model store",
-    entries=[files.Directory(one.path, one.mode, one.user, one.group) for one in store],
+    entries=[
+        files.Directory(one.path, one.mode, one.user, one.group, one.known_by) for one in store
+    ],
 )
 
 files.shared_tree(

@@ -20,6 +20,7 @@ for wanted in machine.workers:
         name=f"Worker of {wanted.stack} at {wanted.commit[:12]}",
         worker=wanted,
         index=machine.mirror.pypi,
+        trusted=machine.mirror.trusted,
     )
     files.present(
         name=f"Unit of the worker of {wanted.stack}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -10,7 +11,7 @@ from workstation import given_file, hooks, stack_settings
 from workstation import mirror as mirrors
 from workstation import pins as pin_files
 from workstation import settings as host_settings
-from workstation.errors import UserError
+from workstation.errors import UserError, named
 from workstation.facts.asking import ask
 from workstation.facts.machine import Machine, MachineState
 from workstation.facts.nvidia import Gpu
@@ -108,9 +109,11 @@ class Context:
 
     def attestations(self) -> list[str]:
         """Return the options that make ``docker buildx bake`` attach attestations."""
-        scanner = self.pins.images["sbom_scanner"].ref(self.mirror.registry)
-        options = {"provenance": "--provenance=mode=max", "sbom": f"--sbom=generator={scanner}"}
-        return [options[kind] for kind in self.settings.build_attestations]
+        kinds = self.settings.build_attestations
+        options = ["--provenance=mode=max"] if "provenance" in kinds else []
+        if "sbom" in kinds:
+            options.append(f"--sbom=generator={self.pins.images['sbom_scanner'].ref(self.mirror)}")
+        return options
 
     def ca_bundle(self) -> bytes | None:
         """Return the CA certificates that the host and its builds must trust, if any."""
@@ -121,13 +124,19 @@ class Context:
             content = given_file.read(path)
         except OSError as error:
             raise host_settings.SettingsError(
-                f"CA_BUNDLE points to {path}, which cannot be read: {error.strerror}.",
+                f"CA_BUNDLE points to {named(str(path))}, which cannot be read: {error.strerror}.",
                 id="ca-bundle-invalid",
             ) from error
+        if re.search(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY", content):
+            raise host_settings.SettingsError(
+                f"CA_BUNDLE points to {named(str(path))}, which contains a private key that every "
+                "user of the host could then read: choose a file with certificates only.",
+                id="ca-bundle-invalid",
+            )
         if b"-----BEGIN CERTIFICATE-----" not in content:
             raise host_settings.SettingsError(
-                f"CA_BUNDLE points to {path}, which contains no PEM certificate (-----BEGIN "
-                "CERTIFICATE-----): choose a file that does.",
+                f"CA_BUNDLE points to {named(str(path))}, which contains no PEM certificate "
+                "(-----BEGIN CERTIFICATE-----): choose a file that does.",
                 id="ca-bundle-invalid",
             )
         return content

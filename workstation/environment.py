@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +91,8 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number"}
 class Environment:
     """The host to work on, how to reach it, the stacks it runs, and the given settings.
 
-    ``data``: for each stack with a changed entry, all of its data.
+    ``data``: for each stack with a changed entry, all of its data; ``note``: what a person should
+    know about the file, or an empty string.
     """
 
     host: str
@@ -97,6 +100,7 @@ class Environment:
     connection: dict[str, object] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     data: dict[str, dict[str, object]] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -135,7 +139,8 @@ def read(
     group_data.check(folder / "group_data", stacks, SECRETS)
     data = data_of(folder, stacks)
     entries = stack_keys(data)
-    given = _file_values(variables, folder, entries, _several(data))
+    path = _file(variables, folder)
+    given = read_file(path, entries, _several(data)) if path else {}
     for key in (*CONNECTION_KEYS, *SETTING_KEYS, *entries):
         if key in variables:
             given[key] = _variable(key, variables[key])
@@ -157,6 +162,7 @@ def read(
             if key in given
         },
         data=replaced,
+        note=_exposed(path) if path else "",
     )
 
 
@@ -272,6 +278,17 @@ def read_file(
     return values
 
 
+def _exposed(path: Path) -> str:
+    """Return the sentence for a file that other users can read or change; empty if none can."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return ""
+    return (
+        f"{path} is for passwords, but other users of this machine can read or change it (mode "
+        f"{mode:o}): run `chmod 600 {shlex.quote(str(path))}`."
+    )
+
+
 def _entry(
     binding: Binding, place: str, further: Collection[str], several: Mapping[str, str]
 ) -> tuple[str, str]:
@@ -351,18 +368,12 @@ def _newlines(text: str) -> int:
     return len(re.findall(r"\r\n|\n|\r", text))
 
 
-def _file_values(
-    variables: Mapping[str, str],
-    folder: Path,
-    further: Collection[str],
-    several: Mapping[str, str],
-) -> dict[str, str]:
-    """Return the values of the environment file; none if it does not exist and the environment
-    names the host."""
+def _file(variables: Mapping[str, str], folder: Path) -> Path | None:
+    """Return the environment file; None if it does not exist and the environment names the host."""
     elsewhere = variables.get("ENV_FILE")
     path = given_file.path_of(elsewhere) if elsewhere else folder / ".env"
     if given_file.is_there(path):
-        return read_file(path, further, several)
+        return path
     if elsewhere:
         raise EnvironmentFileError(
             f"ENV_FILE points to {path}, which does not exist: correct or unset it.",
@@ -374,7 +385,7 @@ def _file_values(
             "WORKSTATION_HOST and the other settings in the environment.",
             id="env-file-missing",
         )
-    return {}
+    return None
 
 
 def _host(value: str) -> str:

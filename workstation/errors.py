@@ -54,14 +54,39 @@ class HostError(UserError):
     """The state of a host, or the answer of a server, prevents an operation."""
 
 
-_SHORT = reprlib.Repr()
+TOKEN = re.compile(r"\b(gh[a-z]_|github_pat_|glpat-|hf_)[\w.-]+")
+"""What begins as the tokens of GitHub, GitLab and Hugging Face do."""
+
+# What may be a password in an address: user information (before the @), and a query.
+_CREDENTIALS = (
+    (re.compile(r"(:/+)[^\s/]*@"), r"\1...@"),
+    (re.compile(r"[^\s/@:'\"]+:[^\s/@]+@(?!sha256:)"), "...@"),
+    (re.compile(r"(:/[^\s?]*\?)\S+"), r"\1..."),
+    (TOKEN, r"\1..."),
+)
+
+
+def without_credentials(text: str) -> str:
+    """Return a text in which three dots stand for what may be a password in an address."""
+    for pattern, dots in _CREDENTIALS:
+        text = pattern.sub(dots, text)
+    return text
+
+
+class _Short(reprlib.Repr):
+    def repr_str(self, x: str, level: int) -> str:
+        # Before it is shortened, which could leave half a password without its "@".
+        return super().repr_str(without_credentials(x), level)
+
+
+_SHORT = _Short()
 _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 120
 _SHORT.maxlevel = 3
 
 
 def shown(value: object) -> str:
-    """Return a value for an error message: short, on one line, and with the name of its first
-    character that is not ASCII, which may look like another."""
+    """Return a value for an error message: short, on one line, without passwords in addresses, and
+    with the name of its first character that is not ASCII, which may look like another."""
     text = _short(value)
     return text + _odd(text)
 

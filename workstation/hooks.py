@@ -242,6 +242,12 @@ def _interrupted(number: int, _: FrameType | None) -> None:
     gevent.kill(gevent.get_hub().parent, SystemExit(128 + number))
 
 
+def note(text: str) -> None:
+    """Show what a person should know before the run begins; nothing if the text is empty."""
+    if text:
+        click.echo(click.style(f"    note: {text}", fg="yellow"), err=True)
+
+
 def check_limits(hosts: Iterable[str], groups: Iterable[str]) -> None:
     """Raise HooksError if ``--limit`` and ``--exclude`` leave no host of the inventory: pyinfra
     would do nothing, and exit with status 0."""

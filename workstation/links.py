@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workstation.stack import is_below
+from workstation.system_folders import holds_system, is_system
 
 if TYPE_CHECKING:  # what facts return; this module itself needs no pyinfra
     from workstation.facts.files import PathState
-
-# No service owns one of these folders, or anything below _SYSTEM, whoever made a link to it.
-_SYSTEM = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
-)
-_COMMON = ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib")
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,7 @@ def destination(path: str, folders: Iterable[str], states: Mapping[str, PathStat
     ]
     if is_below_any(real, trusted):
         planted = ""
-    system = real in _COMMON or is_below_any(real, _SYSTEM)
-    return Destination(real, planted, system and not is_below_any(path, _SYSTEM))
+    return Destination(real, planted, is_system(real) and not holds_system(path))
 
 
 def is_below_any(path: str, folders: Iterable[str]) -> bool:

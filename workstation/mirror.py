@@ -73,6 +73,11 @@ class Mirror(BaseModel):
     insecure: bool = Field(
         default=False, description="Whether the registry speaks plain HTTP (insecure-registries)."
     )
+    trusted: bool = Field(
+        default=False,
+        description="Whether a mirror without TLS may serve what no digest, checksum or hash "
+        "protects, and packages that differ from the hashes in requirements.lock.",
+    )
     pypi: BaseUrl = Field(default="", description="Python package index for builds.")
     npm: BaseUrl = Field(default="", description="npm registry for builds.")
     pins: dict[str, dict[str, dict[str, object]]] = Field(
@@ -94,6 +99,26 @@ class Mirror(BaseModel):
         if self.http and separator and scheme in ("http", "https"):
             return f"{self.http}/{rest}"
         return upstream
+
+    def trusts(self, address: str) -> bool:
+        """Return whether an address may serve what nothing but the connection protects."""
+        return self.trusted or not address.startswith("http://")
+
+    def unchecked_url(self, upstream: str) -> str:
+        """Return the address from which such content is fetched: the upstream's own, unless the
+        mirror may serve it."""
+        mirrored = self.url(upstream)
+        return mirrored if self.trusts(mirrored) else upstream
+
+    def refuses(self, repository: str) -> str:
+        """Return why a git repository is not fetched, with the fix; empty if it is. Without TLS, it
+        must be the mirror's own."""
+        if not repository.startswith("http://") or repository.startswith(f"{self.http}/"):
+            return ""
+        return (
+            "which has no TLS and is not below `http` of the file that MIRROR names: use its "
+            "https:// or ssh:// address"
+        )
 
     def image(self, name: str) -> str:
         """Return the name under which an image is pulled.

@@ -25,16 +25,27 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from workstation import yaml_file
 from workstation.errors import UserError, expectation, named, nearest, shown
+from workstation.mirror import Mirror
 from workstation.values import ADDRESS, form
 from workstation.version import version
 
 PINS_FILE = Path("pins.yml")
+_NONE = Mirror()
 
 
 class PinsError(UserError):
     """A missing, unknown or malformed pin, with its file and line."""
 
     id = "pins-invalid"
+
+
+def _replaceable(what: str, field: str) -> PinsError:
+    return PinsError(
+        f"{what} has no {field} in pins.yml, and the mirror speaks plain HTTP, so that anyone on "
+        f"the network could replace it: add the {field} to `pins` in the file that MIRROR names, "
+        "or `trusted: true` if you trust that network.",
+        id="pins-replaceable",
+    )
 
 
 def _text(value: object) -> object:
@@ -127,12 +138,12 @@ class Image(_Pin):
             raise ValueError("expected a version tag: latest changes over time")
         return self
 
-    def ref(self, registry: str = "") -> str:
-        """Return the reference to pull.
-
-        + registry: the mirror's registry (``mirror.registry``), or empty
-        """
-        name = f"{registry}/{self.name}" if registry else self.name
+    def ref(self, mirror: Mirror = _NONE) -> str:
+        """Return the reference to pull. Raises PinsError if anyone on the network could replace the
+        image."""
+        if not (self.digest or mirror.trusted) and mirror.registry and mirror.insecure:
+            raise _replaceable(f"The image {self.name}:{self.tag}", "digest")
+        name = mirror.image(self.name)
         digest = f"@{self.digest}" if self.digest else ""
         return f"{name}:{self.tag}{digest}"
 
@@ -160,6 +171,14 @@ class Download(_Pin):
     def url(self) -> str:
         """The upstream address of this version."""
         return self.template.replace("{version}", self.version)
+
+    def fetched_from(self, mirror: Mirror) -> str:
+        """Return the address to download it from. Raises PinsError if anyone on the network could
+        replace the file."""
+        address = mirror.url(self.url)
+        if not (self.sha256 or mirror.trusts(address)):
+            raise _replaceable(address, "sha256")
+        return address
 
 
 class AptRepository(_Pin):

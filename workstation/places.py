@@ -8,25 +8,29 @@ comes with the stack's files, and system folders are never created.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workstation.settings import Settings
-from workstation.stack import Service, Stack, is_below, is_system
+from workstation.stack import Service, Stack, is_below
+from workstation.system_folders import is_system
 
 Home = Literal["store", "share", "own"]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, and where it belongs. On the share, the mount options determine the owner."""
+    """A folder, and where it belongs. On the share, the mount options determine the owner.
+    ``known_by``: entries by which the folder of a setting is recognized; empty: it is not."""
 
     path: str
     home: Home
     user: str = "root"
     group: str = "root"
     mode: str = "755"
+    known_by: tuple[str, ...] = ()
 
 
 def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
@@ -37,7 +41,9 @@ def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
     places = [_in_store(path, settings) for path in common]
     for stack in stacks:
         places += of_stack(settings, stack)
-    return list(dict.fromkeys(places))
+    folders = {place.path for place in places[1:] if place.home == "store"}
+    known_by = tuple(posixpath.basename(folder) for folder in sorted(folders))
+    return list(dict.fromkeys([replace(places[0], known_by=known_by), *places[1:]]))
 
 
 def of_stack(settings: Settings, stack: Stack) -> list[Place]:

@@ -231,6 +231,11 @@ class StackRenderer:
                 f"{place} has the name {named(model.name)}, but must have that of its folder: "
                 "write `name: {{ project }}`."
             )
+        if model.worker and (problem := self._mirror.refuses(model.worker.repository)):
+            raise StackError(
+                f"The worker of {self._name} comes from {model.worker.repository}, {problem}.",
+                id="worker-repository-plain",
+            )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
         places = tuple(of_stack(self._settings, model))
         made = RenderedStack(model, self._folder, rendered, used, secrets, places)
@@ -311,7 +316,7 @@ class StackRenderer:
         if key not in self._pins.images:
             raise jinja2.UndefinedError(f"pins.yml has no image {key}")
         self._pins_used.add(f"images.{key}")
-        return self._pins.images[key].ref(self._mirror.registry)
+        return self._pins.images[key].ref(self._mirror)
 
     def _source(self, key: str) -> str:
         if key not in self._pins.sources:

@@ -28,6 +28,8 @@ def _mount_option(value: str) -> str:
     key = value.partition("=")[0]
     if setting := TAKEN_CIFS_OPTIONS.get(key):
         raise ValueError(f"expected no {key} (use {setting} instead)")
+    if cifs.bad_mode(value):
+        raise ValueError(f"expected {key} with at most three octal digits, such as 0664")
     if why := cifs.REFUSED.get(key):
         raise ValueError(f"expected no {key}, because {why}")
     return value

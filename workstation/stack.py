@@ -19,6 +19,7 @@ from workstation.compose.forms import is_true
 from workstation.compose.keys import absolute, has_gpu
 from workstation.errors import UserError, named
 from workstation.quoting import interpolated
+from workstation.system_folders import holds_system
 from workstation.traefik.labels import routed_host
 from workstation.worker import Worker
 from workstation.yaml_file import ComposeLoader, YamlFileError
@@ -144,16 +145,8 @@ class Stack:
             mount.source: service.holds.get(mount.source, "")
             for service in self.running
             for mount in service.mounts
-            if mount.source and not mount.read_only and not is_system(mount.source)
+            if mount.source and not mount.read_only and not holds_system(mount.source)
         }
-
-
-_SYSTEM_FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/usr", "/var/run")
-
-
-def is_system(path: str) -> bool:
-    """Return whether a path belongs to the system: a run creates nothing there."""
-    return any(is_below(path, folder) for folder in _SYSTEM_FOLDERS)
 
 
 def data_key(stack: str) -> str:

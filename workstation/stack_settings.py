@@ -31,7 +31,6 @@ from workstation import given_file, yaml_file
 from workstation.errors import UserError, expectation, named, nearest, shown
 from workstation.stack import data_key
 from workstation.stack_types import ADAPTERS, TYPES, Limits
-from workstation.worker import SecretInAddressError
 
 DECLARATIONS_FILE = "_data.yml"
 STACKS = Path(__file__).parent.parent / "templates/stacks"
@@ -230,8 +229,6 @@ def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
             f"{path} in group_data/{stack}.py is not a limit in Compose"
             f"{nearest(last, Limits.model_fields)}: correct or remove it."
         )
-    if isinstance(error.get("ctx", {}).get("error"), SecretInAddressError):
-        return f"{path} in group_data/{stack}.py is invalid: {expectation(error)}."
     return f"{path} is {shown(error['input'])}, {expectation(error)}: {where}."
 
 

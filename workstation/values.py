@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from workstation.compose import forms as compose_forms
+from workstation.system_folders import may_be_set
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line breaks of any kind, and characters that UTF-8 cannot represent."""
@@ -107,20 +108,10 @@ def _plain_path(value: str) -> str:
     return _path(value)
 
 
-# A run must not create anything there, or change its group: it belongs to the system (hier(7)).
-_SYSTEM = re.compile(
-    r"/(bin|boot|dev|etc|lib|lib32|lib64|libx32|lost\+found|proc|run|sbin|sys)(/.*)?"
-    r"|/usr/(bin|include|lib|lib32|lib64|libexec|libx32|sbin|src)(/.*)?"
-    r"|/var/lib/(docker|containerd|dpkg|apt|systemd)(/.*)?"
-    r"|/(home|media|mnt|opt|root|srv|tmp|usr|var)"
-    r"|/usr/(local|share)|/var/(lib|log|cache|spool|tmp)"
-)
-
-
 def _own_folder(value: str) -> str:
     """Return a path that does not belong to the system."""
-    if _SYSTEM.fullmatch(value):
-        raise ValueError("expected a dedicated folder, not a system folder")
+    if not may_be_set(value):
+        raise ValueError("expected a dedicated folder, not a system folder or a home folder")
     return value
 
 

@@ -6,58 +6,48 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
 
-from workstation.values import Written, form
+from workstation.errors import TOKEN
+from workstation.values import ADDRESS, Written, form
 
-# git-fetch(1), "Git URLs". After `ext::` and the like, the address would be a command.
+_USER = r"([A-Za-z_][A-Za-z0-9_.-]{0,63}@)?"
+_PATH = r"[A-Za-z0-9._~@+,=/-]{1,1000}"
+# git-fetch(1), "Git URLs": https, and ssh in both of its forms. After `ext::` and the like, the
+# address would be a command; git:// has neither encryption nor a server that proves who it is.
 _REPOSITORY = re.compile(
-    r"((https?|ssh|git|file)://|/|([A-Za-z0-9_.-]+@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!:))\S{1,1000}"
+    rf"https?://{ADDRESS}|ssh://{_USER}[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{{1,5}})?/{_PATH}"
+    rf"|(?!(https?|ssh|git|ftps?|file):){_USER}[A-Za-z0-9][A-Za-z0-9.-]*:(?!//|-){_PATH}",
+    re.ASCII,
 )
-# How tokens of GitHub and GitLab begin, which can be used in place of a user name.
-_TOKEN = re.compile(r"(gh[a-z]_|github_pat_|glpat-)")
 
 
-def _has_secret(repository: str) -> bool:
-    try:
-        parts = urlsplit(repository)
-    except ValueError:  # brackets without an address in them
-        return "@" in repository
-    return bool(parts.password or _TOKEN.match(parts.username or ""))
+def repository(value: str) -> str:
+    """Return an address for git, or an empty string. Plans, logs and process lists show it, so it
+    contains no password, which may also stand in place of a user name, or in a query.
 
-
-def _repository(value: str) -> str:
-    """Return an address for git without a password, because logs and process lists show it."""
-    if _has_secret(value):
-        raise SecretInAddressError
-    if value and not (_REPOSITORY.fullmatch(value) and value.isprintable()):
-        raise ValueError("expected an address for git fetch, or nothing")
+    Raises ValueError. Whether ``http://`` is allowed depends on the mirror.
+    """
+    if value and (not _REPOSITORY.fullmatch(value) or TOKEN.search(value)):
+        raise ValueError(
+            "expected an https:// or ssh:// address without password, token, query or fragment, "
+            "which logs and process lists would show (put a password into root's git configuration "
+            "on the host, see git-credential-store(1))"
+        )
     return value
 
 
-class SecretInAddressError(ValueError):
-    """An address with a password, which must not be shown."""
+Repository = Annotated[Written, AfterValidator(repository)]
+COMMIT = r"([0-9a-f]{40})?", "all 40 digits of a commit ID, or nothing"
+FOLDER = r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", "a folder in the repository, or a dot"
+APP = r"\w[\w.]{0,200}(:\w{1,100})?", "a Celery app such as celery_app.celery"
+"""Patterns of single values, with what each expects."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "it contains a password, which logs and process lists would show: put it into root's "
-            "git configuration on the host instead (git-credential-store(1))"
-        )
-
-
-Repository = Annotated[Written, AfterValidator(_repository)]
-Commit = Annotated[Written, form(r"([0-9a-f]{40})?", "all 40 digits of a commit ID, or nothing")]
-Inside = Annotated[
-    Written,
-    form(r"\.|(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", "a folder in the repository, or a dot"),
-    Field(max_length=200),
-]
-App = Annotated[
-    Written,
-    form(r"\w[\w.]{0,200}(:\w{1,100})?", "a Celery app such as celery_app.celery"),
-]
+Commit = Annotated[Written, form(*COMMIT)]
+Inside = Annotated[Written, form(*FOLDER), Field(max_length=200)]
+App = Annotated[Written, form(*APP)]
 
 
 @dataclass(frozen=True)
@@ -89,6 +79,11 @@ class Worker:
     def name(self) -> str:
         """The name of its unit and its folders."""
         return f"{self.stack}-worker"
+
+    @property
+    def installer(self) -> str:
+        """The account that owns its releases; the unit runs as another user (``DynamicUser=``)."""
+        return f"{self.stack[:24].rstrip('-_')}-install"
 
     @property
     def home(self) -> str:

@@ -77,6 +77,7 @@ def build(
         "http": f"http://{address}",
         "registry": address,
         "insecure": True,
+        "trusted": True,
         "pypi": f"http://{address}/pypi/simple",
         "npm": f"http://{address}/npm",
         "pins": overlay,

@@ -127,7 +127,7 @@ def _traefik(machine: Workstation) -> str:
     """Return the image of Traefik that the mirror serves."""
     mirror = machine.lab.mirror.file
     pins = load(REPOSITORY / "pins.yml", mirrors.load(str(mirror)).pins)
-    return pins.images["traefik"].ref(mirrors.load(str(mirror)).registry)
+    return pins.images["traefik"].ref(mirrors.load(str(mirror)))
 
 
 def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:

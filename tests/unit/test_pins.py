@@ -11,6 +11,7 @@ import pytest
 
 from workstation import pins
 from workstation.errors import UserError
+from workstation.mirror import Mirror
 from workstation.pins import Pins
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def test_an_image_is_referred_to_by_tag_and_where_known_by_digest(tmp_path: Path
     images = load(tmp_path).images
     assert images["dockge"].ref() == "docker.io/louislam/dockge:1.5.0"
     assert (
-        images["traefik"].ref("192.168.0.5")
+        images["traefik"].ref(Mirror(registry="192.168.0.5"))
         == f"192.168.0.5/docker.io/library/traefik:v3.7.9@sha256:{HEX}"
     )
 

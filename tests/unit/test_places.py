@@ -74,3 +74,13 @@ def test_a_host_has_the_common_folders_of_the_store_once():
         *("", "/vae", "/loras", "/gguf")
     ]
     assert {(place.home, place.mode) for place in found} == {("store", "2775")}
+
+
+def test_the_store_is_known_by_its_folders():
+    """Those of the setting, and those that services mount; an existing folder without any of them
+    is not taken for a store."""
+    values = settings(models_path="/vol/models", models_folders="vae,loras")
+    found = of_host(values, [stack("/vol/models/gguf/big:/m:ro", "/srv/a:/a")])
+    known = {place.path: place.known_by for place in found}
+    assert known.pop("/vol/models") == ("gguf", "loras", "vae")
+    assert set(known.values()) == {()}

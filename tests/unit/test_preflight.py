@@ -135,8 +135,10 @@ def test_all_findings_come_back_from_a_host_that_is_ready(capsys: pytest.Capture
         assert name in names
     assert all(finding.detail for finding in findings)
     shown = capsys.readouterr().err.strip().splitlines()
-    assert len(shown) == 1
-    assert "[gpu1] note: upstreams: they could not be tried, because python3 is not" in shown[0]
+    pins, upstreams = shown
+    assert "[gpu1] note: pins: " in pins
+    assert "images.dockge has no digest" in pins
+    assert "[gpu1] note: upstreams: they could not be tried, because python3 is not" in upstreams
 
 
 def test_the_host_is_asked_few_questions_and_each_once():
@@ -299,6 +301,7 @@ def test_with_the_labs_mirror_only_its_address_is_asked():
         http="http://192.168.0.5:80",
         registry="192.168.0.5:80",
         insecure=True,
+        trusted=True,
         pypi="http://192.168.0.5:80/pypi/simple",
         npm="http://192.168.0.5:80/npm",
     )

@@ -261,7 +261,8 @@ def test_a_mountpoint_of_somebody_else_stops_the_run(found: MountState, words: s
     [
         (MountState(layers=(layer("ext4", "/dev/sdb1"), layer("cifs"))), "under the share"),
         (MountState(mount=MountUnit("m.mount", overrides=("/etc/x.conf",))), "/etc/x.conf changes"),
-        (MountState(folder=True, hidden=2), "contains 2 files or folders"),
+        (MountState(folder=True, immutable=True, hidden=2), "contains 2 files or folders"),
+        (MountState(f"{OURS}\n".encode(), folder=True, hidden=2), "contains 2 files or folders"),
         (MountState(flags=False), "does not support immutable folders"),
     ],
 )
@@ -376,3 +377,12 @@ def test_a_share_that_could_not_be_tried_is_worth_knowing():
     finding = share_finding(None, "unknown", "python3 is not installed on the host", UNC)
     assert noted([finding])
     assert "python3" in finding.detail
+
+
+def test_a_folder_that_is_somebodys_does_not_become_the_mountpoint():
+    """Its content would be hidden, and it would be made immutable. A folder that was the share's
+    before has outputs that were written while it was away."""
+    (finding,) = failed(mountpoint_findings(MountState(folder=True, hidden=1), MOUNT))
+    assert "contains 1 file or folder, hidden while" in finding.detail
+    assert "set SMB_MOUNT to another folder" in finding.fix
+    assert failed(mountpoint_findings(MountState(folder=True), MOUNT)) == []

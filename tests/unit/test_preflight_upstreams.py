@@ -12,10 +12,12 @@ from workstation import pins as pin_files
 from workstation.facts.surroundings import Answer
 from workstation.findings import Finding, failed, noted
 from workstation.mirror import Mirror
+from workstation.pins import Pins
 from workstation.preflight.upstreams import (
     PACKAGES,
     Upstream,
     fetched,
+    pin_findings,
     upstream_findings,
     upstreams,
 )
@@ -28,6 +30,7 @@ LAB = Mirror(
     http="http://192.168.0.5:80",
     registry="192.168.0.5:80",
     insecure=True,
+    trusted=True,
     pypi="http://192.168.0.5:80/pypi/simple",
     npm="http://192.168.0.5:80/npm",
 )
@@ -134,7 +137,7 @@ def test_other_downloads_are_fetched_if_their_caller_says_so():
 
 def test_images_of_a_mirror_are_known_by_their_pins():
     """Their references begin with the mirror's registry."""
-    image = PINS.images["dockge"].ref(LAB.registry)
+    image = PINS.images["dockge"].ref(LAB)
     stack = RenderedStack(
         parse(f"name: s\nservices: {{dockge: {{image: '{image}'}}}}"),
         "/opt/s",
@@ -247,3 +250,26 @@ def test_without_python_nothing_is_known():
     findings = list(upstream_findings([HUB], ALL, {}, mirrored=False, engine_proxied=False))
     assert failed(findings) == []
     assert "python3 is not installed" in noted(findings)[0].detail
+
+
+def test_what_is_used_without_a_digest_or_a_checksum_is_noted():
+    """By its name; what no stack uses is nobody's worry."""
+    image = {"name": "docker.io/a/b", "tag": "1"}
+    file = {"url": "https://h/{version}", "version": "1"}
+    digest, sha256 = f"sha256:{'ab' * 32}", "ab" * 32
+    found = Pins.model_validate(
+        {
+            "images": {
+                "open": {**image, "digest": None},
+                "pinned": {**image, "digest": digest},
+                "unused": {**image, "digest": None},
+            },
+            "sources": {},
+            "downloads": {"open": {**file, "sha256": None}, "pinned": {**file, "sha256": sha256}},
+            "apt": {},
+        }
+    )
+    used = {"images.open", "images.pinned", "downloads.open", "downloads.pinned", "sources.x"}
+    (note,) = noted(pin_findings(found, used))
+    assert note.detail.startswith("downloads.open has no sha256, images.open has no digest: their")
+    assert noted(pin_findings(found, used - {"images.open", "downloads.open"})) == []

@@ -252,6 +252,7 @@ def entrypoint(
     """Run a service's entrypoint here, with folders below ``tmp_path``; return its calls."""
     text = (FOLDER / "dhoch3" / service / "entrypoint.sh").read_text()
     text = re.sub(r"(?<![\w.])/(data|models|outputs)\b", rf"{tmp_path}/\1", text)
+    text = text.replace("/run/secrets/", f"{tmp_path}/secrets/")
     for name in ("data", "models", "outputs", "work/node_modules/.bin"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     record = 'echo "$(basename "$0") $*" >>"$RECORD"'
@@ -420,3 +421,17 @@ def test_fooocus_configuration_is_replaced_whole(tmp_path: Path, monkeypatch: py
         assert reader.read() == '{"a": 1}'
     assert flushed == ['{"a": 1}']
     assert "2" in config.read_text()
+
+
+def test_ai_toolkits_password_is_given_to_the_program_alone(tmp_path: Path):
+    """It reads it from a variable; without the secret, it has none."""
+    note = 'echo "$(basename "$0") ${AI_TOOLKIT_AUTH-none}" >>"$RECORD"'
+    for secret, expected in ((None, "none"), (PASSWORD, PASSWORD)):
+        if secret:
+            (tmp_path / "secrets").mkdir()
+            (tmp_path / "secrets/ai_toolkit_auth").write_text(secret)
+        done, called = entrypoint(tmp_path, "ai-toolkit", npm=note, export_artefacts=note)
+        assert done.returncode == 0, done.stderr
+        assert f"npm {expected}" in called
+        assert "export-artefacts none" in called
+        assert "Geheim" not in done.stdout + done.stderr

@@ -12,6 +12,7 @@ from pyinfra import local
 from tests.fixtures.harness import PASSWORD, Machine
 from tests.unit.test_tasks import ASKED, KNOWLEDGE, made, run
 from workstation import context, pins
+from workstation.errors import UserError
 from workstation.facts.files import Paths, PathState
 from workstation.mirror import Mirror
 from workstation.operations import (
@@ -355,3 +356,14 @@ def test_what_only_reads_calls_no_operation(called: Called, monkeypatch: pytest.
     for task in ("preflight", "history", "losses", "acceptance"):
         run(task, monkeypatch, "dhoch3")
     assert (len(seen), called) == (4, [])
+
+
+def test_no_task_downloads_what_anyone_on_the_network_could_replace(
+    called: Called, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Tasks that run without preflight are refused too."""
+    (tmp_path / "mirror.yml").write_text(
+        "http: http://m\npins: {downloads: {ollama: {sha256: null}}}\n"
+    )
+    with pytest.raises(UserError, match=r"http://m/\S+ has no sha256 in pins.yml"):
+        run("ollama", monkeypatch, "dhoch3", mirror=str(tmp_path / "mirror.yml"))

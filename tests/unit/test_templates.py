@@ -21,6 +21,7 @@ MIRROR = Mirror(
     http="http://192.0.2.5",
     registry="192.0.2.5",
     insecure=True,
+    trusted=True,
     pypi="http://192.0.2.5/pypi/simple",
     npm="http://192.0.2.5/npm",
 )
@@ -54,7 +55,7 @@ def render(
     return StackRenderer(
         name=stack,
         settings=configured(stack, **changes),
-        pins=pins.load(ROOT / "pins.yml"),
+        pins=pins.load(ROOT / "pins.yml", mirror.pins if mirror else None),
         mirror=mirror or Mirror(),
         data={**data(stack), **(changed or {})},
         gpu=gpu,
@@ -298,7 +299,8 @@ def test_no_lock_has_what_fails_on_blackwell():
 
 def locked(name: str) -> dict[str, str]:
     lines = render().files[f"{name}/requirements.lock"].decode().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    pinned = [line.removesuffix(" \\") for line in lines if "==" in line and line[0] != "#"]
+    return dict(line.split("==") for line in pinned)
 
 
 @pytest.mark.parametrize("name", ["fooocus", "forge", "fluxgym"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -10,7 +11,9 @@ import pytest
 from tests.fixtures.harness import ROOT
 from tests.unit.test_templates import data, render
 from workstation import stack_settings
+from workstation.compose.x_workstation import OWN_FILE
 from workstation.errors import UserError
+from workstation.mirror import Mirror
 from workstation.render import template
 from workstation.worker import Worker
 
@@ -66,11 +69,39 @@ def test_a_release_is_named_by_what_is_installed(folder: str, name: str):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"worker_repository": "https://me:geheim@github.com/a/b"}, "contains a password"),
-        ({"worker_repository": "https://ghp_geheim@github.com/a/b"}, "contains a password"),
-        ({"worker_repository": "--upload-pack=x"}, "expected an address"),
-        ({"worker_repository": "ext::sh"}, "expected an address"),
-        ({"worker_repository": "https://github.com/a/b\u200b"}, "expected an address"),
+        (
+            {"worker_repository": "https://me:geheim@github.com/a/b"},
+            "without password, token, query",
+        ),
+        (
+            {"worker_repository": "https://ghp_geheim@github.com/a/b"},
+            "without password, token, query",
+        ),
+        ({"worker_repository": "https://geheim@github.com/a/b"}, "without password, token, query"),
+        ({"worker_repository": "ssh://me:geheim@h/a"}, "without password, token, query"),
+        (
+            {"worker_repository": "https://h/a?private_token=geheim"},
+            "without password, token, query",
+        ),
+        ({"worker_repository": "https://h/a#x"}, "without password, token, query"),
+        ({"worker_repository": "ghp_geheim@github.com:a/b"}, "without password, token, query"),
+        ({"worker_repository": "git://h/a"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "file:///srv/a"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "/srv/a"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "-x"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "https:/h/a"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "h:-x"}, "expected an https:// or ssh:// address"),
+        (
+            {"worker_repository": "ssh://-oProxyCommand=x/a"},
+            "expected an https:// or ssh:// address",
+        ),
+        ({"worker_repository": "http://h/a"}, "use its https:// or ssh:// address"),
+        ({"worker_repository": "--upload-pack=x"}, "expected an https:// or ssh:// address"),
+        ({"worker_repository": "ext::sh"}, "expected an https:// or ssh:// address"),
+        (
+            {"worker_repository": "https://github.com/a/b\u200b"},
+            "expected an https:// or ssh:// address",
+        ),
         ({"worker_commit": "main"}, "worker_commit is 'main', expected all 40"),
         ({"worker_commit": ""}, "but no commit"),
         ({"worker_folder": "../other"}, "worker_folder is '../other'"),
@@ -119,3 +150,49 @@ def test_the_unit_runs_the_app_as_nobody_in_particular():
     assert "Description=Knowledge Center's worker" in lines
     assert "DynamicUser=yes" in lines
     assert "TimeoutStopSec=150" in lines
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://github.com/a/b.git", "https://h:8443/~me/b", "ssh://git@h:22/a/b.git"),
+        *("ssh://h/~me/b", "git@github.com:a/b.git", "h:a/b", "h:/srv/b.git"),
+    ],
+)
+def test_a_repository_has_an_address_of_https_or_ssh(address: str):
+    """The user of an SSH address is no secret; the key is."""
+    assert load(worker_repository=address).repository == address
+
+
+def test_without_tls_only_the_mirrors_own_repositories_are_fetched():
+    """Anyone on the network could read others' code."""
+    address = "http://m:80/github.com/a/b.git"
+    assert render_with(Mirror(http="http://m:80"), address).repository == address
+    for mirror in (Mirror(), Mirror(http="http://m"), Mirror(http="https://m:80", trusted=True)):
+        with pytest.raises(UserError, match=r"which has no TLS and is not below `http`"):
+            render_with(mirror, address)
+
+
+def render_with(mirror: Mirror, address: str) -> Worker:
+    entries = {**data("knowledge-center"), **ASKED, "worker_repository": address}
+    checked = stack_settings.checked("knowledge-center", entries, ROOT / "templates/stacks")
+    found = render("knowledge-center", changed=checked, mirror=mirror).model.worker
+    assert found
+    return found
+
+
+def test_a_new_stacks_worker_is_checked_like_a_setting():
+    """Its template may contain the address itself."""
+    keys = {"repository": "https://me:geheim@h/a", "commit": COMMIT, "folder": "../x", "app": "-x"}
+    form = OWN_FILE.problems({"worker": {**keys, "timeout": 1, "environment": {}}}, ())
+    found = {path[-1]: problem for path, problem in form}
+    assert {*found} == {"repository", "folder", "app"}
+    assert "geheim" not in str(found)
+
+
+def test_who_installs_is_neither_root_nor_the_worker():
+    """The unit's own user has the unit's name (systemd.exec(5), DynamicUser=)."""
+    found = load()
+    assert found.installer == "knowledge-center-install"
+    assert found.installer != found.unit.removesuffix(".service")
+    assert len(replace(found, stack="a" * 60).installer) <= 32

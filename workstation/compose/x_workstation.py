@@ -14,14 +14,17 @@ from workstation.compose.forms import (
     PLAIN,
     TEXT,
     Form,
+    checked,
     keys,
     listed,
     named_by,
     one_of,
     optional,
+    pattern,
     real,
     whole,
 )
+from workstation.worker import APP, COMMIT, FOLDER, repository
 
 NAMESPACE = "x-workstation"
 
@@ -50,6 +53,14 @@ def _mapping(known: Mapping[str, Key], name: str = NAMESPACE) -> Form:
     return optional(keys(forms, required=needed, of=name))
 
 
+def _address(value: object) -> str:
+    try:
+        repository(str(value))
+    except ValueError as error:
+        return str(error).removeprefix("expected ")
+    return ""
+
+
 _TEXTS = optional(named_by(NAME, TEXT, "a mapping to strings"))
 
 FILE = {
@@ -60,14 +71,22 @@ FILE = {
     "worker": Key(
         "Your own code, which Celery runs on the host as a systemd unit.",
         keys={
-            "repository": Key("Git address; empty for no worker.", required=True),
-            "commit": Key("The commit to run, with all 40 digits of its ID.", required=True),
-            "folder": Key(
-                "The folder in the repository that contains `requirements.txt` and the app.",
-                NAME,
+            "repository": Key(
+                "Git address (https:// or ssh://); empty for no worker.",
+                checked(_address),
                 required=True,
             ),
-            "app": Key("The Celery app, such as `celery_app.celery`.", NAME, required=True),
+            "commit": Key(
+                "The commit to run, with all 40 digits of its ID.", pattern(*COMMIT), required=True
+            ),
+            "folder": Key(
+                "The folder in the repository that contains `requirements.txt` and the app.",
+                pattern(*FOLDER),
+                required=True,
+            ),
+            "app": Key(
+                "The Celery app, such as `celery_app.celery`.", pattern(*APP), required=True
+            ),
             "timeout": Key("Seconds that one task may take.", whole(1), required=True),
             "environment": Key(
                 "Its environment variables. In a value, the name of a secret in braces stands for "

@@ -127,6 +127,20 @@ class Contents(Fact[dict[str, bytes]]):
         return contents
 
 
+class Filled(Fact[bool]):
+    """
+    Returns whether a folder, or the folder that a link leads to, has anything in it.
+
+    + path: of an existing folder
+    """
+
+    def command(self, path: str) -> StringCommand:
+        return question(scripts.text("files/filled.sh"), path)
+
+    def read(self, lines: list[str]) -> bool:
+        return bool(lines)
+
+
 class WrongEntries(Fact[list[str]]):
     """
     Returns the entries below ``path`` that are wrong in a shared folder: files and folders of

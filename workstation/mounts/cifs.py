@@ -7,6 +7,7 @@ fs/smb/client/fs_context.c and ``cifs_show_options``, tried with 6.12.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 
 MARK = "x-ai-workstation"
@@ -19,6 +20,10 @@ REFUSED = {
         "the share is mounted at boot, before Docker starts",
     ),
     "ro": "outputs are written to the share",
+    **dict.fromkeys(
+        ("suid", "dev"),
+        "programs and devices on the share would have root's rights on this machine",
+    ),
     "guest": "the share is used as smb_user",
     **dict.fromkeys(("bind", "rbind", "remount"), "it does not mount a share"),
     **dict.fromkeys(
@@ -56,6 +61,23 @@ _VERSIONS = {
 _FLAGS = ("seal", "nobrl", "mfsymlinks", "noperm")
 _OPPOSITES = {"brl": "nobrl", "perm": "noperm"}
 _MODES = ("file_mode", "dir_mode")
+
+
+SAFE = ("nosuid", "nodev", "noexec")
+"""Flags of the mount itself: nothing on the share is a program or a device. The kernel changes them
+while the share is in use."""
+
+
+def flags(options: Iterable[str]) -> list[str]:
+    """Return which of these flags a mount with the options has."""
+    return [flag for flag in SAFE if flag in options]
+
+
+def bad_mode(option: str) -> bool:
+    """Whether an option gives files a mode that is not three octal digits, which could make every
+    file on the share a setuid program."""
+    key, _, value = meant(option).partition("=")
+    return key in _MODES and not re.fullmatch("0?[0-7]{1,3}", value)
 
 
 def meant(option: str) -> str:

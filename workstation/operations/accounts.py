@@ -18,7 +18,7 @@ def system_user(user: str, home: str, groups: list[str]) -> Changes:
     Ensure a system user with a group of the same name.
 
     + user: its name
-    + home: its home folder, created with it
+    + home: its home folder, created with it; empty: none
     + groups: further groups; the user joins those that exist
     """
     found = ask(host, Accounts, users=[user], groups=[user, *groups], uid=0, gid=0)
@@ -29,8 +29,8 @@ def system_user(user: str, home: str, groups: list[str]) -> Changes:
     made = script(
         """
         getent group "$1" >/dev/null || groupadd --system -- "$1"
-        useradd --system --gid "$1" --shell /usr/sbin/nologin --create-home \\
-          --home-dir "$2" ${3:+--groups "$3"} -- "$1"
+        useradd --system --gid "$1" --shell /usr/sbin/nologin ${2:+--create-home} \\
+          --home-dir "${2:-/nonexistent}" ${3:+--groups "$3"} -- "$1"
         """,
         user,
         home,

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 import secrets
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -22,7 +24,7 @@ from workstation import scripts
 from workstation.difference import difference
 from workstation.errors import HostError
 from workstation.facts.asking import ask
-from workstation.facts.files import Contents, Paths, PathState, WrongEntries
+from workstation.facts.files import Contents, Filled, Paths, PathState, WrongEntries
 from workstation.facts.shell import script
 from workstation.links import Destination, above, destination, refusal
 from workstation.operations.base import operation
@@ -54,12 +56,17 @@ class File:
 @dataclass(frozen=True)
 class Directory:
     """A folder that must exist at ``path`` with this mode and owner (a name or a number). It may be
-    a link to a folder, such as one on a larger disk, which then has this mode and owner."""
+    a link to a folder, such as one on a larger disk, which then has this mode and owner.
+
+    ``known_by`` is for a folder that a setting names: entries by which an existing one is
+    recognized. Without any of them, only an empty folder is given this mode and owner.
+    """
 
     path: str
     mode: str = "755"
     user: str = "root"
     group: str = "root"
+    known_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,8 @@ def present(entries: list[Entry]) -> Changes:
 def question(entries: list[Entry]) -> dict[str, Any]:
     """Return the arguments of the fact ``Paths`` for these entries; with a key if any is secret."""
     secret = [entry.path for entry in entries if isinstance(entry, File) and entry.secret]
-    paths = dict.fromkeys(entry.path for entry in entries)
+    marks = [mark for entry in entries for mark in _marks(entry)]
+    paths = dict.fromkeys([*(entry.path for entry in entries), *marks])
     # The folders above too: a path that does not exist yet lies where they lead.
     higher = dict.fromkeys(folder for path in paths for folder in above(path))
     return {
@@ -195,6 +203,8 @@ def settle(entries: list[Entry], states: dict[str, PathState]) -> Changes:
     states = {**states, **{path: _followed(states[path]) for path in folders if path in states}}
     _refuse_wrong_kinds(entries, states)
     wrong = [entry for entry in entries if _is_wrong(entry, states.get(entry.path))]
+    for entry in wrong:
+        _refuse_somebody_elses(entry, states)
     for path, found in destinations.items():
         # Nothing is changed through another user's link, but a path that is right may be used.
         if found.system or (found.planted and path in [entry.path for entry in wrong]):
@@ -263,6 +273,28 @@ def _refuse_wrong_kinds(entries: list[Entry], states: dict[str, PathState]) -> N
                 "move it away, then run again.",
                 id="path-wrong-kind",
             )
+
+
+def _marks(entry: Entry) -> list[str]:
+    """Return the paths that show what a folder is for."""
+    names = entry.known_by if isinstance(entry, Directory) else ()
+    return [f"{entry.path}/{name}" for name in names]
+
+
+def _refuse_somebody_elses(entry: Entry, states: dict[str, PathState]) -> None:
+    """Raise HostError before a folder is changed that a person named but that looks like another,
+    as after a typing error."""
+    marks = _marks(entry)
+    if not marks or entry.path not in states or any(mark in states for mark in marks):
+        return
+    if ask(host, Filled, path=entry.path):
+        raise HostError(
+            f"{entry.path} on {host.name} is not empty, and nothing in it shows that it holds "
+            f"models (such as a folder {posixpath.basename(marks[0])}), so a run does not take it "
+            "over: correct the setting that names it, or, if it is the right folder, run "
+            f"`mkdir {shlex.quote(marks[0])}`.",
+            id="folder-not-ours",
+        )
 
 
 def _differences(changed: list[Entry], states: dict[str, PathState]) -> dict[str, tuple[str, ...]]:

@@ -23,6 +23,9 @@ from workstation.preflight.ollama import unit_findings
 from workstation.units.files import UnitFile
 from workstation.units.ollama import BINARY, RELEASES
 
+STORE = ("blobs", "manifests", ".taken-over")
+"""What is in a folder of models: Ollama's own two, and what adopt.sh has there for a while."""
+
 _ASIDE = "before-ai-workstation"
 _LIBRARIES = "/usr/local/lib/ollama"
 

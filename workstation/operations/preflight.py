@@ -44,7 +44,13 @@ from workstation.preflight.stacks import (
     models,
     stranger_findings,
 )
-from workstation.preflight.upstreams import Upstream, fetched, upstream_findings, upstreams
+from workstation.preflight.upstreams import (
+    Upstream,
+    fetched,
+    pin_findings,
+    upstream_findings,
+    upstreams,
+)
 from workstation.render import RenderedStack
 from workstation.run import current
 from workstation.stack import Service
@@ -303,6 +309,10 @@ def _of_upstreams(seen: _Seen) -> Iterator[Finding]:
         "downloads.ollama": machine.needs.ollama
         and not f"{around.ollama}-".startswith(f"{ollama}-"),
     }
+    used = {key for stack in seen.stacks for key in stack.pins_used}
+    used |= {"downloads.ollama"} if machine.needs.ollama else set()
+    used |= {"images.gpu_probe"} if machine.gpu else set()
+    yield from pin_findings(machine.pins, used)
     yield from upstream_findings(
         seen.servers,
         fetched(machine.pins, machine.mirror, seen.missing, others),

@@ -128,7 +128,8 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
     mutable = not found.immutable and found.flags
     unread = found.mount.needs_reload
     other = content != found.fstab or not found.share or found.stopped or unread
-    if not (other or stale or missing or mutable):
+    flags = _flags(found, entry) if mounted and not stale else ""
+    if not (other or stale or missing or mutable or flags):
         host.noop(f"{unc} is mounted on {target}")
         return
     refusal = explain(login_answer(settings), settings)
@@ -154,6 +155,9 @@ def share(settings: Settings, credentials: files.File, folders: list[str]) -> Ch
         )
     table = files.File("/etc/fstab", content, mode="", backup=True)
     yield from _mounted(settings, found, stale, list(files.present.changes(entries=[table])))
+    if flags:
+        change = script(scripts.text("smb/flags.sh"), target, flags)
+        yield Change("~", f"{unc} mounted on {target}", flags.replace(",", ", "), commands=[change])
     for name in missing:
         make = script('mountpoint -q -- "$1" && mkdir -p -- "$1/$2"', target, name)
         yield Change("+", f"{target}/{name} on the share", commands=[make])
@@ -232,6 +236,12 @@ def same_share(found: MountState, entry: Entry) -> bool:
     return same and share is not None and share.root == "/"
 
 
+def _flags(found: MountState, entry: Entry) -> str:
+    """Return the flags that the existing mount should have, for mount(8); empty if it has them."""
+    wanted, share = cifs.flags(entry.options.split(",")), found.share
+    return "" if share is None or cifs.flags(share.options) == wanted else ",".join(wanted)
+
+
 def _stale(found: MountState, entry: Entry, old: str) -> str:
     """Return how the existing mount differs from the entry; empty if it does not.
 
@@ -260,8 +270,10 @@ def _stale(found: MountState, entry: Entry, old: str) -> str:
 def fstab_entry(settings: Settings, credentials: str) -> Entry:
     """Return the share's entry: booting does not depend on it, and Docker starts after it.
 
-    Ownership comes from the options, since chown and chmod have no effect on CIFS. ``forceuid``
-    keeps a server with Unix extensions from overriding it (mount.cifs(8)).
+    Nothing on the share is a setuid program or a device, nor a program at all unless
+    ``smb_options`` has ``exec`` (mount(8)). Ownership comes from the options, since chown and chmod
+    have no effect on CIFS. ``forceuid`` keeps a server with Unix extensions from overriding it
+    (mount.cifs(8)).
     ``x-systemd.before`` (systemd.mount(5)) orders the mount before Docker without touching
     Docker's own unit, and Docker still starts when the server is down. ``x-systemd.wanted-by`` is
     not used: with it systemd drops the order after the network that ``_netdev`` adds. mount(8)
@@ -279,6 +291,7 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
         "file_mode": "0664",
         "dir_mode": "0775",
         "iocharset": "utf8",
+        **dict.fromkeys(cifs.SAFE, ""),
         "_netdev": "",
         "nofail": "",
         "x-systemd.mount-timeout": "30s",
@@ -287,6 +300,8 @@ def fstab_entry(settings: Settings, credentials: str) -> Entry:
     for option in settings.smb_options:
         key, _, value = cifs.meant(option).partition("=")
         own[key] = value
+        if key == "exec":
+            del own["noexec"]
     options = ",".join(f"{key}={value}" if value else key for key, value in own.items())
     source = escape(settings.smb_unc)
     return Entry(source, escape(settings.smb_mount), "cifs", cifs.marked(source, options))

@@ -10,7 +10,7 @@ from workstation import scripts
 from workstation.facts.asking import ask
 from workstation.facts.shell import script
 from workstation.facts.worker import WorkerReleases
-from workstation.operations import gpu_users
+from workstation.operations import accounts, gpu_users
 from workstation.operations.base import operation
 from workstation.operations.live import live
 from workstation.plan import Change, Changes, together
@@ -18,12 +18,13 @@ from workstation.worker import Worker
 
 
 @operation
-def release(worker: Worker, index: str) -> Changes:
+def release(worker: Worker, index: str, trusted: bool = False) -> Changes:
     """
     Ensure the worker's commit is installed with its packages and ``current`` points to it.
 
     + worker: what to install
     + index: URL of a Python package index; empty: pip's default
+    + trusted: whether an index without TLS may serve packages without a hash
     """
     found = ask(host, WorkerReleases, folder=worker.home, unit=worker.unit_file)
     name = worker.release
@@ -32,15 +33,20 @@ def release(worker: Worker, index: str) -> Changes:
         host.noop(f"the worker's commit {worker.commit[:12]} is installed")
         return
     if install:
-        parts = urlsplit(index)
-        # pip only uses an index without TLS if it is named as trusted (pip install --trusted-host).
-        trusted = parts.netloc if parts.scheme == "http" else ""
-        path = f"{worker.home}/{name}"
-        asked = (worker.repository, worker.commit, worker.folder, index, trusted)
+        yield from accounts.system_user.changes(user=worker.installer, home="", groups=[])
+        plain = urlsplit(index).scheme == "http"
+        values = (
+            *(f"{worker.home}/{name}", worker.repository, worker.commit, worker.folder, index),
+            # pip only uses an index without TLS if it is named as trusted (pip install
+            # --trusted-host).
+            urlsplit(index).netloc if plain else "",
+            "yes" if plain and not trusted else "",
+            *(worker.installer, scripts.text("worker/build.sh")),
+        )
         yield Change(
             "+",
             f"worker at {worker.commit[:12]} from {worker.repository}",
-            commands=[live(script(scripts.text("worker/install.sh"), path, *asked))],
+            commands=[live(script(scripts.text("worker/install.sh"), *values))],
         )
     if switch:
         yield Change(

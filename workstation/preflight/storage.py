@@ -272,10 +272,12 @@ def mountpoint_findings(found: MountState, mountpoint: str) -> Iterator[Finding]
         )
     if found.hidden and not found.share:
         entries = "1 file or folder" if found.hidden == 1 else f"{found.hidden} files or folders"
+        lines = fstab.of(fstab.decode(found.fstab), mountpoint, found.linked)
         yield _mountpoint(
             f"{mountpoint} contains {entries}, hidden while the share is mounted there",
             f"move its content to the share, {other}",
-            note=True,
+            # A folder that was not made for the share is somebody's.
+            note=found.immutable or any(entry.is_share for _, entry in lines),
         )
     if not found.flags:
         yield _mountpoint(

@@ -29,7 +29,7 @@ _REGISTRIES = {"docker.io": "registry-1.docker.io"}
 # files.pythonhosted.org serves the files that pypi.org lists; AI-Toolkit needs Prisma's engines.
 _PYPI = ("https://pypi.org/simple/", "https://files.pythonhosted.org/")
 _NPM = "https://registry.npmjs.org/"
-_OTHERS = ("http://deb.debian.org/debian/", "https://binaries.prisma.sh/")
+_DEBIAN, _PRISMA = "http://deb.debian.org/debian/", "https://binaries.prisma.sh/"
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ def _addresses(pins: Pins, mirror: Mirror, settings: Settings) -> Iterator[tuple
     for address in [f"{mirror.pypi}/"] if mirror.pypi else _PYPI:
         yield PACKAGES, address
     yield PACKAGES, f"{mirror.npm}/" if mirror.npm else _NPM
-    for address in _OTHERS:
-        yield PACKAGES, mirror.url(address)
+    # Debian's packages are signed.
+    for address in (mirror.url(_DEBIAN), mirror.unchecked_url(_PRISMA)):
+        yield PACKAGES, address
 
 
 def _registry(name: str, mirror: Mirror) -> str:
@@ -126,7 +127,7 @@ def fetched(
         for key in stack.pins_used:
             section, _, name = key.partition(".")
             if section == "images":
-                image = pins.images[name].ref(mirror.registry)
+                image = pins.images[name].ref(mirror)
                 if image in lacking or (builds and image not in run_as_they_are):
                     uses.add(key)
             elif builds:
@@ -134,6 +135,28 @@ def fetched(
         if builds:
             uses.add(PACKAGES)
     return frozenset(uses)
+
+
+def pin_findings(pins: Pins, used: Iterable[str]) -> Iterator[Finding]:
+    """Yield whether the content of everything that is used is pinned.
+
+    + used: ``section.key`` of the pins
+    """
+    missing = {
+        **{f"images.{key}": "digest" for key, one in pins.images.items() if not one.digest},
+        **{f"downloads.{key}": "sha256" for key, one in pins.downloads.items() if not one.sha256},
+    }
+    lacking = [f"{key} has no {missing[key]}" for key in sorted({*used} & missing.keys())]
+    yield Finding(
+        "pins",
+        not lacking,
+        f"{', '.join(lacking)}: their servers decide what is installed, today and after each change"
+        if lacking
+        else "everything that is used is pinned by its content",
+        "fill them in (the beginning of pins.yml says how)",
+        note=True,
+        id="pins-incomplete",
+    )
 
 
 def upstream_findings(

@@ -10,4 +10,9 @@ mkdir -p /data/data /data/datasets /data/models /data/output
 ./node_modules/.bin/prisma db push --skip-generate
 
 export-artefacts /data/output /outputs &
+# The program reads its password from this variable alone. Here, only its own processes have it.
+if [ -e /run/secrets/ai_toolkit_auth ]; then
+    AI_TOOLKIT_AUTH=$(cat /run/secrets/ai_toolkit_auth)
+    export AI_TOOLKIT_AUTH
+fi
 exec npm run start
