@@ -359,11 +359,8 @@ def test_what_only_reads_calls_no_operation(called: Called, monkeypatch: pytest.
 
 
 def test_no_task_downloads_what_anyone_on_the_network_could_replace(
-    called: Called, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    called: Called, monkeypatch: pytest.MonkeyPatch
 ):
     """Tasks that run without preflight are refused too."""
-    (tmp_path / "mirror.yml").write_text(
-        "http: http://m\npins: {downloads: {ollama: {sha256: null}}}\n"
-    )
     with pytest.raises(UserError, match=r"http://m/\S+ has no sha256 in pins.yml"):
-        run("ollama", monkeypatch, "dhoch3", mirror=str(tmp_path / "mirror.yml"))
+        run("ollama", monkeypatch, "dhoch3", mirror=Mirror(http="http://m"))
