@@ -72,10 +72,15 @@ def _prepared(channel: Channel, command: str) -> str:
     return f"printf '\\n%s\\n' '{NOISE_ENDS}'; {command}"
 
 
+def _transport(*arguments: Any, **how: Any) -> Transport:
+    # A function, because `pyinfra debug-inventory` cannot show a class.
+    return _Transport(*arguments, **how)
+
+
 def connect_options() -> dict[str, Any]:
     """Return paramiko's ``connect`` arguments, for pyinfra's ``ssh_paramiko_connect_kwargs``."""
     return {
-        "transport_factory": _Transport,
+        "transport_factory": _transport,
         "banner_timeout": BUSY,
         "auth_timeout": BUSY,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -17,6 +18,7 @@ import paramiko
 import pytest
 from pyinfra.api import StringCommand
 from pyinfra.connectors import util
+from pyinfra_cli.util import json_encode
 
 from workstation import hooks, ssh
 from workstation.errors import UserError
@@ -84,6 +86,12 @@ def test_an_ssh_connection_sends_at_once(port: int):
     # paramiko gives up after 15 and 30 seconds, which may be too short for a busy machine.
     assert (transport.banner_timeout, transport.auth_timeout) == (120, 120)
     client.close()
+
+
+def test_pyinfra_can_show_the_options_of_a_connection():
+    """As `pyinfra inventory.py debug-inventory` does."""
+    shown = json.loads(json.dumps(ssh.connect_options(), default=json_encode))
+    assert shown["transport_factory"] == "Function: _transport"
 
 
 def test_a_known_hosts_file_is_made_private_and_kept(tmp_path: Path):
