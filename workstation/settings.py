@@ -417,7 +417,6 @@ def _sentence(error: ErrorDetails) -> str:
     if name in SECRETS:
         return f"{name.upper()} is invalid, {expectation(error)}: {where(name)}."
     entry = "an entry of " if len(error["loc"]) > 1 else ""
-    given = error["input"]
-    if isinstance(given, str):
-        given = re.sub(r"(?i)(pass\w*=).*", r"\1...", given)  # smb_options with a password
-    return f"{entry}{name} is {shown(given)}, {expectation(error)}: {where(name)}."
+    # Mount options may contain a password, in whatever form they are given.
+    given = re.sub(r"(?i)(pass\w*=).*", r"\1...", shown(error["input"]))
+    return f"{entry}{name} is {given}, {expectation(error)}: {where(name)}."

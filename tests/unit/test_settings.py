@@ -149,7 +149,16 @@ def test_an_impossible_value_is_one_sentence(changes: dict[str, Any], expected: 
     assert ".env" in message or "group_data" in message
 
 
-@pytest.mark.parametrize("options", [["password=geheim,x"], "seal,Pass=geheim", ["pass=geheim"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["password=geheim,x"],
+        "seal,Pass=geheim",
+        ["pass=geheim"],
+        [["password=geheim"]],
+        {"seal": "password=geheim"},
+    ],
+)
 def test_a_password_among_mount_options_is_refused_and_not_shown(options: object):
     """It belongs in SMB_PASSWORD."""
     assert "geheim" not in refusal(smb_options=options)

@@ -44,7 +44,7 @@ def operation(func: Callable[P, Changes]) -> Operation[P]:
         except UserError as error:
             if not state.is_executing:
                 raise
-            yield FunctionCommand(_fail, (error,), {})
+            yield FunctionCommand(_fail_command, (error,), {})
 
     made = cast(Operation[P], pyinfra_operation()(reported))
     made.changes = func
@@ -72,11 +72,11 @@ def commands_of(changes: Changes) -> Commands:
             current().count(host.name)
 
 
-def _fail(state: Any, host: Any, error: UserError) -> bool:
-    return failed(host, error)
+def _fail_command(state: Any, host: Any, error: UserError) -> bool:
+    return fail(host, error)
 
 
-def failed(host: Any, error: UserError) -> Literal[False]:
+def fail(host: Any, error: UserError) -> Literal[False]:
     """Show why a command failed, keep the reason for the end of the run, and return False, which
     pyinfra takes as a failure."""
     message = f"{error}{in_brackets(error.id)}"

@@ -31,7 +31,7 @@ from workstation.facts.shell import script
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import files
-from workstation.operations.base import failed, operation
+from workstation.operations.base import fail, operation
 from workstation.operations.live import command_output
 from workstation.pins import AptRepository
 from workstation.plan import Change, Changes, Group, together
@@ -133,7 +133,7 @@ def _install(state: Any, host: Any, command: StringCommand, packages: list[str])
         broken = broken_sources(update, known.entries, known.proxies)
     if not status:
         told = f"apt on {host.name} {failure(packages, lines, broken)}"
-        return failed(host, HostError(told, id="packages-not-installed"))
+        return fail(host, HostError(told, id="packages-not-installed"))
     found = current().findings
     for one in broken:
         note = Finding(f"apt source {one.source}", False, one.said, one.fix, note=True)
