@@ -7,7 +7,6 @@ Nothing read here is put into the environment of this process, where every child
 
 from __future__ import annotations
 
-import io
 import re
 import shlex
 import stat
@@ -15,11 +14,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv.parser import Binding, parse_stream
 from pydantic import SecretStr
 
-from workstation import given_file, group_data
-from workstation.errors import UserError, named, nearest, shown
+from workstation import env_file, given_file, group_data
+from workstation.env_file import EnvironmentFileError
+from workstation.errors import named, nearest, shown
 from workstation.group_data import stack_data
 from workstation.settings import SECRETS, Settings, takes_text
 from workstation.stack import data_key
@@ -43,10 +42,6 @@ CONNECTION = {
 """The keys for the machine, the way to it and the stacks that it runs, with their meaning."""
 CONNECTION_KEYS = tuple(CONNECTION)
 SETTING_KEYS = {name.upper(): name for name in Settings.model_fields}
-
-
-class EnvironmentFileError(UserError):
-    """An invalid ``.env`` file or environment variable."""
 
 
 class Secret(SecretStr):
@@ -243,90 +238,12 @@ def _replaced(
 def read_file(
     path: Path, further: Collection[str] = (), several: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return the values of an environment file: ``KEY=value`` lines with quotes and comments, as
-    in Compose.
+    """Return the values of an environment file. Raises EnvironmentFileError.
 
     + further: allowed keys besides those of connection and settings
     + several: keys that are not allowed because they have several values, and what to do instead
-
-    Values are never interpolated: a password may contain ``$``. No error shows a value.
     """
-    try:
-        text = given_file.read_text(path)
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise EnvironmentFileError(
-            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
-        ) from None
-    except OSError as error:
-        raise EnvironmentFileError(
-            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
-        ) from None
-    values: dict[str, str] = {}
-    for binding in parse_stream(io.StringIO(text, newline="")):
-        original = binding.original.string
-        blank = len(original) - len(original.lstrip())
-        line = binding.original.line + _newlines(original[:blank])
-        if binding.key is None and not binding.error:
-            continue
-        key, value = _entry(binding, f"{path} line {line}", further, several or {})
-        if key in values:
-            raise EnvironmentFileError(
-                f"{path} line {line} sets {key} again: keep one of the two.", id="key-duplicate"
-            )
-        values[key] = value
-    return values
-
-
-def _exposed(path: Path) -> str:
-    """Return the sentence for a file that other users can read or change; empty if none can."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & 0o077:
-        return ""
-    return (
-        f"{path} is for passwords, but other users of this machine can read or change it (mode "
-        f"{mode:o}): run `chmod 600 {shlex.quote(str(path))}`."
-    )
-
-
-def _entry(
-    binding: Binding, place: str, further: Collection[str], several: Mapping[str, str]
-) -> tuple[str, str]:
-    """Return the key and value of one line. Raises EnvironmentFileError for an invalid line."""
-    key, value = binding.key, binding.value
-    if binding.error or key is None:
-        raise EnvironmentFileError(
-            f"{place} is not KEY=value, or has an unclosed quote: "
-            "put values with special characters in single quotes.",
-            id="env-file-syntax",
-        )
-    if value is None:
-        raise EnvironmentFileError(f"{place} has no '=': write KEY=value.", id="env-file-syntax")
-    _check_key(key, place, further, several)
-    if CONTROL.search(value):
-        raise EnvironmentFileError(
-            f"{place}: the value of {key} contains a line break or control character: "
-            "close its quotes, and use single quotes if it has backslashes.",
-            id="env-file-syntax",
-        )
-    if len(value) > LONGEST:
-        raise EnvironmentFileError(
-            f"{place}: the value of {key} is longer than {LONGEST} characters: shorten it.",
-            id="setting-invalid",
-        )
-    if _is_comment(binding):
-        raise EnvironmentFileError(
-            f"{place}: without a blank before #, the comment would be the value of {key}: add the "
-            "blank, or put the value in single quotes.",
-            id="env-file-syntax",
-        )
-    if key.lower() in SECRETS and _loses_text(binding):
-        raise EnvironmentFileError(
-            f"{place}: the value of {key} contains ' #', which begins a comment: "
-            "put the value in single quotes.",
-            id="env-file-syntax",
-        )
-    return key, value
+    return env_file.read(path, lambda key, place: _check_key(key, place, further, several or {}))
 
 
 def _check_key(key: str, place: str, further: Collection[str], several: Mapping[str, str]) -> None:
@@ -339,8 +256,11 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
         )
     if key not in SETTING_KEYS:
         hint = nearest(key, (*CONNECTION_KEYS, *SETTING_KEYS, *further))
+        # Text that does not look like a key may be a secret that was pasted in the wrong place.
+        like_a_key = re.fullmatch(r"[A-Z][A-Z0-9_]*", key) and (hint or "_" in key)
+        what = named(key) if like_a_key else "the text before ="
         raise EnvironmentFileError(
-            f"{place}: {named(key)} is not a known key{hint}: docs/settings.md lists all keys.",
+            f"{place}: {what} is not a known key{hint}: docs/settings.md lists all keys.",
             id="setting-unknown",
         )
     if not takes_text(SETTING_KEYS[key]):
@@ -351,21 +271,15 @@ def _check_key(key: str, place: str, further: Collection[str], several: Mapping[
         )
 
 
-def _is_comment(binding: Binding) -> bool:
-    """Return whether an unquoted value looks like a comment; without a blank before the ``#``, it
-    is none."""
-    raw = binding.original.string.partition("=")[2]
-    return re.match(r"#(\s|$)", raw) is not None
-
-
-def _loses_text(binding: Binding) -> bool:
-    """Return whether an unquoted value was cut at a blank and ``#``: half a password is useless."""
-    raw = binding.original.string.partition("=")[2]
-    return not raw.lstrip().startswith(("'", '"')) and re.search(r"\s#", raw) is not None
-
-
-def _newlines(text: str) -> int:
-    return len(re.findall(r"\r\n|\n|\r", text))
+def _exposed(path: Path) -> str:
+    """Return the sentence for a file that other users can read or change; empty if none can."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return ""
+    return (
+        f"{path} is for passwords, but other users of this machine can read or change it (mode "
+        f"{mode:o}): run `chmod 600 {shlex.quote(str(path))}`."
+    )
 
 
 def _file(variables: Mapping[str, str], folder: Path) -> Path | None:

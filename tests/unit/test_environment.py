@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from workstation import environment
-from workstation.environment import CONNECTION_KEYS, Environment, EnvironmentFileError
+from workstation.env_file import EnvironmentFileError
+from workstation.environment import CONNECTION_KEYS, Environment
 from workstation.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import yaml
 
 from tests.unit.test_settings import load, refusal
 from workstation import environment, mirror, settings
-from workstation.environment import EnvironmentFileError, Secret
+from workstation.env_file import EnvironmentFileError
+from workstation.environment import Secret
 from workstation.errors import UserError
 from workstation.mirror import Mirror
 from workstation.settings import SECRETS, Settings
@@ -208,6 +209,10 @@ def test_secrets_of_env_are_masked_from_the_first_moment(tmp_path: Path, name: s
         'REDIS_PASSWORD="a\\nb"',
         "SMB_PASSWORD=a\nSMB_PASSWORD=b",
         "SMB_PASWORD=Geheim",
+        "Geheim=",
+        "hU2-Geheim=x=y",
+        "'Geheim'=x",
+        "SMB_PASSWORD=x\nGeheim",
         "WORKSTATION_HOST=@ssh/anna",
         "WORKSTATION_HOST=root@gpu1",
         "WORKSTATION_HOST=@docker/x",
