@@ -11,6 +11,8 @@ from lab.errors import LabError
 from lab.image import outer_bundle
 
 DOMAIN = "localhost"  # browsers and curl resolve every *.localhost to the loopback address
+LOGIN = ("workstation", 'lab: "pass\\word" \'ü')
+"""Name and password at the proxy; the odd characters are on purpose."""
 ENGINES = {"newest": "docker", "distribution": "distribution"}
 """The Docker that the lab's machine gets -> the setting docker_source. The newest comes from the
 stand-in of Docker's own repository (lab/upstream/docker.py)."""
@@ -33,6 +35,8 @@ def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict
         "DOMAIN": DOMAIN,
         "GPU": "required",
         "DOCKER_SOURCE": ENGINES[engine()],
+        "LOGIN_USER": LOGIN[0],
+        "LOGIN_PASSWORD": LOGIN[1],
         "SMB_SERVER": nas.ADDRESS,
         "SMB_SHARE": nas.SHARE,
         "SMB_USER": nas.USER,

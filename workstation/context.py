@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -24,6 +24,8 @@ from workstation.report import criteria
 from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import data_key
+from workstation.traefik import login
+from workstation.traefik.routes import routes
 from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
@@ -68,8 +70,27 @@ class Context:
                 name, self.settings, self.pins, self.mirror, self.data(name), self.gpu
             ).render()
             criteria.check(rendered.model, TEMPLATES / "stacks")
-            self._rendered[name] = rendered
+            self._rendered[name] = self._with_routes(rendered) if name == PROXY else rendered
         return self._rendered[name]
+
+    def _with_routes(self, proxy: RenderedStack) -> RenderedStack:
+        """Return our own proxy with the routes of the host's stacks."""
+        kinds = self.logins()
+        asked = {name: login.MIDDLEWARES.get(kind, "") for name, kind in kinds.items()}
+        files = {
+            f"routes/{stack.model.name}.yml": routes(
+                stack.model, asked, self.settings.proxy_origins
+            )
+            for stack in self.stacks()
+        }
+        files[login.FILE] = login.middlewares(self.settings, {*kinds.values()})
+        return replace(proxy, files={**proxy.files, **files}, hidden=proxy.hidden | {login.FILE})
+
+    def logins(self) -> dict[str, str]:
+        """Return the services with a route through our own proxy -> what it asks for before them:
+        ``password``, ``forward`` or ``none``. Raises SettingsError."""
+        running = [service for stack in self.stacks() for service in stack.model.running]
+        return login.of_services(self.settings, [one.name for one in running if one.host])
 
     def stacks(self) -> list[RenderedStack]:
         """Return the rendered stacks that the inventory assigns to this host."""
@@ -99,6 +120,8 @@ class Context:
         """Raise SettingsError for an empty setting that the host's stacks need."""
         if self.needs.share:
             self.settings.require(*SHARE)
+        if self.settings.proxy == "own":
+            self.logins()
         for stack in self.stacks():
             self.settings.require(*(secret.setting for secret in stack.model.secrets))
 

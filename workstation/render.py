@@ -103,7 +103,8 @@ class RenderedStack:
 
     ``pins_used``: the pins of its services, such as ``images.comfyui`` and ``sources.fooocus``.
     ``secrets``: the values of the settings that its Compose file names as secrets. ``places``:
-    host folders that its services mount.
+    host folders that its services mount. ``hidden``: files that only root may read, and that no
+    plan shows.
     """
 
     model: Stack
@@ -112,6 +113,8 @@ class RenderedStack:
     pins_used: frozenset[str] = frozenset()
     secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     places: tuple[Place, ...] = ()
+    # Compose reads variables from .env, including passwords.
+    hidden: frozenset[str] = frozenset({".env"})
 
     @property
     def compose(self) -> str:

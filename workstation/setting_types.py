@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -108,3 +109,39 @@ Duration = Annotated[
 
 
 SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text), Called("secret")]
+
+
+def _login_password(value: SecretStr) -> SecretStr:
+    """Return a password that bcrypt does not cut; an empty one is none."""
+    if value.get_secret_value() and not 8 <= len(value.get_secret_value().encode()) <= 72:
+        raise ValueError("expected a password of 8 to 72 bytes")
+    return value
+
+
+def _address(value: str) -> str:
+    """Return an HTTP address without a password in it, or an empty string."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in value):
+        raise ValueError("expected an address such as http://authelia:9091/api/authz/forward-auth")
+    return value
+
+
+LoginName = Annotated[Visible, form(r"[^:]{0,255}", "a name without a colon"), Called("name")]
+LoginPassword = Annotated[SecretSetting, AfterValidator(_login_password)]
+OptionalAddress = Annotated[
+    Written,
+    form(r"[!-~]{0,1000}", "an address without spaces"),
+    AfterValidator(_address),
+    Called("address"),
+]
+HeaderName = Annotated[
+    Written, form(r"[A-Za-z0-9-]{1,100}", "names of headers such as Remote-User"), Called("header")
+]
+# What browsers send: no path, and no port that is the scheme's own.
+Origin = Annotated[
+    Written,
+    form(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?", "origins such as https://portal.example.com"),
+    Called("origin"),
+]
+# compose-go, schema/compose-spec.json: names of services.
+ServiceName = Annotated[Written, form(r"[a-zA-Z0-9._-]{1,255}", "names of services")]

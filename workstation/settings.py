@@ -35,13 +35,19 @@ from workstation.setting_types import (
     AccountName,
     DriverBranch,
     Duration,
+    HeaderName,
+    LoginName,
+    LoginPassword,
     Middleware,
     MountOption,
     NetworkName,
     OptionalAccountName,
+    OptionalAddress,
     OptionalProxyName,
+    Origin,
     ProxyName,
     SecretSetting,
+    ServiceName,
     ShareName,
     ShareUser,
     different_options,
@@ -66,7 +72,7 @@ from workstation.values import (
 )
 
 _STACK_SECRETS = stack_settings.secrets()
-SECRETS = frozenset({"smb_password", *_STACK_SECRETS})
+SECRETS = frozenset({"smb_password", "login_password", *_STACK_SECRETS})
 """Settings that come only from ``.env`` or the environment and are never shown."""
 
 
@@ -227,6 +233,48 @@ class _Settings(BaseModel):
         default="512mb", description="Memory that our own Traefik may use; `0` for no limit."
     )
 
+    proxy_origins: Annotated[list[Origin], BeforeValidator(words), AfterValidator(distinct)] = (
+        Field(
+            default=[],
+            description="Origins of other pages that may use services through our own Traefik, "
+            "such as `https://portal.example.com`; those of the services themselves always may.",
+        )
+    )
+
+    login: Literal["password", "forward", "none"] = Field(
+        default="password",
+        description="What our own Traefik asks for before each service: `password` (the name and "
+        "password in the next two settings), `forward` (a login service of yours, such as "
+        "Authelia), `none` (whoever reaches the machine gets in).",
+    )
+    login_user: LoginName = Field(
+        default="", description="Name with which people log in to the services."
+    )
+    login_password: LoginPassword = Field(
+        default=SecretStr(""), description="Password of `login_user`, of 8 to 72 bytes."
+    )
+    login_file: Line = Field(
+        default="",
+        description="Path, on the control machine, of a file with further users, made by "
+        "`htpasswd -B`.",
+    )
+    login_address: OptionalAddress = Field(
+        default="",
+        description="For `forward`: the address at which the login service tells whether a "
+        "request may pass, as Traefik's container reaches it.",
+    )
+    login_headers: Annotated[list[HeaderName], BeforeValidator(words), AfterValidator(distinct)] = (
+        Field(
+            default=[],
+            description="For `forward`: headers of its answer that services receive, such as "
+            "`Remote-User`.",
+        )
+    )
+    login_services: dict[ServiceName, Literal["password", "forward", "none"]] = Field(
+        default={},
+        description='Services with another login than `login`, such as `{"forge": "none"}`.',
+    )
+
     history: Annotated[list[Count], BeforeValidator(words), Field(max_length=2)] = Field(
         default=[],
         description="Which runs to show: one number shows that run in full (1 is the last), two "
@@ -253,7 +301,20 @@ class _Settings(BaseModel):
                 raise ValueError(f"{inner} is inside {outer}, or is the same folder")
         if self.proxy == "own":
             self._own_proxy()
+        else:
+            self._existing_proxy()
         return self
+
+    def _existing_proxy(self) -> None:
+        """Raise ValueError for a setting that only the Traefik of this project heeds."""
+        for name in type(self).model_fields:
+            if name.startswith(("login", "proxy_origins")) and getattr(self, name) != (
+                type(self).model_fields[name].default
+            ):
+                raise ValueError(
+                    f"{name} is set although proxy is existing: its routes are guarded by the "
+                    "middlewares of your own Traefik (proxy_middlewares)"
+                )
 
     def _own_proxy(self) -> None:
         """Raise ValueError for a feature that the Traefik of this project does not have."""
@@ -287,6 +348,12 @@ class _Settings(BaseModel):
         self.require(name)
         text: str = getattr(self, name).get_secret_value()
         return text
+
+    def login_of(self, service: str) -> Literal["password", "forward", "none", "unknown"]:
+        """Return what the proxy asks for before a service; unknown if the proxy is not ours."""
+        if self.proxy == "existing":
+            return "unknown"
+        return self.login_services.get(service, self.login)
 
     @property
     def store_group(self) -> str:
@@ -403,7 +470,7 @@ def where(name: str) -> str:
 
 def takes_text(name: str) -> bool:
     """Return whether a setting fits on one line of ``.env``: all do except dictionaries."""
-    return name != "ollama_environment"
+    return name not in ("ollama_environment", "login_services")
 
 
 def _sentence(error: ErrorDetails) -> str:

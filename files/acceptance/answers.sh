@@ -3,6 +3,8 @@
 # in parallel; maximum size of an answer in bytes. PLAN: a line for each probe, with the numbers of
 # its script and its arguments among the values, counted from 0.
 #
+# Standard input is the file "login", a configuration of curl, in the folder where probes run.
+#
 # Probes write to files. A process that no signal reaches, such as one that waits for a file server
 # that is gone, is left behind when the time is up.
 
@@ -14,6 +16,7 @@ mapfile -t probes < <(printf %s "$plan")
 PATH=$PATH:/usr/sbin:/sbin; export PATH
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
+cd "$folder" && cat >login || exit 1
 probe() {
   local number=$1; shift
   timeout -k 5 "$seconds" sh -c "$@" >"$folder/$number" 2>&1

@@ -193,15 +193,16 @@ def test_what_needs_no_network_has_none():
                 assert keys["network_mode"] == "none"
 
 
-def test_traefik_takes_what_asks_for_it_and_shows_nothing_of_itself():
-    """By default it would serve every container of the machine, including other people's."""
+def test_traefik_takes_what_a_run_wrote_and_shows_nothing_of_itself():
+    """With Docker's socket it would also read other people's labels."""
     for form in FORMS:
         if form.stack.model.name != "proxy":
             continue
         (traefik,) = form.running.values()
         flags = dict(flag.removeprefix("--").split("=", 1) for flag in traefik["command"])
-        assert flags["providers.docker.exposedbydefault"] == "false"
-        assert flags["providers.docker.network"] == "proxy"
+        providers = {name for name in flags if name.startswith("providers")}
+        assert providers == {"providers.file.directory"}
+        assert traefik["volumes"] == ["./routes:/etc/traefik/routes:ro"]
         assert not [name for name in flags if name.startswith(("api", "entrypoints.traefik"))]
         entrypoints = {name.split(".")[1] for name in flags if name.startswith("entrypoints.")}
         assert entrypoints == {"web"}

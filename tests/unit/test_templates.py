@@ -117,7 +117,7 @@ def test_no_service_behind_the_proxy_publishes_a_port(stack: str, name: str):
     keys = running(stack)[name]
     assert "ports" not in keys
     assert keys.get("network_mode") is None
-    assert "proxy" in keys["networks"]
+    assert {"proxy", "guarded"} & {*keys["networks"]}
 
 
 @pytest.mark.parametrize(("stack", "name"), LOOPBACK)
@@ -182,10 +182,15 @@ def test_images_have_a_tag_that_stays(stack: str, name: str):
 
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)
-def test_the_docker_socket_goes_to_dockge_and_the_proxy_only(stack: str, name: str):
-    sockets = [mount for mount in mounts(running(stack)[name]) if mount[0] == SOCKET]
-    allowed = {"dockge": [(SOCKET, SOCKET, False)], "traefik": [(SOCKET, SOCKET, True)]}
-    assert sockets == allowed.get(name, [])
+def test_the_docker_socket_goes_to_dockge_only(stack: str, name: str):
+    """Not to the proxy, which parses everybody's HTTP. And no other service of its stack can reach
+    the one that is root by it."""
+    keys = running(stack)[name]
+    sockets = [mount for mount in mounts(keys) if mount[0] == SOCKET]
+    assert sockets == ([(SOCKET, SOCKET, False)] if name == "dockge" else [])
+    guarded = "guarded" in keys.get("networks", ())
+    assert guarded is (name in ("dockge", "traefik"))
+    assert name != "dockge" or keys["networks"] == ["guarded"]
 
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)
@@ -328,8 +333,9 @@ def test_a_change_of_the_base_changes_every_image_built_on_it():
 def test_the_own_proxy_makes_the_network_that_the_stacks_join():
     own = yaml.safe_load(render("proxy", proxy_network="edge").compose)
     stack = yaml.safe_load(render(proxy_network="edge").compose)
-    assert own["networks"]["proxy"] == {"name": "edge"}
-    assert stack["networks"]["proxy"] == {"name": "edge", "external": True}
+    for name, network in (("proxy", "edge"), ("guarded", "edge-guarded")):
+        assert own["networks"][name] == {"name": network}
+        assert stack["networks"][name] == {"name": network, "external": True}
 
 
 def test_the_own_proxy_publishes_its_one_port_and_shows_no_dashboard():

@@ -40,11 +40,23 @@ docker inspect -f '{{range .Mounts}}{{println "mount" .Destination}}{{end}}' "$1
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where requests for a service enter; ``shown`` is for people, the rest for curl."""
+    """Where requests for a service enter; ``shown`` is for people, the rest for curl. ``login``:
+    what the proxy asks for; empty if requests do not pass it."""
 
     shown: str
     base: str
     options: tuple[str, ...] = ()
+    login: str = ""
+
+    @property
+    def with_login(self) -> tuple[str, ...]:
+        """The options that log in: a file that ``answers.sh`` writes, for what nobody may see."""
+        return ("-K", "login", *self.options) if self.login == "password" else self.options
+
+    def curl(self, *words: str) -> str:
+        """Return a command of curl as a person runs it; it asks for the password."""
+        user = ("-u", "NAME") if self.login == "password" else ()
+        return shlex.join(["curl", *user, *words[:-1], *self.options, words[-1]])
 
 
 def proxy_entrance(settings: Settings) -> tuple[Literal["http", "https"], int]:
@@ -61,15 +73,17 @@ def entrance(service: Service, settings: Settings) -> Entrance | None:
         return None
     if service.host:
         scheme, port = proxy_entrance(settings)
+        login = settings.login_of(service.name)
         if scheme == "http":
             return Entrance(
-                service.host, f"http://127.0.0.1:{port}", ("-H", f"Host: {service.host}")
+                service.host, f"http://127.0.0.1:{port}", ("-H", f"Host: {service.host}"), login
             )
         # The name is needed for SNI; the certificate's validity is not checked here.
         return Entrance(
             service.host,
             f"https://{service.host}:{port}",
             ("-k", "--resolve", f"{service.host}:{port}:127.0.0.1"),
+            login,
         )
     first = next(published(service), None)
     if first is None:
@@ -103,34 +117,62 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
     fix = f"read its log: `docker compose -p {stack.name} logs {service.name}`"
     if service.host:
         fix += (
-            "; then the proxy's log. Traefik answers 404 for unknown names, and ignores containers "
-            "that are not healthy"
+            "; then the proxy's log. Traefik answers 404 for unknown names, and 502 for a service "
+            "that does not run"
         )
     url = into.base + service.probe
-    yield Probe(
-        f"{subject} answers on {into.shown}",
-        scripts.text("acceptance/http.sh"),
-        (str(PATIENCE), url, *into.options),
-        fix,
-        shlex.join(["curl", "-i", "--max-time", str(PATIENCE), *into.options, url]),
-        subject,
-    )
-    if service.websocket:
+    if into.login:
+        yield _login_probe(subject, into, url)
+    # Another program's login cannot be passed here.
+    if into.login != "forward":
+        yield Probe(
+            f"{subject} answers on {into.shown}",
+            scripts.text("acceptance/http.sh"),
+            (str(PATIENCE), url, *into.with_login),
+            fix,
+            into.curl("-i", "--max-time", str(PATIENCE), url),
+            subject,
+        )
+    if service.websocket and into.login != "forward":
         url = into.base + service.websocket
         upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]
         upgrade += ["-H", "Sec-WebSocket-Version: 13"]
         upgrade += ["-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
-        curl = ["curl", "-i", "-N", "--http1.1", *upgrade, *into.options, url]
         yield Probe(
             f"{subject} takes websockets",
             scripts.text("acceptance/websocket.sh"),
-            (str(PATIENCE), url, *into.options),
+            (str(PATIENCE), url, *into.with_login),
             "look for a middleware in the proxy that buffers or compresses"
             if service.host
             else fix,
-            shlex.join(curl),
+            into.curl("-i", "-N", "--http1.1", *upgrade, url),
             subject,
         )
+
+
+def _login_probe(subject: str, into: Entrance, url: str) -> Probe:
+    """Return the probe of what a stranger gets, and a page of another origin."""
+    names = {
+        "none": f"{subject} refuses pages of other origins",
+        "unknown": f"{subject} asks for a login",
+    }
+    return Probe(
+        names.get(into.login, f"{subject} asks for a login and refuses pages of other origins"),
+        scripts.text("acceptance/locked.sh"),
+        (str(PATIENCE), url, into.login, *into.options),
+        "run tasks/traefik.py"
+        if into.login != "unknown"
+        else "add a middleware of your proxy that asks for one to PROXY_MIDDLEWARES",
+        shlex.join(["curl", "-i", *into.options, url]),
+        subject,
+        _open_route if into.login == "unknown" else None,
+    )
+
+
+def _open_route(probe: Probe, answer: Answer) -> Iterator[Finding]:
+    """Yield a note for a route of somebody else's proxy by which everybody reaches the service."""
+    found = probe.finding(True, answer.detail, answer)
+    yield replace(found, note=answer.output.startswith("HTTP 2"))
 
 
 def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterator[Probe]:

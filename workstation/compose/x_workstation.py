@@ -24,6 +24,7 @@ from workstation.compose.forms import (
     real,
     whole,
 )
+from workstation.traefik import rules
 from workstation.worker import APP, COMMIT, FOLDER, repository
 
 NAMESPACE = "x-workstation"
@@ -58,6 +59,14 @@ def _address(value: object) -> str:
         repository(str(value))
     except ValueError as error:
         return str(error).removeprefix("expected ")
+    return ""
+
+
+def _rule(value: object) -> str:
+    try:
+        rules.parse(str(value))
+    except rules.RuleError as error:
+        return f"a part of a rule in Traefik 3 ({error})"
     return ""
 
 
@@ -115,6 +124,11 @@ SERVICE = {
         default="/",
     ),
     "websocket": Key("Path that must upgrade to a WebSocket."),
+    "open": Key(
+        "Requests for which our own proxy asks for no login, because the program checks keys of "
+        "its own: a part of a rule in Traefik's language, such as ``PathPrefix(`/api/`)``.",
+        checked(_rule),
+    ),
     "registers": Key(
         "For InvokeAI: the target of its model store mount. The models in it are registered "
         "through InvokeAI's API."

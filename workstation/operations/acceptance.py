@@ -49,6 +49,7 @@ from workstation.report.topology import Site
 from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import Stack
+from workstation.traefik import login
 
 PATIENCE = 300
 """Seconds that one of our commands other than a probe may take."""
@@ -121,7 +122,7 @@ def collect(machine: Context) -> Proof:
         table_probe([model for model, _ in projects]),
         container_probe(projects),
     ]
-    answers = _answers(probes)
+    answers = _answers(probes, login.credentials(settings))
     gpu = _gpu(machine, models)
     installed: dict[str, PackageState] = ask(host, Packages, **_PATIENT) if gpu else {}
     findings = [
@@ -150,10 +151,19 @@ def _units(machine: Context) -> dict[str, str]:
     return {worker.unit: "worker" for worker in machine.workers if worker.repository}
 
 
-def _answers(probes: list[Probe], limit: int = 1800) -> list[Answer]:
-    """Return the answers; all of them are failures if the machine did not respond."""
+def _answers(probes: list[Probe], login: str, limit: int = 1800) -> list[Answer]:
+    """Return the answers; all of them are failures if the machine did not respond.
+
+    + login: the configuration of curl with which probes log in
+    """
     answers: list[Answer] = ask(
-        host, Answers, probes=probes, limit=limit, _timeout=limit + PATIENCE, _ignore_errors=True
+        host,
+        Answers,
+        probes=probes,
+        limit=limit,
+        _stdin=HiddenText(login),
+        _timeout=limit + PATIENCE,
+        _ignore_errors=True,
     )
     if len(answers) != len(probes):
         return [Answer(False, "the machine did not answer")] * len(probes)

@@ -69,9 +69,8 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
         files.File(
             f"{stack.folder}/{path}",
             content,
-            # Compose reads variables from .env, including passwords.
-            mode="600" if path == ".env" else "755" if content.startswith(b"#!") else "644",
-            secret=path == ".env",
+            mode="600" if path in stack.hidden else "755" if content.startswith(b"#!") else "644",
+            secret=path in stack.hidden,
             backup=path == "compose.yaml",
         )
         for path, content in stack.files.items()

@@ -15,8 +15,8 @@ from workstation.errors import named, nearest, shown
 from workstation.traefik import rules as traefik_rules
 from workstation.traefik.rules import RuleError
 
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+TRUE = ("1", "t", "T", "TRUE", "true", "True")
+FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 # Kinds of values at the end of a label; a mapping continues it, and "" in it is its own value.
 _ANY, _FLAG, _NUMBER, _PORT, _RULE, _SCHEME = "any", "flag", "number", "port", "rule", "scheme"
@@ -218,7 +218,7 @@ _STREAMS = {
         }
     },
 }
-_TREE: _Tree = {
+TREE: _Tree = {
     "enable": _FLAG,
     "docker": {"network": _ANY, "lbswarm": _FLAG, "allownonrunning": _FLAG},
     "swarm": {"network": _ANY, "lbswarm": _FLAG},
@@ -246,7 +246,7 @@ def routed_host(labels: Mapping[str, Any] | list[str]) -> str:
     """Return the first host name of the first router in the labels of a service, or an empty
     string."""
     found = {name.lower(): value for name, value in pairs(labels).items()}
-    if found.get("traefik.enable") not in _TRUE:
+    if found.get("traefik.enable") not in TRUE:
         return ""
     rule = re.compile(r"traefik\.http\.routers\.[^.]+\.rule")
     rules = (value for label, value in found.items() if rule.fullmatch(label))
@@ -278,7 +278,7 @@ def _kind(label: str) -> tuple[str, str]:
     """Return the kind of a label's value and an empty string, or an empty string and the problem of
     the label."""
     parts = label.split(".")
-    tree: Any = _TREE
+    tree: Any = TREE
     for number, part in enumerate(parts[1:], 1):
         name = re.sub(r"\[[0-9]+\]$", "", part).lower()
         if isinstance(tree, str):
@@ -313,7 +313,7 @@ def _kind(label: str) -> tuple[str, str]:
 
 def _value(kind: str, value: str) -> str:
     """Return the problem of a label's value, or an empty string."""
-    if kind == _FLAG and value not in _TRUE + _FALSE:
+    if kind == _FLAG and value not in TRUE + FALSE:
         return f'is {shown(value)}: expected "true" or "false"'
     if kind == _NUMBER and not re.fullmatch(r"-?[0-9]{1,18}", value):
         return f"is {shown(value)}: expected a whole number"
