@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import pytest
 import yaml
 
 from lab.control import Lab
-from lab.environment import content, engine, text, write
+from lab.environment import LOGIN, content, engine, text, write
 from lab.machine import BARE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -30,6 +31,11 @@ ENGINE = engine()
 """Which Docker the machine gets: the newest, or with LAB_ENGINE=distribution Debian's own."""
 TOOLKIT = "http://192.168.0.5:80/nvidia.github.io/libnvidia-container"
 CHECKPOINTS = "/vol/service/cw/storage-models/models/checkpoints"
+
+PASSES = (LOGIN[0], LOGIN[1].encode())
+"""Name and password at the proxy, as ``requests`` takes them."""
+CURL = f"curl -u {shlex.quote(':'.join(LOGIN))}"
+"""curl with the same, for a shell on the machine."""
 
 # Folders to which runs copy files, apart from the contents of packages.
 OURS = "/opt/stacks /etc/systemd/system /etc/fstab /etc/docker /etc/ai-workstation"

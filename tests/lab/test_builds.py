@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 
 
 def _images(machine: Workstation) -> set[str]:
@@ -78,7 +78,7 @@ def test_a_build_that_fails_leaves_the_service_as_it_is(
     assert _images(converged) == images
     for service in ("fooocus", "forge"):
         code = converged.run(
-            f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: {service}.localhost' http://127.0.0.1/"
+            f"{CURL} -s -o /dev/null -w '%{{http_code}}' -H 'Host: {service}.localhost' http://127.0.0.1/"
         )
         assert code == "200"
 
@@ -98,7 +98,7 @@ def test_a_new_image_that_does_not_become_healthy_gives_way_to_the_old(
     assert "no such thing" in run.output
     assert "dhoch3 runs as before this run" in run.output
     code = converged.run(
-        "curl -s -o /dev/null -w '%{http_code}' -H 'Host: fooocus.localhost' http://127.0.0.1/"
+        f"{CURL} -s -o /dev/null -w '%{{http_code}}' -H 'Host: fooocus.localhost' http://127.0.0.1/"
     )
     assert code == "200"
     assert "raise SystemExit" not in converged.run("cat /opt/stacks/dhoch3/fooocus/entrypoint.py")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 
 pytestmark = pytest.mark.long
 
@@ -28,7 +28,7 @@ sleep {MINUTES * 60 + 900}
 _WATCH = f"""
 while :; do
   for service in {" ".join(SERVICES)}; do
-    status=$(curl -s -o /dev/null -w "%{{http_code}}" --max-time 120 \\
+    status=$({CURL} -s -o /dev/null -w "%{{http_code}}" --max-time 120 \\
       -H "Host: $service.localhost" http://127.0.0.1/)
     echo "$service $status" >>/run/watched
   done

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.lab.compare import compared
-from tests.lab.conftest import REPOSITORY, Run, Workstation
+from tests.lab.conftest import CURL, PASSES, REPOSITORY, Run, Workstation
 from tests.lab.secret import FORMS, TALKATIVE
 from tests.lab.state import differences, state
 
@@ -124,7 +124,9 @@ def _status(machine: Workstation, name: str, wanted: int = 200) -> int:
     deadline = time.monotonic() + 120
     while True:
         try:
-            answer = requests.get(url, headers={"Host": f"{name}.localhost"}, timeout=60)
+            answer = requests.get(
+                url, headers={"Host": f"{name}.localhost"}, auth=PASSES, timeout=60
+            )
             status = answer.status_code
         except requests.RequestException:
             status = 0
@@ -143,7 +145,9 @@ def test_a_model_of_the_store_is_offered_by_every_interface(observed: Workstatio
     ):
         assert _status(observed, service) == 200
         url = f"http://127.0.0.1:{observed.lab.machine.port(80)}/{path}"
-        answer = requests.get(url, headers={"Host": f"{service}.localhost"}, timeout=60)
+        answer = requests.get(
+            url, headers={"Host": f"{service}.localhost"}, auth=PASSES, timeout=60
+        )
         assert "whole.safetensors" in answer.text, service
 
 
@@ -217,7 +221,7 @@ def test_a_service_is_added_and_removed_by_its_template_alone(
     assert removed.status == 0, removed.error
     assert converged.containers() == before
     code = converged.run(
-        "curl -s -o /dev/null -w '%{http_code}' -H 'Host: hello.localhost' http://127.0.0.1/"
+        f"{CURL} -s -o /dev/null -w '%{{http_code}}' -H 'Host: hello.localhost' http://127.0.0.1/"
     )
     assert code == "404"
 

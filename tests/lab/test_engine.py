@@ -153,7 +153,8 @@ def test_what_somebody_had_set_up_before_is_kept(bare: Workstation) -> None:
     before.pop("/dhoch3-site-1")
     assert set(before) == {"/edge", "/plain", "/passing"}
     assert bare.containers() == before
-    join = {"PROXY": "existing", "PROXY_NETWORK": "edge"}
+    no_login = {"LOGIN_USER": "", "LOGIN_PASSWORD": ""}
+    join = {"PROXY": "existing", "PROXY_NETWORK": "edge", **no_login}
     run = bare.pyinfra("deploy.py", "-y", environment=join)
     assert run.status == 0, run.output[-3000:]
     kept = json.loads(bare.run("cat /etc/docker/daemon.json"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.upstream.images import OLDER_DOCKGE
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 from tests.lab.state import differences, files
 
 pytestmark = pytest.mark.long
@@ -49,7 +49,7 @@ def full(machine: Workstation, when: str = "") -> Iterator[None]:
 
 def _serves(machine: Workstation, service: str) -> bool:
     return machine.succeeds(
-        f"curl -sf -o /dev/null -H 'Host: {service}.localhost' http://127.0.0.1/"
+        f"{CURL} -sf -o /dev/null -H 'Host: {service}.localhost' http://127.0.0.1/"
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 
 pytestmark = pytest.mark.long
 
@@ -154,7 +154,7 @@ def test_a_neighbour_reaches_ssh_and_the_proxy_alone(converged: Workstation) -> 
     reached = _neighbour_reaches(converged, _of(LAN, _ports(converged)))
     assert reached == _of(LAN, ALLOWED)
     ask = (
-        "ip netns exec neighbour curl -s -o /dev/null -w '%{http_code}' --max-time 30"
+        f"ip netns exec neighbour {CURL} -s -o /dev/null -w '%{{http_code}}' --max-time 30"
         f" -H 'Host: comfyui.localhost' http://{LAN[0]}/system_stats"
     )
     # Traefik's connection to Docker may be new after a restore.

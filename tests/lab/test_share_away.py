@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.nas import PASSWORD
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 
 pytestmark = pytest.mark.long
 
@@ -90,7 +90,7 @@ def test_the_server_goes_away_and_comes_back(machine: Workstation) -> None:
     before = machine.containers()
     machine.lab.nas.freeze()
     time.sleep(120)
-    assert machine.succeeds("curl -s -o /dev/null -H 'Host: dockge.localhost' http://127.0.0.1/")
+    assert machine.succeeds(f"{CURL} -s -o /dev/null -H 'Host: dockge.localhost' http://127.0.0.1/")
     machine.lab.nas.thaw()
     _all_well(machine)
     machine.lab.nas.stop()
