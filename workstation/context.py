@@ -25,7 +25,7 @@ from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import data_key
 from workstation.traefik import login
-from workstation.traefik.routes import routes
+from workstation.traefik.routes import ROUTES, routes
 from workstation.worker import Worker
 
 ROOT = TEMPLATES.parent
@@ -70,27 +70,23 @@ class Context:
                 name, self.settings, self.pins, self.mirror, self.data(name), self.gpu
             ).render()
             criteria.check(rendered.model, TEMPLATES / "stacks")
-            self._rendered[name] = self._with_routes(rendered) if name == PROXY else rendered
+            if self.settings.proxy == "own":
+                rendered = self._guarded(rendered) if name == PROXY else self._routed(rendered)
+            self._rendered[name] = rendered
         return self._rendered[name]
 
-    def _with_routes(self, proxy: RenderedStack) -> RenderedStack:
-        """Return our own proxy with the routes of the host's stacks."""
-        kinds = self.logins()
-        asked = {name: login.MIDDLEWARES.get(kind, "") for name, kind in kinds.items()}
-        files = {
-            f"routes/{stack.model.name}.yml": routes(
-                stack.model, asked, self.settings.proxy_origins
-            )
-            for stack in self.stacks()
-        }
-        files[login.FILE] = login.middlewares(self.settings, {*kinds.values()})
-        return replace(proxy, files={**proxy.files, **files}, hidden=proxy.hidden | {login.FILE})
+    def _guarded(self, proxy: RenderedStack) -> RenderedStack:
+        """Return our own proxy with the middlewares that routes use."""
+        files = {**proxy.files, login.FILE: login.middlewares(self.settings)}
+        return replace(proxy, files=files, hidden=proxy.hidden | {login.FILE})
 
-    def logins(self) -> dict[str, str]:
-        """Return the services with a route through our own proxy -> what it asks for before them:
-        ``password``, ``forward`` or ``none``. Raises SettingsError."""
-        running = [service for stack in self.stacks() for service in stack.model.running]
-        return login.of_services(self.settings, [one.name for one in running if one.host])
+    def _routed(self, stack: RenderedStack) -> RenderedStack:
+        """Return a stack with the file of its routes, which our own proxy watches."""
+        kinds = {one.name: self.settings.login_of(one.name) for one in stack.model.running}
+        asked = {name: login.MIDDLEWARES.get(kind, "") for name, kind in kinds.items()}
+        path = f"{self.settings.stacks_dir}/{PROXY}/{ROUTES}/{stack.model.name}.yml"
+        content = routes(stack.model, asked, self.settings.proxy_origins)
+        return replace(stack, routes=(path, content))
 
     def stacks(self) -> list[RenderedStack]:
         """Return the rendered stacks that the inventory assigns to this host."""
@@ -121,7 +117,8 @@ class Context:
         if self.needs.share:
             self.settings.require(*SHARE)
         if self.settings.proxy == "own":
-            self.logins()
+            running = [one for stack in self.stacks() for one in stack.model.running]
+            login.check(self.settings, [one.name for one in running if one.host])
         for stack in self.stacks():
             self.settings.require(*(secret.setting for secret in stack.model.secrets))
 

@@ -104,7 +104,8 @@ class RenderedStack:
     ``pins_used``: the pins of its services, such as ``images.comfyui`` and ``sources.fooocus``.
     ``secrets``: the values of the settings that its Compose file names as secrets. ``places``:
     host folders that its services mount. ``hidden``: files that only root may read, and that no
-    plan shows.
+    plan shows. ``routes``: path and content of the file of its routes for our own proxy; without
+    content, there must be none.
     """
 
     model: Stack
@@ -115,6 +116,7 @@ class RenderedStack:
     places: tuple[Place, ...] = ()
     # Compose reads variables from .env, including passwords.
     hidden: frozenset[str] = frozenset({".env"})
+    routes: tuple[str, bytes] | None = None
 
     @property
     def compose(self) -> str:

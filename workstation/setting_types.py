@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
@@ -144,4 +144,6 @@ Origin = Annotated[
     Called("origin"),
 ]
 # compose-go, schema/compose-spec.json: names of services.
-ServiceName = Annotated[Written, form(r"[a-zA-Z0-9._-]{1,255}", "names of services")]
+_ServiceName = Annotated[Written, form(r"[a-zA-Z0-9._-]{1,255}", "names of services")]
+Login = Literal["password", "forward", "none"]
+ServiceLogins = Annotated[dict[_ServiceName, Login], Called("logins")]

@@ -36,6 +36,7 @@ from workstation.setting_types import (
     DriverBranch,
     Duration,
     HeaderName,
+    Login,
     LoginName,
     LoginPassword,
     Middleware,
@@ -47,7 +48,7 @@ from workstation.setting_types import (
     Origin,
     ProxyName,
     SecretSetting,
-    ServiceName,
+    ServiceLogins,
     ShareName,
     ShareUser,
     different_options,
@@ -241,7 +242,7 @@ class _Settings(BaseModel):
         )
     )
 
-    login: Literal["password", "forward", "none"] = Field(
+    login: Login = Field(
         default="password",
         description="What our own Traefik asks for before each service: `password` (the name and "
         "password in the next two settings), `forward` (a login service of yours, such as "
@@ -270,7 +271,7 @@ class _Settings(BaseModel):
             "`Remote-User`.",
         )
     )
-    login_services: dict[ServiceName, Literal["password", "forward", "none"]] = Field(
+    login_services: ServiceLogins = Field(
         default={},
         description='Services with another login than `login`, such as `{"forge": "none"}`.',
     )
@@ -349,7 +350,7 @@ class _Settings(BaseModel):
         text: str = getattr(self, name).get_secret_value()
         return text
 
-    def login_of(self, service: str) -> Literal["password", "forward", "none", "unknown"]:
+    def login_of(self, service: str) -> Login | Literal["unknown"]:
         """Return what the proxy asks for before a service; unknown if the proxy is not ours."""
         if self.proxy == "existing":
             return "unknown"

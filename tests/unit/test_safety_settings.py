@@ -140,7 +140,7 @@ def test_services_are_never_in_the_hosts_network(name: str):
 
 def test_every_setting_that_is_called_a_secret_is_one():
     """It has a secret's type, and no default in any file."""
-    assert {"smb_password", "redis_password", "ai_toolkit_auth"} == SECRETS
+    assert {"smb_password", "login_password", "redis_password", "ai_toolkit_auth"} == SECRETS
     loaded = load(**dict.fromkeys(SECRETS, MARK))
     for name in SECRETS:
         assert getattr(loaded, name).get_secret_value() == MARK

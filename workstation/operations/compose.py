@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
     entries: list[files.Entry] = [
         files.Directory(path) for path in [stack.folder, *sorted(parents)]
     ]
-    return entries + [
+    entries += [
         files.File(
             f"{stack.folder}/{path}",
             content,
@@ -74,6 +75,22 @@ def _files(stack: RenderedStack) -> list[files.Entry]:
             backup=path == "compose.yaml",
         )
         for path, content in stack.files.items()
+    ]
+    return entries + _routes(stack)
+
+
+def _routes(stack: RenderedStack) -> list[files.Entry]:
+    """Return the file of the stack's routes, in the folder of our own proxy."""
+    if stack.routes is None:
+        return []
+    path, content = stack.routes
+    if not content:
+        return [files.Absent(path)]
+    folder = posixpath.dirname(path)
+    return [
+        files.Directory(posixpath.dirname(folder)),
+        files.Directory(folder),
+        files.File(path, content),
     ]
 
 

@@ -12,12 +12,12 @@ import bcrypt
 from workstation import given_file
 from workstation.errors import named
 from workstation.settings import Settings, SettingsError
-from workstation.traefik.routes import GUARD, written
+from workstation.traefik.routes import GUARD, ROUTES, written
 
 MIDDLEWARES = {"password": "workstation-password", "forward": "workstation-forward"}
 """Kinds of login -> the middleware that asks for it."""
 
-FILE = "routes/middlewares.yml"
+FILE = f"{ROUTES}/middlewares.yml"
 """The file's path in the folder of the proxy's stack."""
 
 _COST = 8
@@ -32,11 +32,11 @@ _ALPHABET = str.maketrans(
 )
 
 
-def of_services(settings: Settings, services: list[str]) -> dict[str, str]:
-    """Return service -> its kind of login.
+def check(settings: Settings, services: list[str]) -> None:
+    """Raise SettingsError if ``login_services`` names a service that is not among those with a
+    route, or if a login lacks its settings.
 
-    Raises SettingsError if ``login_services`` names a service that is not among ``services``, or if
-    a kind lacks its settings.
+    + services: those with a route through our own proxy
     """
     for name in settings.login_services:
         if name not in services:
@@ -45,26 +45,21 @@ def of_services(settings: Settings, services: list[str]) -> dict[str, str]:
                 f"that name with a route: choose from {', '.join(sorted(services)) or 'none'}.",
                 id="setting-invalid",
             )
-    found: dict[str, str] = {name: settings.login_of(name) for name in services}
-    if "password" in found.values():
-        user, password = settings.login_user, settings.login_password.get_secret_value()
-        if not (user and password):
-            missing = "LOGIN_PASSWORD" if user else "LOGIN_USER"
-            raise SettingsError(
-                f"{missing} is not set: set LOGIN_USER and LOGIN_PASSWORD in .env, with which "
-                "people log in to the services, or LOGIN=none to let in everybody who reaches the "
-                "machine.",
-                id="login-missing",
-            )
-    if "forward" in found.values():
+    kinds = {settings.login_of(name) for name in services}
+    user, password = settings.login_user, settings.login_password.get_secret_value()
+    if "password" in kinds and not (user and password):
+        raise SettingsError(
+            f"LOGIN_{'PASSWORD' if user else 'USER'} is not set: set LOGIN_USER and "
+            "LOGIN_PASSWORD in .env, with which people log in to the services, or LOGIN=none to "
+            "let in everybody who reaches the machine.",
+            id="login-missing",
+        )
+    if "forward" in kinds:
         settings.require("login_address")
-    return found
 
 
-def middlewares(settings: Settings, kinds: set[str]) -> bytes:
+def middlewares(settings: Settings) -> bytes:
     """Return the file with the middlewares that routes use.
-
-    + kinds: the kinds of login that routes use
 
     Raises SettingsError for an invalid ``login_file``.
     """
@@ -78,7 +73,7 @@ def middlewares(settings: Settings, kinds: set[str]) -> bytes:
             }
         }
     }
-    if "password" in kinds:
+    if settings.login_user and settings.login_password.get_secret_value():
         found[MIDDLEWARES["password"]] = {
             # The program must not see the password, nor mistake it for a login of its own.
             "basicAuth": {
@@ -87,7 +82,7 @@ def middlewares(settings: Settings, kinds: set[str]) -> bytes:
                 "removeHeader": True,
             }
         }
-    if "forward" in kinds:
+    if settings.login_address:
         found[MIDDLEWARES["forward"]] = {
             "forwardAuth": {
                 "address": settings.login_address,

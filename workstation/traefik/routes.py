@@ -20,6 +20,9 @@ from workstation.stack import Service, Stack, StackError
 from workstation.traefik import rules
 from workstation.traefik.labels import FALSE, TREE, TRUE, pairs
 
+ROUTES = "routes"
+"""The folder of these files, in that of the proxy's stack."""
+
 GUARD = "workstation-same-origin"
 """The middleware that takes from answers what would let pages of other origins read them."""
 
@@ -27,7 +30,7 @@ _PART = re.compile(r"(.+)\[([0-9]{1,3})\]")
 
 
 def routes(stack: Stack, logins: Mapping[str, str], origins: Iterable[str] = ()) -> bytes:
-    """Return the file with the routes of a stack's running services.
+    """Return the file with the routes of a stack's running services; empty if none has one.
 
     + logins: service -> the middleware that asks for a login; empty for none
     + origins: further origins whose pages may use the services, such as ``https://portal.example``
@@ -44,7 +47,7 @@ def routes(stack: Stack, logins: Mapping[str, str], origins: Iterable[str] = ())
             login = logins.get(service.name, "")
             one["http"]["routers"].update(_guarded(name, router, service, login, [*origins]))
         _merge(found, {key: one[key] for key in ("http", "tcp", "udp") if key in one})
-    return written(found)
+    return written(found) if found else b""
 
 
 def written(content: Mapping[str, Any]) -> bytes:
