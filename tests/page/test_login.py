@@ -1,0 +1,91 @@
+"""The login of our own proxy in a real browser: people get in once, pages of others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from tests.fixtures.traefik import ASKED, Program, running, serve, service_of
+from tests.page.conftest import Browser
+from tests.unit.acceptance_stacks import configured
+
+USER, PASSWORD = "anna", "lab-$-pass-word"
+
+_SOCKET = """
+const [address, done] = arguments;
+const socket = new WebSocket(address);
+socket.onopen = () => done("open");
+socket.onerror = () => done("refused");
+"""
+_ATTACK = """
+const [host, done] = arguments;
+const body = new Blob(["{}"], {type: "text/plain"});
+const how = {method: "POST", mode: "no-cors", credentials: "include", body};
+fetch(`http://${host}/prompt`, how).catch(() => 0).then(() => {
+  const form = document.createElement("form");
+  form.method = "POST"; form.action = `http://${host}/form`; form.target = "frame";
+  const frame = document.createElement("iframe");
+  frame.name = "frame"; frame.onload = () => setTimeout(done, 500);
+  document.body.append(frame, form);
+  form.submit();
+});
+"""
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A page of somebody else."""
+
+    def do_GET(self) -> None:  # a name of http.server
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><body>elsewhere</body>")
+
+    def log_message(self, *words: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Traefik with a service that asks for a password, and one that does not."""
+    program = serve(Program)
+    settings = configured(login_user=USER, login_password=PASSWORD, login_services={"free": "none"})
+    folder = tmp_path_factory.mktemp("traefik")
+    services = [service_of(name, program.server_port) for name in ("web", "free")]
+    with running(folder, settings, *services) as port:
+        yield port
+    program.shutdown()
+
+
+def test_a_login_lasts_and_pages_of_others_cannot_use_it(proxy: int, browser: Browser):
+    """Pages, requests of their scripts and websockets work after one login. Another page in the
+    same browser cannot send anything, not even blindly."""
+    driver, host = browser.driver, f"web.localhost:{proxy}"
+    driver.set_script_timeout(60)
+    driver.get(f"http://{host}/")
+    assert "headers" not in driver.page_source
+    driver.get(f"http://{USER}:{PASSWORD}@{host}/")
+    assert "headers" in driver.page_source
+    assert "authorization" not in driver.page_source
+    driver.get(f"http://{host}/again")
+    assert "/again" in driver.page_source
+    asked = browser.script("return fetch('/script', {method: 'POST'}).then(one => one.status)")
+    assert asked == 200
+    assert driver.execute_async_script(_SOCKET, f"ws://{host}/ws") == "open"
+    assert ("POST", "/script") in ASKED
+
+    other = serve(Elsewhere)
+    try:
+        driver.get(f"http://elsewhere.localhost:{other.server_port}/")
+        ASKED.clear()
+        # Chromium keeps a login to itself where another page asks; without a login, only the
+        # proxy stands between.
+        for target in (host, f"free.localhost:{proxy}"):
+            driver.execute_async_script(_ATTACK, target)
+            assert driver.execute_async_script(_SOCKET, f"ws://{target}/ws") == "refused"
+        assert ASKED == []
+    finally:
+        other.shutdown()
