@@ -79,7 +79,9 @@ esac
 def run(
     probe: Probe, tmp_path: Path, *arguments: str, docker: str = DOCKER, **others: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a probe's script with a stand-in for Docker, and for ``others``."""
+    """Run a probe's script, as ``answers.sh`` does, with a stand-in for Docker, and for ``others``.
+    The login at the proxy is anna's."""
+    (tmp_path / "login").write_text('user = "anna:geheim"\n')
     programs = tmp_path / "bin"
     programs.mkdir(exist_ok=True)
     for name, text in {"docker": docker, **others}.items():
@@ -92,5 +94,6 @@ def run(
         text=True,
         errors="replace",
         timeout=100,
+        cwd=tmp_path,
         env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
     )

@@ -34,13 +34,15 @@ def painter() -> dict[str, Probe]:
 def test_a_service_that_has_everything_gets_every_probe():
     """A new service is checked without new code."""
     found = probes(made_up(painter=PAINTER), container("painter"))
+    asked = ("200", "http://127.0.0.1:80/api/health")
+    host = ("-H", "Host: painter.example")
     assert {name: probe.arguments for name, probe in found.items()} == {
-        "s/painter answers on painter.example": (
-            "200",
-            "http://127.0.0.1:80/api/health",
-            "-H",
-            "Host: painter.example",
+        "s/painter asks for a login and refuses pages of other origins": (
+            *asked,
+            "password",
+            *host,
         ),
+        "s/painter answers on painter.example": (*asked, "-K", "login", *host),
         "s/painter sees the GPU": ("id-painter",),
         "s/painter reads models, and only reads": ("id-painter", "/models", "t0ken"),
         "s/painter writes outputs": ("id-painter", "/outputs", "t0ken"),
@@ -58,7 +60,10 @@ def test_a_service_that_promises_nothing_is_not_probed():
 
 def test_a_service_without_a_container_is_asked_through_the_proxy_alone():
     """There is no container to check; that it is missing is a separate finding."""
-    assert list(probes(made_up(painter=PAINTER))) == ["s/painter answers on painter.example"]
+    assert list(probes(made_up(painter=PAINTER))) == [
+        "s/painter asks for a login and refuses pages of other origins",
+        "s/painter answers on painter.example",
+    ]
 
 
 def test_what_is_only_built_is_not_probed():
@@ -211,7 +216,8 @@ def test_outputs_are_the_writable_mounts_of_the_share():
 def test_what_was_asked_is_told_as_a_person_would_type_it():
     found = probes(made_up(painter=PAINTER), container("painter"))
     assert [probe.asked for probe in found.values()] == [
-        "curl -i --max-time 200 -H 'Host: painter.example' http://127.0.0.1:80/api/health",
+        "curl -i -H 'Host: painter.example' http://127.0.0.1:80/api/health",
+        "curl -u NAME -i --max-time 200 -H 'Host: painter.example' http://127.0.0.1:80/api/health",
         "docker compose -p s exec painter nvidia-smi --query-gpu=name,memory.total,compute_cap "
         "--format=csv",
         "docker compose -p s exec painter sh -c 'ls -1A /models; : >/models/.acceptance-t0ken'",

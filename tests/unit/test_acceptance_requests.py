@@ -23,10 +23,15 @@ from workstation.findings import Finding
 
 class Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    login = base64.b64encode(b"anna:geheim").decode()
+    origins = ("http://painter.example",)
 
     def do_GET(self) -> None:
-        if self.headers["Host"].partition(":")[0] != "painter.example":
+        own = self.headers.get("Origin", "http://painter.example") in self.origins
+        if self.headers["Host"].partition(":")[0] != "painter.example" or not own:
             return self.answer(404, b"404 page not found")
+        if self.login and self.headers["Authorization"] != f"Basic {self.login}":
+            return self.answer(401, b"401 Unauthorized")
         if self.path == "/ws" and self.headers["Upgrade"] == "websocket":
             key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
             accepted = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
@@ -62,6 +67,10 @@ def proxy() -> Iterator[int]:
     server.shutdown()
 
 
+def _answer(done: subprocess.CompletedProcess[str]) -> Answer:
+    return Answer(done.returncode == 0, done.stdout, done.returncode)
+
+
 def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
     """Query a service at this port; return its findings by their claims."""
     stack = made_up(p={"image": "p:1", "labels": LABELS, "x-workstation": own})
@@ -70,8 +79,7 @@ def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
     for name, probe in found.items():
         done = run(probe, tmp_path, *probe.arguments)
         assert done.stderr == ""
-        answer = Answer(done.returncode == 0, done.stdout, done.returncode)
-        result[name.removeprefix("s/p ")] = one(probe.findings(answer))
+        result[name.removeprefix("s/p ")] = one(probe.findings(_answer(done)))
     return result
 
 
@@ -94,10 +102,28 @@ def test_a_route_is_asked_by_its_host_header(
     assert f"http://127.0.0.1:{proxy}{path}" in finding.evidence
 
 
+def test_a_route_without_a_login_is_a_failure(
+    tmp_path: Path, proxy: int, monkeypatch: pytest.MonkeyPatch
+):
+    """And so is one that lets in pages of other origins; the password reaches no process list."""
+    name = "asks for a login and refuses pages of other origins"
+    found = request(tmp_path, proxy)[name]
+    assert (found.ok, found.detail) == (True, "HTTP 401 without a login")
+    assert "HTTP 404 for a page of another origin" in found.evidence
+    assert "geheim" not in found.evidence
+    monkeypatch.setattr(Proxy, "origins", (*Proxy.origins, "http://elsewhere.example"))
+    found = request(tmp_path, proxy)[name]
+    assert not found.ok
+    assert "HTTP 200 for a page of another origin" in found.evidence
+    monkeypatch.setattr(Proxy, "login", "")
+    found = request(tmp_path, proxy)[name]
+    assert (found.ok, found.detail) == (False, "HTTP 200 without a login")
+
+
 def test_a_name_that_the_proxy_does_not_know_is_a_failure(tmp_path: Path, proxy: int):
     labels = {**LABELS, "traefik.http.routers.p.rule": "Host(`unknown.example`)"}
     found = probes(made_up(p={"image": "p:1", "labels": labels}), proxy_http_port=proxy)
-    (probe,) = found.values()
+    probe = found["s/p answers on unknown.example"]
     done = run(probe, tmp_path, *probe.arguments)
     assert done.returncode == 1
     assert done.stdout.startswith("HTTP 404\n")
@@ -177,7 +203,14 @@ def test_a_proxy_with_certificates_is_asked_for_the_name(
         proxy="existing",
         proxy_certresolver="le",
     )
-    (probe,) = found.values()
+    (login, probe) = found.values()
+    (finding,) = login.findings(_answer(run(login, tmp_path, *login.arguments)))
+    assert (finding.ok, finding.note, finding.detail) == (True, False, "HTTP 401 without a login")
+    names.clear()
+    monkeypatch.setattr(Proxy, "login", "")
+    (finding,) = login.findings(_answer(run(login, tmp_path, *login.arguments)))
+    assert (finding.ok, finding.note, finding.detail) == (True, True, "HTTP 200 without a login")
+    names.clear()
     done = run(probe, tmp_path, *probe.arguments)
     server.shutdown()
     assert done.stdout.startswith("HTTP 200\n")

@@ -21,7 +21,7 @@ BACKENDS = ("llamacpp", "vllm", "none")
 
 SUDO = {"comfy"}
 """Its image's user becomes another one by sudo: docs/hardening.md."""
-SOCKETS = {"dockge": f"{SOCKET}:{SOCKET}", "traefik": f"{SOCKET}:{SOCKET}:ro"}
+SOCKETS = {"dockge": f"{SOCKET}:{SOCKET}"}
 """Who may speak with Docker, and how: docs/hardening.md."""
 
 # capabilities(7): each of them allows an escape from the container, or affects others.
@@ -140,9 +140,9 @@ def test_a_service_sees_the_store_the_share_and_its_own_folders_alone(form: Form
     seen = 0
     for service in form.stack.model.running:
         for mount in service.mounts:
+            seen += mount.kind == "bind"
             if mount.kind != "bind" or mount.source.startswith(f"{form.stack.folder}/"):
                 continue
-            seen += 1
             if f"{mount.source}/".startswith(f"{values.models_path}/"):
                 assert mount.read_only, (service.name, mount)
             elif f"{mount.source}/".startswith(f"{values.smb_mount}/"):
@@ -172,9 +172,10 @@ def test_no_secret_is_in_a_file_that_is_laid_down(form: Form):
 def test_networks_are_a_stacks_own_or_the_proxys(form: Form):
     """Other people's networks are joined, never created or removed."""
     for name, keys in form.compose["networks"].items():
-        wanted = {"name": "proxy", "external": True} if form.stack.model.name != "proxy" else None
-        if name == "proxy":
-            assert keys == (wanted or {"name": "proxy"})
+        network = {"proxy": "proxy", "guarded": "proxy-guarded"}.get(name)
+        external = {} if form.stack.model.name == "proxy" else {"external": True}
+        if network:
+            assert keys == {"name": network, **external}
         else:
             assert not {"name", "external"} & (keys or {}).keys(), name
 
