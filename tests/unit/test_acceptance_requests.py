@@ -111,10 +111,11 @@ def test_a_route_without_a_login_is_a_failure(
     assert (found.ok, found.detail) == (True, "HTTP 401 without a login")
     assert "HTTP 404 for a page of another origin" in found.evidence
     assert "geheim" not in found.evidence
-    monkeypatch.setattr(Proxy, "origins", (*Proxy.origins, "http://elsewhere.example"))
-    found = request(tmp_path, proxy)[name]
-    assert not found.ok
-    assert "HTTP 200 for a page of another origin" in found.evidence
+    with monkeypatch.context() as changed:
+        changed.setattr(Proxy, "origins", (*Proxy.origins, "http://elsewhere.example"))
+        found = request(tmp_path, proxy)[name]
+        assert not found.ok
+        assert "HTTP 200 for a page of another origin" in found.evidence
     monkeypatch.setattr(Proxy, "login", "")
     found = request(tmp_path, proxy)[name]
     assert (found.ok, found.detail) == (False, "HTTP 200 without a login")
