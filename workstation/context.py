@@ -24,7 +24,7 @@ from workstation.report import criteria
 from workstation.run import current
 from workstation.settings import Settings
 from workstation.stack import data_key
-from workstation.traefik import login
+from workstation.traefik import acme, login, tls
 from workstation.traefik.routes import ROUTES, routes
 from workstation.worker import Worker
 
@@ -67,25 +67,40 @@ class Context:
         """Return a stack, rendered for this host. Raises StackError, or CriteriaError."""
         if name not in self._rendered:
             rendered = StackRenderer(
-                name, self.settings, self.pins, self.mirror, self.data(name), self.gpu
+                name,
+                self.settings,
+                self.pins,
+                self.mirror,
+                self.data(name),
+                self.gpu,
+                hidden=self._for_proxy() if name == PROXY else None,
             ).render()
             criteria.check(rendered.model, TEMPLATES / "stacks")
-            if self.settings.proxy == "own":
-                rendered = self._guarded(rendered) if name == PROXY else self._routed(rendered)
+            if self.settings.proxy == "own" and name != PROXY:
+                rendered = self._routed(rendered)
             self._rendered[name] = rendered
         return self._rendered[name]
 
-    def _guarded(self, proxy: RenderedStack) -> RenderedStack:
-        """Return our own proxy with the middlewares that routes use."""
-        files = {**proxy.files, login.FILE: login.middlewares(self.settings)}
-        return replace(proxy, files=files, hidden=proxy.hidden | {login.FILE})
+    def _for_proxy(self) -> dict[str, bytes]:
+        """Return the files that our own proxy uses besides routes: logins and certificates."""
+        files = {login.FILE: login.middlewares(self.settings), **acme.files(self.settings)}
+        # With an authority of its own, the machine writes this file itself.
+        if self.settings.tls != "internal":
+            files[tls.FILE] = tls.content(self.settings, self.hosts())
+        return files
+
+    def hosts(self) -> list[str]:
+        """Return the names that our own proxy routes, sorted."""
+        running = [one for stack in self.stacks() for one in stack.model.running]
+        return sorted(one.host for one in running if one.host)
 
     def _routed(self, stack: RenderedStack) -> RenderedStack:
         """Return a stack with the file of its routes, which our own proxy watches."""
         kinds = {one.name: self.settings.login_of(one.name) for one in stack.model.running}
         asked = {name: login.MIDDLEWARES.get(kind, "") for name, kind in kinds.items()}
         path = f"{self.settings.stacks_dir}/{PROXY}/{ROUTES}/{stack.model.name}.yml"
-        content = routes(stack.model, asked, self.settings.proxy_origins)
+        secure = tls.router(self.settings)
+        content = routes(stack.model, asked, self.settings.proxy_origins, secure)
         return replace(stack, routes=(path, content))
 
     def stacks(self) -> list[RenderedStack]:

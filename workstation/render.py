@@ -114,7 +114,6 @@ class RenderedStack:
     pins_used: frozenset[str] = frozenset()
     secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
     places: tuple[Place, ...] = ()
-    # Compose reads variables from .env, including passwords.
     hidden: frozenset[str] = frozenset({".env"})
     routes: tuple[str, bytes] | None = None
 
@@ -176,7 +175,13 @@ class StackRenderer:
         data: Mapping[str, Any],
         gpu: bool,
         templates: Path = TEMPLATES,
+        hidden: Mapping[str, bytes] | None = None,
     ) -> None:
+        """Prepare to render a stack.
+
+        + data: of the stack, see ``stack_settings``
+        + hidden: further files by path, which only root may read
+        """
         self._name = name
         self._settings = settings
         self._pins = pins
@@ -185,6 +190,7 @@ class StackRenderer:
         self._folders: dict[str, dict[str, bytes]] = {}
         self._rendering: list[str] = []
         self._pins_used: set[str] = set()
+        self._hidden = dict(hidden or {})
         self._environment = _environment(templates / "stacks")
         self._environment.globals.update(
             settings=settings,
@@ -221,6 +227,7 @@ class StackRenderer:
         for folder in sorted(path for path in self._root.iterdir() if path.is_dir()):
             for path, content in self._render_folder(folder.name).items():
                 rendered[f"{folder.name}/{path}"] = content
+        rendered |= self._hidden
         place = f"templates/stacks/{self._name}/compose.yaml.j2"
         for name in _OVERRIDES & set(rendered):
             raise StackError(
@@ -243,7 +250,9 @@ class StackRenderer:
             )
         secrets = {secret.setting: self._secret(secret.setting) for secret in model.secrets}
         places = tuple(of_stack(self._settings, model))
-        made = RenderedStack(model, self._folder, rendered, used, secrets, places)
+        # Compose reads variables from .env, including passwords.
+        hidden = frozenset({".env", *self._hidden})
+        made = RenderedStack(model, self._folder, rendered, used, secrets, places, hidden)
         compose_rules.check(model, place, rendered)
         for service in model.built:
             made.dockerfile(service)

@@ -134,6 +134,14 @@ OptionalAddress = Annotated[
     AfterValidator(_address),
     Called("address"),
 ]
+OptionalEmail = Annotated[
+    Written,
+    form(r"([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253})?", "an e-mail address"),
+    Called("e-mail address"),
+]
+OptionalProvider = Annotated[
+    Written, form(r"[a-z0-9-]{0,50}", "a name such as cloudflare"), Called("name")
+]
 HeaderName = Annotated[
     Written, form(r"[A-Za-z0-9-]{1,100}", "names of headers such as Remote-User"), Called("header")
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterable, Mapping
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +44,8 @@ from workstation.setting_types import (
     NetworkName,
     OptionalAccountName,
     OptionalAddress,
+    OptionalEmail,
+    OptionalProvider,
     OptionalProxyName,
     Origin,
     ProxyName,
@@ -234,12 +236,49 @@ class _Settings(BaseModel):
         default="512mb", description="Memory that our own Traefik may use; `0` for no limit."
     )
 
+    proxy_https_port: Port = Field(
+        default=443, description="Port of our own Traefik for HTTPS, with `tls` other than `off`."
+    )
     proxy_origins: Annotated[list[Origin], BeforeValidator(words), AfterValidator(distinct)] = (
         Field(
             default=[],
             description="Origins of other pages that may use services through our own Traefik, "
             "such as `https://portal.example.com`; those of the services themselves always may.",
         )
+    )
+
+    tls: Literal["off", "files", "acme", "internal"] = Field(
+        default="off",
+        description="HTTPS of our own Traefik: `off` (plain HTTP), `files` (your certificate), "
+        "`acme` (one of Let's Encrypt, proven through DNS), `internal` (one of an authority that "
+        "the machine makes for itself, and that your browsers must trust).",
+    )
+    tls_certificate: Line = Field(
+        default="",
+        description="For `files`: path, on the control machine, of the certificate with its "
+        "chain, in PEM.",
+    )
+    tls_key: Line = Field(
+        default="",
+        description="For `files`: path, on the control machine, of its key, in PEM and without a "
+        "passphrase.",
+    )
+    acme_email: OptionalEmail = Field(
+        default="", description="For `acme`: address that the authority may write to."
+    )
+    acme_provider: OptionalProvider = Field(
+        default="",
+        description="For `acme`: DNS provider of the domain, as "
+        "[lego](https://go-acme.github.io/lego/dns/) names it, such as `cloudflare`.",
+    )
+    acme_file: Line = Field(
+        default="",
+        description="For `acme`: path, on the control machine, of a file with the variables that "
+        "lego needs for this provider, as `NAME=value` lines.",
+    )
+    acme_server: OptionalAddress = Field(
+        default="",
+        description="For `acme`: directory of another authority than Let's Encrypt.",
     )
 
     login: Login = Field(
@@ -290,8 +329,12 @@ class _Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> _Settings:
-        if self.proxy == "own" and self.proxy_http_port == self.ollama_port:
-            raise ValueError("ollama_port and proxy_http_port are the same port")
+        ports = ["ollama_port"]
+        if self.proxy == "own":
+            ports += ["proxy_http_port", *(["proxy_https_port"] if self.tls != "off" else [])]
+        for one, other in combinations(ports, 2):
+            if getattr(self, one) == getattr(self, other):
+                raise ValueError(f"{one} and {other} are the same port")
         for name in ("models_path", "ollama_models", "stacks_dir"):
             if f"{getattr(self, name)}/".startswith(f"{self.smb_mount}/"):
                 raise ValueError(f"{name} is on the share (smb_mount), which is only for outputs")
@@ -308,21 +351,19 @@ class _Settings(BaseModel):
 
     def _existing_proxy(self) -> None:
         """Raise ValueError for a setting that only the Traefik of this project heeds."""
-        for name in type(self).model_fields:
-            if name.startswith(("login", "proxy_origins")) and getattr(self, name) != (
-                type(self).model_fields[name].default
-            ):
+        for name, field in type(self).model_fields.items():
+            own = name.startswith(("login", "tls", "acme", "proxy_origins"))
+            if own and getattr(self, name) != field.default:
                 raise ValueError(
-                    f"{name} is set although proxy is existing: its routes are guarded by the "
-                    "middlewares of your own Traefik (proxy_middlewares)"
+                    f"{name} is set although proxy is existing: logins and certificates are those "
+                    "of your own Traefik (proxy_middlewares, proxy_certresolver)"
                 )
 
     def _own_proxy(self) -> None:
         """Raise ValueError for a feature that the Traefik of this project does not have."""
         if self.proxy_certresolver:
             raise ValueError(
-                "proxy_certresolver is set although proxy is own, whose Traefik speaks only plain "
-                "HTTP and has no certificate resolver"
+                "proxy_certresolver is set although proxy is own, whose certificates come from tls"
             )
         for name in self.proxy_middlewares:
             if name.partition("@")[2] not in ("", "docker"):
@@ -330,6 +371,12 @@ class _Settings(BaseModel):
                     f"proxy_middlewares has {name} although proxy is own, whose Traefik knows only "
                     "middlewares from labels (@docker)"
                 )
+        if self.tls == "acme" and not self.acme_provider:
+            raise ValueError("tls is acme, but acme_provider does not name the DNS provider")
+        for name in type(self).model_fields:
+            kind = {"tls_": "files", "acme": "acme"}.get(name[:4])
+            if kind and kind != self.tls and getattr(self, name):
+                raise ValueError(f"{name} is set although tls is {self.tls}, not {kind}")
         if "." in self.proxy_entrypoint:
             raise ValueError(
                 "proxy_entrypoint has a dot although proxy is own, where dots separate options"

@@ -160,7 +160,7 @@ def _login_probe(subject: str, into: Entrance, url: str) -> Probe:
         names.get(into.login, f"{subject} asks for a login and refuses pages of other origins"),
         scripts.text("acceptance/locked.sh"),
         (str(PATIENCE), url, into.login, *into.options),
-        "run tasks/traefik.py"
+        "run tasks/proxy.py"
         if into.login != "unknown"
         else "add a middleware of your proxy that asks for one to PROXY_MIDDLEWARES",
         shlex.join(["curl", "-i", *into.options, url]),

@@ -63,16 +63,17 @@ def middlewares(settings: Settings) -> bytes:
 
     Raises SettingsError for an invalid ``login_file``.
     """
-    found: dict[str, object] = {
-        GUARD: {
-            "headers": {
-                "customResponseHeaders": {
-                    "Access-Control-Allow-Origin": "",
-                    "Access-Control-Allow-Credentials": "",
-                }
-            }
+    headers: dict[str, object] = {
+        "customResponseHeaders": {
+            "Access-Control-Allow-Origin": "",
+            "Access-Control-Allow-Credentials": "",
         }
     }
+    if settings.tls == "acme":
+        # Browsers refuse plain HTTP for so long. With a certificate that is not renewed by itself,
+        # people could be locked out.
+        headers["stsSeconds"] = 30 * 86400
+    found: dict[str, object] = {GUARD: {"headers": headers}}
     if settings.login_user and settings.login_password.get_secret_value():
         found[MIDDLEWARES["password"]] = {
             # The program must not see the password, nor mistake it for a login of its own.

@@ -29,11 +29,17 @@ GUARD = "workstation-same-origin"
 _PART = re.compile(r"(.+)\[([0-9]{1,3})\]")
 
 
-def routes(stack: Stack, logins: Mapping[str, str], origins: Iterable[str] = ()) -> bytes:
+def routes(
+    stack: Stack,
+    logins: Mapping[str, str],
+    origins: Iterable[str] = (),
+    further: Mapping[str, object] | None = None,
+) -> bytes:
     """Return the file with the routes of a stack's running services; empty if none has one.
 
     + logins: service -> the middleware that asks for a login; empty for none
     + origins: further origins whose pages may use the services, such as ``https://portal.example``
+    + further: keys of each router, such as those for HTTPS
 
     Raises StackError for a route that lacks what Docker would have told Traefik.
     """
@@ -45,6 +51,7 @@ def routes(stack: Stack, logins: Mapping[str, str], origins: Iterable[str] = ())
         _addressed(one, stack, service)
         for name, router in list(one.get("http", {}).get("routers", {}).items()):
             login = logins.get(service.name, "")
+            router = {**router, **(further or {})}
             one["http"]["routers"].update(_guarded(name, router, service, login, [*origins]))
         _merge(found, {key: one[key] for key in ("http", "tcp", "udp") if key in one})
     return written(found) if found else b""
