@@ -142,6 +142,11 @@ OptionalEmail = Annotated[
 OptionalProvider = Annotated[
     Written, form(r"[a-z0-9-]{0,50}", "a name such as cloudflare"), Called("name")
 ]
+Resolver = Annotated[
+    Written,
+    form(r"[A-Za-z0-9.-]{1,253}:[0-9]{1,5}", "servers with a port, such as 1.1.1.1:53"),
+    Called("server"),
+]
 HeaderName = Annotated[
     Written, form(r"[A-Za-z0-9-]{1,100}", "names of headers such as Remote-User"), Called("header")
 ]

@@ -49,6 +49,7 @@ from workstation.setting_types import (
     OptionalProxyName,
     Origin,
     ProxyName,
+    Resolver,
     SecretSetting,
     ServiceLogins,
     ShareName,
@@ -275,6 +276,13 @@ class _Settings(BaseModel):
         default="",
         description="For `acme`: path, on the control machine, of a file with the variables that "
         "lego needs for this provider, as `NAME=value` lines.",
+    )
+    acme_resolvers: Annotated[list[Resolver], BeforeValidator(words), AfterValidator(distinct)] = (
+        Field(
+            default=[],
+            description="For `acme`: DNS servers that see the domain as the internet does, such as "
+            "`1.1.1.1:53`, if those of the machine do not.",
+        )
     )
     acme_server: OptionalAddress = Field(
         default="",
