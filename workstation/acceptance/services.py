@@ -62,8 +62,30 @@ class Entrance:
 def proxy_entrance(settings: Settings) -> tuple[Literal["http", "https"], int]:
     """Return the scheme and port where browsers reach the proxy. An existing proxy with
     certificates uses HTTPS's standard port; ``proxy_http_port`` is for plain HTTP."""
-    # Our own proxy has no certificates: settings.py rejects a resolver for it.
+    if settings.tls != "off":
+        return "https", settings.proxy_https_port
+    # For our own proxy, settings.py rejects a resolver.
     return ("https", 443) if settings.proxy_certresolver else ("http", settings.proxy_http_port)
+
+
+def certificate_probe(settings: Settings, stacks: Iterable[Stack]) -> Probe | None:
+    """Return the probe of the certificates of our own proxy; None if it has none."""
+    names = [one.host for stack in stacks for one in stack.running if one.host]
+    if settings.tls == "off" or not names:
+        return None
+    fix = {
+        "files": "set TLS_CERTIFICATE and TLS_KEY to a new one, then run tasks/proxy.py",
+        "acme": "read why in the proxy's log: `docker compose -p proxy logs traefik`",
+        "internal": "see `systemctl status ai-workstation-tls.timer`, then run tasks/proxy.py",
+    }
+    port = str(settings.proxy_https_port)
+    return Probe(
+        "certificate of the proxy",
+        scripts.text("acceptance/certificate.sh"),
+        (port, *names),
+        fix[settings.tls],
+        f"openssl s_client -connect 127.0.0.1:{port} -servername {names[0]}",
+    )
 
 
 def entrance(service: Service, settings: Settings) -> Entrance | None:

@@ -23,7 +23,12 @@ from workstation.acceptance.containers import container_probe, image_findings, t
 from workstation.acceptance.gpu import driver_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
-from workstation.acceptance.services import outputs, proxy_entrance, service_probes
+from workstation.acceptance.services import (
+    certificate_probe,
+    outputs,
+    proxy_entrance,
+    service_probes,
+)
 from workstation.acceptance.versions import Versions, version_probe, versions
 from workstation.compose.actions import ProjectState
 from workstation.context import ROOT, Context
@@ -108,12 +113,13 @@ def collect(machine: Context) -> Proof:
     models = [stack.model for stack in stacks]
     proxy = [machine.stack(PROXY)] if machine.needs.proxy and settings.proxy == "own" else []
     projects = [(stack.model, _settled(stack)) for stack in (*proxy, *stacks)]
-    names = name_probe(models)
+    names, certificate = name_probe(models), certificate_probe(settings, models)
     probes = [
         version_probe(settings),
         *host_probes(settings, models, _units(machine), machine.pins.downloads["ollama"].version),
         port_probe(settings, [model for model, _ in projects], _entered(machine)),
         *([names] if names else []),
+        *([certificate] if certificate else []),
         *(
             probe
             for model, found in projects[len(proxy) :]
