@@ -220,7 +220,10 @@ class Workstation:
     def our_files(self) -> dict[str, str]:
         """Return path -> mode, owner, size and time of every file in the folders to which runs copy
         files."""
-        listing = self.run(f"find {OURS} ! -type d -printf '%p\\t%m %U:%G %s %T@\\n'")
+        listing = self.run(
+            f"for one in {OURS}; do [ ! -e $one ] || find $one ! -type d "
+            "-printf '%p\\t%m %U:%G %s %T@\\n'; done"
+        )
         return dict(line.split("\t") for line in listing.splitlines())
 
     def containers(self) -> dict[str, str]:
