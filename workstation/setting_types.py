@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -126,6 +127,17 @@ def _address(value: str) -> str:
     return value
 
 
+def _ip(value: str) -> str:
+    """Return an IP address, or an empty string."""
+    try:
+        ipaddress.ip_address(value or "0.0.0.0")
+    except ValueError:
+        raise ValueError("expected an IP address of the machine, or nothing") from None
+    if value in ("0.0.0.0", "::") or "%" in value:
+        raise ValueError("expected one address of the machine; leave it empty for all")
+    return value
+
+
 LoginName = Annotated[Visible, form(r"[^:]{0,255}", "a name without a colon"), Called("name")]
 LoginPassword = Annotated[SecretSetting, AfterValidator(_login_password)]
 OptionalAddress = Annotated[
@@ -134,6 +146,7 @@ OptionalAddress = Annotated[
     AfterValidator(_address),
     Called("address"),
 ]
+OptionalIp = Annotated[Written, AfterValidator(_ip), Called("address")]
 OptionalEmail = Annotated[
     Written,
     form(r"([A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,253})?", "an e-mail address"),

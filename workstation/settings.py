@@ -45,6 +45,7 @@ from workstation.setting_types import (
     OptionalAccountName,
     OptionalAddress,
     OptionalEmail,
+    OptionalIp,
     OptionalProvider,
     OptionalProxyName,
     Origin,
@@ -226,6 +227,11 @@ class _Settings(BaseModel):
     proxy_middlewares: Annotated[
         list[Middleware], BeforeValidator(words), AfterValidator(distinct)
     ] = Field(default=[], description="Traefik middlewares of every route.")
+    proxy_address: OptionalIp = Field(
+        default="",
+        description="Address of the machine on which our own Traefik listens, such as "
+        "`192.168.0.15`; empty for all, IPv6 included.",
+    )
     proxy_http_port: Port = Field(default=80, description="Port of our own Traefik.")
     proxy_read_timeout: Duration = Field(
         default="1h", description="Longest time that an upload to our own Traefik may take."
@@ -360,7 +366,7 @@ class _Settings(BaseModel):
     def _existing_proxy(self) -> None:
         """Raise ValueError for a setting that only the Traefik of this project heeds."""
         for name, field in type(self).model_fields.items():
-            own = name.startswith(("login", "tls", "acme", "proxy_origins"))
+            own = name.startswith(("login", "tls", "acme", "proxy_origins", "proxy_address"))
             if own and getattr(self, name) != field.default:
                 raise ValueError(
                     f"{name} is set although proxy is existing: logins and certificates are those "
@@ -410,6 +416,12 @@ class _Settings(BaseModel):
         if self.proxy == "existing":
             return "unknown"
         return self.login_services.get(service, self.login)
+
+    @property
+    def proxy_shown(self) -> str:
+        """The address at which the machine itself reaches the proxy, as in a URL."""
+        address = self.proxy_address or "127.0.0.1"
+        return f"[{address}]" if ":" in address else address
 
     @property
     def store_group(self) -> str:

@@ -1,12 +1,12 @@
 #!/bin/sh
-# PORT NAME...: the certificate that the proxy shows for each name: whether it is for the name, and
+# ADDRESS:PORT NAME...: the certificate that the proxy shows for each name: whether it is for the name, and
 # until when. It should have been renewed when two thirds of its life were over.
 
-port=$1; shift
+at=$1; shift
 command -v openssl >/dev/null || { echo "openssl is not installed"; exit 1; }
 bad=
 for name; do
-  shown=$(timeout 60 openssl s_client -connect "127.0.0.1:$port" -servername "$name" </dev/null \
+  shown=$(timeout 60 openssl s_client -connect "$at" -servername "$name" </dev/null \
     2>/dev/null | openssl x509 2>/dev/null)
   [ -n "$shown" ] || { bad="$bad
 $name: no certificate"; continue; }

@@ -82,9 +82,9 @@ def certificate_probe(settings: Settings, stacks: Iterable[Stack]) -> Probe | No
     return Probe(
         "certificate of the proxy",
         scripts.text("acceptance/certificate.sh"),
-        (port, *names),
+        (f"{settings.proxy_shown}:{port}", *names),
         fix[settings.tls],
-        f"openssl s_client -connect 127.0.0.1:{port} -servername {names[0]}",
+        f"openssl s_client -connect {settings.proxy_shown}:{port} -servername {names[0]}",
     )
 
 
@@ -98,13 +98,16 @@ def entrance(service: Service, settings: Settings) -> Entrance | None:
         login = settings.login_of(service.name)
         if scheme == "http":
             return Entrance(
-                service.host, f"http://127.0.0.1:{port}", ("-H", f"Host: {service.host}"), login
+                service.host,
+                f"http://{settings.proxy_shown}:{port}",
+                ("-H", f"Host: {service.host}"),
+                login,
             )
         # The name is needed for SNI; the certificate's validity is not checked here.
         return Entrance(
             service.host,
             f"https://{service.host}:{port}",
-            ("-k", "--resolve", f"{service.host}:{port}:127.0.0.1"),
+            ("-k", "--resolve", f"{service.host}:{port}:{settings.proxy_shown}"),
             login,
         )
     first = next(published(service), None)
