@@ -52,13 +52,15 @@ install_missing() {
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
-# Keeps the package from starting a Samba server: the lab runs its own, on loopback.
-install_lab_packages() {
-    local missing
-    mapfile -t missing < <(missing "${LAB_PACKAGES[@]}")
+# install_silent SERVICES PACKAGE...: installs missing packages without starting their services, which
+# are left disabled.
+install_silent() {
+    local services missing
+    read -ra services <<<"$1"
+    shift
+    mapfile -t missing < <(missing "$@")
     [ ${#missing[@]} -eq 0 ] && return
-    local services=(smbd.service nmbd.service samba-ad-dc.service)
-    if [[ " ${missing[*]} " == *" samba "* && -d /run/systemd/system ]]; then
+    if [ -d /run/systemd/system ]; then
         as_root systemctl --quiet --runtime mask "${services[@]}"
         install_packages "${missing[@]}"
         as_root systemctl --quiet disable "${services[@]}"
@@ -66,4 +68,11 @@ install_lab_packages() {
     else
         install_packages "${missing[@]}"
     fi
+}
+
+# The lab runs a Samba server of its own, on loopback.
+install_lab_packages() {
+    [ -z "$(missing samba)" ] ||
+        install_silent "smbd.service nmbd.service samba-ad-dc.service" samba
+    install_missing "${LAB_PACKAGES[@]}"
 }

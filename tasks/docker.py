@@ -44,7 +44,7 @@ docker.boot_units(
         projects=[PROXY, *machine.stack_names],
         share=settings.smb_mount,
     ),
-    guard=template("docker/ai-workstation-guard.service.j2"),
+    guard=template("docker/ai-workstation-guard.service.j2", ollama_port=settings.ollama_port),
     projects=machine.projects,
     proxy=settings.proxy_network,
     own=settings.proxy == "own",

@@ -13,12 +13,16 @@ settings, mirror = machine.settings, machine.mirror
 pin = machine.pins.downloads["ollama"]
 port = settings.ollama_port
 unit, drop_in = ollama_unit.unit(), ollama_unit.drop_in(settings)
+manage = settings.ollama_from_containers == "manage"
 
 if machine.needs.ollama:
     packages.installed(
         name="Tools for installing Ollama",
         packages=["ca-certificates", "curl", "zstd", "nftables"],
     )
+
+    if not manage:
+        ollama.filter_installed(name="Filter between containers and Ollama")
 
     accounts.system_user(
         name="User of Ollama", user="ollama", home="/usr/share/ollama", groups=["render", "video"]
@@ -46,7 +50,7 @@ if machine.needs.ollama:
             files.File(drop_in.path, drop_in.text.encode()),
             files.File(
                 "/etc/systemd/system/ollama-docker.service",
-                template("ollama/ollama-docker.service.j2", port=port).encode(),
+                template("ollama/ollama-docker.service.j2", port=port, manage=manage).encode(),
             ),
         ],
     )
@@ -55,6 +59,7 @@ if machine.needs.ollama:
         name="Ollama's socket for containers",
         socket=template("ollama/ollama-docker.socket.j2", port=port),
         guard=template("ollama/ollama-docker-guard.service.j2", port=port),
+        filtering="" if manage else template("ollama/ollama-docker.cfg.j2", port=port),
     )
 
     firewall.containers_reach(name="Firewall lets containers reach Ollama", port=port)
@@ -66,6 +71,11 @@ if machine.needs.ollama:
             units.Unit("ollama.service", configuration=["/usr/local/bin/ollama"]),
             units.Unit("ollama-docker-guard.service"),
             units.Unit("ollama-docker.socket"),
-            units.Unit("ollama-docker.service", enabled=False, running=False),
+            units.Unit(
+                "ollama-docker.service",
+                enabled=False,
+                running=False,
+                configuration=[] if manage else [ollama.FILTER_FILE],
+            ),
         ],
     )

@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # is left out, because its package starts it, and it would close ports on your own machine.
 TEST_PACKAGES=(
     curl git gpg gpg-agent zstd ca-certificates nftables iproute2 openssh-client dpkg-dev
-    ufw iptables systemd kmod e2fsprogs util-linux gcc libc6-dev binutils
+    ufw iptables systemd haproxy kmod e2fsprogs util-linux gcc libc6-dev binutils
     chromium chromium-driver fonts-dejavu-core
 )
 
@@ -23,6 +23,7 @@ install_test_packages() {
         fail "ufw, which the tests need, would be enabled right away by $settings from an earlier installation" \
             "apt-get purge ufw, or set ENABLED=no in $settings"
     fi
+    [ -z "$(missing haproxy)" ] || install_silent haproxy.service haproxy
     install_missing "${TEST_PACKAGES[@]}"
 }
 

@@ -11,6 +11,8 @@ can use:
   everything that goes into it, so an image needs to be built if its tag does not exist
 - ``digest("comfyui")``: hash of the folder ``comfyui/``, for a label that makes Compose recreate
   a container when a file that it mounts changes
+- ``address("comfyui", "internet", ollama=True)``: hardware address of a container, which says what
+  it may reach (``workstation.compose.fence``)
 - ``fail("...")``: rejects the stack's data with this sentence
 
 Values of settings and data are inserted only through the filters of ``workstation.quoting``, so
@@ -27,6 +29,7 @@ import io
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +40,7 @@ from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
 from workstation import given_file, quoting
-from workstation.compose import dockerfile
+from workstation.compose import dockerfile, fence
 from workstation.compose import rules as compose_rules
 from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
@@ -203,6 +206,7 @@ class StackRenderer:
             source=self._source,
             built=self._built,
             digest=self._digest,
+            address=partial(fence.address, name),
             fail=_fail,
         )
         self._folder = f"{settings.stacks_dir}/{name}"

@@ -208,6 +208,12 @@ class _Settings(BaseModel):
         '`{"OLLAMA_KEEP_ALIVE": "30m"}`.',
     )
 
+    ollama_from_containers: Literal["use", "manage"] = Field(
+        default="use",
+        description="What containers may do with the native Ollama: `use` its models, or also "
+        "`manage` them (pull, create, copy, delete, push).",
+    )
+
     proxy: Literal["own", "existing"] = Field(
         default="own",
         description="Whether this project runs a Traefik of its `own`, or joins an `existing` one, "

@@ -88,6 +88,7 @@ class Service:
     holds: dict[str, str] = field(default_factory=dict)
     image_gb: float = 0.0
     on_blackwell: dict[str, str] = field(default_factory=dict)
+    egress: str = ""
     keys: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -313,6 +314,7 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         holds=own.get("holds") or {},
         image_gb=float(own.get("image_gb") or 0),
         on_blackwell=own.get("on_blackwell") or {},
+        egress=own.get("egress", ""),
         keys=keys,
     )
 

@@ -8,9 +8,9 @@ An entry of that file has these keys, or it is a mapping of such entries:
 - ``default``: its value if it is not set; without a default, it must be set
 - ``one_of``: the only allowed texts
 
-``limits`` and ``flags`` are for the services that use them in the stack's templates; setting them
-for one service leaves the defaults of the others alone. In a stack without the file, only these two
-are checked.
+``limits``, ``flags`` and ``egress`` are for the services that use them in the stack's templates;
+setting them for one service leaves the defaults of the others alone. In a stack without the file,
+only these three are checked.
 
 A ``secret`` must not be in ``group_data/``: it is a setting of the host, which comes only from
 ``.env`` or the environment.
@@ -35,7 +35,7 @@ from workstation.stack_types import ADAPTERS, TYPES, Limits
 DECLARATIONS_FILE = "_data.yml"
 STACKS = Path(__file__).parent.parent / "templates/stacks"
 SECRET = "secret"
-_BY_SERVICE = ("limits", "flags")
+_BY_SERVICE = ("limits", "flags", "egress")
 
 
 class StackDataError(UserError):
@@ -175,7 +175,7 @@ def _value(
         return {key: _value(stack, f"{name}.{key}", value[key], one[key], used) for key in one}
     if one.type in _BY_SERVICE:
         services = used[one.type]
-        needed = {"default"} if one.type == "limits" else services
+        needed = services if one.type == "flags" else {"default"}
         # If a template names a service by an expression, its name is not known here.
         known = services | needed if services and "" not in services else None
         _names(where, name, value, known, needed - {""})
@@ -234,7 +234,7 @@ def _sentence(stack: str, name: str, error: ErrorDetails) -> str:
 
 def _read(folder: Path) -> tuple[Declarations, dict[str, set[str]]]:
     """Return what a stack declares, and what its templates use: ``stack`` has the names of entries,
-    ``limits`` and ``flags`` those of services, "" for a name that is an expression."""
+    ``limits``, ``flags`` and ``egress`` those of services, "" for a name that is an expression."""
     files = sorted([*folder.rglob("*.j2"), folder / DECLARATIONS_FILE])
     return _read_files(folder, tuple((file, *_version(file)) for file in files))
 

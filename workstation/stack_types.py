@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from workstation.compose import forms as compose_forms
+from workstation.compose.fence import Egress
 from workstation.values import (
     AnyFolder,
     AnyPath,
@@ -123,6 +124,7 @@ TYPES: dict[str, Any] = {
     "share": Annotated[Real, Field(gt=0, le=1)],
     "limits": dict[str, Limits],
     "flags": dict[str, list[Annotated[Any, BeforeValidator(_flag)]]],
+    "egress": dict[str, Egress],
 }
 _CONFIG = ConfigDict(coerce_numbers_to_str=True)
 ADAPTERS: dict[str, TypeAdapter[Any]] = {

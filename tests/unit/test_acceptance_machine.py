@@ -77,6 +77,7 @@ def test_what_no_stack_uses_is_not_asked():
         "units",
         "free space",
         "containers are closed to neighbors except for published ports",
+        "our containers are fenced in",
     ]
     whole = of(made_up(painter=PAINTER))
     assert set(whole) - set(bare) == {
@@ -87,6 +88,7 @@ def test_what_no_stack_uses_is_not_asked():
         "Ollama answers on the host",
         "Ollama does not answer on the LAN",
         "Ollama's socket for containers is closed to neighbors",
+        "containers cannot manage Ollama",
     }
     assert "ollama.service" not in bare["units"].arguments
     assert "/mnt/ki" in whole["units"].arguments

@@ -193,7 +193,7 @@ def test_redis_leads_to_no_other_network():
     assert compose["networks"]["worker-network"] == {"internal": True}
     options = compose["networks"]["loopback"]["driver_opts"]
     assert options == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    assert compose["services"]["redis"]["networks"] == list(compose["networks"])
+    assert list(compose["services"]["redis"]["networks"]) == list(compose["networks"])
 
 
 def dockerfile(**how: Any) -> str:

@@ -53,7 +53,7 @@ OPERATIONS = {
     gpu_users: ["kept"],
     invokeai: ["models_registered"],
     nvidia: ["driver", "toolkit", "devices"],
-    ollama: ["release", "bridge_socket"],
+    ollama: ["release", "filter_installed", "bridge_socket"],
     packages: ["installed", "repository"],
     smb: ["share"],
     units: ["running"],

@@ -31,12 +31,14 @@ def drop_in(**environment: str) -> str:
 
 UNITS = {
     "ollama.service": template("ollama/ollama.service.j2"),
-    "ollama-docker.service": template("ollama/ollama-docker.service.j2", port=PORT),
+    "ollama-docker.service": template("ollama/ollama-docker.service.j2", port=PORT, manage=False),
     "ollama-docker.socket": template("ollama/ollama-docker.socket.j2", port=PORT).replace(
         "@BRIDGE@", "172.17.0.1"
     ),
     "ollama-docker-guard.service": template("ollama/ollama-docker-guard.service.j2", port=PORT),
-    "ai-workstation-guard.service": template("docker/ai-workstation-guard.service.j2"),
+    "ai-workstation-guard.service": template(
+        "docker/ai-workstation-guard.service.j2", ollama_port=PORT
+    ),
     "ai-workstation-containers.service": template(
         "docker/ai-workstation-containers.service.j2", projects=["proxy", "s"], share="/mnt/a%b"
     ),
@@ -157,9 +159,18 @@ def test_ollamas_socket_is_on_the_bridges_address_alone():
     assert found.words("Install", "WantedBy") == ["sockets.target"]
 
 
-def test_connections_of_containers_go_to_ollama_on_loopback():
-    """They go nowhere else."""
+def test_requests_of_containers_go_through_the_filter():
+    """In the foreground and with its own configuration, not that of somebody's HAProxy."""
     found = unit(UNITS["ollama-docker.service"])
+    (command,) = commands(found, "ExecStart")
+    assert command == ["/usr/sbin/haproxy", "-db", "-f", "/etc/ai-workstation/ollama-docker.cfg"]
+    assert found.yes("Service", "DynamicUser")
+    assert found.words("Unit", "Requires") == ["ollama-docker.socket"]
+
+
+def test_connections_of_containers_that_may_manage_go_to_ollama_on_loopback():
+    """They go nowhere else."""
+    found = unit(template("ollama/ollama-docker.service.j2", port=PORT, manage=True))
     (command,) = commands(found, "ExecStart")
     assert command[0].endswith("/systemd-socket-proxyd")
     assert command[-1] == f"127.0.0.1:{PORT}"

@@ -64,6 +64,7 @@ def test_provision_asks_for_it_and_installs_what_tests_are_skipped_for():
     (listed,) = re.findall(r"^TEST_PACKAGES=\((.*?)\)", text, re.MULTILINE | re.DOTALL)
     packages = {
         "gpg": "gpg",
+        "haproxy": "haproxy",
         "zstd": "zstd",
         "nft": "nftables",
         "ip": "iproute2",

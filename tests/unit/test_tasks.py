@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         (files, ["present", "shared_tree"]),
         (smb, ["share"]),
         (disks, ["mounted"]),
-        (ollama, ["release", "bridge_socket"]),
+        (ollama, ["release", "filter_installed", "bridge_socket"]),
         (firewall, ["containers_reach"]),
         (compose, ["laid_down", "up", "network_exists"]),
         (invokeai, ["models_registered"]),

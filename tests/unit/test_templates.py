@@ -190,7 +190,7 @@ def test_the_docker_socket_goes_to_dockge_only(stack: str, name: str):
     assert sockets == ([(SOCKET, SOCKET, False)] if name == "dockge" else [])
     guarded = "guarded" in keys.get("networks", ())
     assert guarded is (name in ("dockge", "traefik"))
-    assert name != "dockge" or keys["networks"] == ["guarded"]
+    assert name != "dockge" or list(keys["networks"]) == ["guarded"]
 
 
 @pytest.mark.parametrize(("stack", "name"), RUNNING)

@@ -84,7 +84,11 @@ def units(given: Settings) -> dict[str, Any]:
             environment=given.ollama_environment,
         ),
         **{
-            name: template(f"ollama/ollama-docker{name}.j2", port=given.ollama_port)
+            name: template(
+                f"ollama/ollama-docker{name}.j2",
+                port=given.ollama_port,
+                manage=given.ollama_from_containers == "manage",
+            )
             for name in ("-guard.service", ".service", ".socket")
         },
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe, evidence
 from workstation.compose.actions import Container, ProjectState
+from workstation.compose.fence import addresses
 from workstation.docker.references import familiar, parts
 from workstation.findings import Finding
 from workstation.stack import Service, Stack
@@ -130,6 +132,46 @@ def _healthy(stack: Stack, service: Service, ok: bool, seen: str, shown: str) ->
 def _fix(stack: Stack, service: Service) -> str:
     logs = f"docker compose -p {stack.name} logs {service.name}"
     return f"read `{logs}`, then run tasks/stacks.py"
+
+
+_ADDRESSES = "{{.Id}} {{json .NetworkSettings.Networks}}"
+
+
+def fence_probe(projects: Projects) -> Probe | None:
+    """Return the probe that checks that containers have the hardware addresses by which the fence
+    knows them; None if no service is fenced in."""
+    fenced = [container for _, service, container in _containers(projects) if service.egress]
+    if not fenced:
+        return None
+    ids = [container.id for container in fenced if container]
+    return Probe(
+        "the fence knows our containers",
+        'fmt=$1; shift; [ $# = 0 ] || docker inspect -f "$fmt" "$@" 2>&1',
+        (_ADDRESSES, *ids),
+        "run tasks/stacks.py",
+        f"docker inspect -f '{_ADDRESSES}' CONTAINER",
+        read=lambda probe, answer: _fence_findings(projects, probe, answer),
+    )
+
+
+def _fence_findings(projects: Projects, probe: Probe, answer: Answer) -> Iterator[Finding]:
+    found: dict[str, dict[str, dict[str, str] | None]] = {}
+    for line in answer.output.splitlines():
+        identity, _, networks = line.partition(" ")
+        if networks.startswith("{"):
+            found[identity] = json.loads(networks)
+    unknown = []
+    for stack, service, container in _containers(projects):
+        if not service.egress or container is None:
+            continue
+        ours = set(addresses(service.keys).values())
+        joined = found.get(container.id) or {}
+        other = [name for name, how in joined.items() if (how or {}).get("MacAddress") not in ours]
+        if other or not joined:
+            where = f" in {', '.join(other)}" if other else ""
+            unknown.append(f"{stack.name}/{service.name}{where}")
+    seen = f"another hardware address: {', '.join(unknown)}" if unknown else "each by its address"
+    yield probe.finding(not unknown, seen, answer)
 
 
 def image_findings(projects: Projects) -> Iterator[Finding]:

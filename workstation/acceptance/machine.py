@@ -103,12 +103,27 @@ def host_probes(
     yield _disk_probe("free space", _DISKS, *folders)
     if used.ollama:
         yield from _ollama_probes(str(settings.ollama_port), ollama)
+        if settings.ollama_from_containers == "use":
+            yield Probe(
+                "containers cannot manage Ollama",
+                scripts.text("acceptance/ollama_fenced.sh"),
+                ("ollama-docker.socket",),
+                "run tasks/ollama.py; see `journalctl -u ollama-docker.service`",
+                f"curl http://ADDRESS:{settings.ollama_port}/api/delete",
+            )
     yield Probe(
         "containers are closed to neighbors except for published ports",
         scripts.text("acceptance/guard.sh"),
         ("ai_workstation_forward", 'ct state new oifname "br-.*drop'),
         "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
         "nft list table inet ai_workstation_forward",
+    )
+    yield Probe(
+        "our containers are fenced in",
+        scripts.text("acceptance/fence.sh"),
+        ("ai_workstation_fence",),
+        "run `systemctl restart ai-workstation-guard`; another firewall may have flushed it",
+        "nft list table inet ai_workstation_fence",
     )
 
 

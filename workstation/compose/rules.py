@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from workstation.compose import engine, together
+from workstation.compose import engine, fence, together
 from workstation.compose.forms import is_true
 from workstation.compose.ports import Port, published
 from workstation.errors import named, nearest, shown
@@ -92,6 +92,7 @@ def _service(
             yield f"the port {shown(port)} is invalid: {problem}"
     yield from _mounts(service, names["volumes"])
     yield from engine.problems(service)
+    yield from fence.problems(stack.name, service.name, service.egress, keys)
     for key, known in (
         ("networks", names["networks"] | {"default"}),
         ("secrets", names["secrets"]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from workstation.compose.fence import EGRESS
 from workstation.compose.forms import (
     NAME,
     PLAIN,
@@ -144,6 +145,13 @@ SERVICE = {
             ),
             "setting": Key("The stack's setting that names it.", NAME, required=True),
         },
+    ),
+    "egress": Key(
+        "What the service may reach outside its own networks: `lan` (everything), `internet` "
+        "(public addresses), or `none`. It then reaches no port of the machine itself except "
+        "Ollama's, if it has a name for the machine. Without this key, the service is not fenced "
+        "in ([hardening.md](hardening.md#what-a-container-reaches)).",
+        one_of(*EGRESS),
     ),
     "needs_gpu": Key(
         "The service does not start without a GPU; the text says what to change instead, and "

@@ -19,7 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from workstation.acceptance import Answer, Probe, evidence
-from workstation.acceptance.containers import container_probe, image_findings, table_probe
+from workstation.acceptance.containers import (
+    container_probe,
+    fence_probe,
+    image_findings,
+    table_probe,
+)
 from workstation.acceptance.gpu import driver_findings
 from workstation.acceptance.machine import host_probes, name_probe
 from workstation.acceptance.ports import port_probe
@@ -113,13 +118,16 @@ def collect(machine: Context) -> Proof:
     models = [stack.model for stack in stacks]
     proxy = [machine.stack(PROXY)] if machine.needs.proxy and settings.proxy == "own" else []
     projects = [(stack.model, _settled(stack)) for stack in (*proxy, *stacks)]
-    names, certificate = name_probe(models), certificate_probe(settings, models)
+    some = [
+        name_probe(models),
+        certificate_probe(settings, models),
+        fence_probe(projects),
+    ]
     probes = [
         version_probe(settings),
         *host_probes(settings, models, _units(machine), machine.pins.downloads["ollama"].version),
         port_probe(settings, [model for model, _ in projects], _entered(machine)),
-        *([names] if names else []),
-        *([certificate] if certificate else []),
+        *filter(None, some),
         *(
             probe
             for model, found in projects[len(proxy) :]

@@ -233,7 +233,8 @@ def on_bridges(
     """Return a unit's text for Docker's bridges.
 
     A line with ``@BRIDGE@`` is repeated for each address under which containers reach the host,
-    one with ``@INTERFACE@`` for each bridge with a name chosen by its owner, one with ``@OTHER@``
+    one with ``@DESCRIPTOR@`` for each socket there that systemd hands over (sd_listen_fds(3)), one
+    with ``@INTERFACE@`` for each bridge with a name chosen by its owner, one with ``@OTHER@``
     for each ``br-`` interface that is not Docker's, and one with ``@WAY@`` for each match of what
     Docker lets in. The text itself names ``docker0`` and ``br-*``.
 
@@ -242,6 +243,7 @@ def on_bridges(
     addresses = bridges.host_gateways or (DEFAULT_BRIDGE,)
     values = {
         "@BRIDGE@": [f"[{one}]" if ":" in one else one for one in addresses],
+        "@DESCRIPTOR@": [str(3 + number) for number in range(len(addresses))],
         # Other names would need quoting for both systemd and nft.
         "@INTERFACE@": [one for one in bridges.interfaces if re.fullmatch(r"[\w.-]+", one)],
         "@OTHER@": bridges.others,

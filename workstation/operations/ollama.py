@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from pyinfra import host
 
 from workstation import scripts
@@ -10,10 +12,11 @@ from workstation.facts.asking import ask
 from workstation.facts.docker import Bridges
 from workstation.facts.files import Paths
 from workstation.facts.ollama import Ollama, OllamaState
+from workstation.facts.packages import Packages
 from workstation.facts.shell import script
 from workstation.findings import failed
 from workstation.links import destination, refusal
-from workstation.operations import files
+from workstation.operations import files, packages
 from workstation.operations.base import operation
 from workstation.operations.docker import on_bridges
 from workstation.operations.live import live
@@ -25,6 +28,19 @@ from workstation.units.ollama import BINARY, RELEASES
 
 STORE = ("blobs", "manifests", ".taken-over")
 """What is in a folder of models: Ollama's own two, and what adopt.sh has there for a while."""
+
+FILTER = "haproxy"
+"""Program and package of the filter between containers and Ollama."""
+
+FILTER_FILE = "/etc/ai-workstation/ollama-docker.cfg"
+
+# deb-systemd-invoke(1p) does not start a masked unit.
+# One that somebody has without the package, with a unit of the same name, is not masked.
+_MASK = '[ -n "$(systemctl show -P FragmentPath -- "$1")" ] || systemctl mask --runtime -- "$1"'
+_UNMASK = """
+[ -L "/run/systemd/system/$1" ] || exit 0
+systemctl unmask --runtime -- "$1" && systemctl disable --now -- "$1"
+"""
 
 _ASIDE = "before-ai-workstation"
 _LIBRARIES = "/usr/local/lib/ollama"
@@ -123,22 +139,45 @@ def _refuse_overridden(found: OllamaState, unit: UnitFile, drop_in: UnitFile, gp
 
 
 @operation
-def bridge_socket(socket: str, guard: str) -> Changes:
+def filter_installed() -> Changes:
+    """
+    Install HAProxy, through which containers reach Ollama, from the distribution. An instance that
+    somebody already has is left alone; the one that the package would start is switched off.
+    """
+    if FILTER in ask(host, Packages):
+        host.noop(f"{FILTER} is installed")
+        return
+    off = "its own instance: not needed, so it neither runs nor starts at boot"
+    yield together(
+        [
+            *packages.installed.changes(packages=[FILTER]),
+            Change("=", f"unit {FILTER}.service", off),
+        ],
+        [script(_UNMASK, f"{FILTER}.service")],
+        before=[script(_MASK, f"{FILTER}.service")],
+    )
+
+
+@operation
+def bridge_socket(socket: str, guard: str, filtering: str = "") -> Changes:
     """
     Install the units through which containers reach Ollama on the bridge's gateway address.
 
     + socket, guard: text of the units, see ``docker.on_bridges``
+    + filtering: text of HAProxy's configuration, likewise; empty for none
 
     The addresses are read from the Engine when the operation runs, because an earlier operation
     may just have installed it.
     """
     bridges = ask(host, Bridges)
-    units = {
+    texts = {
         "/etc/systemd/system/ollama-docker.socket": socket,
         "/etc/systemd/system/ollama-docker-guard.service": guard,
     }
-    return files.present.changes(
-        entries=[
-            files.File(path, on_bridges(text, bridges).encode()) for path, text in units.items()
-        ]
-    )
+    entries: list[files.Entry] = []
+    if filtering:
+        entries.append(files.Directory(posixpath.dirname(FILTER_FILE)))
+        texts[FILTER_FILE] = filtering
+    for path, text in texts.items():
+        entries.append(files.File(path, on_bridges(text, bridges).encode()))
+    return files.present.changes(entries=entries)
