@@ -108,3 +108,16 @@ Duration = Annotated[
 
 
 SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text), Called("secret")]
+
+
+def _password(value: SecretStr) -> SecretStr:
+    """Return a password that is not trivial and that bcrypt reads to its end, or an empty one.
+
+    Source: bcrypt reads 72 bytes; its Python package, from version 5 on, refuses more.
+    """
+    if value and not 8 <= len(value.get_secret_value().encode()) <= 72:
+        raise ValueError("expected 8 to 72 bytes")
+    return value
+
+
+PasswordSetting = Annotated[SecretSetting, AfterValidator(_password), Called("password")]

@@ -40,6 +40,7 @@ from workstation.setting_types import (
     NetworkName,
     OptionalAccountName,
     OptionalProxyName,
+    PasswordSetting,
     ProxyName,
     SecretSetting,
     ShareName,
@@ -48,6 +49,7 @@ from workstation.setting_types import (
     ollama_variables,
 )
 from workstation.stack import data_key, is_below
+from workstation.stack_settings import Declared
 from workstation.values import (
     Count,
     Domain,
@@ -310,16 +312,17 @@ def _secret_fields() -> dict[str, Any]:
                 "project uses for something else: rename it.",
                 id="declaration-invalid",
             )
-    return {
-        name: (
-            SecretSetting,
-            Field(
-                default=SecretStr(""),
-                description=stack_settings.declared(stack)[name].meaning,  # type: ignore[union-attr]
-            ),
-        )
-        for name, stack in _STACK_SECRETS.items()
+    declared = {
+        name: stack_settings.declared(stack)[name] for name, stack in _STACK_SECRETS.items()
     }
+    return {
+        name: (_SECRET_TYPES[one.type], Field(default=SecretStr(""), description=one.meaning))
+        for name, one in declared.items()
+        if isinstance(one, Declared)
+    }
+
+
+_SECRET_TYPES = {"secret": SecretSetting, "password": PasswordSetting}
 
 
 # Keys in .env that are not settings, and what pyinfra reads.

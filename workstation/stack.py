@@ -76,6 +76,7 @@ class Service:
     ports: tuple[str, ...] = ()
     probe: str = "/"
     websocket: str = ""
+    setup: dict[str, str] = field(default_factory=dict)
     registers: str = ""
     model: Model | None = None
     needs_gpu: str = ""
@@ -297,6 +298,7 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         ports=tuple(str(port) for port in keys.get("ports") or ()),
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),
+        setup=own.get("setup") or {},
         registers=registers,
         model=_model(name, own.get("model") or {}, mounts, place),
         needs_gpu=own.get("needs_gpu", ""),

@@ -115,6 +115,17 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
         shlex.join(["curl", "-i", "--max-time", str(PATIENCE), *into.options, url]),
         subject,
     )
+    if service.setup:
+        url = into.base + service.setup["path"]
+        yield Probe(
+            f"{subject} has an administrator",
+            scripts.text("acceptance/no_setup.sh"),
+            (str(PATIENCE), service.setup["shows"], url, *into.options),
+            "whoever opens it first becomes its administrator: run tasks/stacks.py, which creates "
+            f"the account, and read the log: `docker compose -p {stack.name} logs {service.name}`",
+            shlex.join(["curl", *into.options, url]),
+            subject,
+        )
     if service.websocket:
         url = into.base + service.websocket
         upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]
