@@ -32,7 +32,7 @@ ROWS = rows()
 
 def table() -> dict[str, dict[str, str]]:
     """Return service -> column -> cell."""
-    head, body = markdown.table(TEXT)
+    head, body = markdown.table(TEXT.partition("\n## Programs on the host")[0])
     columns = [name.strip("`") for name in head]
     return {row[0].replace("`", ""): dict(zip(columns[1:], row[1:], strict=True)) for row in body}
 
