@@ -292,7 +292,7 @@ def test_the_example_is_complete_and_loads(tmp_path: Path):
     (tmp_path / "all.env").write_text("\n".join(entries))
     keys = set(environment.read_file(tmp_path / "all.env"))
     requirement = {"SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD", "MODELS_PATH", "DOMAIN"}
-    requirement |= {"REDIS_PASSWORD", "AI_TOOLKIT_AUTH"}
+    requirement |= {"REDIS_PASSWORD", "AI_TOOLKIT_AUTH", "DOCKGE_PASSWORD", "OPENWEBUI_PASSWORD"}
     assert keys == {*CONNECTION_KEYS, *requirement}
     environment.read_file(ROOT / ".env.example")
 
