@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stand-in for tsx in Dockge's image: the real program of this project has no Dockge to call here, so
-# the stand-in does what it does.
+# Stand-in for tsx in Dockge's image. first_account.ts calls Dockge's own code, which is not here, so
+# the stand-in for Dockge does the same.
 case $1 in
     ./extra/first_account.ts) [ -e "$1" ] && exec python3 /app/dockge.py first-account ;;
     ./backend/index.ts) exec python3 /app/dockge.py ;;
