@@ -53,7 +53,7 @@ def first_account() -> None:
     before it answers anyone (main.py, lifespan)."""
     email = os.environ.get("WEBUI_ADMIN_EMAIL", "")
     password = os.environ.get("WEBUI_ADMIN_PASSWORD", "")
-    if email and password and not accounts():
+    if not accounts() and email and password:
         accounts((email.lower(), password, "admin"))
 
 
