@@ -17,6 +17,9 @@ ENGINES = {"newest": "docker", "distribution": "distribution"}
 """The Docker that the lab's machine gets -> the setting docker_source. The newest comes from the
 stand-in of Docker's own repository (lab/upstream/docker.py)."""
 
+PASSWORD = "Lab 'first' $account\\1"
+"""Of the accounts that a run creates. Nothing in a shell, YAML or Compose may change it."""
+
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
@@ -41,6 +44,8 @@ def content(folder: Path, ssh_port: int, user: str, mirror: Path | None) -> dict
         "SMB_SHARE": nas.SHARE,
         "SMB_USER": nas.USER,
         "SMB_PASSWORD": nas.PASSWORD,
+        "DOCKGE_PASSWORD": PASSWORD,
+        "OPENWEBUI_PASSWORD": PASSWORD,
     }
     if mirror:
         values["MIRROR"] = str(mirror)

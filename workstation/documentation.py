@@ -23,7 +23,7 @@ from workstation import environment, stack_settings
 from workstation.compose import x_workstation
 from workstation.compose.x_workstation import Key
 from workstation.settings import SECRETS, Settings, takes_text
-from workstation.stack_settings import SECRET, Declared
+from workstation.stack_settings import Declared
 from workstation.values import Called
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def default_text(default: Any) -> str:
         return "empty"
     if isinstance(default, list):
         return _choice(default)
-    text = json.dumps(default) if isinstance(default, dict) else str(default)
+    text = json.dumps(default) if isinstance(default, dict | bool) else str(default)
     return f"`{text}`"
 
 
@@ -79,7 +79,7 @@ def _core(name: str, field: FieldInfo) -> Row:
 def _own(one: Declared) -> Row:
     default = "must be set" if one.is_required else default_text(one.default)
     called = _choice(one.one_of) if one.one_of else one.type
-    return called, "empty" if one.type == SECRET else default, one.meaning
+    return called, "empty" if one.is_secret else default, one.meaning
 
 
 def _named(text: str) -> str:
@@ -139,7 +139,7 @@ def _of_stacks(root: Path) -> Iterator[tuple[str, str, str, Declared]]:
     for stack in stacks:
         for name, one in stack_settings.declared(stack, root / "templates/stacks").items():
             if isinstance(one, Declared):
-                key = name.upper() if one.type == SECRET else keys.get((stack, name), "")
+                key = name.upper() if one.is_secret else keys.get((stack, name), "")
                 yield stack, name, key, one
             else:
                 yield from ((stack, f"{name}.{key}", "", inner) for key, inner in one.items())
@@ -174,7 +174,7 @@ def example(text: str, root: Path = ROOT) -> str:
     keys = {line.strip("#").partition("=")[0]: line for line in lines}
     for stack, _, key, one in _of_stacks(root):
         meanings[key] = f"{one.meaning} Only for the stack {stack}."
-        if one.type == SECRET:
+        if one.is_secret:
             keys.setdefault(key, f"#{key}=")
     if unknown := keys.keys() - meanings.keys():
         raise ValueError(f".env.example has {', '.join(sorted(unknown))}: remove unknown keys.")

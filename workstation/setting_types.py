@@ -112,13 +112,6 @@ Duration = Annotated[
 SecretSetting = Annotated[SecretStr, BeforeValidator(secret_text), Called("secret")]
 
 
-def _login_password(value: SecretStr) -> SecretStr:
-    """Return a password that bcrypt does not cut; an empty one is none."""
-    if value.get_secret_value() and not 8 <= len(value.get_secret_value().encode()) <= 72:
-        raise ValueError("expected a password of 8 to 72 bytes")
-    return value
-
-
 def _address(value: str) -> str:
     """Return an HTTP address without a password in it, or an empty string."""
     parts = urlsplit(value)
@@ -139,7 +132,6 @@ def _ip(value: str) -> str:
 
 
 LoginName = Annotated[Visible, form(r"[^:]{0,255}", "a name without a colon"), Called("name")]
-LoginPassword = Annotated[SecretSetting, AfterValidator(_login_password)]
 OptionalAddress = Annotated[
     Written,
     form(r"[!-~]{0,1000}", "an address without spaces"),
@@ -173,3 +165,16 @@ Origin = Annotated[
 _ServiceName = Annotated[Written, form(r"[a-zA-Z0-9._-]{1,255}", "names of services")]
 Login = Literal["password", "forward", "none"]
 ServiceLogins = Annotated[dict[_ServiceName, Login], Called("logins")]
+
+
+def _password(value: SecretStr) -> SecretStr:
+    """Return a password that is not trivial and that bcrypt reads to its end, or an empty one.
+
+    Source: bcrypt reads 72 bytes; its Python package, from version 5 on, refuses more.
+    """
+    if value and not 8 <= len(value.get_secret_value().encode()) <= 72:
+        raise ValueError("expected 8 to 72 bytes")
+    return value
+
+
+PasswordSetting = Annotated[SecretSetting, AfterValidator(_password), Called("password")]

@@ -38,7 +38,6 @@ from workstation.setting_types import (
     HeaderName,
     Login,
     LoginName,
-    LoginPassword,
     Middleware,
     MountOption,
     NetworkName,
@@ -49,6 +48,7 @@ from workstation.setting_types import (
     OptionalProvider,
     OptionalProxyName,
     Origin,
+    PasswordSetting,
     ProxyName,
     Resolver,
     SecretSetting,
@@ -59,6 +59,7 @@ from workstation.setting_types import (
     ollama_variables,
 )
 from workstation.stack import data_key, is_below
+from workstation.stack_settings import Declared
 from workstation.values import (
     Count,
     Domain,
@@ -310,7 +311,7 @@ class _Settings(BaseModel):
     login_user: LoginName = Field(
         default="", description="Name with which people log in to the services."
     )
-    login_password: LoginPassword = Field(
+    login_password: PasswordSetting = Field(
         default=SecretStr(""), description="Password of `login_user`, of 8 to 72 bytes."
     )
     login_file: Line = Field(
@@ -451,16 +452,17 @@ def _secret_fields() -> dict[str, Any]:
                 "project uses for something else: rename it.",
                 id="declaration-invalid",
             )
-    return {
-        name: (
-            SecretSetting,
-            Field(
-                default=SecretStr(""),
-                description=stack_settings.declared(stack)[name].meaning,  # type: ignore[union-attr]
-            ),
-        )
-        for name, stack in _STACK_SECRETS.items()
+    declared = {
+        name: stack_settings.declared(stack)[name] for name, stack in _STACK_SECRETS.items()
     }
+    return {
+        name: (_SECRET_TYPES[one.type], Field(default=SecretStr(""), description=one.meaning))
+        for name, one in declared.items()
+        if isinstance(one, Declared)
+    }
+
+
+_SECRET_TYPES = {"secret": SecretSetting, "password": PasswordSetting}
 
 
 # Keys in .env that are not settings, and what pyinfra reads.

@@ -77,6 +77,7 @@ class Service:
     probe: str = "/"
     websocket: str = ""
     open: str = ""
+    setup: dict[str, str] = field(default_factory=dict)
     registers: str = ""
     model: Model | None = None
     needs_gpu: str = ""
@@ -300,6 +301,7 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),
         open=own.get("open", ""),
+        setup=own.get("setup") or {},
         registers=registers,
         model=_model(name, own.get("model") or {}, mounts, place),
         needs_gpu=own.get("needs_gpu", ""),

@@ -3,7 +3,7 @@ meaning of each once, and ``group_data/<stack>.py`` overrides defaults.
 
 An entry of that file has these keys, or it is a mapping of such entries:
 
-- ``type``: one of ``stack_types.TYPES``, or ``secret``
+- ``type``: one of ``stack_types.TYPES``, ``secret``, or ``password``, a secret of 8 to 72 bytes
 - ``meaning``: one sentence for docs/settings.md
 - ``default``: its value if it is not set; without a default, it must be set
 - ``one_of``: the only allowed texts
@@ -12,8 +12,8 @@ An entry of that file has these keys, or it is a mapping of such entries:
 setting them for one service leaves the defaults of the others alone. In a stack without the file,
 only these three are checked.
 
-A ``secret`` must not be in ``group_data/``: it is a setting of the host, which comes only from
-``.env`` or the environment.
+A ``secret`` or ``password`` must not be in ``group_data/``: it is a setting of the host, which
+comes only from ``.env`` or the environment.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from workstation.stack_types import ADAPTERS, TYPES, Limits
 
 DECLARATIONS_FILE = "_data.yml"
 STACKS = Path(__file__).parent.parent / "templates/stacks"
-SECRET = "secret"
+SECRETS = ("secret", "password")
 _BY_SERVICE = ("limits", "flags", "egress")
 
 
@@ -58,6 +58,11 @@ class Declared(BaseModel):
     def is_required(self) -> bool:
         """Whether it must be set."""
         return "default" not in self.model_fields_set
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether it is a setting of the host that is never shown."""
+        return self.type in SECRETS
 
 
 Declarations = Mapping[str, Declared | Mapping[str, Declared]]
@@ -119,7 +124,7 @@ def _refuse_unknown(
 
 
 def _is_secret(one: object) -> bool:
-    return isinstance(one, Declared) and one.type == SECRET
+    return isinstance(one, Declared) and one.is_secret
 
 
 def completed(declarations: Declarations, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +154,7 @@ def declared(stack: str, templates: Path = STACKS) -> Declarations:
 
 
 def secrets(templates: Path = STACKS) -> dict[str, str]:
-    """Return the secrets that stacks declare, each with the name of its stack.
+    """Return the secrets and passwords that stacks declare, each with the name of its stack.
 
     + templates: the folder of all stacks
     """
@@ -307,10 +312,10 @@ def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object)
             "expected a mapping with type, meaning and default, where the first two are text.",
             id="declaration-invalid",
         ) from None
-    if one.type not in {*TYPES, SECRET}:
+    if one.type not in {*TYPES, *SECRETS}:
         raise StackDataError(
             f"{place}: {named(one.type)} is not a type{nearest(one.type, TYPES)}: choose from "
-            f"{', '.join((*TYPES, SECRET))}.",
+            f"{', '.join((*TYPES, *SECRETS))}.",
             id="declaration-invalid",
         )
     _check_default(one, place, name)
@@ -319,7 +324,7 @@ def _declaration(read: yaml_file.YamlFile, path: tuple[str, ...], entry: object)
 
 def _check_default(one: Declared, place: str, name: str) -> None:
     """Raise StackDataError for a default that the setting could not have, or that a secret has."""
-    if one.type == SECRET and ("." in name or not one.is_required):
+    if one.is_secret and ("." in name or not one.is_required):
         what, fix = "with a default", "remove the default, because this file is in version control"
         if "." in name:
             what, fix = "below another name", "put it at the top level"

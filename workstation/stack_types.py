@@ -104,6 +104,10 @@ class Limits(BaseModel):
 TYPES: dict[str, Any] = {
     "text": Annotated[Visible, Field(min_length=1)],
     "text or nothing": Visible,
+    "true or false": bool,
+    "e-mail address": Annotated[
+        Written, form(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", "an e-mail address")
+    ],
     "port": Port,
     "identity": Identity,
     "memory": Size,

@@ -217,6 +217,7 @@ def _comfyui_nvidia(tar: Tar) -> None:
 def _open_webui(tar: Tar) -> None:
     folder = STANDINS / "images"
     tar.file("app/backend/openwebui.py", folder / "openwebui.py", 0o755)
+    tar.file("app/backend/start.sh", folder / "openwebui-start.sh", 0o755)
     tar.file("app/backend/standin.py", STANDINS / "standin.py")
     tar.file("app/backend/healthcheck", folder / "openwebui-healthcheck.py", 0o755)
     tar.directory("app/backend/data")
@@ -232,6 +233,7 @@ def _invokeai(tar: Tar) -> None:
 
 def _dockge(tar: Tar) -> None:
     folder = STANDINS / "images"
+    tar.file("usr/local/bin/tsx", folder / "dockge-tsx.sh", 0o755)
     tar.file("app/dockge.py", folder / "dockge.py", 0o755)
     tar.file("app/standin.py", STANDINS / "standin.py")
     tar.file("app/extra/healthcheck", folder / "dockge-healthcheck.py", 0o755)

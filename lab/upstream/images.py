@@ -45,11 +45,12 @@ _OLDER_BYTES = 4 << 20
 STAND_INS = [
     "ComfyUI (yanwk/comfyui-boot): a small program with its first start, flags and HTTP answers",
     "InvokeAI: a small program with its entrypoint, model scan and install API, and SQLite",
-    "Dockge: a small program that needs the Docker socket and lists the stacks it sees",
+    "Dockge: a small program that needs the Docker socket, lists the stacks it sees, and lets the "
+    "first visitor create the account",
     "comfy (mmartial/comfyui-nvidia-docker): the checks of its init script, a first start without "
     "downloads, then the same small program",
-    "openwebui (Open WebUI): a small program with its database, session key, health check and way "
-    "to Ollama",
+    "openwebui (Open WebUI): a small program with its database, session key, first account, health "
+    "check and way to Ollama",
     "python:3.11-slim-bookworm: Debian 12 with its own Python 3.11; no apt sources inside; "
     "libgl1, ffmpeg, compilers and the like are only registered as installed",
     "node:22-bookworm-slim: the real Node.js and npm binaries on a smaller Debian",
@@ -214,14 +215,14 @@ _OLLAMA: dict[str, Any] = {
     "ExposedPorts": {"11434/tcp": {}},
 }
 _OPEN_WEBUI: dict[str, Any] = {
-    "Cmd": ["python3", "openwebui.py"],
+    "Cmd": ["bash", "start.sh"],
     "WorkingDir": "/app/backend",
     "Env": [_PATH, "PORT=8080", "OLLAMA_BASE_URL=/ollama"],
     "ExposedPorts": {"8080/tcp": {}},
     "Healthcheck": {"Test": ["CMD-SHELL", "./healthcheck"]},
 }
 _DOCKGE: dict[str, Any] = {
-    "Cmd": ["python3", "/app/dockge.py"],
+    "Cmd": ["tsx", "./backend/index.ts"],
     "WorkingDir": "/app",
     "Env": [_PATH, "UV_USE_IO_URING=0"],
     "ExposedPorts": {"5001/tcp": {}},

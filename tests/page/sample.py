@@ -171,6 +171,7 @@ ANSWERS = {
     "the model store": "214 files, mode and group 2775 ai",
     "the share is mounted": "//192.168.0.6/ki_Daten",
     "free space": "/dev/nvme0n1p2 976762584 412345678 514733850 45% /",
+    "'s log": "log INFO: Listening on 5001",
     "ports open to the LAN": 'listen tcp LISTEN 0 9 *:22 *:* users:(("sshd",pid=7,fd=3))',
 }
 

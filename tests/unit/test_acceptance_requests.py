@@ -45,6 +45,8 @@ class Proxy(BaseHTTPRequestHandler):
             return None
         if self.path == "/moved":
             return self.answer(302, b"")
+        if self.path == "/api/config":
+            return self.answer(200, b'{"onboarding": true, "status": true}')
         if self.path == "/broken":
             return self.answer(502, b"Bad Gateway \x00\xff" + b"x" * 100_000)
         return self.answer(200, b"well")
@@ -71,7 +73,7 @@ def _answer(done: subprocess.CompletedProcess[str]) -> Answer:
     return Answer(done.returncode == 0, done.stdout, done.returncode)
 
 
-def request(tmp_path: Path, port: int, **own: str) -> dict[str, Finding]:
+def request(tmp_path: Path, port: int, **own: Any) -> dict[str, Finding]:
     """Query a service at this port; return its findings by their claims."""
     stack = made_up(p={"image": "p:1", "labels": LABELS, "x-workstation": own})
     found = probes(stack, proxy_http_port=port)
@@ -119,6 +121,25 @@ def test_a_route_without_a_login_is_a_failure(
     monkeypatch.setattr(Proxy, "login", "")
     found = request(tmp_path, proxy)[name]
     assert (found.ok, found.detail) == (False, "HTTP 200 without a login")
+
+
+@pytest.mark.parametrize(
+    ("path", "shows", "ok", "detail"),
+    [
+        ("/api/config", '"onboarding":true', False, "its set-up page is open: the answer contains"),
+        ("/api/config", '"onboarding":  true', False, "its set-up page is open"),
+        ("/api/config", '"onboarding":false', True, "its set-up page is closed"),
+        ("/", "onboarding", True, "its set-up page is closed"),
+        ("/broken", "onboarding", False, "curl: (22)"),
+    ],
+)
+def test_a_set_up_page_that_is_open_is_a_failure(
+    tmp_path: Path, proxy: int, path: str, shows: str, ok: bool, detail: str
+):
+    """Whoever came first would be administrator. So is an answer that says nothing about it."""
+    finding = request(tmp_path, proxy, setup={"path": path, "shows": shows})["has an administrator"]
+    assert finding.ok is ok
+    assert finding.detail.startswith(detail)
 
 
 def test_a_name_that_the_proxy_does_not_know_is_a_failure(tmp_path: Path, proxy: int):

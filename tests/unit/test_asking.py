@@ -88,6 +88,15 @@ class Echo(Fact[list[str]]):
         return lines
 
 
+def test_a_value_that_is_hidden_in_one_question_is_hidden_in_all():
+    """pyinfra prints commands with `-vv`; the others are still readable."""
+    questions: list[Question] = [(Echo, {"word": HiddenValue("Geheim")}), (Echo, {"word": "b"})]
+    command = Together().command(questions)
+    assert "Geheim" in command.get_raw_value()
+    assert "Geheim" not in f"{command} {command!r}"
+    assert "question b" in str(command).replace("'", "").replace("bash b", "question b")
+
+
 class Fails(Echo):
     """Cannot be queried."""
 

@@ -189,7 +189,15 @@ STORE = settings().ollama_models
         ("PrivateDevices=yes\nPrivateDevices=no", "", ""),
         ("PrivateNetwork=1", "cut off from the host's network", ""),
         ("NetworkNamespacePath=/run/netns/vpn", "cut off from the host's network", ""),
-        ("RestrictAddressFamilies=AF_UNIX", "cut off from the host's network", ""),
+        (
+            "RestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX",
+            "cut off from the host's network",
+            "",
+        ),
+        ("RestrictAddressFamilies=none", "cut off from the host's network", ""),
+        # Added to the unit's own list, or removed from it.
+        ("RestrictAddressFamilies=AF_UNIX", "", ""),
+        ("RestrictAddressFamilies=~AF_PACKET", "", ""),
         ("RestrictAddressFamilies=~AF_INET", "cut off from the host's network", ""),
         ("RestrictAddressFamilies=AF_UNIX\nRestrictAddressFamilies=AF_INET AF_INET6", "", ""),
         ("RootDirectory=/srv/ollama", "with another root folder", ""),
@@ -200,7 +208,8 @@ STORE = settings().ollama_models
         ("Type=exec", "", ""),
         ("Type=", "", ""),
         ("DynamicUser=yes", "only to its own folders", ""),
-        ("ProtectSystem=strict", "may not write its models", ""),
+        # The unit's own ReadWritePaths= lie within.
+        ("ProtectSystem=strict", "", "at the end"),
         (f"ProtectSystem=strict\nReadWritePaths={STORE} /usr/share/ollama", "", "at the end"),
         ("ProtectSystem=full", "", "at the end"),
         ("ProtectHome=yes", "", ""),

@@ -77,6 +77,7 @@ def test_provision_asks_for_it_and_installs_what_tests_are_skipped_for():
         "depmod": "kmod",
         "gcc": "gcc",
         "objcopy": "binutils",
+        "node": "nodejs",
         "dpkg-deb": "",
         "dpkg-query": "",
         "apt-get": "",

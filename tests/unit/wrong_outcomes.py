@@ -27,7 +27,7 @@ DEFAULTS = {
     "smb_share": "share",
     "smb_user": "user",
     "smb_password": SECRET,
-    "redis_password": SECRET,
+    **dict.fromkeys(("redis_password", "dockge_password", "openwebui_password"), SECRET),
 }
 
 

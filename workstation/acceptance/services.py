@@ -158,6 +158,17 @@ def _request_probes(stack: Stack, service: Service, settings: Settings) -> Itera
             into.curl("-i", "--max-time", str(PATIENCE), url),
             subject,
         )
+    if service.setup and into.login != "forward":
+        url = into.base + service.setup["path"]
+        yield Probe(
+            f"{subject} has an administrator",
+            scripts.text("acceptance/no_setup.sh"),
+            (str(PATIENCE), service.setup["shows"], url, *into.with_login),
+            "whoever opens it first becomes its administrator: run tasks/stacks.py, which creates "
+            f"the account, and read the log: `docker compose -p {stack.name} logs {service.name}`",
+            into.curl(url),
+            subject,
+        )
     if service.websocket and into.login != "forward":
         url = into.base + service.websocket
         upgrade = ["-H", "Connection: Upgrade", "-H", "Upgrade: websocket"]

@@ -230,7 +230,11 @@ def _named(value: Any) -> Iterator[str]:
 
 def _own(service: Service) -> Iterator[str]:
     """Yield problems in ``x-workstation``."""
-    for key, path in (("probe", service.probe), ("websocket", service.websocket)):
+    for key, path in (
+        ("probe", service.probe),
+        ("websocket", service.websocket),
+        ("setup.path", service.setup.get("path", "")),
+    ):
         if path and not re.fullmatch(r"/[!-~]*", path):
             yield f"x-workstation.{key} is {shown(path)}: expected a path such as /health"
     sources = [mount.source for mount in service.mounts if mount.source]

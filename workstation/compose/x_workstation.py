@@ -130,6 +130,18 @@ SERVICE = {
         "its own: a part of a rule in Traefik's language, such as ``PathPrefix(`/api/`)``.",
         checked(_rule),
     ),
+    "setup": Key(
+        "Where the program shows that it still offers its set-up page, which makes the first "
+        "visitor its administrator. Acceptance fails then.",
+        keys={
+            "path": Key("Path that acceptance requests, as it does `probe`.", NAME, required=True),
+            "shows": Key(
+                "Text of the answer while there is no account; spaces do not count.",
+                NAME,
+                required=True,
+            ),
+        },
+    ),
     "registers": Key(
         "For InvokeAI: the target of its model store mount. The models in it are registered "
         "through InvokeAI's API."

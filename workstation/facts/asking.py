@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactBase, HiddenValue, StringCommand
 
 from workstation import run, scripts
 from workstation.facts.shell import Fact, UnansweredError, question
@@ -112,10 +112,7 @@ class Together(Fact[list[Any]]):
 
     def command(self, questions: Sequence[Question], given: bool = False) -> StringCommand:
         self._facts = [fact for fact, _ in questions]
-        commands = [
-            StringCommand(fact().command(**arguments)).get_raw_value()
-            for fact, arguments in questions
-        ]
+        commands = [_hidden(fact().command(**arguments)) for fact, arguments in questions]
         return question(
             scripts.text("asking/together.sh"),
             self.MARK,
@@ -132,6 +129,14 @@ class Together(Fact[list[Any]]):
             else:
                 answers[-1].append(line)
         return [fact().process(own) for fact, own in zip(self._facts, answers, strict=True)]
+
+
+def _hidden(command: str | StringCommand) -> str | HiddenValue:
+    """Return the text of a command, hidden as a whole if a part of it is."""
+    text = StringCommand(command).get_raw_value()
+    if text == StringCommand(command).get_masked_value():
+        return text
+    return HiddenValue(text)  # type: ignore[no-untyped-call]
 
 
 def _frozen(value: Any) -> Any:

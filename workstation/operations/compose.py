@@ -53,8 +53,13 @@ def laid_down(stack: RenderedStack) -> Changes:
     + stack: the rendered stack
     """
     _ask_ahead()
-    entries = [*_files(stack), *_secrets(stack), *_folders(stack)]
-    return files.present.changes(entries=entries)
+    return files.present.changes(entries=_entries(stack))
+
+
+def _entries(stack: RenderedStack) -> list[files.Entry]:
+    """Return everything in the stack's folder, and the host folders. Raises SettingsError for a
+    secret that is not set."""
+    return [*_files(stack), *_secrets(stack), *_folders(stack)]
 
 
 def _files(stack: RenderedStack) -> list[files.Entry]:
@@ -99,16 +104,20 @@ def _folders(stack: RenderedStack) -> list[files.Entry]:
     return [files.Directory(one.path, one.mode, one.user, one.group) for one in own]
 
 
-def _secrets(stack: RenderedStack) -> list[files.Entry]:
+def _secrets(stack: RenderedStack, known: bool = True) -> list[files.Entry]:
     """Return the files of the stack's secrets. The Engine mounts each into its containers, so root
-    owns the folder, and the service's user owns the file. Raises SettingsError for a secret that
-    is not set."""
+    owns the folder, and the service's user owns the file.
+
+    + known: whether the files have their content, for which each secret must be set
+
+    Raises SettingsError for a secret that is not set.
+    """
     if not stack.model.secrets:
         return []
     entries: list[files.Entry] = [files.Directory(f"{stack.folder}/secrets", mode="700")]
     for secret in stack.model.secrets:
         user, _, group = secret.owner.partition(":")
-        content = stack.secret(secret)
+        content = stack.secret(secret) if known else b""
         entries.append(files.File(secret.path, content, "400", user, group or user, secret=True))
     return entries
 
@@ -145,10 +154,9 @@ def up(
     if seen:
         raise HostError(f"{seen} on {host.name}. To fix it: {fix}.", id="project-name-taken")
     # While planning, the new secrets are not written yet.
-    found = replace(
-        found,
-        secrets=found.secrets | dict.fromkeys(files.other_content(_secrets(stack)), math.inf),
-    )
+    secret = {one.path for one in model.secrets}
+    changed = secret and secret & files.other_content(_entries(stack))
+    found = replace(found, secrets=found.secrets | dict.fromkeys(changed, math.inf))
     inputs = {service.name: listing(stack.context(service)) for service in model.built}
     planned = actions(model, found, inputs)
     kept = f"{APPLIED}/{model.name}"
@@ -219,10 +227,8 @@ def _ask_ahead() -> None:
             (Models, {"project": project, "service": one.name, "path": one.registers})
             for one in stack.model.registering
         ]
-        # With secrets it is a separate question, because its key must stay hidden.
-        paths = files.question([*_files(stack), *_folders(stack)])
-        if not (stack.model.secrets or paths["key"]):
-            questions.append((Paths, paths))
+        asked = [*_files(stack), *_secrets(stack, known=False), *_folders(stack)]
+        questions.append((Paths, files.question(asked)))
     ask_together(host, questions)
 
 

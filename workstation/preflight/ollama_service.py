@@ -116,10 +116,19 @@ def _stops(key: str, text: str, after: Service, models: str, gpu: bool) -> str:
 
 
 def _has_internet(after: Service) -> bool:
-    named = {word for one in after.lists["RestrictAddressFamilies"] for word in one.text.split()}
-    if any(word.startswith("~") for word in named):
-        return not {"AF_INET", "~AF_INET"} & named
-    return "AF_INET" in named
+    """Whether the lines together allow it: the first one says whether the list allows or denies,
+    and lines of the other kind remove from it (systemd.exec(5))."""
+    lines = [one.text for one in after.lists["RestrictAddressFamilies"]]
+    denies, listed = lines[0].startswith("~"), set[str]()
+    for line in lines:
+        names = set(line.lstrip("~").split())
+        if line == "none":
+            denies, listed = False, set()
+        elif line.startswith("~") == denies:
+            listed |= names
+        else:
+            listed -= names
+    return ("AF_INET" in listed) != denies
 
 
 def _hides_card(key: str, text: str, after: Service) -> bool:
@@ -151,13 +160,20 @@ def _hides_files(key: str, after: Service, models: str) -> str:
     if key == "ProtectSystem" and named[-1] == "strict":
         named, key = ["/"], "ReadOnlyPaths"
     reads_only = f"Ollama may not write its models in {models}"
-    if key == "ReadOnlyPaths" and _covers(named, models) and not _covers(writable, models):
+    # The innermost path counts, and of two equal ones, the stricter (systemd: namespace.c).
+    reads = key == "ReadOnlyPaths" and _covers(named, models)
+    if reads and _depth(named, models) >= _depth(writable, models):
         return reads_only
     if key in ("InaccessiblePaths", "TemporaryFileSystem", "NoExecPaths"):
         kept = (BINARY, RELEASES) if key == "NoExecPaths" else (BINARY, RELEASES, models)
         hidden = [path for path in kept if _covers(named, path)]
         return f"Ollama cannot access {hidden[0]}" if hidden else ""
     return ""
+
+
+def _depth(folders: list[str], path: str) -> int:
+    """Return the length of the innermost folder that contains a path; 0 if none does."""
+    return max((len(one) for one in folders if _covers([one], path)), default=0)
 
 
 def _covers(folders: list[str], path: str) -> bool:

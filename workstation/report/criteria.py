@@ -18,7 +18,7 @@ from workstation import given_file, yaml_file
 from workstation.compose.keys import reaches_host
 from workstation.errors import UserError, expectation, nearest, shown
 from workstation.findings import Finding, State, state_of, subject_of
-from workstation.report.topology import Site, reads_models, writes_outputs
+from workstation.report.topology import DOCKER, Site, reads_models, uses, writes_outputs
 from workstation.stack import Service, Stack
 from workstation.stack_settings import STACKS
 
@@ -65,6 +65,7 @@ _ASKS: dict[str, Callable[[Service, Site], bool]] = {
     "share": writes_outputs,
     "gpu": lambda service, site: service.gpu,
     "host": lambda service, site: reaches_host(service.keys),
+    "docker": lambda service, site: DOCKER in uses(service, site),
     "built": lambda service, site: service.build is not None,
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Stand-in for Open WebUI: its port, database, session key, health and connection to Ollama.
+"""Stand-in for Open WebUI: its port, database, session key, first account, health and connection to
+Ollama.
 
 ``/standin/ollama`` is an extra of the stand-in: Ollama's answer to it.
 """
@@ -7,6 +8,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sqlite3
 import urllib.error
@@ -35,11 +37,46 @@ def session_key() -> str:
     return ""
 
 
+def accounts(add: tuple[str, str, str] | None = None) -> list[str]:
+    """Return the addresses of the accounts that exist; then create another: address, password and
+    role."""
+    with sqlite3.connect(os.path.join(DATA, "webui.db")) as database:
+        database.execute("CREATE TABLE IF NOT EXISTS user (email TEXT, password TEXT, role TEXT)")
+        found = [email for (email,) in database.execute("SELECT email FROM user")]
+        if add:
+            database.execute("INSERT INTO user VALUES (?, ?, ?)", add)
+    return found
+
+
+def first_account() -> None:
+    """Create the administrator of the environment if there is no account, as the real program does
+    before it answers anyone (main.py, lifespan)."""
+    email = os.environ.get("WEBUI_ADMIN_EMAIL", "")
+    password = os.environ.get("WEBUI_ADMIN_PASSWORD", "")
+    if not accounts() and email and password:
+        accounts((email.lower(), password, "admin"))
+
+
+def config(_: Request) -> tuple[int, object]:
+    onboarding = {} if accounts() else {"onboarding": True}
+    return 200, {**onboarding, "status": True, "name": "Open WebUI"}
+
+
+def signup(request: Request) -> tuple[int, object]:
+    """The first account becomes administrator, whatever ENABLE_SIGNUP says (routers/auths.py)."""
+    first = not accounts()
+    if not first and os.environ.get("ENABLE_SIGNUP", "True").lower() != "true":
+        return 403, {"detail": "You do not have permission to access this resource."}
+    given = json.loads(request.body)
+    role = "admin" if first else "pending"
+    accounts((given["email"], given["password"], role))
+    return 200, {"email": given["email"], "role": role}
+
+
 def main() -> None:
     need_writable(DATA)
     session_key()
-    with sqlite3.connect(os.path.join(DATA, "webui.db")) as database:
-        database.execute("CREATE TABLE IF NOT EXISTS user (id TEXT PRIMARY KEY)")
+    first_account()
     base = os.environ.get("OLLAMA_BASE_URL", "/ollama")
 
     def ollama(_: Request) -> tuple[int, object]:
@@ -53,6 +90,8 @@ def main() -> None:
         "/": page("Open WebUI"),
         "/health": lambda _: (200, {"status": True}),
         "/api/version": lambda _: (200, {"version": os.environ.get("WEBUI_BUILD_VERSION", "")}),
+        "/api/config": config,
+        "/api/v1/auths/signup": signup,
         "/standin/ollama": ollama,
     }
     hello = '0{"sid":"standin","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'
