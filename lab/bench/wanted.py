@@ -51,6 +51,8 @@ LEFT_OUT = (
     "invokeai.models_registered",
     "nvidia.devices",
     "nvidia.driver",
+    "ollama.filter_installed",
+    "tls.internal",
     "worker.absent",
     "worker.release",
 )

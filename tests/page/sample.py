@@ -161,6 +161,10 @@ ANSWERS = {
     'LISTEN 0 4096 127.0.0.1:11434 0.0.0.0:* users:(("ollama",pid=812,fd=3))',
     "closed to neighbors": "traffic from other machines is dropped",
     "speaks plain HTTP": "its address is http://127.0.0.1:8188, https:// there fails",
+    "asks for a login": "HTTP 401 without a login\nHTTP 404 for a page of another origin",
+    "has an administrator": "its set-up page is closed",
+    "cannot manage Ollama": "172.17.0.1:11434/api/delete answers 403",
+    "fenced in": "their rules are loaded",
     "answers on": "HTTP 200\nHTTP/1.1 200 OK",
     "takes websockets": "HTTP 101\nHTTP/1.1 101 Switching Protocols",
     "sees the GPU": "name, memory.total [MiB], compute_cap\n"
