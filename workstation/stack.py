@@ -77,6 +77,7 @@ class Service:
     probe: str = "/"
     websocket: str = ""
     open: str = ""
+    loopback: int = 0
     setup: dict[str, str] = field(default_factory=dict)
     registers: str = ""
     model: Model | None = None
@@ -301,6 +302,7 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         probe=own.get("probe", "/"),
         websocket=own.get("websocket", ""),
         open=own.get("open", ""),
+        loopback=int(own.get("loopback") or 0),
         setup=own.get("setup") or {},
         registers=registers,
         model=_model(name, own.get("model") or {}, mounts, place),

@@ -12,7 +12,7 @@ from workstation import scripts
 from workstation.acceptance import Answer, Probe
 from workstation.compose.actions import ProjectState
 from workstation.compose.keys import HOST_NAME, reaches_host
-from workstation.compose.ports import published
+from workstation.compose.ports import reached
 from workstation.findings import Finding
 from workstation.nvidia.smi import row
 from workstation.settings import Settings
@@ -110,7 +110,7 @@ def entrance(service: Service, settings: Settings) -> Entrance | None:
             ("-k", "--resolve", f"{service.host}:{port}:{settings.proxy_shown}"),
             login,
         )
-    first = next(published(service), None)
+    first = reached(service)
     if first is None:
         return None
     address = "127.0.0.1" if first.address == "*" else first.address
@@ -215,7 +215,7 @@ def _tunnel_probes(stack: Stack, service: Service, settings: Settings) -> Iterat
     """Yield the probes of a port that people reach through a tunnel: it must be closed to the LAN,
     and it does not speak HTTPS."""
     subject = f"{stack.name}/{service.name}"
-    port = next(published(service), None)
+    port = reached(service)
     if service.host or port is None or not port.loopback:
         return
     if into := entrance(service, settings):

@@ -31,6 +31,13 @@ def published(service: Service) -> Iterator[Port]:
     return (port for port in all_published(service) if port.protocol == "tcp")
 
 
+def reached(service: Service) -> Port | None:
+    """Return the TCP port of the host that leads to a service: the first that it publishes, or the
+    one at which a proxy answers for it; None if there is none."""
+    own = Port("127.0.0.1", service.loopback) if service.loopback else None
+    return next(published(service), own)
+
+
 def all_published(service: Service) -> Iterator[Port]:
     """Yield the ports of the host that a service publishes, for every protocol. A container port
     without a host port gets a free one, which is not included."""

@@ -125,6 +125,11 @@ SERVICE = {
         default="/",
     ),
     "websocket": Key("Path that must upgrade to a WebSocket."),
+    "loopback": Key(
+        "Port of the machine's loopback at which another service of the stack, a proxy, answers "
+        "for this one.",
+        whole(1, 65535),
+    ),
     "open": Key(
         "Requests for which our own proxy asks for no login, because the program checks keys of "
         "its own: a part of a rule in Traefik's language, such as ``PathPrefix(`/api/`)``.",

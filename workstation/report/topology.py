@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Literal
 
 from workstation.compose.keys import reaches_host
-from workstation.compose.ports import published
+from workstation.compose.ports import reached
 from workstation.findings import HOST, State
 from workstation.stack import Mount, Service, Stack, is_below
 
@@ -55,7 +55,7 @@ class Site:
         it: a tunnel to a port published only on loopback. Each is empty if there is none."""
         if service.host:
             return self.link(service.host), ""
-        port = next(published(service), None)
+        port = reached(service)
         if port is None:
             return "", ""
         named = {"*": self.address, "::1": "[::1]"}.get(port.address, port.address)
