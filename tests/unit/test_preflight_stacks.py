@@ -169,6 +169,7 @@ def test_what_docker_names_for_one_stack_is_not_another_stacks():
         images += {keys["image"].partition(":")[0] for keys in services if "build" in keys}
         for kind in ("volumes", "networks"):
             named = [keys or {} for keys in (content.get(kind) or {}).values()]
-            # The proxy's network is the one that stacks share.
-            assert {keys.get("name") for keys in named} <= {None, "proxy"}
+            # The proxy's networks are those that stacks share.
+            shared = {"proxy", "proxy-guarded"}
+            assert {keys.get("name") for keys in named} <= {None, *shared}
     assert len(images) == len(set(images))

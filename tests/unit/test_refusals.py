@@ -178,8 +178,8 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"proxy_certresolver": "le", "proxy": "own"},
-        "proxy_certresolver is set although proxy is own, whose Traefik speaks only plain HTTP and "
-        "has no certificate resolver: change one of the two in .env or in group_data/all.py.",
+        "proxy_certresolver is set although proxy is own, whose certificates "
+        "come from tls: change one of the two in .env or in group_data/all.py.",
     ),
 ]
 

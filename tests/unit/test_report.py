@@ -136,7 +136,7 @@ def test_a_card_says_what_the_compose_file_says():
         "model store at /models , read-only",
         "share/ComfyUI at /outputs , writable",
         "/opt/stacks/dhoch3/comfyui/extra_model_paths.yaml at",
-        "11 checks passed",
+        "12 checks passed",
         "ok sees the GPU NVIDIA RTX PRO 6000",
     ):
         assert expected in words
@@ -188,7 +188,7 @@ def test_what_is_published_on_loopback_is_reached_by_a_tunnel(
 def test_a_failure_is_told_at_the_top_with_its_fix():
     words = text(sample.report().to_html())
     top, _, rest = words.partition("Success criteria")
-    assert "1 of 88 checks failed" in top
+    assert "1 of 97 checks failed" in top
     assert "dhoch3/forge answers on forge.design-hoch-drei.de HTTP 502 To fix it: read its" in top
     assert "1 Every service answers under its own name FAILED" in rest
     assert "10 The images built here suit the hardware not checked" in rest

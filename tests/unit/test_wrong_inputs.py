@@ -281,7 +281,7 @@ NESTED = [
     ({"models_path": "/usr"}, "not a system folder"),
     ({"stacks_dir": "/var/lib/docker/x"}, "not a system folder"),
     ({"ollama_models": "/mnt"}, "not a system folder"),
-    ({"proxy_certresolver": "le"}, "has no certificate resolver"),
+    ({"proxy_certresolver": "le"}, "whose certificates come from tls"),
     ({"proxy_middlewares": ["auth@file"]}, "knows only middlewares from labels"),
     ({"proxy_entrypoint": "a.b"}, "dots separate options"),
     ({"smb_options": ["vers=3.0", "vers=2.1"]}, "each entry only once"),
