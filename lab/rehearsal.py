@@ -20,6 +20,7 @@ from typing import Any
 
 from lab import progress
 from lab.control import Lab
+from lab.environment import LOGIN, PASSWORD
 from lab.machine import HTTP_PORT
 from lab.paths import REPOSITORY
 from lab.progress import console
@@ -99,6 +100,8 @@ def tell(lab: Lab) -> None:
     port = lab.machine.port(HTTP_PORT)
     for host in routes(files):
         console.print(f"  http://{host}:{port}/")
+    console.print(f"  at the proxy: {LOGIN[0]}, password {LOGIN[1]}", markup=False)
+    console.print(f"  in Dockge: admin, password {PASSWORD}", markup=False)
     console.print("  shell: ./provision lab ssh    stop: ./provision lab down")
 
 
