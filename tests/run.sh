@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # is left out, because its package starts it, and it would close ports on your own machine.
 TEST_PACKAGES=(
     curl git gpg gpg-agent zstd ca-certificates nftables iproute2 openssh-client dpkg-dev
-    ufw iptables systemd haproxy kmod e2fsprogs util-linux gcc libc6-dev binutils nodejs
+    ufw iptables systemd haproxy kmod e2fsprogs util-linux gcc libc6-dev binutils nodejs openssl
     chromium chromium-driver fonts-dejavu-core
 )
 

@@ -1,15 +1,12 @@
 #!/bin/sh
-# check|make|renew FOLDER FILE DOMAIN NAME...: a certificate authority of this machine and a
-# certificate for the names, in FOLDER, and both parts of the latter in Traefik's FILE.
+# FOLDER FILE DOMAIN NAME...: a certificate authority of this machine and a certificate for the names,
+# in FOLDER, and both parts of the latter in Traefik's FILE.
 #
-# check tells what is to be made, in words. make does it. renew does it, too, unless FILE is no
-# longer ours because the machine has another certificate now. A certificate is renewed when two
-# thirds of its life are over, so that a machine that was off for months still has one that is
-# valid. The authority can only sign names below DOMAIN, which limits what its key is good for.
+# A certificate is renewed when two thirds of its life are over, so that a machine that was off for
+# months still has one that is valid.
 
-set -eu
 umask 077
-task=$1 folder=$2 file=$3 domain=$4; shift 4
+folder=$1 file=$2 domain=$3; shift 3
 days=397  # the most that browsers accept (Apple, support.apple.com/102028)
 third=$((days * 86400 / 3))
 mark='# by ai-workstation-tls'
@@ -39,42 +36,3 @@ written() {
   printf '  stores: {default: {defaultCertificate: *own}}\n'
 }
 placed() { [ -e "$file" ] && written | cmp -s - "$file"; }
-
-if [ "$task" = check ]; then
-  authority || echo "authority there is none"
-  why=$(reason)
-  if [ -n "$why" ]; then echo "certificate $why"; elif ! placed; then echo "file"; fi
-  exit
-fi
-mkdir -p "$folder"
-exec 9>"$folder/lock"
-flock -w 60 9
-if [ "$task" = renew ]; then
-  [ "$(head -n 1 "$file" 2>/dev/null)" = "$mark" ] || exit 0
-fi
-if ! authority; then
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 3650 \
-    -subj "/CN=ai-workstation of $domain, $(date -u +%F)" \
-    -addext 'keyUsage=critical,keyCertSign,cRLSign' \
-    -addext "nameConstraints=critical,permitted;DNS:$domain" \
-    -keyout "$folder/ca.key.new" -out "$folder/ca.crt.new" 2>/dev/null
-  mv "$folder/ca.crt.new" "$folder/ca.crt"
-  mv "$folder/ca.key.new" "$folder/ca.key"
-fi
-if [ -n "$(reason)" ]; then
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days "$days" \
-    -CA "$folder/ca.crt" -CAkey "$folder/ca.key" -subj "/CN=$domain" \
-    -addext "subjectAltName=$names" -addext 'basicConstraints=critical,CA:FALSE' \
-    -addext 'keyUsage=critical,digitalSignature' -addext 'extendedKeyUsage=serverAuth' \
-    -keyout "$folder/key.pem.new" -out "$folder/certificate.pem.new" 2>/dev/null
-  rm -f "$folder/names"
-  mv "$folder/key.pem.new" "$folder/key.pem"
-  mv "$folder/certificate.pem.new" "$folder/certificate.pem"
-  echo "$names" >"$folder/names"
-fi
-if ! placed; then
-  written >"$file.new"
-  sync "$file.new"
-  mv "$file.new" "$file"
-fi
-sync -f "$folder"

@@ -155,7 +155,7 @@ def test_a_run_with_a_queue_needs_its_password_before_it_begins():
     with pytest.raises(SettingsError, match=r"^REDIS_PASSWORD is not set"):
         made(KNOWLEDGE, redis_password="").require()
     made(KNOWLEDGE).require()
-    made("dhoch3", redis_password="").require()
+    made("dhoch3", redis_password="", dockge_password="geheim-123").require()
 
 
 # Guards come before the things that they guard

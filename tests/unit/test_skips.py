@@ -78,6 +78,7 @@ def test_provision_asks_for_it_and_installs_what_tests_are_skipped_for():
         "gcc": "gcc",
         "objcopy": "binutils",
         "node": "nodejs",
+        "openssl": "openssl",
         "dpkg-deb": "",
         "dpkg-query": "",
         "apt-get": "",

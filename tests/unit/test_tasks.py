@@ -158,7 +158,7 @@ def test_a_stacks_own_ollama_and_the_native_one_are_told_to_collide():
     both = made("dhoch3", "prometheus", gpu="required")
     models = [stack.model for stack in both.stacks()]
     (finding,) = collision_findings(models, NATIVE)
-    assert finding.detail == "it is claimed by the native Ollama and prometheus/ollama"
+    assert finding.detail == "it is claimed by the native Ollama and prometheus/gate"
 
 
 @pytest.mark.parametrize("stacks", HOSTS)

@@ -26,7 +26,7 @@ def topology(*stacks: Stack, site: Site = sample.SITE, stand_ins: tuple[str, ...
 def test_what_a_service_uses_is_read_from_its_compose_entry():
     found = {one.name: uses(one, sample.SITE) for one in sample.dhoch3().running}
     assert found["forge"] == ("GPU", "models", "share", "Ollama")
-    assert found["dockge"] == ("Ollama", "Docker")
+    assert found["dockge"] == ("Docker",)
     bare = sample.made_up(["web"], volumes=["web:/data"], extra_hosts=[], gpus=[])
     assert uses(bare.services[0], sample.SITE) == ()
 

@@ -42,6 +42,10 @@ SMB_SHARE=s
 SMB_USER=u
 SMB_PASSWORD={SECRET}
 REDIS_PASSWORD={SECRET}
+LOGIN_USER=u
+LOGIN_PASSWORD={SECRET}
+DOCKGE_PASSWORD={SECRET}
+OPENWEBUI_PASSWORD={SECRET}
 """
 
 
@@ -191,7 +195,7 @@ CASES = {
     "a pin of tomorrow": Case("latest", replace("pins.yml", 'tag: "1.5.0"', "tag: latest")),
     "a pipe for .env": Case("regular file", pipe(".env")),
     "a resolver that Traefik has not": Case(
-        "certificate resolver", variables={"PROXY_CERTRESOLVER": "le"}
+        "whose certificates come from tls", variables={"PROXY_CERTRESOLVER": "le"}
     ),
     "a port that there is not": Case("65535", variables={"OLLAMA_PORT": "70000"}),
     "a port of a stack": Case(

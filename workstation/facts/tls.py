@@ -19,7 +19,7 @@ class InternalTls(Fact[list[str]]):
     """
 
     def command(self, folder: str, file: str, names: list[str]) -> StringCommand:
-        return question(scripts.text("tls/internal.sh"), "check", folder, file, *names)
+        return question(scripts.text("tls/check.sh"), folder, file, *names)
 
     def read(self, lines: list[str]) -> list[str]:
         return lines

@@ -38,7 +38,7 @@ def internal(file: str, names: list[str]) -> Changes:
     entries: list[files.Entry] = [
         files.Directory("/etc/ai-workstation"),
         files.Directory(FOLDER, mode="700"),
-        files.File(_SCRIPT, scripts.text("tls/internal.sh").encode()),
+        files.File(_SCRIPT, scripts.text("tls/make.sh").encode()),
         files.File(
             f"/etc/systemd/system/{_SERVICE}",
             template(f"tls/{_SERVICE}.j2", script=_SCRIPT, arguments=arguments).encode(),
@@ -48,7 +48,7 @@ def internal(file: str, names: list[str]) -> Changes:
     yield from files.present.changes(entries=entries)
     missing = ask(host, InternalTls, folder=FOLDER, file=file, names=names)
     if missing:
-        make = script(scripts.text("tls/internal.sh"), "make", *arguments)
+        make = script(scripts.text("tls/make.sh"), "make", *arguments)
         yield together(list(_changes(missing, file)), [make])
 
 
