@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pyinfra import local
 
 from tests.fixtures.harness import PASSWORD, Machine
@@ -33,6 +34,7 @@ from workstation.operations import (
     preflight,
     receipts,
     smb,
+    tls,
     units,
     worker,
 )
@@ -56,6 +58,7 @@ OPERATIONS = {
     ollama: ["release", "filter_installed", "bridge_socket"],
     packages: ["installed", "repository"],
     smb: ["share"],
+    tls: ["internal"],
     units: ["running"],
     worker: ["release", "absent"],
 }
@@ -141,6 +144,54 @@ def test_the_password_of_the_queue_is_roots_and_never_shown(
     assert "Geheim" not in f"{others} {file!r}"
     # Everybody can see the unit with `systemctl cat`.
     assert not [one for one in others if isinstance(one, File) and b"Geheim" in one.content]
+
+
+def test_the_logins_at_the_proxy_are_roots_and_the_password_is_nowhere(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """Only a hash of it, in a file that no plan shows; routes hold neither."""
+    run("proxy", monkeypatch, "dhoch3", login_password=PASSWORD)
+    stack = given(called, "compose.laid_down")["stack"]
+    hidden = {path: content for path, content in stack.files.items() if path in stack.hidden}
+    assert {"routes/middlewares.yml", "routes/tls.yml"} <= {*hidden}
+    assert b"anna:$2b$" in hidden["routes/middlewares.yml"]
+    for content in stack.files.values():
+        assert b"Geheim" not in content
+    for path in {*stack.files} - {*hidden}:
+        assert b"$2b$" not in stack.files[path]
+    laid = {entry.path: entry for entry in compose._files(stack)}
+    file = laid[f"{stack.folder}/routes/middlewares.yml"]
+    assert isinstance(file, File)
+    assert (file.mode, file.user, file.secret) == ("600", "root", True)
+
+
+def test_every_route_of_a_stack_is_written_with_its_login(monkeypatch: pytest.MonkeyPatch):
+    """With the stack itself, so that tasks/stacks.py alone is enough; an existing proxy reads the
+    labels instead."""
+    path, content = made("dhoch3", dockge_password="geheim-123").stack("dhoch3").routes
+    assert path == "/opt/stacks/proxy/routes/dhoch3.yml"
+    found = yaml.safe_load(content)["http"]["routers"]
+    assert len(found) == 7
+    for router in found.values():
+        assert router["middlewares"][:2] == ["workstation-password", "workstation-same-origin"]
+        assert "HeaderRegexp(`Origin`" in router["rule"]
+    existing = made("dhoch3", proxy="existing", dockge_password="geheim-123").stack("dhoch3")
+    assert existing.routes is None
+
+
+def test_a_machine_with_an_authority_of_its_own_makes_a_certificate_for_every_name(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+):
+    """Before Traefik starts, which reads it; and its renewal runs."""
+    run("proxy", monkeypatch, "dhoch3", tls="internal", domain="a.example")
+    names = [name for name, _ in called]
+    assert names == ["compose.laid_down", "tls.internal", "units.running", "compose.up"]
+    asked = given(called, "tls.internal")
+    assert asked["file"] == "/opt/stacks/proxy/routes/tls.yml"
+    assert asked["names"][0] == "a.example"
+    assert "comfyui.a.example" in asked["names"]
+    assert unit_names(called) == ["ai-workstation-tls.timer"]
+    assert "routes/tls.yml" not in given(called, "compose.laid_down")["stack"].files
 
 
 @pytest.mark.parametrize("setting", ["smb_server", "smb_share", "smb_user", "smb_password"])
