@@ -44,8 +44,9 @@ def inside(machine: Workstation, program: str, *words: str) -> str:
 
 def attack(machine: Workstation) -> None:
     """Try everything, and one allowed thing."""
-    targets = (f"{HOST}:22", f"{HOST}:80", f"{NAS}:445", "172.17.0.1:22", "dockge:5001")
-    assert inside(machine, _REACH, *targets).split() == ["dockge:5001"]
+    host = (f"{HOST}:22", f"{HOST}:80", "172.17.0.1:22")
+    targets = (*host, f"{NAS}:445", "dockge:5001", "dhoch3-dockge-1:5001", "forge:7861")
+    assert inside(machine, _REACH, *targets).split() == ["forge:7861"]
     assert inside(machine, _ASK, "DELETE", f"{OLLAMA}/api/delete").strip() == "403"
     assert inside(machine, _ASK, "POST", f"{OLLAMA}/api/pull").strip() == "403"
     assert inside(machine, _REACH, "host.docker.internal:11434").strip()

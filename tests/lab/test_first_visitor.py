@@ -7,12 +7,12 @@ import shlex
 import pytest
 
 from lab.environment import PASSWORD
-from tests.lab.conftest import Workstation
+from tests.lab.conftest import CURL, Workstation
 
 pytestmark = pytest.mark.long
 
 _VISIT = (
-    "curl -sS -H 'Host: dockge.localhost' http://127.0.0.1/standin/setup "
+    f"{CURL} -sS -H 'Host: dockge.localhost' http://127.0.0.1/standin/setup "
     '-d \'{"username": "mallory", "password": "Mallory1"}\''
 )
 _ACCOUNTS = (
