@@ -1,4 +1,4 @@
-"""What a neighbor on the LAN gets from our own proxy, with and without a login, by HTTP and by HTTPS
+"""What a neighbor on the LAN gets from our own proxy, with and without a login, by HTTP and HTTPS
 with an authority of the machine's own. Has not run yet."""
 
 from __future__ import annotations
