@@ -57,11 +57,12 @@ class HostError(UserError):
 TOKEN = re.compile(r"\b(gh[a-z]_|github_pat_|glpat-|hf_)[\w.-]+")
 """What begins as the tokens of GitHub, GitLab and Hugging Face do."""
 
-# What may be a password in an address: user information (before the @), and a query.
+# What may be a password in an address: user information (before the @), and a query. Each pattern
+# begins where a word does, or is bounded: a value may be megabytes long.
 _CREDENTIALS = (
     (re.compile(r"(:/+)[^\s/]*@"), r"\1...@"),
-    (re.compile(r"[^\s/@:'\"]+:[^\s/@]+@(?!sha256:)"), "...@"),
-    (re.compile(r"(:/[^\s?]*\?)\S+"), r"\1..."),
+    (re.compile(r"(?<![^\s/@'\"])[^\s/@:'\"]+:[^\s/@]+@(?!sha256:)"), "...@"),
+    (re.compile(r"(:/[^\s?]{0,200}\?)\S+"), r"\1..."),
     (TOKEN, r"\1..."),
 )
 

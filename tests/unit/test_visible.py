@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.test_receipt import receipt
-from workstation.errors import HostError
+from workstation.errors import HostError, shown
 from workstation.findings import Finding
 from workstation.hooks import _decoded
 from workstation.operations import acceptance, receipts
@@ -83,3 +83,10 @@ def test_the_history_shows_old_receipts_visibly():
     shown = receipts._in_full(found)
     assert visible(name) in shown
     assert not {"\x1b", "\u202e"} & set(shown)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", ["x", "a:", ":/", "x@", "a:b@", ":/a?", "'"])
+def test_a_value_of_megabytes_is_shown_at_once(part: str):
+    """A pattern that begins anew at each character would take hours."""
+    assert len(shown(part * (10**6 // len(part)))) < 200
