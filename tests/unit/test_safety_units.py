@@ -154,7 +154,7 @@ def test_ollama_can_write_where_its_files_are():
     assert found.one("Service", "ProtectSystem") == "full"
     assert found.one("Service", "ProtectHome") == "read-only"
     writable = found.words("Service", "ReadWritePaths")
-    assert writable == ["-/usr/share/ollama", "-/home/ollama", f"-{MODELS}"]
+    assert writable == ["-/usr/share/ollama", "-/home/ollama", f'"-{MODELS}"']
 
 
 def test_ollama_keeps_its_card():
