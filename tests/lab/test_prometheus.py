@@ -128,7 +128,7 @@ def test_the_first_run_tells_of_the_long_start_and_does_what_it_planned(first: R
 def test_only_what_the_stack_needs_is_there(machine: Workstation) -> None:
     """No proxy, no share, no native Ollama; folders are as in the procedure."""
     names = machine.run("docker ps --format '{{.Names}}'").split()
-    assert sorted(names) == ["comfy", "ollama", "openwebui"]
+    assert sorted(names) == ["comfy", "ollama", "openwebui", "prometheus-gate-1"]
     for absent in ("/usr/local/bin/ollama", "/opt/stacks/proxy", "/mnt/ki_Daten", "/vol"):
         assert not machine.succeeds(f"test -e {absent}")
     listing = machine.run(

@@ -19,8 +19,9 @@ def comfy(**data: Any) -> dict[str, Any]:
 def test_the_three_services_are_there_under_the_names_that_people_type():
     """The procedure contains `docker logs comfy`."""
     found = services("prometheus")
-    assert list(found) == ["comfy", "ollama", "openwebui"]
-    assert all(keys["container_name"] == name for name, keys in found.items())
+    assert list(found) == ["comfy", "ollama", "openwebui", "gate"]
+    named = {name: keys.get("container_name", "") for name, keys in found.items()}
+    assert named == {"comfy": "comfy", "ollama": "ollama", "openwebui": "openwebui", "gate": ""}
 
 
 def test_its_folders_have_the_owners_of_the_procedure():
@@ -92,7 +93,8 @@ def test_the_first_start_of_comfyui_is_given_its_time():
 
 def test_without_a_gpu_comfyui_is_left_out():
     """Its start script fails without nvidia-smi."""
-    assert list(services("prometheus", gpu=False)) == ["ollama", "openwebui"]
+    assert list(services("prometheus", gpu=False)) == ["ollama", "openwebui", "gate"]
+    assert "comfy" not in render("prometheus", gpu=False).files["gate/routes.yml"].decode()
     assert not any(one.gpu for one in render("prometheus", gpu=False).model.running)
 
 
