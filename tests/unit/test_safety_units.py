@@ -116,7 +116,7 @@ OPEN = {
         *("ProtectHome", "ProtectSystem"),  # in part: where its files are, differs
         *("RemoveIPC", "UMask"),
     },
-    "ollama-docker.service": INTERNET,
+    "ollama-docker.service": {*INTERNET, "MemoryDenyWriteExecute"},
     "ollama-docker-guard.service": GUARD,
     "ai-workstation-guard.service": GUARD,
     "ai-workstation-containers.service": {
