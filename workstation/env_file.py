@@ -30,17 +30,7 @@ def read(path: Path, check_key: Callable[[str, str], None]) -> dict[str, str]:
     Values are never interpolated: a password may contain ``$``. Raises EnvironmentFileError; no
     error shows a value.
     """
-    try:
-        text = given_file.read_text(path)
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise EnvironmentFileError(
-            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
-        ) from None
-    except OSError as error:
-        raise EnvironmentFileError(
-            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
-        ) from None
+    text = given_file.text(path, EnvironmentFileError)
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text, newline="")):
         original = binding.original.string

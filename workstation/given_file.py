@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from workstation.errors import UserError
+
 LIMIT = 2**20
 """Largest size in bytes of a file of settings, pins or a mirror; real ones have less than a tenth
 of it."""
@@ -55,3 +57,19 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
     Raises OSError as ``read`` does, or UnicodeDecodeError.
     """
     return read(path, limit).decode("utf-8-sig")
+
+
+def text(path: Path, kind: type[UserError]) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark.
+
+    Raises an error of this kind with the reason, and the line of what is not UTF-8.
+    """
+    try:
+        return read_text(path)
+    except OSError as error:
+        raise kind(f"{path} cannot be read: {error.strerror}.", id="file-unreadable") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise kind(
+            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
+        ) from None

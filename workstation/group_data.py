@@ -118,18 +118,9 @@ def problem_of(error: BaseException, path: Path) -> str:
 
 
 def _parsed(path: Path) -> ast.Module:
+    text = given_file.text(path, GroupDataError)
     try:
-        # Accepts a byte order mark, which Python does not when pyinfra calls it.
-        return ast.parse(given_file.read(path).decode(), str(path))
-    except OSError as error:
-        raise GroupDataError(
-            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise GroupDataError(
-            f"{path} line {line} is not UTF-8: save the file as UTF-8.", id="file-not-utf8"
-        ) from None
+        return ast.parse(text, str(path))
     except SyntaxError as error:
         raise GroupDataError(problem_of(error, path)) from None
     except (ValueError, RecursionError, MemoryError) as error:

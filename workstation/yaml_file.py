@@ -88,15 +88,7 @@ def read(path: Path) -> YamlFile:
 
     Raises YamlFileError.
     """
-    try:
-        text = given_file.read_text(path)
-    except OSError as error:
-        raise YamlFileError(
-            f"{path} cannot be read: {error.strerror}.", id="file-unreadable"
-        ) from None
-    except UnicodeDecodeError:
-        raise YamlFileError(f"{path} is not UTF-8: save it as UTF-8.", id="file-not-utf8") from None
-    content, root = load(text, str(path))
+    content, root = load(given_file.text(path, YamlFileError), str(path))
     if content is None:
         content = {}
     if not isinstance(content, dict):

@@ -221,7 +221,7 @@ class Workstation:
         """Return path -> mode, owner, size and time of every file in the folders to which runs copy
         files."""
         listing = self.run(
-            f"for one in {OURS}; do [ ! -e $one ] || find $one ! -type d "
+            f"set -e; for one in {OURS}; do [ ! -e $one ] || find $one ! -type d "
             "-printf '%p\\t%m %U:%G %s %T@\\n'; done"
         )
         return dict(line.split("\t") for line in listing.splitlines())
