@@ -40,7 +40,8 @@ class Change:
     ``sign``: + is created, ~ is changed, - is removed, = stays, ? is not known until the run gets
     there. ``subject``: what; ``cause``: why, or in which respect; ``diff``: lines of a unified
     diff. ``commands``: in the order in which they run; none for = and ?, and none for a change
-    that is made ``together`` with others.
+    that is made ``together`` with others. ``writes``: path of the file on the host that gets
+    another content, for programs that read it when they start.
 
     What comes from the host, such as a file's name, is made ``visible``.
     """
@@ -50,6 +51,7 @@ class Change:
     cause: str = ""
     diff: tuple[str, ...] = ()
     commands: Sequence[Any] = field(default=(), repr=False, compare=False)
+    writes: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subject", visible(self.subject))

@@ -62,6 +62,11 @@ class Run:
         """Count one command to a host."""
         self.commands[host] = self.commands.get(host, 0) + 1
 
+    def written(self, host: str) -> set[str]:
+        """Return the paths of the files that the plan writes on a host, as far as it is made."""
+        steps = [step for (name, _), step in self.steps.items() if name == host]
+        return {change.writes for step in steps for change in step.planned if change.writes}
+
     def forget(self, host: str = "") -> None:
         """Forget the answers of a host, or of all hosts."""
         if host:

@@ -19,7 +19,7 @@ _PROPERTIES = (
 @dataclass(frozen=True)
 class UnitState:
     """A unit as shown by ``systemctl show``. ``started`` and ``configured`` are Unix times: when it
-    last started, and when its newest configuration file was written."""
+    last started, and when its newest configuration file was written; ``files``: paths of these."""
 
     active: bool = False
     state: str = "inactive"
@@ -27,6 +27,7 @@ class UnitState:
     needs_reload: bool = False
     started: float = 0.0
     configured: float = 0.0
+    files: tuple[str, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -62,12 +63,11 @@ class Units(Fact[dict[str, UnitState]]):
             if shown.get("LoadState") != "not-found":
                 name = shown["Id"]
                 own = [shown.get("FragmentPath", ""), *shown.get("DropInPaths", "").split()]
-                times = [written.get(path, 0.0) for path in [*own, *read.get(name, [])]]
-                units[name] = _unit_state(shown, max(times))
+                units[name] = _unit_state(shown, [*own, *read.get(name, [])], written)
         return units
 
 
-def _unit_state(shown: dict[str, str], configured: float) -> UnitState:
+def _unit_state(shown: dict[str, str], files: list[str], written: dict[str, float]) -> UnitState:
     started = shown.get("ExecMainStartTimestamp") or shown.get("ActiveEnterTimestamp") or ""
     return UnitState(
         active=shown["ActiveState"] in ("active", "activating", "reloading"),
@@ -75,5 +75,6 @@ def _unit_state(shown: dict[str, str], configured: float) -> UnitState:
         enabled=shown["UnitFileState"],
         needs_reload=shown["NeedDaemonReload"] == "yes",
         started=unix_time(started),
-        configured=configured,
+        configured=max(written.get(path, 0.0) for path in files),
+        files=tuple(path for path in files if path),
     )

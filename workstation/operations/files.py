@@ -237,7 +237,12 @@ def _change(
     )
     leads = f", real path {real}" if real != entry.path else ""
     cause, diff = _described(entry, found) + leads, diffs.get(entry.path, ())
-    return Change("~" if found else "+", entry.path, cause, diff, commands)
+    writes = ""
+    if isinstance(entry, File) and (
+        found is None or found.digest != _digest(_settled(entry, found))
+    ):
+        writes = entry.path
+    return Change("~" if found else "+", entry.path, cause, diff, commands, writes)
 
 
 def _made(directories: list[Directory], destinations: Mapping[str, Destination]) -> StringCommand:

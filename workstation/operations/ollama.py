@@ -104,7 +104,12 @@ def release(
     led = f"was {found.target}, which is kept" if own else ""
     yield together(
         [
-            Change("~" if found.target else "+", f"{BINARY} -> {folder}/bin/ollama", led),
+            Change(
+                "~" if found.target else "+",
+                f"{BINARY} -> {folder}/bin/ollama",
+                led,
+                writes=BINARY,
+            ),
             *(Change("-", path, f"kept as {path}.{_ASIDE}") for path in gone),
             *moved,
         ],

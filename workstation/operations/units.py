@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyinfra import host
+from pyinfra import host, state
 
 from workstation import scripts
 from workstation.facts.asking import ask
@@ -13,6 +13,7 @@ from workstation.facts.units import Units, UnitState
 from workstation.operations import gpu_users
 from workstation.operations.base import operation
 from workstation.plan import Change, Changes, together
+from workstation.run import current
 
 _SYSTEMCTL = """
 systemctl "$1" -- "$2" || {
@@ -42,7 +43,7 @@ def running(units: list[Unit]) -> Changes:
     """
     Ensure every unit is enabled and running; restart only those started before their files changed.
     The decision depends on the state of the host, so the next run completes one that died between
-    writing a file and the restart.
+    writing a file and the restart. The plan counts the files that earlier steps of it write.
 
     + units: in the order in which to start them
     """
@@ -52,7 +53,10 @@ def running(units: list[Unit]) -> Changes:
         units=[unit.name for unit in units],
         configuration={unit.name: unit.configuration for unit in units if unit.configuration},
     )
-    steps = [(unit, verbs) for unit in units if (verbs := _verbs(unit, states.get(unit.name)))]
+    written = set() if state.is_executing else current().written(host.name)
+    steps = [
+        (unit, verbs) for unit in units if (verbs := _verbs(unit, states.get(unit.name), written))
+    ]
     if not steps:
         host.noop("units are running: " + ", ".join(unit.name for unit in units))
         return
@@ -69,13 +73,22 @@ def running(units: list[Unit]) -> Changes:
     yield from gpu_users.lost()
 
 
-def _verbs(unit: Unit, state: UnitState | None) -> list[str]:
+def _verbs(unit: Unit, found: UnitState | None, written: set[str]) -> list[str]:
     verbs = []
-    if unit.enabled and (state is None or state.enabled not in ("enabled", "static", "generated")):
+    if unit.enabled and (found is None or found.enabled not in ("enabled", "static", "generated")):
         verbs.append("enable")
-    if state is not None and state.stale and unit.restarted:
-        verbs.append("restart")
-    elif unit.running and (state is None or not state.active):
+    if found is not None and (found.stale or _will_be_stale(unit, found, written)):
+        if unit.restarted:
+            verbs.append("restart")
+    elif unit.running and (found is None or not found.active):
         # restart, not start: it also clears a failed state or an exceeded start limit.
         verbs.append("restart")
     return verbs
+
+
+def _will_be_stale(unit: Unit, found: UnitState, written: set[str]) -> bool:
+    """Whether it runs, and a file that it reads is written before this step. A unit file or drop-in
+    of ours may be new, and hide one of the distribution's."""
+    ours = f"/etc/systemd/system/{unit.name}"
+    read = {*found.files, *unit.configuration, ours}
+    return found.active and any(p in read or p.startswith(f"{ours}.d/") for p in written)

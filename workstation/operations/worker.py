@@ -54,6 +54,7 @@ def release(worker: Worker, index: str, trusted: bool = False) -> Changes:
             f"{worker.current} -> {name}",
             f"was {found.current[:12]}" if found.current else "",
             commands=[script(scripts.text("worker/switch.sh"), worker.home, name, found.current)],
+            writes=worker.current,
         )
 
 
