@@ -35,6 +35,19 @@ fetch(`http://${host}/prompt`, how).catch(() => 0).then(() => {
 """
 
 
+_UPLOAD = """
+const done = arguments[0];
+const form = new FormData();
+form.append("image", new Blob([new Uint8Array(20e6)]), "large.png");
+fetch("/upload", {method: "POST", body: form}).then(one => one.json()).then(one => done(one.bytes));
+"""
+_TOKEN = """
+const [path, done] = arguments;
+fetch(path, {headers: {Authorization: "Bearer its-own"}}).then(
+  one => one.json()).then(told => done(told.headers.authorization));
+"""
+
+
 class Elsewhere(BaseHTTPRequestHandler):
     """A page of somebody else."""
 
@@ -54,7 +67,10 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     program = serve(Program)
     settings = configured(login_user=USER, login_password=PASSWORD, login_services={"free": "none"})
     folder = tmp_path_factory.mktemp("traefik")
-    services = [service_of(name, program.server_port) for name in ("web", "free")]
+    services = [
+        service_of("web", program.server_port, open="PathPrefix(`/api/`)"),
+        service_of("free", program.server_port),
+    ]
     with running(folder, settings, *services) as port:
         yield port
     program.shutdown()
@@ -76,6 +92,9 @@ def test_a_login_lasts_and_pages_of_others_cannot_use_it(proxy: int, browser: Br
     assert asked == 200
     assert driver.execute_async_script(_SOCKET, f"ws://{host}/ws") == "open"
     assert ("POST", "/script") in ASKED
+    assert driver.execute_async_script(_UPLOAD) > 20e6
+    # A program's own token takes the place of the login, so it passes only where that is open.
+    assert driver.execute_async_script(_TOKEN, "/api/jobs") == "Bearer its-own"
 
     other = serve(Elsewhere)
     try:
