@@ -77,9 +77,9 @@ def _verbs(unit: Unit, found: UnitState | None, written: set[str]) -> list[str]:
     verbs = []
     if unit.enabled and (found is None or found.enabled not in ("enabled", "static", "generated")):
         verbs.append("enable")
-    if found is not None and (found.stale or _will_be_stale(unit, found, written)):
-        if unit.restarted:
-            verbs.append("restart")
+    stale = found is not None and (found.stale or _will_be_stale(unit, found, written))
+    if stale and unit.restarted:
+        verbs.append("restart")
     elif unit.running and (found is None or not found.active):
         # restart, not start: it also clears a failed state or an exceeded start limit.
         verbs.append("restart")
