@@ -3,9 +3,14 @@ with an authority of the machine's own. Has not run yet."""
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
-from tests.lab.conftest import CURL, Workstation
+from tests.browser import ATTACK, SOCKET, Browser, Elsewhere
+from tests.browser import browser as browser
+from tests.fixtures.traefik import serve
+from tests.lab.conftest import CURL, LOGIN, Workstation
 from tests.lab.test_lan import _NEIGHBOUR, LAN
 
 pytestmark = pytest.mark.long
@@ -37,6 +42,34 @@ def test_a_neighbor_needs_the_login_and_pages_elsewhere_have_none(converged: Wor
     assert _asked(converged, address, "nobody") == "404"
     mode = converged.run("stat -c '%a %U' /opt/stacks/proxy/routes/middlewares.yml")
     assert mode == "600 root\n"
+
+
+def test_a_page_elsewhere_drives_no_program_in_a_browser(
+    converged: Workstation, browser: Browser
+) -> None:
+    """A person has logged in to each program in it; then a page of another origin sends what the
+    browser lets it send."""
+    driver, port = browser.driver, converged.lab.machine.port(80)
+    driver.set_page_load_timeout(200)
+    driver.set_script_timeout(200)
+    hosts = {name: f"{name}.localhost:{port}" for name in SERVICES}
+    user, password = map(quote, LOGIN)
+    for host in hosts.values():
+        driver.get(f"http://{user}:{password}@{host}/")
+        browser.script("return fetch('/own-page', {method: 'POST'}).then(one => one.status)")
+    page = serve(Elsewhere)
+    try:
+        driver.get(f"http://elsewhere.localhost:{page.server_port}/")
+        for host in hosts.values():
+            driver.execute_async_script(ATTACK, host)
+            assert driver.execute_async_script(SOCKET, f"ws://{host}/ws") == "refused"
+    finally:
+        page.shutdown()
+    for name in SERVICES:
+        seen = converged.run(f"docker logs dhoch3-{name}-1 2>&1")
+        assert "POST /own-page" in seen, name
+        assert "POST /prompt" not in seen, name
+        assert "POST /form" not in seen, name
 
 
 def test_https_with_an_authority_of_the_machines_own(converged: Workstation) -> None:

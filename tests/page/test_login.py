@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 import pytest
 
+from tests.browser import ATTACK, SOCKET, Browser, Elsewhere
 from tests.fixtures.traefik import ASKED, Program, running, serve, service_of
-from tests.page.conftest import Browser
 from tests.unit.acceptance_stacks import configured
 
 USER, PASSWORD = "anna", "lab-$-pass-word"
-
-_SOCKET = """
-const [address, done] = arguments;
-const socket = new WebSocket(address);
-socket.onopen = () => done("open");
-socket.onerror = () => done("refused");
-"""
-_ATTACK = """
-const [host, done] = arguments;
-const body = new Blob(["{}"], {type: "text/plain"});
-const how = {method: "POST", mode: "no-cors", credentials: "include", body};
-fetch(`http://${host}/prompt`, how).catch(() => 0).then(() => {
-  const form = document.createElement("form");
-  form.method = "POST"; form.action = `http://${host}/form`; form.target = "frame";
-  const frame = document.createElement("iframe");
-  frame.name = "frame"; frame.onload = () => setTimeout(done, 500);
-  document.body.append(frame, form);
-  form.submit();
-});
-"""
-
 
 _UPLOAD = """
 const done = arguments[0];
@@ -46,19 +23,6 @@ const [path, done] = arguments;
 fetch(path, {headers: {Authorization: "Bearer its-own"}}).then(
   one => one.json()).then(told => done(told.headers.authorization));
 """
-
-
-class Elsewhere(BaseHTTPRequestHandler):
-    """A page of somebody else."""
-
-    def do_GET(self) -> None:  # a name of http.server
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><body>elsewhere</body>")
-
-    def log_message(self, *words: Any) -> None:
-        """Keep the test's output clean."""
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +54,7 @@ def test_a_login_lasts_and_pages_of_others_cannot_use_it(proxy: int, browser: Br
     assert "/again" in driver.page_source
     asked = browser.script("return fetch('/script', {method: 'POST'}).then(one => one.status)")
     assert asked == 200
-    assert driver.execute_async_script(_SOCKET, f"ws://{host}/ws") == "open"
+    assert driver.execute_async_script(SOCKET, f"ws://{host}/ws") == "open"
     assert ("POST", "/script") in ASKED
     assert driver.execute_async_script(_UPLOAD) > 20e6
     # A program's own token takes the place of the login, so it passes only where that is open.
@@ -103,8 +67,8 @@ def test_a_login_lasts_and_pages_of_others_cannot_use_it(proxy: int, browser: Br
         # Chromium keeps a login to itself where another page asks; without a login, only the
         # proxy stands between.
         for target in (host, f"free.localhost:{proxy}"):
-            driver.execute_async_script(_ATTACK, target)
-            assert driver.execute_async_script(_SOCKET, f"ws://{target}/ws") == "refused"
+            driver.execute_async_script(ATTACK, target)
+            assert driver.execute_async_script(SOCKET, f"ws://{target}/ws") == "refused"
         assert ASKED == []
     finally:
         other.shutdown()

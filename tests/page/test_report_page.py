@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from tests.browser import Browser
 from tests.page import sample
-from tests.page.conftest import Browser
 from workstation.findings import Finding
 
 Show = Callable[..., Browser]
