@@ -131,24 +131,32 @@ def accepted(output: str) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("networks", "ok"),
+    ("shown", "ok"),
     [
-        (f'{{"s_default": {{"MacAddress": "{address("s", "a", "internet")}"}}}}', True),
-        ('{"s_default": {"MacAddress": "02:42:ac:12:00:02"}}', False),
+        (f'running {{"s_default": {{"MacAddress": "{address("s", "a", "internet")}"}}}}', True),
+        ('running {"s_default": {"MacAddress": "02:42:ac:12:00:02"}}', False),
+        ('paused {"s_default": {"MacAddress": "02:42:ac:12:00:02"}}', False),
+        ('exited {"s_default": {"MacAddress": ""}}', True),
         (
-            f'{{"s_default": {{"MacAddress": "{address("s", "a", "internet")}"}}, '
+            f'running {{"s_default": {{"MacAddress": "{address("s", "a", "internet")}"}}, '
             '"more": {"MacAddress": "02:42:ac:13:00:02"}}',
             False,
         ),
-        ("{}", False),
-        ("Error: No such object: id-a", False),
+        ("running {}", False),
+        ("running null", False),
     ],
 )
-def test_a_container_that_the_fence_does_not_know_is_found(networks: str, ok: bool):
-    """Such as one that somebody connected to another network."""
-    finding = accepted(f"id-a {networks}")
+def test_a_container_that_the_fence_does_not_know_is_found(shown: str, ok: bool):
+    """Such as one that somebody connected to another network. One that is stopped has no address,
+    and other checks tell that it is stopped."""
+    finding = accepted(f"id-a {shown}")
     assert finding.ok is ok
     assert ok or "s/a" in finding.detail
+
+
+def test_a_container_that_docker_does_not_show_is_none_that_the_fence_knows():
+    """It may have been removed a moment before."""
+    assert not accepted("Error: No such object: id-a").ok
 
 
 def test_without_a_fenced_service_nothing_is_asked():

@@ -134,12 +134,12 @@ def _fix(stack: Stack, service: Service) -> str:
     return f"read `{logs}`, then run tasks/stacks.py"
 
 
-_ADDRESSES = "{{.Id}} {{json .NetworkSettings.Networks}}"
+_ADDRESSES = "{{.Id}} {{.State.Status}} {{json .NetworkSettings.Networks}}"
 
 
 def fence_probe(projects: Projects) -> Probe | None:
-    """Return the probe that checks that containers have the hardware addresses by which the fence
-    knows them; None if no service is fenced in."""
+    """Return the probe that checks that running containers have the hardware addresses by which the
+    fence knows them; None if no service is fenced in."""
     fenced = [container for _, service, container in _containers(projects) if service.egress]
     if not fenced:
         return None
@@ -156,13 +156,18 @@ def fence_probe(projects: Projects) -> Probe | None:
 
 def _fence_findings(projects: Projects, probe: Probe, answer: Answer) -> Iterator[Finding]:
     found: dict[str, dict[str, dict[str, str] | None]] = {}
+    stopped = set()
     for line in answer.output.splitlines():
-        identity, _, networks = line.partition(" ")
+        identity, _, rest = line.partition(" ")
+        status, _, networks = rest.partition(" ")
         if networks.startswith("{"):
             found[identity] = json.loads(networks)
+        if status not in ("running", "paused"):
+            stopped.add(identity)
     unknown = []
     for stack, service, container in _containers(projects):
-        if not service.egress or container is None:
+        # Docker takes the addresses of a stopped container away.
+        if not service.egress or container is None or container.id in stopped:
             continue
         ours = set(addresses(service.keys).values())
         joined = found.get(container.id) or {}
