@@ -86,7 +86,7 @@ def test_https_with_an_authority_of_the_machines_own(converged: Workstation) -> 
     assert _asked(converged, address, "comfyui", named) == "200"
     assert _asked(converged, address, "comfyui", named, curl="curl") == "401"
     moved = _asked(converged, f"http://{LAN[0]}/x", "comfyui")
-    assert moved == "302 https://comfyui.localhost:443/x"
+    assert moved == "302 https://comfyui.localhost/x"
     again = converged.pyinfra("deploy.py", "-y", "--json", environment=INTERNAL)
     assert again.status == 0, again.error
     assert again.changed == []
