@@ -1,5 +1,5 @@
 """A compromised program in a container: what it reaches of the machine, the file server and Ollama,
-before and after Docker starts again. Has not run yet."""
+before and after Docker starts again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """What a neighbor on the LAN gets from our own proxy, with and without a login, by HTTP and HTTPS
-with an authority of the machine's own. Has not run yet."""
+with an authority of the machine's own."""
 
 from __future__ import annotations
 

@@ -80,6 +80,7 @@ function reply(response, status, content) {
 
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, 'http://localhost');
+  console.log(`${request.method} ${url.pathname}`);
   let body = '';
   request.on('data', (block) => { body += block; });
   request.on('end', () => {
