@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,6 +44,13 @@ UNITS = {
         "docker/ai-workstation-containers.service.j2", projects=["proxy", "s"], share="/mnt/a%b"
     ),
     WORKER.unit: template("worker/worker.service.j2", worker=WORKER),
+    "ai-workstation-tls.service": template(
+        "tls/ai-workstation-tls.service.j2",
+        script="/etc/ai-workstation/tls.sh",
+        arguments=["/etc/ai-workstation/tls", "/home/a b/%n/proxy/routes/tls.yml", "a.example"],
+        writes=["/etc/ai-workstation/tls", "/home/a b/%n/proxy/routes"],
+    ),
+    "ai-workstation-tls.timer": template("tls/ai-workstation-tls.timer.j2"),
 }
 
 needs_systemd = pytest.mark.skipif(
@@ -124,6 +132,7 @@ OPEN = {
         *("CapabilityBoundingSet_CAP_SYS_ADMIN", "ProtectHome"),
     },
     "knowledge-center-worker.service": {*INTERNET, "MemoryDenyWriteExecute", "ProtectClock"},
+    "ai-workstation-tls.service": {*AS_ROOT, "ProtectHome"},
 }
 """Protections that a unit does without. The comments in the unit say why."""
 
@@ -146,6 +155,16 @@ def test_a_unit_has_every_protection_that_its_program_bears(tmp_path: Path, name
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_renewal_of_the_certificate_can_write_where_its_files_are():
+    """The authority's folder and Traefik's, wherever the stacks are; nothing else."""
+    found = unit(UNITS["ai-workstation-tls.service"])
+    assert found.one("Service", "ProtectSystem") == "strict"
+    (writes,) = found.all("Service", "ReadWritePaths")
+    assert shlex.split(writes) == ["/etc/ai-workstation/tls", "/home/a b/%%n/proxy/routes"]
+    (command,) = commands(found, "ExecStart")
+    assert command[2:5] == ["renew", "/etc/ai-workstation/tls", "/home/a b/%n/proxy/routes/tls.yml"]
 
 
 def test_ollama_can_write_where_its_files_are():

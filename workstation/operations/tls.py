@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from pyinfra import host
@@ -35,13 +36,16 @@ def internal(file: str, names: list[str]) -> Changes:
     + names: the domain, and every name below it that the certificate is for
     """
     arguments = [FOLDER, file, *names]
+    writes = [FOLDER, posixpath.dirname(file)]
     entries: list[files.Entry] = [
         files.Directory("/etc/ai-workstation"),
         files.Directory(FOLDER, mode="700"),
         files.File(_SCRIPT, scripts.text("tls/make.sh").encode()),
         files.File(
             f"/etc/systemd/system/{_SERVICE}",
-            template(f"tls/{_SERVICE}.j2", script=_SCRIPT, arguments=arguments).encode(),
+            template(
+                f"tls/{_SERVICE}.j2", script=_SCRIPT, arguments=arguments, writes=writes
+            ).encode(),
         ),
         files.File(f"/etc/systemd/system/{TIMER}", template(f"tls/{TIMER}.j2").encode()),
     ]
