@@ -22,6 +22,9 @@ from tests.unit.test_templates import ROOT
 from tests.unit.wrong_inputs import SECRET
 from tests.unit.wrong_outcomes import assert_sentence
 
+# All commands run together, before the first test: more than a minute of both processors.
+pytestmark = pytest.mark.timeout(900)
+
 COMPOSE = "templates/stacks/dhoch3/compose.yaml.j2"
 DRY = ("inventory.py", "deploy.py", "--dry")
 # The part that all tasks begin with, which renders everything; the tasks themselves would query
