@@ -162,7 +162,7 @@ def test_the_renewal_of_the_certificate_can_write_where_its_files_are():
     found = unit(UNITS["ai-workstation-tls.service"])
     assert found.one("Service", "ProtectSystem") == "strict"
     (writes,) = found.all("Service", "ReadWritePaths")
-    assert shlex.split(writes) == ["/etc/ai-workstation/tls", "/home/a b/%%n/proxy/routes"]
+    assert shlex.split(writes) == ["-/etc/ai-workstation/tls", "-/home/a b/%%n/proxy/routes"]
     (command,) = commands(found, "ExecStart")
     assert command[2:5] == ["renew", "/etc/ai-workstation/tls", "/home/a b/%n/proxy/routes/tls.yml"]
 

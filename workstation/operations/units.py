@@ -90,5 +90,5 @@ def _will_be_stale(unit: Unit, found: UnitState, written: set[str]) -> bool:
     """Whether it runs, and a file that it reads is written before this step. A unit file or drop-in
     of ours may be new, and hide one of the distribution's."""
     ours = f"/etc/systemd/system/{unit.name}"
-    read = {*found.files, *unit.configuration, ours}
+    read = {*found.files, ours}
     return found.active and any(p in read or p.startswith(f"{ours}.d/") for p in written)
