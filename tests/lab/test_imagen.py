@@ -121,7 +121,7 @@ _ROUTES = {
     "enhance": "enhance",
     "style_comic": "style/comic",
     "style_aged": "style/aged",
-    "background_remove": "background-remove",
+    "background_remove": "background/remove",
 }
 
 
