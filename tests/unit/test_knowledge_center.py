@@ -19,7 +19,8 @@ from workstation.acceptance.services import service_probes
 from workstation.compose.actions import ProjectState
 from workstation.errors import UserError
 from workstation.mirror import Mirror
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.stack import Service
 
 NAME = "knowledge-center"

@@ -14,7 +14,8 @@ import pytest
 from workstation import pins, render, settings
 from workstation.errors import UserError
 from workstation.mirror import Mirror
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 
 ROOT = Path(__file__).parents[2]
 HEX = "0123456789abcdef" * 4
