@@ -59,7 +59,7 @@ services:
     {{ hardening() | indent(4) }}
     {{ limits("burrow") | indent(4) }}
     x-workstation:
-      model: {path: {{ stack.weights | compose }}, format: gguf, setting: weights}
+      models: [{path: {{ stack.weights | compose }}, format: gguf, setting: weights}]
       holds: {burrow: everything that was dug}
   fence:
     image: {{ image("wombat_fence") }}

@@ -17,7 +17,7 @@ import yaml
 from workstation.compose.builds import changed_inputs
 from workstation.docker.references import familiar, parts
 from workstation.quoting import interpolated
-from workstation.stack import Service, Stack
+from workstation.stack import BUILD, Service, Stack
 from workstation.yaml_file import ComposeLoader
 
 
@@ -120,7 +120,11 @@ def actions(
         if not container.oneoff:
             by_service.setdefault(container.service, []).append(container)
     left = {container.service for container in retired(stack, state)}
-    planned += [Action("remove", name, _RETIRED) for name in sorted(left)]
+    planned += [
+        Action("remove", service.name, _BUILT if BUILD in service.profiles else _BY_HAND)
+        for service in stack.services
+        if service.name in left
+    ]
     for service in stack.services:
         containers = by_service.pop(service.name, [])
         if not service.runs:
@@ -132,7 +136,8 @@ def actions(
     return planned
 
 
-_RETIRED = "it has a profile now: start it with `docker compose --profile`"
+_BY_HAND = "it has a profile now: start it with `docker compose --profile`"
+_BUILT = "it is only built now"
 
 
 def retired(stack: Stack, state: ProjectState) -> list[Container]:
