@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TEST_PACKAGES=(
     curl git gpg gpg-agent zstd ca-certificates nftables iproute2 openssh-client dpkg-dev
     ufw iptables systemd haproxy kmod e2fsprogs util-linux gcc libc6-dev binutils nodejs openssl
-    chromium chromium-driver fonts-dejavu-core
+    chromium chromium-driver fonts-dejavu-core libpython3-dev python3-numpy
 )
 
 LAB_TESTS=(pytest -v --durations=20)

@@ -19,7 +19,8 @@ from workstation.mirror import Mirror
 from workstation.needs import PROXY, Needs, needs
 from workstation.pins import Pins
 from workstation.places import Place, of_host
-from workstation.render import TEMPLATES, RenderedStack, StackRenderer
+from workstation.render import TEMPLATES, StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.report import criteria
 from workstation.run import current
 from workstation.settings import Settings
@@ -135,7 +136,7 @@ class Context:
             running = [one for stack in self.stacks() for one in stack.model.running]
             login.check(self.settings, [one.name for one in running if one.host])
         for stack in self.stacks():
-            self.settings.require(*(secret.setting for secret in stack.model.secrets))
+            self.settings.require(*(one.setting for one in stack.model.required_secrets))
 
     @property
     def rendered(self) -> list[RenderedStack]:

@@ -161,7 +161,7 @@ def _own_rows(known: Mapping[str, Key], before: str = "") -> Iterator[Row]:
     for name, key in known.items():
         default = _named(key.default) if key.default else "required" if key.required else "none"
         yield _named(f"{before}{name}"), key.meaning, default
-        yield from _own_rows(key.keys, f"{before}{name}.")
+        yield from _own_rows(key.keys, f"{before}{name}{'[]' if key.many else ''}.")
 
 
 def example(text: str, root: Path = ROOT) -> str:

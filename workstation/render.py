@@ -7,8 +7,9 @@ can use:
 - ``settings``, ``pin``, ``mirror``; ``stack``: the dictionary in ``group_data/<stack>.py``
 - ``gpu``: whether services may reserve a GPU
 - ``image("dockge")``: reference of a pinned image; ``source("fooocus")``: a pinned git source
-- ``built("fooocus")``: name of an image built from the folder ``fooocus/``; its tag is a hash of
-  everything that goes into it, so an image needs to be built if its tag does not exist
+- ``built("fooocus")``: name of an image built from the folder ``fooocus/``; its tag is the version
+  of what it is built from and a hash of everything that goes into it, so an image needs to be built
+  if its tag does not exist
 - ``digest("comfyui")``: hash of the folder ``comfyui/``, for a label that makes Compose recreate
   a container when a file that it mounts changes
 - ``address("comfyui", "internet", ollama=True)``: hardware address of a container, which says what
@@ -26,9 +27,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
 import traceback
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -40,14 +42,16 @@ from jinja2.sandbox import safe_range
 from pydantic import SecretStr
 
 from workstation import given_file, quoting
-from workstation.compose import dockerfile, fence
+from workstation.compose import fence
 from workstation.compose import rules as compose_rules
+from workstation.compose.builds import origin
 from workstation.errors import UserError, named, nearest
 from workstation.mirror import Mirror
 from workstation.pins import Pins
-from workstation.places import Place, of_stack
-from workstation.settings import SECRETS, Settings, missing
-from workstation.stack import Secret, Service, Stack, StackError, parse
+from workstation.places import of_stack
+from workstation.rendered import RenderedStack, check_dockerfiles
+from workstation.settings import SECRETS, Settings
+from workstation.stack import Service, Stack, StackError, parse
 from workstation.stack_settings import checked
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -100,72 +104,6 @@ def _environment(root: Path) -> jinja2.Environment:
     return environment
 
 
-@dataclass(frozen=True)
-class RenderedStack:
-    """The stack's model, its folder on the host, and every file in it by relative path.
-
-    ``pins_used``: the pins of its services, such as ``images.comfyui`` and ``sources.fooocus``.
-    ``secrets``: the values of the settings that its Compose file names as secrets. ``places``:
-    host folders that its services mount. ``hidden``: files that only root may read, and that no
-    plan shows. ``routes``: path and content of the file of its routes for our own proxy; without
-    content, there must be none.
-    """
-
-    model: Stack
-    folder: str
-    files: dict[str, bytes]
-    pins_used: frozenset[str] = frozenset()
-    secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
-    places: tuple[Place, ...] = ()
-    hidden: frozenset[str] = frozenset({".env"})
-    routes: tuple[str, bytes] | None = None
-
-    @property
-    def compose(self) -> str:
-        return self.files["compose.yaml"].decode()
-
-    def context(self, service: Service) -> dict[str, bytes]:
-        """Return the build context of ``service``: its files by path in its folder."""
-        folder = (service.build or "").removeprefix(self.folder + "/") + "/"
-        return {
-            path.removeprefix(folder): content
-            for path, content in self.files.items()
-            if path.startswith(folder)
-        }
-
-    def secret(self, secret: Secret) -> bytes:
-        """Return the content of a secret's file.
-
-        Raises SettingsError if its setting is empty: only the code that writes the file needs it.
-        """
-        value = self.secrets[secret.setting].get_secret_value()
-        if not value:
-            raise missing(secret.setting)
-        return value.encode()
-
-    def dockerfile(self, service: Service) -> str:
-        """Return the Dockerfile from which the image of ``service`` is built.
-
-        Raises StackError if there is none in its folder.
-        """
-        context = self.context(service)
-        folder = (service.build or "").rpartition("/")[2]
-        if "Dockerfile" not in context:
-            raise StackError(
-                f"Service {service.name} is built from {service.build}, but the stack's "
-                f"templates have no {folder}/Dockerfile.j2: add it.",
-                id="dockerfile-invalid",
-            )
-        text = context["Dockerfile"].decode(errors="replace").removeprefix("\ufeff")
-        if problem := dockerfile.problem(text, context):
-            raise StackError(
-                f"Service {service.name} is built from {service.build}, whose Dockerfile "
-                f"{problem}: correct {folder}/Dockerfile.j2 in the stack's templates.",
-                id="dockerfile-invalid",
-            )
-        return text
-
-
 class StackRenderer:
     """Renders one stack for one host."""
 
@@ -192,7 +130,9 @@ class StackRenderer:
         self._root = templates / "stacks" / name
         self._folders: dict[str, dict[str, bytes]] = {}
         self._rendering: list[str] = []
-        self._pins_used: set[str] = set()
+        # By folder, or "" for the Compose file: the pins and the other folders that it uses itself.
+        self._pins_used: dict[str, set[str]] = defaultdict(set)
+        self._folders_used: dict[str, set[str]] = defaultdict(set)
         self._hidden = dict(hidden or {})
         self._environment = _environment(templates / "stacks")
         self._environment.globals.update(
@@ -223,7 +163,7 @@ class StackRenderer:
             )
         compose = self._render_file(self._root / "compose.yaml.j2")
         # This has rendered everything that its services use; the remaining files may be unused.
-        used = frozenset(self._pins_used)
+        used, shown = set(self._pins_used[""]), set(self._folders_used[""])
         rendered = {"compose.yaml": compose}
         files = [file for file in self._root.glob("[!_]*") if not file.is_dir()]
         for file in _distinct(self._root, files):
@@ -241,6 +181,13 @@ class StackRenderer:
             )
         written = given_file.read(self._root / "compose.yaml.j2", _LARGEST).decode()
         variables = _variables(rendered.get(".env", b""))
+        if "COMPOSE_PROFILES" in variables:
+            raise StackError(
+                f"templates/stacks/{self._name}/.env sets COMPOSE_PROFILES, with which Compose "
+                "would start services that the plan does not show: remove it, and their "
+                "`profiles` if they should always run.",
+                id="compose-override",
+            )
         model = parse(compose.decode(), self._folder, place, variables, written)
         if model.name != self._name:
             raise StackError(
@@ -256,11 +203,44 @@ class StackRenderer:
         places = tuple(of_stack(self._settings, model))
         # Compose reads variables from .env, including passwords.
         hidden = frozenset({".env", *self._hidden})
-        made = RenderedStack(model, self._folder, rendered, used, secrets, places, hidden)
+        made = RenderedStack(
+            model,
+            self._folder,
+            rendered,
+            frozenset(self._used(model, used, shown)),
+            {name: self._origin(name) for name in self._folders},
+            secrets,
+            places,
+            hidden,
+        )
         compose_rules.check(model, place, rendered)
-        for service in model.built:
-            made.dockerfile(service)
+        check_dockerfiles(made)
         return made
+
+    def _used(self, model: Stack, pins: set[str], shown: set[str]) -> set[str]:
+        """Return the pins of what a run starts and builds.
+
+        + pins: those in the Compose file itself
+        + shown: the folders whose hash is in the Compose file
+        """
+        wanted = {one.image for one in model.wanted}
+        by_hand = {one.image for one in model.services} - wanted
+        for key, image in self._pins.images.items():
+            if image.ref(self._mirror) in by_hand:
+                pins.discard(f"images.{key}")
+        waiting = [*shown, *(self._built_in(one) for one in model.built)]
+        seen = set()
+        while waiting:
+            folder = waiting.pop()
+            if folder not in seen:
+                seen.add(folder)
+                pins |= self._pins_used[folder]
+                waiting += self._folders_used[folder]
+        return pins
+
+    def _built_in(self, service: Service) -> str:
+        """Return the folder of the stack that contains the build context of a service."""
+        return posixpath.relpath(service.build or "", self._folder).partition("/")[0]
 
     def _secret(self, setting: str) -> SecretStr:
         if setting not in SECRETS:
@@ -320,26 +300,48 @@ class StackRenderer:
         return self._folders[name]
 
     def _digest(self, name: str) -> str:
+        self._folders_used[self._place].add(name)
+        return self._hash(name)
+
+    def _hash(self, name: str) -> str:
         total = hashlib.sha256()
         for path, content in self._render_folder(name).items():
             total.update(f"{path}\0{len(content)}\0".encode() + content)
         return total.hexdigest()[:12]
 
     def _built(self, name: str) -> str:
-        key = name.replace("-", "_")
-        pin = self._pins.sources.get(key) or self._pins.downloads.get(key)
-        return f"{self._name}/{name}:{pin.version if pin else '1'}-{self._digest(name)}"
+        if self._place:
+            self._folders_used[self._place].add(name)
+        made_of = self._hash(name)
+        return f"{self._name}/{name}:{self._version(name)}-{made_of}"
+
+    @property
+    def _place(self) -> str:
+        """The folder that is being rendered; empty for the files of the stack itself."""
+        return self._rendering[-1] if self._rendering else ""
+
+    def _origin(self, folder: str) -> str:
+        return origin(folder, self._pins_used[folder], self._pins)
+
+    def _version(self, folder: str) -> str:
+        """Return the version of what the image of a rendered folder is built from, or ``1``."""
+        section, _, key = self._origin(folder).partition(".")
+        if section == "images":
+            return self._pins.images[key].tag
+        if section == "sources":
+            return self._pins.sources[key].version
+        return self._pins.downloads[key].version if section else "1"
 
     def _image(self, key: str) -> str:
         if key not in self._pins.images:
             raise jinja2.UndefinedError(f"pins.yml has no image {key}")
-        self._pins_used.add(f"images.{key}")
+        self._pins_used[self._place].add(f"images.{key}")
         return self._pins.images[key].ref(self._mirror)
 
     def _source(self, key: str) -> str:
         if key not in self._pins.sources:
             raise jinja2.UndefinedError(f"pins.yml has no source {key}")
-        self._pins_used.add(f"sources.{key}")
+        self._pins_used[self._place].add(f"sources.{key}")
         pin = self._pins.sources[key]
         return f"{self._mirror.url(pin.url)}#{pin.commit}"
 

@@ -24,6 +24,9 @@ from workstation.traefik.labels import routed_host
 from workstation.worker import Worker
 from workstation.yaml_file import ComposeLoader, YamlFileError
 
+BUILD = "build"
+"""The profile of services that a run only builds, as a base for the images of others."""
+
 
 class StackError(UserError):
     """A stack's Compose file or templates are invalid; the message says where and why."""
@@ -43,14 +46,22 @@ class Mount:
 
 @dataclass(frozen=True)
 class Model:
-    """The model that a service loads: ``path`` on the host, ``inside`` the container; ``format``
-    is ``gguf`` (a file) or ``safetensors`` (a folder); ``setting`` is its entry in the stack's
-    data."""
+    """A model that a service loads: ``path`` on the host, ``inside`` the container; ``format`` is
+    ``gguf`` or ``pytorch`` (a file), ``safetensors`` or ``diffusers`` (a folder); ``setting`` is
+    its entry in the stack's data."""
 
     path: str
     inside: str
     format: str
     setting: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """The command with which a service checks itself, and the seconds that it may take."""
+
+    command: tuple[str, ...]
+    timeout: int
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,10 @@ class Service:
     loopback: int = 0
     setup: dict[str, str] = field(default_factory=dict)
     registers: str = ""
-    model: Model | None = None
+    models: tuple[Model, ...] = ()
+    check: Check | None = None
     needs_gpu: str = ""
+    gpu_memory: float = 0.0
     secrets: tuple[str, ...] = ()
     owners: dict[str, str] = field(default_factory=dict)
     first_start: str = ""
@@ -95,8 +108,14 @@ class Service:
 
     @property
     def runs(self) -> bool:
-        """Whether ``up`` starts it: a service with a profile is only built."""
+        """Whether a run starts it: services with a profile are only built, or started by hand."""
         return not self.profiles
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a run gets its image: it runs, or its profile says that it is only built. A
+        person starts any other service, with ``docker compose --profile``."""
+        return self.runs or BUILD in self.profiles
 
     @property
     def start_period(self) -> int:
@@ -127,9 +146,27 @@ class Stack:
         return tuple(service for service in self.running if service.registers)
 
     @property
+    def wanted(self) -> tuple[Service, ...]:
+        """The services whose images a run gets: those that run or are only built, and those that
+        build an image for one of them."""
+        images = {service.image for service in self.services if service.wanted}
+        return tuple(
+            service
+            for service in self.services
+            if service.wanted or (service.build and service.image in images)
+        )
+
+    @property
     def built(self) -> tuple[Service, ...]:
-        """The services whose images are built here."""
-        return tuple(service for service in self.services if service.build)
+        """The services whose images a run builds."""
+        return tuple(service for service in self.wanted if service.build)
+
+    @property
+    def required_secrets(self) -> tuple[Secret, ...]:
+        """The secrets that must be set: all except those of services that only a person starts."""
+        by_hand = {name for one in self.services if not one.runs for name in one.secrets}
+        read = {name for one in self.running for name in one.secrets}
+        return tuple(one for one in self.secrets if one.setting not in by_hand - read)
 
     def binds(self) -> tuple[Mount, ...]:
         """Return every bind mount of every running service."""
@@ -305,8 +342,10 @@ def _service(name: str, keys: dict[str, Any], folder: str, place: str) -> Servic
         loopback=int(own.get("loopback") or 0),
         setup=own.get("setup") or {},
         registers=registers,
-        model=_model(name, own.get("model") or {}, mounts, place),
+        models=tuple(_model(name, one, mounts, place) for one in own.get("models") or ()),
+        check=_check(own.get("check") or {}),
         needs_gpu=own.get("needs_gpu", ""),
+        gpu_memory=float(own.get("gpu_memory") or 0),
         secrets=tuple(
             secret["source"] if isinstance(secret, dict) else secret
             for secret in keys.get("secrets") or ()
@@ -334,10 +373,12 @@ def _secret(name: str, keys: dict[str, Any], folder: str, place: str) -> Secret:
     return Secret(name, path, _own(keys).get("owner", "root:root"))
 
 
-def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str) -> Model | None:
-    """Return the model that a service loads, with its path on the host as its mount says."""
-    if not keys:
-        return None
+def _check(keys: dict[str, Any]) -> Check | None:
+    return Check(tuple(keys["command"]), int(keys["timeout"])) if keys else None
+
+
+def _model(name: str, keys: dict[str, Any], mounts: Iterable[Mount], place: str) -> Model:
+    """Return a model that a service loads, with its path on the host as its mount says."""
     inside, setting = keys["path"], keys["setting"]
     for mount in mounts:
         if mount.kind == "bind" and is_below(inside, mount.target):

@@ -61,6 +61,12 @@ def _ulimits(value: object) -> object:
     return value
 
 
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("expected text")
+    return value
+
+
 def _flag(value: object) -> object:
     """Return one or more words for a command line, or a number."""
     if is_number(value):
@@ -102,7 +108,7 @@ class Limits(BaseModel):
 
 
 TYPES: dict[str, Any] = {
-    "text": Annotated[Visible, Field(min_length=1)],
+    "text": Annotated[Visible, AfterValidator(_not_empty)],
     "text or nothing": Visible,
     "true or false": bool,
     "e-mail address": Annotated[

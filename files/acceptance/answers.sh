@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# SECONDS LIMIT WORKERS MOST PLAN VALUE...: seconds for one probe and for all of them; how many run
-# in parallel; maximum size of an answer in bytes. PLAN: a line for each probe, with the numbers of
-# its script and its arguments among the values, counted from 0.
+# LIMIT WORKERS MOST PLAN VALUE...: seconds for all probes; how many run in parallel; maximum size of
+# an answer in bytes. PLAN: a line for each probe, with its seconds and the numbers of its script and
+# its arguments among the values, counted from 0.
 #
 # Standard input is the file "login", a configuration of curl, in the folder where probes run.
 #
@@ -10,7 +10,7 @@
 
 . files/shell/wait.sh
 
-seconds=$1 limit=$2 workers=$3 most=$4 plan=$5; shift 5
+limit=$1 workers=$2 most=$3 plan=$4; shift 4
 values=("$@")
 mapfile -t probes < <(printf %s "$plan")
 PATH=$PATH:/usr/sbin:/sbin; export PATH
@@ -18,16 +18,17 @@ folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
 cd "$folder" && cat >login || exit 1
 probe() {
-  local number=$1; shift
+  local number=$1 seconds=$2; shift 2
   timeout -k 5 "$seconds" sh -c "$@" >"$folder/$number" 2>&1
   echo $? >"$folder/$number.status"
 }
 work() {
-  local number index words
+  local number index words seconds
   for ((number = $1; number < ${#probes[@]}; number += workers)); do
     words=()
-    for index in ${probes[number]}; do words+=("${values[index]}"); done
-    probe "$number" "${words[0]}" sh "${words[@]:1}"
+    seconds=${probes[number]%% *}
+    for index in ${probes[number]#* }; do words+=("${values[index]}"); done
+    probe "$number" "$seconds" "${words[0]}" sh "${words[@]:1}"
   done
   : >"$folder/$1.done"
 }

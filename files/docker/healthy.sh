@@ -1,6 +1,9 @@
 #!/bin/sh
-# healthy PROJECT SECONDS: waits until all containers of a project are ready, or names those that
-# are not.
+# healthy PROJECT SECONDS: waits until all containers of the project in $folder are ready, or names
+# those that are not.
+#
+# A container that a person started with `docker compose --profile` does not count: its service is
+# not among those that Compose lists without a profile. If Compose lists none, all count.
 #
 # Ready: healthy, or running if there is no health check. Lost: unhealthy, ended, or in a restart
 # loop. Others are waited for; after a while the last line of their log is shown as progress. Time
@@ -9,6 +12,9 @@
 uptime() { read -r now _ </proc/uptime; now=${now%.*}; }
 healthy() {
   project=$1 limit=$2; uptime; began=$now pause=4 next=0
+  # shellcheck disable=SC2154 # $folder is of up.sh
+  ours=$(timeout -k 5 60 docker compose --project-directory "$folder" config --services \
+    2>/dev/null </dev/null | xargs)
   while :; do
     uptime; seconds=$((now - began)) waiting='' lost=
     ids=$(docker ps -aq --filter "label=com.docker.compose.project=$project") || waiting=" docker"
@@ -17,6 +23,7 @@ healthy() {
       set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
         {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
         {{.RestartCount}}' "$id")
+      case " $ours " in '  '|*" $1 "*) ;; *) continue ;; esac
       case $2/$3 in
         running/healthy|running/none) ;;
         running/unhealthy|exited/*|dead/*) lost="$lost $1" ;;

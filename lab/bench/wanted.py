@@ -31,7 +31,7 @@ from workstation.operations import files as file_operations
 from workstation.operations.smb import fstab_entry
 from workstation.operations.units import Unit
 from workstation.pins import AptRepository
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.settings import Settings
 from workstation.units.files import UnitFile
 from workstation.units.ollama import RELEASES

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from workstation.compose.builds import bake_definition, changed_inputs, labels, listing
+import pytest
+
+from workstation import pins
+from workstation.compose.builds import (
+    bake_definition,
+    changed_inputs,
+    labels,
+    listing,
+    origin,
+)
 from workstation.pins import Source
 from workstation.stack import Service, Stack
 
@@ -67,7 +76,7 @@ def test_an_image_says_what_it_was_made_from():
     commit = "0123456789" * 4
     source = Source(url="https://github.com/a/big.git", commit=commit, version="2.5")
     service = Service("big-app", "s/big-app:2.5-0123abcd", build="/opt/stacks/s/big-app")
-    found = labels(service, {"big_app": source}, "2026-01-01T00:00:00+00:00", "Dockerfile=1234abcd")
+    found = labels(service, source, "2026-01-01T00:00:00+00:00", "Dockerfile=1234abcd")
     assert found == {
         "org.opencontainers.image.title": "s/big-app",
         "org.opencontainers.image.version": "2.5-0123abcd",
@@ -92,4 +101,29 @@ def test_what_differs_between_two_builds_is_named():
 
 def test_an_image_of_no_source_says_nothing_of_one():
     """For example the base."""
-    assert "org.opencontainers.image.source" not in labels(BASE, {}, "2026-01-01T00:00:00+00:00")
+    found = labels(BASE, None, "2026-01-01T00:00:00+00:00")
+    assert "org.opencontainers.image.source" not in found
+
+
+PINS = pins.load()
+
+
+@pytest.mark.parametrize(
+    ("folder", "used", "expected"),
+    [
+        ("app", {"sources.fooocus", "images.python"}, "sources.fooocus"),
+        ("forge", {"sources.forge", "sources.forge_blip"}, "sources.forge"),
+        ("llamacpp", {"images.cuda"}, "downloads.llamacpp"),
+        ("ai-toolkit", {"sources.ai_toolkit"}, "sources.ai_toolkit"),
+        ("redis", {"images.redis", "sources.fooocus"}, "images.redis"),
+        ("redis", {"images.python", "sources.fooocus"}, "sources.fooocus"),
+        ("app", {"sources.forge", "sources.forge_blip"}, ""),
+        ("app", {"images.python"}, ""),
+    ],
+)
+def test_an_image_has_the_version_of_what_it_is_built_from(
+    folder: str, used: set[str], expected: str
+):
+    """Of the pinned image that it has its name from, the only source that it uses, or the source or
+    download with its name."""
+    assert origin(folder, used, PINS) == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from workstation.compose.actions import (
     Container,
     ProjectState,
     actions,
+    retired,
     strangers,
 )
 from workstation.stack import Secret, Service, Stack
@@ -98,11 +100,85 @@ def test_a_service_that_left_the_file_is_removed():
     ]
 
 
-def test_a_service_that_got_a_profile_is_removed():
-    """`up` no longer starts it."""
-    assert plan(state(container("web"), container("app"), container("base"))) == [
-        "remove base (no longer in the file)"
+def tool(*profiles: str) -> Stack:
+    """A stack with a service that has these profiles."""
+    one = Service("tool", "docker.io/library/tool:1", profiles=profiles)
+    return Stack("s", (WEB, APP, one), ())
+
+
+RAN = "services: {web: {image: a}, tool: {image: docker.io/library/tool:1}}"
+BY_HAND = "services: {web: {image: a}, tool: {image: b, profiles: [tools]}}"
+
+
+@pytest.mark.parametrize(
+    ("profile", "cause"),
+    [
+        ("tools", "it has a profile now: start it with `docker compose --profile`"),
+        ("build", "it is only built now"),
+    ],
+)
+def test_a_container_of_a_run_is_removed_when_its_service_gets_a_profile(profile: str, cause: str):
+    """`up` would leave it running. The service had no profile in the file of the last successful
+    run; the container makes room before others are created."""
+    images = {**IMAGES, "tool:1": "sha256:tool"}
+    found = state(container("app"), container("tool"), applied=RAN, images=images)
+    assert plan(found, tool(profile)) == [f"remove tool ({cause})", "create web"]
+    assert [one.id for one in retired(tool(profile), found)] == ["id-tool"]
+
+
+@pytest.mark.parametrize("applied", [BY_HAND, "services: {web: {image: a}}", "", "a: ["])
+def test_a_container_that_a_person_started_stays(applied: str):
+    """The service already had its profile in the file of the last successful run, or was not in it.
+    Without that file, nothing is known."""
+    found = state(container("web"), container("app"), container("tool"), applied=applied)
+    assert plan(found, tool("tools")) == []
+    assert retired(tool("tools"), found) == []
+
+
+def test_a_service_that_lost_its_profile_is_the_runs_again():
+    """A container that a person started is taken over if it is up to date."""
+    stack = tool()
+    found = state(
+        *(container(name) for name in ("web", "app", "tool")),
+        hashes={**HASHES, "tool": "0" * 64},
+        images={**IMAGES, "tool:1": "sha256:tool"},
+        applied=BY_HAND,
+    )
+    assert plan(found, stack) == []
+    old = replace(found, containers=(*found.containers[:2], container("tool", hash="f" * 64)))
+    assert plan(old, stack)[0].startswith("recreate tool (")
+
+
+def test_a_container_of_docker_compose_run_is_not_removed_for_a_profile():
+    """Somebody is working in it."""
+    found = state(container("web"), container("app"), container("tool", oneoff=True), applied=RAN)
+    assert retired(tool("tools"), found) == []
+
+
+def test_the_image_of_a_service_that_a_person_starts_is_not_fetched():
+    """Neither pulled nor built, unless a service that runs has the same image."""
+    dev = Service("dev", "s/dev:1-ccc", build="/opt/stacks/s/dev", profiles=("dev",))
+    pulled = Service("tool", "docker.io/library/tool:1", profiles=("dev",))
+    found = ProjectState(docker=True)
+    assert plan(found, Stack("s", (WEB, dev, pulled), ())) == [
+        "pull docker.io/library/nginx:1",
+        "create web",
     ]
+    same = Service("same", dev.image)
+    assert plan(found, Stack("s", (same, dev), ())) == ["build s/dev:1-ccc", "create same"]
+
+
+def test_an_image_that_one_service_builds_is_built_for_all_who_share_it():
+    """No matter which one comes first. What changed is read from any of their containers."""
+    api, builder = Service("api", APP.image), replace(APP, profiles=("build",))
+    images = {name: identity for name, identity in IMAGES.items() if name != APP.image}
+    found = state(container("api", inputs="Dockerfile=1"), images=images)
+    for services in ((api, builder), (builder, api)):
+        planned = actions(Stack("s", services, ()), found, {"app": "Dockerfile=2"})
+        assert [str(action) for action in planned] == [
+            "build s/app:1-aaa (changed: Dockerfile)",
+            "recreate api (image)",
+        ]
 
 
 APPLIED = """

@@ -1,5 +1,5 @@
 """Contradictions in a Compose file; Compose 2.40 rejects each of them, except for those about
-routers."""
+routers, and about profiles only when one is used."""
 
 from __future__ import annotations
 
@@ -53,6 +53,13 @@ WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
         {"a": {"depends_on": ["b"]}, "b": {"profiles": ["build"]}},
         "`depends_on` names b, which does not run",
     ),
+    "a profile that the other lacks": (
+        {
+            "a": {"profiles": ["x", "y"], "depends_on": ["b"]},
+            "b": {"profiles": ["x", "build"]},
+        },
+        "names b, which lacks its profile y, so `docker compose --profile y` would fail",
+    ),
     "tmpfs and a mount": ({"a": {"tmpfs": "/a", "volumes": ["/b:/a"]}}, "two mounts"),
     "one router twice": ({"a": route("a.de"), "b": route("b.de")}, "give one router another name"),
 }
@@ -77,7 +84,9 @@ def test_what_does_not_go_together_is_refused(case: str):
             "a": {"depends_on": {"b": {"condition": "service_started", "required": False}}},
             "b": {"profiles": ["x"]},
         },
-        {"a": {"profiles": ["x"], "depends_on": ["b"]}, "b": {"profiles": ["x"]}},
+        {"a": {"profiles": ["x"], "depends_on": ["b"]}, "b": {"profiles": ["y", "x"]}},
+        {"a": {"profiles": ["x"], "depends_on": ["b"]}, "b": {}},
+        {"a": {"profiles": ["build"], "depends_on": ["b"]}, "b": {"profiles": ["x"]}},
         {"a": {"volumes_from": ["container:x"], "network_mode": "container:y"}},
         {"a": route("a.de"), "b": route("b.de", "false")},
         {"a": {"deploy": {"replicas": 2}}},

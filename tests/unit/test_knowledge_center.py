@@ -19,7 +19,8 @@ from workstation.acceptance.services import service_probes
 from workstation.compose.actions import ProjectState
 from workstation.errors import UserError
 from workstation.mirror import Mirror
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.stack import Service
 
 NAME = "knowledge-center"
@@ -122,8 +123,8 @@ def test_llamacpp_is_given_what_its_users_know():
         "HOST": "0.0.0.0",
         "PORT": "8000",
     }
-    assert found.model
-    assert found.model.path == "/vol/service/cw/storage-models/models/gguf/a/b.gguf"
+    (model,) = found.models
+    assert model.path == "/vol/service/cw/storage-models/models/gguf/a/b.gguf"
 
 
 def test_layers_on_a_gpu_and_vllm_need_one():

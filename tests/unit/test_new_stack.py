@@ -28,8 +28,10 @@ burrow_depth:
   type: text
   one_of: [shallow, deep]
   meaning: How deep it digs.
+burrow_name: {type: text, default: Under the oak, meaning: What it is called.}
 weights: {type: path, default: /models/wombat.gguf, meaning: The model that it loads.}
 limits: {type: limits, default: {default: {pids_limit: 512}}, meaning: What a container may take.}
+spade_token: {type: secret, meaning: What only the spade reads.}
 wombat_token: {type: secret, meaning: What the burrow asks its visitors for.}
 """,
     f"templates/stacks/{STACK}/_criteria.yml": """\
@@ -40,7 +42,7 @@ criteria:
     otherwise: there is no burrow
 """,
     f"templates/stacks/{STACK}/compose.yaml.j2": """\
-{% from "macros.j2" import hardening, healthcheck, limits, models %}
+{% from "macros.j2" import gpus, hardening, healthcheck, limits, models %}
 # ai-workstation: a stack that was made up
 name: {{ project | compose }}
 services:
@@ -50,6 +52,7 @@ services:
     pull_policy: never
     environment:
       DEPTH: {{ stack.burrow_depth | compose }}
+      NAME: {{ stack.burrow_name | compose }}
     secrets: [wombat_token]
     ports: [{{ ("127.0.0.1:" ~ stack.burrow_port ~ ":80") | compose }}]
     volumes:
@@ -59,15 +62,30 @@ services:
     {{ hardening() | indent(4) }}
     {{ limits("burrow") | indent(4) }}
     x-workstation:
-      model: {path: {{ stack.weights | compose }}, format: gguf, setting: weights}
+      models: [{path: {{ stack.weights | compose }}, format: gguf, setting: weights}]
       holds: {burrow: everything that was dug}
   fence:
     image: {{ image("wombat_fence") }}
     {{ limits("fence") | indent(4) }}
     x-workstation: {probe: ""}
+  # A person starts it: docker compose --profile digging up
+  spade:
+    image: {{ image("wombat_spade") }}
+    profiles: [digging]
+    ports: [127.0.0.1:22:22]
+    secrets: [spade_token]
+    volumes:
+      - {{ models() }}
+    {{ gpus() | indent(4) }}
+    x-workstation:
+      models: [{path: /models/spade.pth, format: pytorch, setting: weights}]
+      needs_gpu: leave it out
+      image_gb: 9000
 volumes:
   burrow:
 secrets:
+  spade_token:
+    file: ./secrets/spade_token
   wombat_token:
     file: ./secrets/wombat_token
     x-workstation: {owner: "1000:1000"}
@@ -82,7 +100,11 @@ CMD ["python3", "/dig.py"]
     f"group_data/{STACK}.py": 'wombat_farm = {"burrow_depth": "deep"}\n',
     ".env": f"WORKSTATION_HOST=@local\nSTACKS={STACK}\nGPU=none\nWOMBAT_TOKEN=Geheim-9x\n",
 }
-PIN = 'images:\n  wombat_fence: {name: docker.io/wombat/fence, tag: "1.0", digest: null}\n'
+PIN = """\
+images:
+  wombat_fence: {name: docker.io/wombat/fence, tag: "1.0", digest: null}
+  wombat_spade: {name: docker.io/wombat/spade, tag: "2.0", digest: null, compute: 90.0-99.0}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +168,8 @@ def test_the_whole_deploy_is_planned(checkout: Path):
         assert line in shown, shown
     assert "Geheim" not in shown
     assert "_data.yml" not in shown
+    # A person starts it, so the run neither needs nor gets anything for it.
+    assert "spade" not in shown
     for unused in ("tasks/ollama.py", "tasks/smb.py", "tasks/proxy.py", "tasks/worker.py"):
         assert unused not in shown
 
@@ -156,6 +180,11 @@ def test_the_whole_deploy_is_planned(checkout: Path):
         ({"WOMBAT_TOKEN": ""}, "WOMBAT_TOKEN is not set"),
         ({"WOMBAT_FARM_BURROW_PORT": "0:1"}, "BURROW_PORT is '0:1': expected a whole number"),
         ({"WOMBAT_FARM_BURROW_PORT": "70000"}, "burrow_port is 70000, expected"),
+        (
+            {"WOMBAT_FARM_BURROW_NAME": ""},
+            "burrow_name is '', expected text: correct it in group_data/wombat-farm.py, or "
+            "WOMBAT_FARM_BURROW_NAME in .env.",
+        ),
         ({"WOMBAT_FARM_BURROW_DEPTH": "deap"}, "is 'deap' (did you mean deep?): expected one of"),
         (
             {"WITHOUT_MODELS": "yes"},

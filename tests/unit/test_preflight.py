@@ -34,7 +34,8 @@ from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.operations import preflight
 from workstation.preflight import line, summary
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.run import current
 from workstation.stack import parse
 

@@ -20,6 +20,7 @@ from workstation.preflight.gpu import (
     card_findings,
     flag_findings,
     gpu_findings,
+    memory_findings,
     module_findings,
     pin_findings,
     signing_findings,
@@ -395,6 +396,56 @@ def test_on_blackwell_xformers_is_switched_off(flags: tuple[str, ...], refused: 
         findings = list(flag_findings(configured(nvidia_driver="580-open"), gpu, stack))
         assert list(problems(*findings)) == [f"flags of {name}" for name in refused]
         assert all("group_data/s.py" in finding.fix for finding in findings)
+
+
+MEMORY = """\
+name: s
+services:
+  triton: {image: a, gpus: all, x-workstation: {gpu_memory: 24}}
+  small: {image: a, gpus: all, x-workstation: {gpu_memory: 8.5, needs_gpu: set layers to 0}}
+  cpu: {image: a, x-workstation: {gpu_memory: 900}}
+  tool: {image: a, gpus: all, profiles: [tools], x-workstation: {gpu_memory: 900}}
+"""
+
+
+def sized(*mebibytes: int) -> GpuState:
+    """Return cards with this much memory each."""
+    cards = (Card(f"Card {size}", "8.9", "580.1", size, f"GPU-{size}") for size in mebibytes)
+    return GpuState(cards=tuple(cards))
+
+
+def too_small(found: GpuState, **changes: Any) -> dict[str, Finding]:
+    findings = memory_findings(configured(**changes), found, parse(MEMORY))
+    return {finding.name: finding for finding in findings if not finding.ok}
+
+
+def test_a_card_with_too_little_memory_is_told_with_what_fits():
+    """By the whole memory of the largest card, for each running service that uses the GPU."""
+    found = too_small(sized(4096, 16376))
+    assert list(found) == ["GPU memory for triton"]
+    triton = found["GPU memory for triton"]
+    assert (triton.note, triton.id) == (False, "gpu-memory-too-small")
+    assert triton.detail == "it needs 24 GB on one card; Card 16376 has 17.1 GB"
+    assert triton.fix == (
+        "use a card with at least 24 GB, or change what triton loads in group_data/s.py so that "
+        "17.1 GB are enough"
+    )
+    small = too_small(sized(4096))["GPU memory for small"]
+    assert small.fix.endswith("so that 4.2 GB are enough, or set layers to 0 there")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "changes"),
+    [
+        (sized(24564), {}),  # sold as 24 GB
+        (sized(0), {}),  # unknown
+        (BARE_BLACKWELL, {"nvidia_driver": "580-open"}),
+        (sized(1024), {"gpu": "none"}),
+    ],
+)
+def test_memory_that_suffices_or_is_unknown_stops_nothing(gpu: GpuState, changes: dict[str, Any]):
+    """Nor does a card that is not used."""
+    assert too_small(gpu, **changes) == {}
 
 
 @pytest.mark.parametrize(

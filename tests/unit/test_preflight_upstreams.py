@@ -21,7 +21,7 @@ from workstation.preflight.upstreams import (
     upstream_findings,
     upstreams,
 )
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.stack import Service, parse
 
 ROOT = Path(__file__).parents[2]

@@ -45,12 +45,35 @@ COMPOSE = {
         "services.web.x-workstation.log.say is not a key that x-workstation.log knows (did you "
         "mean says?)."
     ),
-    "    x-workstation: {model: {path: /m, format: ggup, setting: a}}\n": (
-        "services.web.x-workstation.model.format is 'ggup' (did you mean gguf?): expected gguf or "
-        "safetensors."
+    "    x-workstation: {models: [{path: /m, format: ggup, setting: a}]}\n": (
+        "services.web.x-workstation.models[0].format is 'ggup' (did you mean gguf?): expected "
+        "gguf, safetensors, pytorch or diffusers."
     ),
-    "    x-workstation: {model: {path: /m, format: gguf}}\n": (
-        "services.web.x-workstation.model has no setting: add it."
+    "    x-workstation: {models: [{path: /m, format: gguf}]}\n": (
+        "services.web.x-workstation.models[0] has no setting: add it."
+    ),
+    "    x-workstation: {models: {path: /m}}\n": (
+        "services.web.x-workstation.models is {'path': '/m'}: expected a list of mappings."
+    ),
+    "    x-workstation: {model: {path: /m, format: gguf, setting: a}}\n": (
+        "services.web.x-workstation.model is not a key that x-workstation knows (did you mean "
+        "models?)."
+    ),
+    "    x-workstation: {check: {command: a b, timeout: 9}}\n": (
+        "services.web.x-workstation.check.command is 'a b': expected a list of words, such as "
+        "[python3, check.py]."
+    ),
+    "    x-workstation: {check: {command: [''], timeout: 9}}\n": (
+        "services.web.x-workstation.check.command is ['']: expected a command that is not empty."
+    ),
+    "    x-workstation: {check: {command: [a], timeout: 1m}}\n": (
+        "services.web.x-workstation.check.timeout is '1m': expected a whole number from 1 to 3600."
+    ),
+    "    x-workstation: {check: {command: [a]}}\n": (
+        "services.web.x-workstation.check has no timeout: add it."
+    ),
+    "    x-workstation: {gpu_memory: 16gb}\n": (
+        "services.web.x-workstation.gpu_memory is '16gb': expected a number of gigabytes."
     ),
     "    x-workstation: {image_gb: much}\n": (
         "services.web.x-workstation.image_gb is 'much': expected a number of gigabytes."

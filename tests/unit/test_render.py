@@ -14,7 +14,8 @@ import pytest
 from workstation import pins, render, settings
 from workstation.errors import UserError
 from workstation.mirror import Mirror
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 
 ROOT = Path(__file__).parents[2]
 HEX = "0123456789abcdef" * 4
@@ -161,6 +162,71 @@ def test_the_pins_that_services_are_made_of_are_known(templates: Path):
     found = rendered(templates)
     assert found.pins_used == {"images.dockge", "images.python"}
     assert "big-app/Dockerfile" in found.files
+
+
+TOOLS = """\
+  tool: {image: "{{ image("python") }}", profiles: [tools]}
+  dev: {image: "{{ built("dev") }}", build: ./dev, profiles: [tools]}
+"""
+
+
+def test_what_a_person_starts_comes_with_its_files_but_without_its_pins(templates: Path):
+    """A run neither pulls nor builds it."""
+    folder = templates / "stacks/made-up/dev"
+    folder.mkdir()
+    (folder / "Dockerfile.j2").write_text('FROM {{ image("node") }}\nADD {{ source("x") }} /x\n')
+    text = (templates / "pins.yml").read_text()
+    text = text.replace("sources:\n", SOURCE).replace("images:\n", NODE)
+    (templates / "pins.yml").write_text(text)
+    before = rendered(templates)
+    with (templates / "stacks/made-up/compose.yaml.j2").open("a") as file:
+        file.write(TOOLS)
+    found = rendered(templates)
+    assert found.pins_used == before.pins_used
+    assert "dev/Dockerfile" in found.files
+    assert {"tool", "dev"} == {one.name for one in found.model.services} - {
+        one.name for one in before.model.services
+    }
+    # A service that runs needs them.
+    replace(templates, "compose.yaml.j2", "./dev, profiles: [tools]", "./dev")
+    assert rendered(templates).pins_used - before.pins_used == {"images.node", "sources.x"}
+
+
+NODE = "images:\n  node: {name: docker.io/library/node, tag: '22', digest: null}\n"
+SOURCE = f'sources:\n  x: {{url: https://github.com/a/x.git, commit: {HEX[:40]}, version: "7.1"}}\n'
+
+
+def test_an_image_is_not_built_from_one_that_only_a_person_builds(templates: Path):
+    """The registry has none of that name."""
+    replace(templates, "compose.yaml.j2", "profiles: [build]", "profiles: [dev]")
+    assert refusal(templates) == (
+        "Service app is built from the image of base, which a run does not build because of its "
+        "`profiles`: add the profile build there."
+    )
+
+
+def test_a_dockerfile_that_only_a_person_builds_is_checked_too(templates: Path):
+    """It is part of what a run writes."""
+    with (templates / "stacks/made-up/compose.yaml.j2").open("a") as file:
+        file.write('  dev: {image: "{{ built("web") }}", build: ./web, profiles: [dev]}\n')
+    assert "no web/Dockerfile.j2" in refusal(templates)
+
+
+def test_a_file_of_variables_starts_no_service_that_the_plan_does_not_show(templates: Path):
+    """Compose reads its profiles from there too."""
+    (templates / "stacks/made-up/.env").write_text("COMPOSE_PROFILES=tools\n")
+    assert "sets COMPOSE_PROFILES" in refusal(templates)
+
+
+def test_a_built_image_has_the_version_of_its_only_source(templates: Path):
+    """Its name does not matter, nor what the base is built from."""
+    replace(templates, "app/Dockerfile.j2", "COPY", 'ADD {{ source("big_app") }} /src\nCOPY')
+    assert tags(templates)["app"].startswith("2.5.5-")
+    found = rendered(templates)
+    (source,) = pins.load(templates / "pins.yml").sources.values()
+    sources = {"big_app": source}
+    by_name = {one.name: found.source(one, sources) for one in found.model.built}
+    assert by_name == {"app": source, "big-app": source, "base": None}
 
 
 def test_a_built_image_has_version_and_hash_in_its_tag(templates: Path):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.unit.test_templates import MIRROR, SOCKET, STACKS, configured, render
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.settings import SECRETS
 
 MARK = "Geheim-marker-"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from workstation.stack import (
+    Check,
     Model,
     Mount,
     Secret,
@@ -112,7 +113,7 @@ def test_a_build_without_a_context_is_the_stacks_folder():
     assert service(build={"args": {"A": "1"}}).build == FOLDER
 
 
-def test_a_service_with_a_profile_is_built_but_does_not_run():
+def test_a_service_with_the_profile_build_is_built_but_does_not_run():
     """`up` leaves it out, so nothing waits for its container."""
     found = stack(
         {
@@ -215,6 +216,47 @@ def test_what_compose_cannot_say_stands_in_an_extension():
         **{"x-workstation": {"probe": "/api", "websocket": "/ws", "owners": {"/srv/a": "5:6 2775"}}}
     )
     assert (found.probe, found.websocket, found.owners) == ("/api", "/ws", {"/srv/a": "5:6 2775"})
+
+
+def test_a_person_starts_a_service_with_any_other_profile():
+    """A run neither builds nor pulls its image, except for a service that runs with the same
+    one."""
+    found = stack(
+        {
+            "web": {"image": "a:1"},
+            "dev": {"image": "d:1", "build": "./dev", "profiles": ["dev"]},
+            "tool": {"image": "t:1", "profiles": ["dev", "tools"]},
+            "maker": {"image": "a:1", "build": "./web", "profiles": ["dev"]},
+            "base": {"image": "b:1", "build": "./base", "profiles": ["build", "dev"]},
+        }
+    )
+    assert [one.name for one in found.running] == ["web"]
+    assert [one.name for one in found.wanted] == ["web", "maker", "base"]
+    assert [one.name for one in found.built] == ["maker", "base"]
+
+
+def test_secrets_of_services_that_a_person_starts_need_not_be_set():
+    """Those that a running service reads too must be, and those that nothing reads."""
+    names = ("shared", "alone", "unread")
+    content = {
+        "name": "s",
+        "services": {
+            "web": {"image": "a:1", "secrets": ["shared"]},
+            "dev": {"image": "a:1", "secrets": ["shared", "alone"], "profiles": ["dev"]},
+        },
+        "secrets": {name: {"file": f"./secrets/{name}"} for name in names},
+    }
+    found = parse(yaml.safe_dump(content), FOLDER)
+    assert [one.setting for one in found.required_secrets] == ["shared", "unread"]
+
+
+def test_a_service_says_how_it_checks_itself_and_what_it_takes_of_the_card():
+    """Numbers may be text."""
+    own = {"check": {"command": ["a", "b c"], "timeout": "60"}, "gpu_memory": "8.5"}
+    found = service(**{"x-workstation": own})
+    assert found.check == Check(("a", "b c"), 60)
+    assert found.gpu_memory == 8.5
+    assert service().check is None
 
 
 def test_a_service_registers_models_from_one_of_its_mounts():
@@ -385,10 +427,10 @@ def test_a_secret_from_elsewhere_is_refused(secret: Any):
 def test_a_model_is_found_on_the_host_by_its_mount():
     """A model that no mount of the host contains is rejected."""
     model = {"path": "/models/a/b.gguf", "format": "gguf", "setting": "path"}
-    found = service(volumes=["/vol/m:/models:ro"], **{"x-workstation": {"model": model}})
-    assert found.model == Model("/vol/m/a/b.gguf", "/models/a/b.gguf", "gguf", "path")
+    found = service(volumes=["/vol/m:/models:ro"], **{"x-workstation": {"models": [model]}})
+    assert found.models == (Model("/vol/m/a/b.gguf", "/models/a/b.gguf", "gguf", "path"),)
     for volumes in (["models:/models"], ["/vol/m:/model"]):
-        keys = {"image": "x", "volumes": volumes, "x-workstation": {"model": model}}
+        keys = {"image": "x", "volumes": volumes, "x-workstation": {"models": [model]}}
         text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
         assert "loads /models/a/b.gguf, which is not in any folder" in refusal(text)
 
@@ -396,9 +438,10 @@ def test_a_model_is_found_on_the_host_by_its_mount():
 def test_a_model_of_an_unknown_format_is_refused():
     """It could not be checked."""
     model = {"path": "/m/a", "format": "onnx", "setting": "path"}
-    keys = {"image": "x", "volumes": ["/vol:/m"], "x-workstation": {"model": model}}
+    keys = {"image": "x", "volumes": ["/vol:/m"], "x-workstation": {"models": [model]}}
     text = yaml.safe_dump({"name": "s", "services": {"w": keys}})
-    assert "format is 'onnx': expected gguf or safetensors" in refusal(text)
+    expected = "models[0].format is 'onnx': expected gguf, safetensors, pytorch or diffusers"
+    assert expected in refusal(text)
 
 
 def test_the_key_of_a_stacks_data_is_a_name_in_python():

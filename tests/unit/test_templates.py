@@ -12,7 +12,8 @@ import yaml
 
 from workstation import environment, pins, settings
 from workstation.mirror import Mirror
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,8 @@ from workstation.mirror import Mirror
 from workstation.mounts import cifs
 from workstation.mounts.credentials import credentials_file
 from workstation.operations import smb
-from workstation.render import RenderedStack, StackRenderer, template
+from workstation.render import StackRenderer, template
+from workstation.rendered import RenderedStack
 from workstation.settings import Settings
 from workstation.yaml_file import ComposeLoader
 

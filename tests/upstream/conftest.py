@@ -19,7 +19,8 @@ from lab.image import outer_bundle
 from workstation import mirror, pins, settings
 from workstation.compose.builds import bake_definition, labels
 from workstation.pins import Source
-from workstation.render import RenderedStack, StackRenderer
+from workstation.render import StackRenderer
+from workstation.rendered import RenderedStack
 from workstation.stack import Mount
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,10 @@ class Workshop:
     def build(self, *names: str) -> str:
         """Build services' images, and the base with them, like the deploy does; return the log."""
         dockerfiles = {s.name: self.stack.dockerfile(s) for s in self.stack.model.built}
-        said = {s.name: labels(s, self.sources, "now") for s in self.stack.model.built}
+        said = {
+            s.name: labels(s, self.stack.source(s, self.sources), "now")
+            for s in self.stack.model.built
+        }
         definition = bake_definition(
             self.stack.model, dockerfiles, ["base", *names], [f"id=ca,src={CA}"], said
         )

@@ -41,6 +41,7 @@ class Probe:
     detail, and all of its output is the evidence.
 
     + asked: the command as a person could run it
+    + seconds: how long it may take, if that is longer than for others
     + read: makes findings from the answer if more than the exit status matters
     """
 
@@ -51,6 +52,7 @@ class Probe:
     asked: str = ""
     subject: str = HOST
     read: Callable[[Probe, Answer], Iterable[Finding]] | None = None
+    seconds: int = 0
 
     def findings(self, answer: Answer) -> list[Finding]:
         """Return the findings of an answer. An unreadable answer fails the probe, not the run."""

@@ -192,7 +192,7 @@ def image_findings(projects: Projects) -> Iterator[Finding]:
         elif container.image != wanted:
             seen = f"an image other than {familiar(service.image)}"
         else:
-            seen = _version(service)
+            seen = _version(service, stack)
         digests = [
             reference
             for reference, image in sorted(state.images.items())
@@ -213,8 +213,9 @@ def image_findings(projects: Projects) -> Iterator[Finding]:
         )
 
 
-def _version(service: Service) -> str:
+def _version(service: Service, stack: Stack) -> str:
     """Return the tag and digest of a service's image, or why it has no digest."""
     _, tag, digest = parts(service.image)
-    without = "built here" if service.build else "no digest is pinned"
+    here = service.image in {one.image for one in stack.built}
+    without = "built here" if here else "no digest is pinned"
     return f"{tag or 'latest'}, {digest[:19] or without}"

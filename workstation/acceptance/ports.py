@@ -190,7 +190,7 @@ def _of_container(
     if container.project in projects:
         promised = {
             (one.protocol, one.number)
-            for service in projects[container.project].running
+            for service in projects[container.project].services
             for one in all_published(service)
             if _on_lan(one.address)
         }

@@ -10,6 +10,7 @@ from typing import Literal
 
 from workstation import scripts
 from workstation.acceptance import Answer, Probe
+from workstation.acceptance.checks import check_probe
 from workstation.compose.actions import ProjectState
 from workstation.compose.keys import HOST_NAME, reaches_host
 from workstation.compose.ports import reached
@@ -290,6 +291,8 @@ def _inside_probes(
     for mount in service.mounts:
         if mount.kind == "bind" and mount.source in service.owners:
             yield _owner_probe(name, mount, service.owners[mount.source], container)
+    if service.check:
+        yield check_probe(stack, service, service.check, container)
     if service.says or service.troubles:
         logs = shlex.join(["docker", "compose", "-p", stack.name, "logs", service.name])
         yield Probe(

@@ -17,7 +17,7 @@ import yaml
 from workstation.compose.builds import changed_inputs
 from workstation.docker.references import familiar, parts
 from workstation.quoting import interpolated
-from workstation.stack import Service, Stack
+from workstation.stack import BUILD, Service, Stack
 from workstation.yaml_file import ComposeLoader
 
 
@@ -114,18 +114,51 @@ def actions(
     + inputs: service -> listing of the files that go into its image, for services built here
     """
     applied = _services(state.applied)
-    planned = [*_images(stack.services, state, applied, inputs or {})]
+    planned = [*_images(stack.wanted, state, applied, inputs or {})]
     by_service: dict[str, list[Container]] = {}
     for container in state.containers:
         if not container.oneoff:
             by_service.setdefault(container.service, []).append(container)
-    for service in stack.running:
+    left = {container.service for container in retired(stack, state)}
+    planned += [
+        Action("remove", service.name, _BUILT if BUILD in service.profiles else _BY_HAND)
+        for service in stack.services
+        if service.name in left
+    ]
+    for service in stack.services:
         containers = by_service.pop(service.name, [])
+        if not service.runs:
+            continue
         newer = newer_secrets(stack, service, containers, state)
         if action := _container(service, containers, state, applied.get(service.name, {}), newer):
             planned.append(action)
     planned += [Action("remove", name, "no longer in the file") for name in by_service]
     return planned
+
+
+_BY_HAND = "it has a profile now: start it with `docker compose --profile`"
+_BUILT = "it is only built now"
+
+
+def retired(stack: Stack, state: ProjectState) -> list[Container]:
+    """Return the containers that an earlier run started, of services that have a profile now.
+
+    ``up`` would leave them running, because their services are in the file. A container that a
+    person started with ``docker compose --profile`` looks the same to Docker: Compose has no label
+    for profiles, and they are not part of its hash (compose-go, ``ServiceConfig``; Compose,
+    ``ServiceHash``). The file of the last successful run tells them apart: a run only starts
+    services without a profile, so if the service had one there, or was not in it, a person has
+    started the container, and it stays. Without that file, every container stays.
+    """
+    applied = _services(state.applied)
+    by_hand = {
+        service.name
+        for service in stack.services
+        if not service.runs
+        and service.name in applied
+        and not applied[service.name].get("profiles")
+    }
+    return [one for one in state.containers if not one.oneoff and one.service in by_hand]
 
 
 def _images(
@@ -135,20 +168,21 @@ def _images(
     inputs: Mapping[str, str],
 ) -> Iterable[Action]:
     containers = state.by_service()
-    seen = set()
+    users: dict[str, list[Service]] = {}
     for service in services:
-        if state.image_id(service.image) or service.image in seen:
-            continue
-        seen.add(service.image)
-        if service.build:
-            container = containers.get(service.name)
-            before = container.inputs if container else ""
-            changed = changed_inputs(before, inputs.get(service.name, ""))
+        if not state.image_id(service.image):
+            users.setdefault(service.image, []).append(service)
+    for image, sharing in users.items():
+        names = [service.name for service in sharing]
+        if builder := next((service.name for service in sharing if service.build), ""):
+            listings = [containers[name].inputs for name in names if name in containers]
+            before = next(filter(None, listings), "")
+            changed = changed_inputs(before, inputs.get(builder, ""))
             cause = f"changed: {', '.join(changed)}" if changed else ""
-            yield Action("build", service.image, cause)
+            yield Action("build", image, cause)
         else:
-            before = str(applied.get(service.name, {}).get("image", ""))
-            yield Action("pull", service.image, f"was {_version(before)}" if before else "")
+            before = str(applied.get(names[0], {}).get("image", ""))
+            yield Action("pull", image, f"was {_version(before)}" if before else "")
 
 
 def _version(reference: str) -> str:

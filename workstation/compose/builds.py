@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from workstation.pins import Source
+from workstation.pins import Pins, Source
 from workstation.stack import Service, Stack
 
 _OCI = "org.opencontainers.image."
@@ -14,12 +14,32 @@ _OCI = "org.opencontainers.image."
 INPUTS = "workstation.inputs"
 
 
+def origin(name: str, used: Iterable[str], pins: Pins) -> str:
+    """Return the pin that gives an image its version, as ``section.key``; empty if there is none.
+
+    It is the pinned image with the name of its folder, if that uses it; or the only git source that
+    the folder uses; or the source or download with its name.
+
+    + name: the folder's
+    + used: the pins that the folder itself uses, as ``section.key``
+    """
+    key = name.replace("-", "_")
+    sources = [one for one in used if one.startswith("sources.")]
+    if f"images.{key}" in used:
+        return f"images.{key}"
+    if len(sources) == 1:
+        return sources[0]
+    if key in pins.sources:
+        return f"sources.{key}"
+    return f"downloads.{key}" if key in pins.downloads else ""
+
+
 def labels(
-    service: Service, sources: Mapping[str, Source], created: str, inputs: str = ""
+    service: Service, source: Source | None, created: str, inputs: str = ""
 ) -> dict[str, str]:
     """Return an image's labels (github.com/opencontainers/image-spec, annotations.md).
 
-    + sources: the pinned git sources; one with the service's name is what it is built from
+    + source: the pinned git source that it is built from, see :func:`origin`
     + created: time in the format of RFC 3339
     + inputs: what goes into it, as returned by ``listing``
     """
@@ -31,7 +51,7 @@ def labels(
         "workstation.hash": tag.rpartition("-")[2],
         INPUTS: inputs,
     }
-    if source := sources.get(service.name.replace("-", "_")):
+    if source:
         found |= {
             f"{_OCI}source": source.url.removesuffix(".git"),
             f"{_OCI}revision": source.commit,
@@ -55,6 +75,17 @@ def changed_inputs(before: str, after: str) -> list[str]:
         dict(part.rpartition("=")[::2] for part in text.split()) for text in (before, after)
     )
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
+def bases(dockerfile: str, images: Iterable[str]) -> set[str]:
+    """Return those of ``images`` that a Dockerfile begins a stage with. There may be options before
+    the name."""
+    return {
+        word
+        for line in dockerfile.splitlines()
+        if line.upper().startswith("FROM ")
+        for word in line.split()[1:]
+    } & {*images}
 
 
 # containerd's image store keeps layers compressed, with gzip by default: Engine 28.5 took 25
@@ -84,17 +115,11 @@ def bake_definition(
     by_image = {service.image: name for name, service in services.items()}
     targets = {}
     for name, service in services.items():
-        bases = [
-            word
-            for line in dockerfiles[name].splitlines()
-            if line.upper().startswith("FROM ")
-            for word in line.split()[1:]
-            if word in by_image and word != service.image
-        ]
+        found = bases(dockerfiles[name], by_image) - {service.image}
         targets[name] = {
             "context": service.build,
             "tags": [service.image],
-            "contexts": {image: f"target:{by_image[image]}" for image in sorted(set(bases))},
+            "contexts": {image: f"target:{by_image[image]}" for image in sorted(found)},
             "secret": list(secrets),
             "labels": dict((labels or {}).get(name, {})),
             "output": [_OUTPUT],

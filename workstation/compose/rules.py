@@ -9,7 +9,7 @@ import ipaddress
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from workstation.compose import engine, fence, together
@@ -80,7 +80,7 @@ def _service(
     service: Service, stack: Stack, names: Mapping[str, set[str]], files: set[str] | None
 ) -> Iterator[str]:
     keys = service.keys
-    yield from _image(service)
+    yield from _image(service, {one.image for one in stack.services if one.build})
     build = keys.get("build")
     for key in build if isinstance(build, dict) else ():
         if key != "context":
@@ -123,12 +123,16 @@ def _files(keys: Mapping[str, Any], files: set[str]) -> Iterator[str]:
                 yield f"`{key}` names {named(path)}, which is not in the stack{hint}"
 
 
-def _image(service: Service) -> Iterator[str]:
+def _image(service: Service, built: Collection[str]) -> Iterator[str]:
+    """Yield what is wrong with an image.
+
+    + built: the images that the stack builds, which any of its services may run
+    """
     found = _IMAGE.fullmatch(service.image)
     image = shown(service.image)
     if not found:
         yield f"the image {image} is not a valid name of an image"
-    elif not service.build and not found["registry"]:
+    elif service.image not in built and not found["registry"]:
         yield (
             f"the image {image} names no registry: write it like docker.io/library/redis:7.2, or "
             "pin it in pins.yml"

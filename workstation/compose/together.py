@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from workstation.compose.keys import key_at, replicas, requested_devices
 from workstation.errors import named, nearest, shown
-from workstation.stack import Service, Stack
+from workstation.stack import BUILD, Service, Stack
 from workstation.traefik.labels import pairs
 
 _TWICE = (
@@ -41,9 +41,22 @@ def problems(stack: Stack) -> Iterator[str]:
                     f"service {service.name}: `{key}` names {name}, which does not run because it "
                     "has `profiles`"
                 )
+            elif lacking := _without(service, known[name]):
+                yield (
+                    f"service {service.name}: `{key}` names {name}, which lacks its profile "
+                    f"{named(lacking)}, so `docker compose --profile {named(lacking)}` would fail: "
+                    "add the profile there"
+                )
     yield from _circles({name: [one for _, one in found] for name, found in needed.items()})
     yield from _same_names(stack)
     yield from _same_routers(stack)
+
+
+def _without(service: Service, other: Service) -> str:
+    """Return a profile with which a person starts ``service`` but not ``other``, which it needs; an
+    empty string if there is none."""
+    mine = [one for one in service.profiles if one != BUILD]
+    return next((one for one in mine if not other.runs and one not in other.profiles), "")
 
 
 def _needed(service: Service) -> Iterator[tuple[str, str]]:

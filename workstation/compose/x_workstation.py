@@ -35,7 +35,8 @@ NAMESPACE = "x-workstation"
 class Key:
     """One key: its meaning in a sentence; its form, or the keys in it; its default.
 
-    ``required``: whether it must be present if the mapping around it is.
+    ``required``: whether it must be present if the mapping around it is; ``many``: whether it is a
+    list of mappings with ``keys``.
     """
 
     meaning: str
@@ -43,16 +44,27 @@ class Key:
     default: str = ""
     required: bool = False
     keys: Mapping[str, Key] = field(default_factory=dict)
+    many: bool = False
 
 
 def _mapping(known: Mapping[str, Key], name: str = NAMESPACE) -> Form:
     """Return the form of an optional mapping with the defined keys."""
-    forms = {
-        key: _mapping(one.keys, f"{name}.{key}") if one.keys else one.form
-        for key, one in known.items()
-    }
+    return optional(_exactly(known, name))
+
+
+def _exactly(known: Mapping[str, Key], name: str) -> Form:
+    """Return the form of a mapping with the defined keys."""
+    forms = {key: _form(one, f"{name}.{key}") for key, one in known.items()}
     needed = [key for key, one in known.items() if one.required]
-    return optional(keys(forms, required=needed, of=name))
+    return keys(forms, required=needed, of=name)
+
+
+def _form(key: Key, name: str) -> Form:
+    """Return the form of the value of one key."""
+    if not key.keys:
+        return key.form
+    inner = _exactly(key.keys, name)
+    return optional(listed(inner, "a list of mappings") if key.many else inner)
 
 
 def _address(value: object) -> str:
@@ -69,6 +81,13 @@ def _rule(value: object) -> str:
     except rules.RuleError as error:
         return f"a part of a rule in Traefik 3 ({error})"
     return ""
+
+
+def _command(value: object) -> str:
+    words = value if isinstance(value, list) else []
+    if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
+        return "a list of words, such as [python3, check.py]"
+    return "" if words[0] else "a command that is not empty"
 
 
 _TEXTS = optional(named_by(NAME, TEXT, "a mapping to strings"))
@@ -151,16 +170,39 @@ SERVICE = {
         "For InvokeAI: the target of its model store mount. The models in it are registered "
         "through InvokeAI's API."
     ),
-    "model": Key(
-        "The model that the service loads when it starts; preflight checks that it exists.",
+    "models": Key(
+        "The models that the service loads. Preflight checks that each exists in its format, and "
+        "names those that are missing together with their settings.",
         keys={
             "path": Key("Its path in the container.", NAME, required=True),
             "format": Key(
-                "`gguf` (one file) or `safetensors` (a folder).",
-                one_of("gguf", "safetensors"),
+                "`gguf` (one file), `safetensors` (a folder from Hugging Face with `config.json`), "
+                "`pytorch` (one file: `.pth`, `.pt` or `.safetensors`), or `diffusers` (a folder "
+                "with `model_index.json` and the folders of weights that it names).",
+                one_of("gguf", "safetensors", "pytorch", "diffusers"),
                 required=True,
             ),
-            "setting": Key("The stack's setting that names it.", NAME, required=True),
+            "setting": Key(
+                "The stack's setting that names it; `models.upscale` for one within `models`.",
+                NAME,
+                required=True,
+            ),
+        },
+        many=True,
+    ),
+    "check": Key(
+        "A command that checks the service from the inside. Acceptance runs it in its container. "
+        "It prints a line of JSON for each check: `name`, `ok` (true or false), `evidence` and "
+        "`fix` (text), and each becomes a finding. Anything else that it prints to standard "
+        "output, no line at all, and an exit status other than 0 without a failed check are "
+        "failures.",
+        keys={
+            "command": Key("The command, as a list of words.", checked(_command), required=True),
+            "timeout": Key(
+                "Seconds that it may take. Acceptance waits that much longer for its answers.",
+                whole(1, 3600),
+                required=True,
+            ),
         },
     ),
     "egress": Key(
@@ -173,6 +215,11 @@ SERVICE = {
     "needs_gpu": Key(
         "The service does not start without a GPU; the text says what to change instead, and "
         "preflight shows it."
+    ),
+    "gpu_memory": Key(
+        "Gigabytes that the service needs on one card. Preflight compares them with the card's "
+        "whole memory, not with what is free.",
+        real("a number of gigabytes"),
     ),
     "owners": Key(
         "Source of a bind mount -> its `user:group`, or `user:group mode`. Acceptance checks both, "

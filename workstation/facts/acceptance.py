@@ -25,7 +25,7 @@ class Answers(Fact[list["Answer"]]):
     Returns the answer of every probe, in order.
 
     + probes: what to run
-    + seconds: how long each may take
+    + seconds: how long each may take that does not say so itself
     + limit: how long all of them may take, in seconds
     """
 
@@ -34,12 +34,15 @@ class Answers(Fact[list["Answer"]]):
         # Linux limits to 128 KiB (MAX_ARG_STRLEN).
         places: dict[str, int] = {}
         plan = [
-            [places.setdefault(value, len(places)) for value in (probe.script, *probe.arguments)]
+            [
+                max(seconds, probe.seconds),
+                *(places.setdefault(one, len(places)) for one in (probe.script, *probe.arguments)),
+            ]
             for probe in probes
         ]
         return question(
             scripts.text("acceptance/answers.sh"),
-            *(seconds, limit, min(_WORKERS, len(probes)), _MOST),
+            *(limit, min(_WORKERS, len(probes)), _MOST),
             "\n".join(" ".join(map(str, numbers)) for numbers in plan),
             *places,
             limit=limit + LIMIT,

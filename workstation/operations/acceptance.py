@@ -50,7 +50,7 @@ from workstation.operations.base import operation
 from workstation.operations.compose import project_state
 from workstation.operations.smb import login_options
 from workstation.plan import Changes
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.report import records
 from workstation.report.criteria import commit_finding, judge, unchanged_finding
 from workstation.report.origin import origin
@@ -63,6 +63,9 @@ from workstation.traefik import login
 
 PATIENCE = 300
 """Seconds that one of our commands other than a probe may take."""
+
+_LIMIT = 1800
+"""Seconds that all probes may take, besides those that say how long they take."""
 
 _PATIENT = {"_timeout": PATIENCE, "_ignore_errors": True}
 
@@ -136,7 +139,8 @@ def collect(machine: Context) -> Proof:
         table_probe([model for model, _ in projects]),
         container_probe(projects),
     ]
-    answers = _answers(probes, login.credentials(settings))
+    limit = _LIMIT + sum(probe.seconds for probe in probes)
+    answers = _answers(probes, login.credentials(settings), limit)
     gpu = _gpu(machine, models)
     installed: dict[str, PackageState] = ask(host, Packages, **_PATIENT) if gpu else {}
     findings = [
@@ -165,10 +169,11 @@ def _units(machine: Context) -> dict[str, str]:
     return {worker.unit: "worker" for worker in machine.workers if worker.repository}
 
 
-def _answers(probes: list[Probe], login: str, limit: int = 1800) -> list[Answer]:
+def _answers(probes: list[Probe], login: str, limit: int) -> list[Answer]:
     """Return the answers; all of them are failures if the machine did not respond.
 
     + login: the configuration of curl with which probes log in
+    + limit: seconds that all of them may take
     """
     answers: list[Answer] = ask(
         host,
@@ -202,7 +207,12 @@ def _settled(stack: RenderedStack, seconds: int = 1200, unwell: int = 150) -> Pr
         found = project_state(stack, _timeout=PATIENCE, _ignore_errors=True)
         passed = time.monotonic() - begun
         awaited = ["starting"] * (passed <= seconds) + ["unhealthy"] * (passed <= unwell)
-        waiting = [item.service for item in found.containers if item.health in awaited]
+        ours = {one.name for one in stack.model.running}
+        waiting = [
+            item.service
+            for item in found.containers
+            if item.health in awaited and item.service in ours
+        ]
         if not waiting:
             return found
         host.log(f"waiting for {', '.join(sorted(waiting))} to become healthy")

@@ -19,6 +19,7 @@ from workstation.compose.actions import (
     ProjectState,
     actions,
     newer_secrets,
+    retired,
     strangers,
 )
 from workstation.compose.builds import bake_definition, labels, listing
@@ -35,7 +36,7 @@ from workstation.operations.base import operation
 from workstation.operations.live import live
 from workstation.pins import Source
 from workstation.plan import Change, Changes, Sign, together
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.stack import Stack
 
 _PATIENCE, _MARGIN = 2700, 900
@@ -110,12 +111,16 @@ def _secrets(stack: RenderedStack, known: bool = True) -> list[files.Entry]:
 
     + known: whether the files have their content, for which each secret must be set
 
-    Raises SettingsError for a secret that is not set.
+    Raises SettingsError for a secret that is not set, unless only a service that a person starts
+    reads it.
     """
     if not stack.model.secrets:
         return []
     entries: list[files.Entry] = [files.Directory(f"{stack.folder}/secrets", mode="700")]
+    required = stack.model.required_secrets
     for secret in stack.model.secrets:
+        if secret not in required and not stack.secrets[secret.setting]:
+            continue
         user, _, group = secret.owner.partition(":")
         content = stack.secret(secret) if known else b""
         entries.append(files.File(secret.path, content, "400", user, group or user, secret=True))
@@ -132,6 +137,8 @@ def up(
 ) -> Changes:
     """
     Build and pull missing images, bring the project up, and wait until every service is healthy.
+    A container of a service that has got a profile since an earlier run is removed first; one that
+    a person started with ``docker compose --profile`` is left alone.
     Then remove images built here that are neither in use nor from the version before. If a service
     does not become healthy, restore the folder and images of the last success and fail the run.
 
@@ -164,17 +171,23 @@ def up(
         host.noop(f"up to date: {_services(len(model.running), model)}")
         return
     commands = _images(stack, planned, secrets, sources or {}, attestations)
+    if gone := retired(model, found):
+        retire = scripts.text("docker/retire.sh")
+        commands.append(live(script(retire, *(container.id for container in gone))))
     if stale := _with_old_secrets(model, found):
         commands.append(script(scripts.text("docker/give_up.sh"), stack.folder, *stale))
     up = scripts.text("docker/up.sh")
     commands.append(live(script(up, model.name, limit, stack.folder, kept, stdin=stack.compose)))
     before = {name: container.image for name, container in found.by_service().items()}
+    here = {service.image for service in model.built}
     if renewed := [
         service.image
-        for service in model.built
-        if before.get(service.name, "") not in ("", found.image_id(service.image))
+        for service in model.running
+        if service.image in here
+        and before.get(service.name, "") not in ("", found.image_id(service.image))
     ]:
-        prune = script(scripts.text("docker/prune.sh"), " ".join(before.values()), *renewed)
+        kept_ids, images = " ".join(before.values()), dict.fromkeys(renewed)
+        prune = script(scripts.text("docker/prune.sh"), kept_ids, *images)
         commands.append(live(prune))
     yield together(_changes(model, found, planned, kept), commands)
 
@@ -271,7 +284,9 @@ def _images(
         dockerfiles = {service.name: stack.dockerfile(service) for service in stack.model.built}
         created = datetime.now(UTC).isoformat(timespec="seconds")
         said = {
-            service.name: labels(service, sources, created, listing(stack.context(service)))
+            service.name: labels(
+                service, stack.source(service, sources), created, listing(stack.context(service))
+            )
             for service in stack.model.built
         }
         bake = json.dumps(bake_definition(stack.model, dockerfiles, missing, secrets, said))

@@ -37,13 +37,8 @@ from workstation.operations.docker import DEFAULT_BRIDGE, source_of
 from workstation.operations.nvidia import IN_DAEMON_JSON
 from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
-from workstation.preflight.stacks import (
-    collision_findings,
-    gpu_findings,
-    model_findings,
-    models,
-    stranger_findings,
-)
+from workstation.preflight.models import model_findings, models
+from workstation.preflight.stacks import collision_findings, gpu_findings, stranger_findings
 from workstation.preflight.upstreams import (
     Upstream,
     fetched,
@@ -51,7 +46,7 @@ from workstation.preflight.upstreams import (
     upstream_findings,
     upstreams,
 )
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.run import current
 from workstation.stack import Service
 from workstation.units import ollama as ollama_unit
@@ -205,8 +200,8 @@ def _first_answer(host: Any, machine: Context) -> MachineState:
 
 
 def _missing(stack: RenderedStack, found: ProjectState) -> list[Service]:
-    """Return the services whose image is not on the host."""
-    return [service for service in stack.model.services if not found.image_id(service.image)]
+    """Return the services whose image the run gets, because it is not on the host."""
+    return [service for service in stack.model.wanted if not found.image_id(service.image)]
 
 
 def _findings(seen: _Seen) -> Iterator[Finding]:
@@ -275,6 +270,7 @@ def _of_the_gpu(seen: _Seen) -> Iterator[Finding]:
     yield from gpu.pin_findings(settings, found, seen.machine.pins, used, packages)
     for stack in stacks:
         yield from gpu.flag_findings(settings, found, stack.model, packages)
+        yield from gpu.memory_findings(settings, found, stack.model)
 
 
 def _of_stacks(seen: _Seen) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -229,6 +230,33 @@ def flag_findings(
                 f"not {rule['never']}",
                 id="blackwell-flag",
             )
+
+
+def memory_findings(settings: Settings, gpu: GpuState, stack: Stack) -> Iterator[Finding]:
+    """Yield whether the card with the most memory has as much as each service needs. What services
+    need together is not compared: they may load their models at different times.
+
+    A card's memory is known only from its driver; without one, nothing is yielded.
+    """
+    cards = [card for card in gpu.cards if card.memory] if settings.gpu != "none" else []
+    if not cards:
+        return
+    largest = max(cards, key=lambda card: card.memory)
+    has = math.floor(largest.memory * 2**20 / 10**8) / 10
+    for service in stack.running:
+        need = service.gpu_memory
+        if not (service.gpu and need):
+            continue
+        instead = f", or {service.needs_gpu} there" if service.needs_gpu else ""
+        yield Finding(
+            f"GPU memory for {service.name}",
+            need <= has,
+            f"it needs {need:g} GB on one card; {largest.name} has {has:g} GB",
+            f"use a card with at least {need:g} GB, or change what {service.name} loads in "
+            f"group_data/{stack.name}.py so that {has:g} GB are enough{instead}",
+            subject=f"{stack.name}/{service.name}",
+            id="gpu-memory-too-small",
+        )
 
 
 def _used_cards(settings: Settings, gpu: GpuState, packages: Packages) -> tuple[rules.Device, ...]:

@@ -39,7 +39,10 @@ def data_folders(daemon_json: bytes | None) -> list[str]:
 def size(services: Iterable[Service]) -> int:
     """Return the minimum size in bytes of the images of these services, ignoring those of unknown
     size."""
-    return round(sum({one.image: one.image_gb for one in services}.values()) * _GB)
+    sizes: dict[str, float] = {}
+    for one in services:
+        sizes[one.image] = max(one.image_gb, sizes.get(one.image, 0.0))
+    return round(sum(sizes.values()) * _GB)
 
 
 def disk_findings(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from workstation.findings import Finding
 from workstation.mirror import Mirror
 from workstation.pins import Pins
-from workstation.render import RenderedStack
+from workstation.rendered import RenderedStack
 from workstation.settings import Settings
 from workstation.stack import Service
 
@@ -122,7 +122,7 @@ def fetched(
     uses = {use for use, needed in others.items() if needed}
     for stack, services in missing:
         lacking = {service.image for service in services}
-        run_as_they_are = {one.image for one in stack.model.services if not one.build}
+        run_as_they_are = {one.image for one in stack.model.wanted if not one.build}
         builds = any(service.build for service in services)
         for key in stack.pins_used:
             section, _, name = key.partition(".")
