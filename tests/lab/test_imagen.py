@@ -110,7 +110,7 @@ class Imagen(Workstation):
             f" -o /root/result {API}/jobs/{job}/result"
         )
         width, height = self.run(
-            "python3 -c 'import struct; d = open(\"/root/result\", \"rb\").read();"
+            'python3 -c \'import struct; d = open("/root/result", "rb").read();'
             ' assert d[:4] == b"\\x89PNG"; print(*struct.unpack(">II", d[16:24]))\''
         ).split()
         return "PNG", int(width), int(height)
@@ -278,7 +278,7 @@ def test_twenty_jobs_are_shared_by_two_workers(machine: Imagen) -> None:
         ("cat /root/test.png", "text/plain"),
         # The header of a picture of 10000 x 10000.
         (
-            "python3 -c 'import sys,struct,zlib; h=b\"IHDR\"+struct.pack(\">IIBBBBB\",10000,10000,"
+            'python3 -c \'import sys,struct,zlib; h=b"IHDR"+struct.pack(">IIBBBBB",10000,10000,'
             '8,2,0,0,0); sys.stdout.buffer.write(b"\\x89PNG\\r\\n\\x1a\\n"+struct.pack(">I",13)+h'
             '+struct.pack(">I",zlib.crc32(h)))\'',
             "image/png",
