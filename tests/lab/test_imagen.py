@@ -41,7 +41,7 @@ WORKERS = {
 }
 INFRASTRUCTURE = ("redis", "pubsub", "firestore", "storage", "jaeger")
 SERVICES = {*INFRASTRUCTURE, "api", "triton", *WORKERS.values()}
-CHECKS = [f"api makes a picture with {model}" for model in WORKERS]
+CHECKS = [f"imagen: {model}" for model in WORKERS]
 
 # 64x48, a gradient: written here with the standard library, because the machine has no Pillow.
 _PICTURE = """
