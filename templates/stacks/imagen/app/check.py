@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,10 +120,12 @@ def picture() -> bytes:
 def _through(client: httpx.Client, job: Job) -> str:
     sent = picture()
     began = time.monotonic()
-    answer = client.post(
-        f"/api/v1/images/{job.model.route}",
-        files={"file": ("check.png", sent, "image/png")},
-        headers={"traceparent": job.traceparent},
+    answer = _patiently(
+        lambda: client.post(
+            f"/api/v1/images/{job.model.route}",
+            files={"file": ("check.png", sent, "image/png")},
+            headers={"traceparent": job.traceparent},
+        )
     )
     queued = time.monotonic() - began
     if answer.status_code != 200:
@@ -134,7 +136,7 @@ def _through(client: httpx.Client, job: Job) -> str:
     job.id = answer.json()["job_id"]
     done = _finished(client, job)
     took = time.monotonic() - began
-    result = client.get(done["output_url"])
+    result = _patiently(lambda: client.get(done["output_url"]))
     if result.status_code != 200:
         raise CheckError(
             f"the result was answered {result.status_code}: {_message(result)}",
@@ -151,9 +153,9 @@ def _finished(client: httpx.Client, job: Job) -> dict[str, Any]:
     """Wait for a job and return its state. Raises CheckError if it fails or is not done in time."""
     service = f"{'comic' if job.model.name == 'style_comic' else job.model.job_type}-worker"
     limit = float(os.environ.get("CHECK_TIMEOUT") or _WAIT)
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
     while True:
-        answer = client.get(f"/api/v1/jobs/{job.id}")
+        answer = _patiently(lambda: client.get(f"/api/v1/jobs/{job.id}"))
         state: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
         status = state.get("status")
         if status == "completed":
@@ -163,13 +165,25 @@ def _finished(client: httpx.Client, job: Job) -> dict[str, Any]:
                 f"the job failed: {state.get('error')}",
                 f"look at `docker compose logs {service} triton`.",
             )
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > limit:
             seen = f"the job is {status}" if status else f"its state is not told: {answer.text}"
             raise CheckError(
                 f"{seen} after {limit:.0f} s",
                 f"look at `docker compose ps` and `docker compose logs {service} triton`.",
             )
-        time.sleep(0.1 if time.monotonic() < deadline - limit + 10 else 1)
+        # A key allows 300 requests a minute.
+        time.sleep(0.1 if waited < 2 else min(waited / 10, 3))
+
+
+def _patiently(call: Callable[[], httpx.Response]) -> httpx.Response:
+    """Return the answer to a request; one that comes too soon is repeated when it may be."""
+    for _ in range(3):
+        answer = call()
+        if answer.status_code != 429:
+            break
+        time.sleep(min(float(answer.headers.get("Retry-After") or 10), 60))
+    return answer
 
 
 def _looks(model: Model, sent: bytes, contents: bytes) -> str:

@@ -31,6 +31,7 @@ def main() -> int:
     settings = corrections.correct_settings()
     corrections.correct_channels()
     corrections.correct_uploads()
+    corrections.correct_states()
     corrections.correct_triton()
 
     from src.workers import triton_worker
