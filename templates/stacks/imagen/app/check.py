@@ -7,18 +7,16 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from models import Model
+from verdicts import EDGE, PARTS, parts, wrong
 
-_EDGE = 256
 _WAIT = 300.0
 _TRACE = 20.0
-PARTS = ("api", "queue", "worker", "triton")
-"""What a trace must have."""
 
 
 class CheckError(Exception):
@@ -43,39 +41,6 @@ class Job:
     def traceparent(self) -> str:
         """Return the header's value."""
         return f"00-{self.trace}-{os.urandom(8).hex()}-01"
-
-
-def parts(trace: Mapping[str, Any]) -> list[str]:
-    """Return which of PARTS an entry of Jaeger's ``/api/traces/<id>`` has spans of."""
-    services = {key: one["serviceName"] for key, one in trace["processes"].items()}
-    found = set()
-    for span in trace["spans"]:
-        name, service = span["operationName"], services[span["processID"]]
-        if name.startswith("queue."):
-            found.add("queue")
-        elif name.startswith("process_job."):
-            found.add("worker")
-        elif name.startswith("triton."):
-            found.add("triton")
-        elif "worker" not in service:
-            found.add("api")
-    return [part for part in PARTS if part in found]
-
-
-def wrong(model: str, size: tuple[int, int], mode: str, kind: str | None) -> str:
-    """Return what is wrong with a result for a picture with edges of _EDGE; empty if nothing is.
-
-    + size, mode, kind: of the result, in Pillow's terms
-    """
-    if kind != "PNG":
-        return f"it is a {kind}, not a PNG"
-    if model == "upscale" and size != (4 * _EDGE, 4 * _EDGE):
-        return f"it has {size[0]}x{size[1]} pixels, not four times as many on each edge"
-    if model == "background_remove" and "A" not in mode:
-        return f"its mode is {mode}, without transparency"
-    if min(size) < 64:
-        return f"it has only {size[0]}x{size[1]} pixels"
-    return ""
 
 
 def main(models: Sequence[Model], key: str) -> int:
@@ -110,8 +75,8 @@ def picture() -> bytes:
     """Return a PNG with gradients of all colors, a few kilobytes."""
     from PIL import Image
 
-    red = Image.linear_gradient("L").resize((_EDGE, _EDGE))
-    bands = (red, red.rotate(90), Image.radial_gradient("L").resize((_EDGE, _EDGE)))
+    red = Image.linear_gradient("L").resize((EDGE, EDGE))
+    bands = (red, red.rotate(90), Image.radial_gradient("L").resize((EDGE, EDGE)))
     buffer = io.BytesIO()
     Image.merge("RGB", bands).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -145,7 +110,7 @@ def _through(client: httpx.Client, job: Job) -> str:
     looks = _looks(job.model, sent, result.content)
     return (
         f"queued in {queued * 1000:.0f} ms, done after {took:.1f} s,"
-        f" {_EDGE}x{_EDGE} PNG -> {looks}, {_traced(job)}"
+        f" {EDGE}x{EDGE} PNG -> {looks}, {_traced(job)}"
     )
 
 
