@@ -299,6 +299,10 @@ class TestStart:
         assert start.api_key() == ""
         (tmp_path / "key").write_text("a b$\n")
         assert start.api_key() == "a b$"
+        (tmp_path / "key").write_bytes(b"secret \xff")
+        with pytest.raises(SystemExit, match="cannot be read: UnicodeDecodeError: /") as caught:
+            start.api_key()
+        assert "secret" not in str(caught.value)
 
     @pytest.mark.parametrize("arguments", [[], ["apis"], ["api", "x"]])
     def test_an_unknown_command_is_told_those_that_are(
