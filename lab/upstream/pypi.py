@@ -2,7 +2,7 @@
 
 ``<root>/pypi/pins.json`` maps a package's normalized name to the versions that the project uses;
 each is offered as a wheel whose bytes depend only on name and version. ``<root>/pypi/files`` holds
-real wheels, which take precedence over stand-ins of the same name.
+real wheels, which take precedence over stand-ins of the same name and version.
 """
 
 from __future__ import annotations
@@ -115,10 +115,9 @@ def index(folder: Path, name: str) -> str:
         for path in sorted((folder / "files").glob("*"))
         if normalize(path.name.split("-")[0]) == wanted
     ]
-    if real:
-        names = [(p.name, hashlib.sha256(p.read_bytes()).hexdigest(), "") for p in real]
-    else:
-        names = [_entry(wanted, version) for version in _pins(folder).get(wanted, [])]
+    names = [(p.name, hashlib.sha256(p.read_bytes()).hexdigest(), "") for p in real]
+    versions = {path.name.split("-")[1] for path in real}
+    names += [_entry(wanted, v) for v in _pins(folder).get(wanted, []) if v not in versions]
     links = "".join(
         f'<a href="/{folder.name}/files/{escape(file)}#sha256={digest}"{attribute}>'
         f"{escape(file)}</a><br>\n"

@@ -17,16 +17,23 @@ class WheelError(LabError):
     """A wheel could not be downloaded from PyPI."""
 
 
-def fetch(name: str, version: str, cache: Path, *, platform: bool = True) -> Path:
+def fetch(
+    name: str,
+    version: str,
+    cache: Path,
+    *,
+    platform: bool = True,
+    tag: str = "manylinux2014_x86_64",
+) -> Path:
     """Download one wheel (no dependencies) into ``cache`` and return its path.
 
-    ``platform`` requests Linux x86-64 wheels on any machine. Raises WheelError with pip's last line
-    if PyPI has no such version.
+    ``platform`` requests Linux x86-64 wheels on any machine, those with ``tag``. Raises WheelError
+    with pip's last line if PyPI has no such version.
     """
     folder = cache / "wheels" / f"{name}-{version}"
 
     def download(target: Path) -> None:
-        tags = ["--platform", "manylinux2014_x86_64"] if platform else []
+        tags = ["--platform", tag] if platform else []
         target.mkdir(parents=True, exist_ok=True)
         command = [
             sys.executable,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import subprocess
+from dataclasses import dataclass
 
 
 class _Version:
@@ -44,6 +46,23 @@ class _Cuda:
         )
         return [*old, "sm_100", "sm_120"] if release >= (2, 8) else old
 
+    @staticmethod
+    def empty_cache() -> None:
+        """There is none."""
 
+
+@dataclass(frozen=True)
+class device:  # noqa: N801 (the package's name)
+    """Where tensors would be."""
+
+    type: str
+    index: int | None = None
+
+
+class OutOfMemoryError(RuntimeError):
+    """Is never raised here."""
+
+
+inference_mode = contextlib.nullcontext
 version = _Version()
 cuda = _Cuda()

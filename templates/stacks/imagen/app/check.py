@@ -7,18 +7,16 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from models import Model
+from verdicts import EDGE, PARTS, parts, wrong
 
-_EDGE = 256
 _WAIT = 300.0
 _TRACE = 20.0
-PARTS = ("api", "queue", "worker", "triton")
-"""What a trace must have."""
 
 
 class CheckError(Exception):
@@ -43,39 +41,6 @@ class Job:
     def traceparent(self) -> str:
         """Return the header's value."""
         return f"00-{self.trace}-{os.urandom(8).hex()}-01"
-
-
-def parts(trace: Mapping[str, Any]) -> list[str]:
-    """Return which of PARTS an entry of Jaeger's ``/api/traces/<id>`` has spans of."""
-    services = {key: one["serviceName"] for key, one in trace["processes"].items()}
-    found = set()
-    for span in trace["spans"]:
-        name, service = span["operationName"], services[span["processID"]]
-        if name.startswith("queue."):
-            found.add("queue")
-        elif name.startswith("process_job."):
-            found.add("worker")
-        elif name.startswith("triton."):
-            found.add("triton")
-        elif "worker" not in service:
-            found.add("api")
-    return [part for part in PARTS if part in found]
-
-
-def wrong(model: str, size: tuple[int, int], mode: str, kind: str | None) -> str:
-    """Return what is wrong with a result for a picture with edges of _EDGE; empty if nothing is.
-
-    + size, mode, kind: of the result, in Pillow's terms
-    """
-    if kind != "PNG":
-        return f"it is a {kind}, not a PNG"
-    if model == "upscale" and size != (4 * _EDGE, 4 * _EDGE):
-        return f"it has {size[0]}x{size[1]} pixels, not four times as many on each edge"
-    if model == "background_remove" and "A" not in mode:
-        return f"its mode is {mode}, without transparency"
-    if min(size) < 64:
-        return f"it has only {size[0]}x{size[1]} pixels"
-    return ""
 
 
 def main(models: Sequence[Model], key: str) -> int:
@@ -110,8 +75,8 @@ def picture() -> bytes:
     """Return a PNG with gradients of all colors, a few kilobytes."""
     from PIL import Image
 
-    red = Image.linear_gradient("L").resize((_EDGE, _EDGE))
-    bands = (red, red.rotate(90), Image.radial_gradient("L").resize((_EDGE, _EDGE)))
+    red = Image.linear_gradient("L").resize((EDGE, EDGE))
+    bands = (red, red.rotate(90), Image.radial_gradient("L").resize((EDGE, EDGE)))
     buffer = io.BytesIO()
     Image.merge("RGB", bands).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -120,10 +85,12 @@ def picture() -> bytes:
 def _through(client: httpx.Client, job: Job) -> str:
     sent = picture()
     began = time.monotonic()
-    answer = client.post(
-        f"/api/v1/images/{job.model.route}",
-        files={"file": ("check.png", sent, "image/png")},
-        headers={"traceparent": job.traceparent},
+    answer = _patiently(
+        lambda: client.post(
+            f"/api/v1/images/{job.model.route}",
+            files={"file": ("check.png", sent, "image/png")},
+            headers={"traceparent": job.traceparent},
+        )
     )
     queued = time.monotonic() - began
     if answer.status_code != 200:
@@ -134,7 +101,7 @@ def _through(client: httpx.Client, job: Job) -> str:
     job.id = answer.json()["job_id"]
     done = _finished(client, job)
     took = time.monotonic() - began
-    result = client.get(done["output_url"])
+    result = _patiently(lambda: client.get(done["output_url"]))
     if result.status_code != 200:
         raise CheckError(
             f"the result was answered {result.status_code}: {_message(result)}",
@@ -143,7 +110,7 @@ def _through(client: httpx.Client, job: Job) -> str:
     looks = _looks(job.model, sent, result.content)
     return (
         f"queued in {queued * 1000:.0f} ms, done after {took:.1f} s,"
-        f" {_EDGE}x{_EDGE} PNG -> {looks}, {_traced(job)}"
+        f" {EDGE}x{EDGE} PNG -> {looks}, {_traced(job)}"
     )
 
 
@@ -151,9 +118,9 @@ def _finished(client: httpx.Client, job: Job) -> dict[str, Any]:
     """Wait for a job and return its state. Raises CheckError if it fails or is not done in time."""
     service = f"{'comic' if job.model.name == 'style_comic' else job.model.job_type}-worker"
     limit = float(os.environ.get("CHECK_TIMEOUT") or _WAIT)
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
     while True:
-        answer = client.get(f"/api/v1/jobs/{job.id}")
+        answer = _patiently(lambda: client.get(f"/api/v1/jobs/{job.id}"))
         state: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
         status = state.get("status")
         if status == "completed":
@@ -163,13 +130,25 @@ def _finished(client: httpx.Client, job: Job) -> dict[str, Any]:
                 f"the job failed: {state.get('error')}",
                 f"look at `docker compose logs {service} triton`.",
             )
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > limit:
             seen = f"the job is {status}" if status else f"its state is not told: {answer.text}"
             raise CheckError(
                 f"{seen} after {limit:.0f} s",
                 f"look at `docker compose ps` and `docker compose logs {service} triton`.",
             )
-        time.sleep(0.1 if time.monotonic() < deadline - limit + 10 else 1)
+        # A key allows 300 requests a minute.
+        time.sleep(0.1 if waited < 2 else min(waited / 10, 3))
+
+
+def _patiently(call: Callable[[], httpx.Response]) -> httpx.Response:
+    """Return the answer to a request; one that comes too soon is repeated when it may be."""
+    for _ in range(3):
+        answer = call()
+        if answer.status_code != 429:
+            break
+        time.sleep(min(float(answer.headers.get("Retry-After") or 10), 60))
+    return answer
 
 
 def _looks(model: Model, sent: bytes, contents: bytes) -> str:

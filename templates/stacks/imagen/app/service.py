@@ -45,6 +45,7 @@ def application(debug: bool, pixels: int = PIXELS) -> FastAPI:
     settings = corrections.correct_settings()
     corrections.correct_channels()
     corrections.correct_uploads()
+    corrections.correct_states()
     corrections.correct_addresses()
 
     from src.api import app
@@ -206,7 +207,6 @@ def checked_upload(
             validation.logger.warning(f"An upload was refused: {error}")
             raise HTTPException(507 if failure.full else 503, failure.sentence) from error
         if job.job_id in queue.late:
-            queue.late.discard(job.job_id)
             job.message = _LATE
         return job
 
@@ -254,7 +254,9 @@ def job_result(jobs: Any, storage: Any) -> Callable[[str], Awaitable[StreamingRe
             raise HTTPException(409, f"Job {job_id} has no picture, it failed: {job.get('error')}")
         if status != "completed":
             raise HTTPException(409, f"Job {job_id} has no picture yet, it is {status}: ask again.")
-        blob = await _read(partial(storage.bucket.get_blob, job["output_path"], timeout=_READ))
+        blob = await _read(
+            partial(storage.bucket.get_blob, job["output_path"], timeout=_READ, retry=None)
+        )
         if blob is None:
             raise HTTPException(410, f"The picture of job {job_id} is no longer in the store.")
         return StreamingResponse(

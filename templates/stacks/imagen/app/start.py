@@ -32,9 +32,14 @@ _TRUE = ("1", "true", "yes", "on")
 
 
 def api_key() -> str:
-    """Return the API key; empty if there is none."""
+    """Return the API key; empty if there is none. Ends the program if it cannot be read."""
     file = Path(os.environ.get("IMAGEN_API_KEY_FILE") or _KEY)
-    return file.read_text().strip("\r\n") if file.is_file() else ""
+    try:
+        return file.read_text().strip("\r\n")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeError) as error:
+        raise SystemExit(f"The API key cannot be read: {type(error).__name__}: {file}.") from None
 
 
 def prepare(service: str) -> bool:

@@ -33,6 +33,7 @@ class Queue:
         self._topics = topics
         self._states = states
         self.late: set[str] = set()
+        """Ids of jobs that are stored and not queued yet."""
 
     @corrects("outbox", "subscription-names", "trace-context")
     def enqueue(self, topic_name: str, payload: dict[str, Any], job_id: str) -> str:
@@ -52,6 +53,7 @@ class Queue:
             self._publish(f"{job['type']}-jobs", payload, job["job_id"])
         finally:
             context.detach(token)
+        self.late.discard(job["job_id"])
 
     def _publish(self, topic_name: str, payload: dict[str, Any], job_id: str) -> None:
         from failures import has
@@ -121,7 +123,7 @@ class Sweeper:
             if model is None:
                 continue
             found = loss(job, created.get(self._topics.subscription_of(model)), now)
-            if found == "publish":
+            if found == "publish" or job["job_id"] in self._queue.late:
                 logger.warning(f"Job {job['job_id']} is not in the queue; it is published.")
                 self._queue.publish_again(job)
             elif found == "expire":

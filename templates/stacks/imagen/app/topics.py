@@ -109,10 +109,10 @@ def ensure_bucket(client: Any, name: str) -> bool:
     """Create the bucket if it does not exist; return whether it was created."""
     from google.api_core.exceptions import Conflict
 
-    if client.lookup_bucket(name, timeout=_CALL) is not None:
+    if client.lookup_bucket(name, timeout=_CALL, retry=None) is not None:
         return False
     try:
-        client.create_bucket(name, timeout=_CALL)
+        client.create_bucket(name, timeout=_CALL, retry=None)
     except Conflict:
         return False  # by another worker at the same moment
     return True

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from types import FrameType
 from typing import Any
 
@@ -31,6 +32,7 @@ def main() -> int:
     settings = corrections.correct_settings()
     corrections.correct_channels()
     corrections.correct_uploads()
+    corrections.correct_states()
     corrections.correct_triton()
 
     from src.workers import triton_worker
@@ -47,6 +49,7 @@ def main() -> int:
     worker.queue = queue
     sentences(worker.job_service, queue, triton_worker.JobStatus.FAILED)
     depth(worker, states)
+    pass_on(worker.storage, worker.triton)
     with_bucket(worker.storage, lambda: ensure_bucket(worker.storage.client, settings.gcs_bucket))
     end_on_signal(stop, queue)
     try:
@@ -98,6 +101,35 @@ def sentences(job_service: Any, queue: Any, failed: Any) -> None:
         original(job_id, status, *arguments, **options)
 
     job_service.update_status = update
+
+
+@corrects("encoded-twice")
+def pass_on(storage: Any, client: Any) -> None:
+    """Make pictures from the store and from Triton be saved as the PNG that they were read from.
+
+    + client: upstream's client of Triton
+    """
+    storage.download_image = _with_its_file(storage.download_image)
+    client._bytes_to_image = _with_its_file(client._bytes_to_image)
+
+
+def _with_its_file(read: Callable[..., Any]) -> Callable[..., Any]:
+    def opened(*arguments: Any) -> Any:
+        image = read(*arguments)
+        file, save = image.fp, image.save
+        if image.format != "PNG" or not isinstance(file, BytesIO):
+            return image
+
+        def save_unchanged(target: Any, **options: Any) -> None:
+            if options == {"format": "PNG"}:
+                target.write(file.getvalue())
+            else:
+                save(target, **options)
+
+        image.save = save_unchanged
+        return image
+
+    return opened
 
 
 @corrects("queue-depth")

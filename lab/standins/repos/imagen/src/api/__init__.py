@@ -1,0 +1,3 @@
+from src.api.main import app
+
+__all__ = ["app"]

@@ -1,0 +1,3 @@
+from src.workers.triton_worker import WORKER_CLASSES, TritonWorker
+
+__all__ = ["WORKER_CLASSES", "TritonWorker"]
