@@ -9,7 +9,6 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +18,11 @@ from lab.control import Lab
 from lab.machine import BARE
 from lab.nas import MARKER
 from lab.paths import cache
-from lab.upstream import imagen
-from tests.fixtures.imagen_weights import weights
+from lab.upstream import imagen, knowledge
 from tests.lab.compare import compared
 from tests.lab.conftest import Run, Workstation
+from tests.lab.tiny_weights import at
+from workstation.stack_settings import Declared, declared
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +78,8 @@ class Imagen(Workstation):
         """Return status and content of the API's answer."""
         header = f'-H "X-API-Key: $(cat {STACK}/secrets/imagen_api_key)"' if key else ""
         said = self.run(
-            f"curl -sS --max-time 60 -w '\\n%{{http_code}}' {header} {shlex.join(flags)} {API}{path}",
+            f"curl -sS --max-time 60 -w '\\n%{{http_code}}' {header} {shlex.join(flags)}"
+            f" {API}{path}",
             check=False,
         )
         content, _, status = said.rstrip().rpartition("\n")
@@ -142,14 +143,13 @@ def environment(lab: Lab) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def first(lab: Lab, environment: dict[str, str], tmp_path_factory: Any) -> Iterator[Run]:
+def first(lab: Lab, environment: dict[str, str]) -> Iterator[Run]:
     """The first run on a bare machine with weights in the store; kept as a checkpoint."""
     machine = _machine(lab, environment)
     machine.faults("{}")
     lab.machine.restore(BARE)
-    folder = tmp_path_factory.mktemp("store")
-    for path in weights(folder):
-        machine.send(path.read_bytes(), f"{STORE}/{path.relative_to(folder)}")
+    for path, data in _weights().items():
+        machine.send(data, path)
     run = machine.pyinfra("tasks/docker.py", "-y")
     assert run.status == 0, run.error
     run = machine.pyinfra("deploy.py", "-y", "--json")
@@ -159,6 +159,16 @@ def first(lab: Lab, environment: dict[str, str], tmp_path_factory: Any) -> Itera
     lab.machine.checkpoint(PROVISIONED)
     yield run
     lab.machine.forget(PROVISIONED)
+
+
+def _weights() -> dict[str, bytes]:
+    """Return the files of all models where the settings' defaults expect them."""
+    found = {}
+    for name, one in declared("imagen").items():
+        if name.endswith("_model"):
+            assert isinstance(one, Declared)
+            found |= at(one.default.replace("/models/store", STORE))
+    return found
 
 
 def _machine(lab: Lab, environment: dict[str, str]) -> Imagen:
@@ -200,7 +210,8 @@ def test_the_key_is_in_one_file_only(machine: Imagen) -> None:
     found = machine.run(f"grep -rlsF {MARKER} /opt /etc /var/lib/ai-workstation /var/log; true")
     assert found.split() == [f"{STACK}/secrets/imagen_api_key"]
     shown = machine.run(
-        "docker inspect $(docker ps -aq); for one in $(docker ps -q); do docker logs $one 2>&1; done"
+        "docker inspect $(docker ps -aq);"
+        " for one in $(docker ps -q); do docker logs $one 2>&1; done"
     )
     assert MARKER not in shown
     status, _ = machine.ask("/jobs/none", "-H", "X-API-Key: wrong", key=False)
@@ -367,8 +378,10 @@ def test_what_would_fail_is_told_before_anything_changes(
 def test_beside_knowledge_center(machine: Imagen) -> None:
     """Its model server keeps port 8000 and its Redis 6379; no container of imagen is touched."""
     before = machine.containers()
-    mirror = Path(machine.environment["MIRROR"])
-    both = imagen.beside_knowledge_center(machine.lab.mirror.root, cache() / "upstream", mirror)
+    root, kept = machine.lab.mirror.root, cache() / "upstream"
+    mirror = yaml.safe_load(machine.lab.mirror.file.read_text())
+    both = machine.lab.folder / "mirror-imagen-knowledge.yml"
+    both.write_text(yaml.safe_dump(imagen.build(root, kept, knowledge.build(root, kept, mirror))))
     settings = {
         "MIRROR": str(both),
         "STACKS": "imagen,knowledge-center",

@@ -1,4 +1,4 @@
-"""The stack imagen: its parts, what Triton loads, and one definition for the document's commands."""
+"""The stack imagen: its parts, what Triton loads, and the document's own commands."""
 
 from __future__ import annotations
 
