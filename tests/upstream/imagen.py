@@ -153,6 +153,10 @@ class Pipeline:
         """Return the path of a program's log."""
         return self.folder / f"{name}.log"
 
+    def stored(self) -> set[Path]:
+        """Return the files of the pictures in the object store."""
+        return {one for one in (self.folder / "storage").glob("*/**/*") if one.is_file()}
+
     def slow(self, seconds: float) -> None:
         """Make Triton take so long for each picture."""
         (self.folder / "slow").write_text(str(seconds))
