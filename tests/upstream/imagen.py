@@ -82,6 +82,8 @@ class Pipeline:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(STANDINS),
+            # Bytecode next to the programs would become part of the image, and change its tag.
+            "PYTHONDONTWRITEBYTECODE": "1",
             "IMAGEN_SOURCE": str(self._source),
             "IMAGEN_API_KEY_FILE": str(self.folder / "key"),
             "PORT": str(self._ports["api"]),
