@@ -20,11 +20,16 @@ FOLDER = Path(__file__).parents[2] / "templates/stacks/imagen/app"
 
 
 def load(*names: str) -> list[Any]:
-    """Import programs of the image by their own names, and forget these again."""
+    """Import programs of the image by their own names, and forget these again.
+
+    Bytecode next to them would become part of the image, and change its tag.
+    """
     sys.path.insert(0, str(FOLDER))
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         return [importlib.import_module(name) for name in names]
     finally:
+        sys.dont_write_bytecode = before
         sys.path.remove(str(FOLDER))
         for path in FOLDER.glob("*.py"):
             sys.modules.pop(path.stem, None)

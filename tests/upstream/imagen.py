@@ -82,6 +82,8 @@ class Pipeline:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(STANDINS),
+            # Bytecode next to the programs would become part of the image, and change its tag.
+            "PYTHONDONTWRITEBYTECODE": "1",
             "IMAGEN_SOURCE": str(self._source),
             "IMAGEN_API_KEY_FILE": str(self.folder / "key"),
             "PORT": str(self._ports["api"]),
@@ -152,6 +154,10 @@ class Pipeline:
     def log_of(self, name: str) -> Path:
         """Return the path of a program's log."""
         return self.folder / f"{name}.log"
+
+    def stored(self) -> set[Path]:
+        """Return the files of the pictures in the object store."""
+        return {one for one in (self.folder / "storage").glob("*/**/*") if one.is_file()}
 
     def slow(self, seconds: float) -> None:
         """Make Triton take so long for each picture."""

@@ -67,7 +67,8 @@ def application(debug: bool, pixels: int = PIXELS) -> FastAPI:
     bucket = partial(ensure_bucket, storage.client, settings.gcs_bucket)
 
     share_clients(images, storage, queue, jobs)
-    images._process_upload = checked_upload(images, validation, bucket, queue, pixels)
+    if hasattr(images, "_process_upload"):
+        images._process_upload = checked_upload(images, validation, bucket, queue, pixels)
     rate_limit.rate_limiter = Limiter(rate_limit)  # type: ignore[attr-defined]
     app.dependency_overrides[auth.get_api_key] = key_or_anonymous(auth)
     serve_jobs(app, jobs, storage)

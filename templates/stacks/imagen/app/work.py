@@ -109,14 +109,15 @@ def pass_on(storage: Any, client: Any) -> None:
 
     + client: upstream's client of Triton
     """
-    storage.download_image = _with_its_file(storage.download_image)
-    client._bytes_to_image = _with_its_file(client._bytes_to_image)
+    for owner, name in ((storage, "download_image"), (client, "_bytes_to_image")):
+        if hasattr(owner, name):
+            setattr(owner, name, _with_its_file(getattr(owner, name)))
 
 
 def _with_its_file(read: Callable[..., Any]) -> Callable[..., Any]:
     def opened(*arguments: Any) -> Any:
         image = read(*arguments)
-        file, save = image.fp, image.save
+        file, save = getattr(image, "fp", None), image.save
         if image.format != "PNG" or not isinstance(file, BytesIO):
             return image
 
