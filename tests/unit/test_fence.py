@@ -62,7 +62,7 @@ def test_every_service_of_ours_is_fenced_in(stack: str, name: str):
     """The default reaches no private address; the name for the machine goes with Ollama's bit."""
     keys = running(stack)[name]
     egress = keys["x-workstation"]["egress"]
-    closed = stack == "knowledge-center" or name == "gate"
+    closed = stack in ("knowledge-center", "imagen") or name == "gate"
     assert egress == ("none" if closed else "internet")
     assert set(addresses(keys).values()) == {address(stack, name, egress, reaches_host(keys))}
 

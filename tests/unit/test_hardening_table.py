@@ -12,15 +12,17 @@ from tests.unit.test_templates import ROOT, SOCKET, SUDO, data, mounts, render, 
 from tests.unit.test_templates import STACKS as ALL_STACKS
 
 TEXT = (ROOT / "docs/hardening.md").read_text()
-STACKS = ("proxy", "dhoch3", "knowledge-center", "prometheus")
+STACKS = ("proxy", "dhoch3", "knowledge-center", "prometheus", "imagen")
 VLLM = "llm-server (vLLM)"
 
 
 def rows() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return row -> stack, and the service in the rendered Compose file."""
-    found = {}
+    """Return row -> stack, and the service in the rendered Compose file. A name that an earlier
+    stack has too is followed by the stack's."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     for stack in STACKS:
-        found |= {name: (stack, keys) for name, keys in running(stack).items()}
+        for name, keys in running(stack).items():
+            found[f"{name} ({stack})" if name in found else name] = (stack, keys)
         if stack == "knowledge-center":
             other = running(stack, changed={"llm_backend": "vllm"})
             found[VLLM] = (stack, other["llm-server"])
@@ -93,7 +95,7 @@ def test_what_holds_for_all_is_true_of_each(name: str):
     found = keys(name)
     assert found.get("security_opt", []) == ([] if name in SUDO else ["no-new-privileges=true"])
     assert found["cap_drop"] == ["ALL"]
-    assert found.get("group_add", []) == (["2000"] if name == VLLM else [])
+    assert found.get("group_add", []) == (["2000"] if name in (VLLM, "triton") else [])
     assert not found.keys() & {
         *("privileged", "userns_mode", "pid", "ipc", "uts", "cgroup", "network_mode"),
         *("devices", "device_cgroup_rules", "cgroup_parent", "sysctls"),

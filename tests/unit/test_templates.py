@@ -127,7 +127,8 @@ def test_a_service_without_a_route_is_published_on_loopback_alone(stack: str, na
     keys = running(stack)[name]
     own = keys.get("x-workstation", {})
     ports = keys.get("ports", [])
-    assert bool(ports) is not bool(own.get("loopback")), "a gate publishes it, or it does itself"
+    if own.get("probe", "/"):
+        assert bool(ports) is not bool(own.get("loopback")), "a gate publishes it, or it does itself"
     for port in ports:
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     assert "proxy" not in keys.get("networks", {})
@@ -167,7 +168,8 @@ def test_the_names_of_an_existing_proxy_reach_the_labels():
 def test_a_service_restarts_and_is_checked_and_gains_no_privileges(stack: str, name: str):
     keys = running(stack)[name]
     assert keys["restart"] == "unless-stopped"
-    assert keys["healthcheck"]["start_interval"]
+    # Jaeger's image has no program that could ask it.
+    assert name == "jaeger" or keys["healthcheck"]["start_interval"]
     assert name in SUDO or keys["security_opt"] == ["no-new-privileges=true"]
     assert "privileged" not in keys
     assert keys["cap_drop"] == ["ALL"]
@@ -203,7 +205,8 @@ def test_models_are_read_only_and_the_share_holds_one_folder_a_service(stack: st
     for source, target, read_only in mounts(running(stack)[name]):
         if source.startswith(values.models_path):
             assert read_only
-            assert target == "/models"
+            # Beside Triton's own folders in /models.
+            assert target == ("/models/store" if name == "triton" else "/models")
         if source.startswith(values.smb_mount):
             assert source.count("/") == values.smb_mount.count("/") + 1
 
