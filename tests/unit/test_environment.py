@@ -293,7 +293,7 @@ def test_the_example_is_complete_and_loads(tmp_path: Path):
     keys = set(environment.read_file(tmp_path / "all.env"))
     requirement = {"SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD", "MODELS_PATH", "DOMAIN"}
     requirement |= {"REDIS_PASSWORD", "AI_TOOLKIT_AUTH", "LOGIN_USER", "LOGIN_PASSWORD"}
-    requirement |= {"DOCKGE_PASSWORD", "OPENWEBUI_PASSWORD"}
+    requirement |= {"DOCKGE_PASSWORD", "OPENWEBUI_PASSWORD", "IMAGEN_API_KEY"}
     assert keys == {*CONNECTION_KEYS, *requirement}
     environment.read_file(ROOT / ".env.example")
 

@@ -161,11 +161,13 @@ def test_no_secret_is_in_a_file_that_is_laid_down(form: Form):
     assert MARK not in repr(form.stack)
     for secret in form.stack.model.secrets:
         assert form.stack.secret(secret) == f"{MARK}{secret.setting}".encode()
-        (reader,) = [one for one in form.stack.model.running if secret.setting in one.secrets]
-        user = reader.keys.get("user") or ("" if reader.build else "root:root")
-        if not user:
-            *_, user = re.findall("^USER (.+)$", form.stack.dockerfile(reader), re.MULTILINE)
-        assert secret.owner == user
+        readers = [one for one in form.stack.model.running if secret.setting in one.secrets]
+        assert readers
+        for reader in readers:
+            user = reader.keys.get("user") or ("" if reader.build else "root:root")
+            if not user:
+                *_, user = re.findall("^USER (.+)$", form.stack.dockerfile(reader), re.MULTILINE)
+            assert secret.owner == user
 
 
 @each
@@ -189,8 +191,8 @@ def test_what_needs_no_network_has_none():
             masquerade = "com.docker.network.bridge.enable_ip_masquerade"
             assert networks == {"loopback": {"driver_opts": {masquerade: "false"}}}
         for name, keys in form.compose["services"].items():
-            assert ("profiles" in keys) is (name == "base")
-            if name == "base":
+            assert ("profiles" in keys) is (name in ("base", "app"))
+            if name in ("base", "app"):
                 assert keys["network_mode"] == "none"
 
 
@@ -285,15 +287,16 @@ DOCKERFILES = cache(_dockerfiles)
 
 
 def test_every_image_that_is_built_runs_as_the_services_user():
-    """The base itself is never run."""
+    """imagen's do not write where others read. The base itself is never run."""
     found = DOCKERFILES()
     assert {name.split()[1] for name in found} == {
-        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server")
+        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server", "app", "triton")
     }
+    others = {" base": [], " app": ["10001:10001"], " triton": ["1000:1000"]}
     for name, text in found.items():
         last = re.split(r"^FROM ", text, flags=re.MULTILINE)[-1]
         users = re.findall(r"^USER (\S+)$", last, re.MULTILINE)
-        assert users[-1:] == ([] if name.endswith(" base") else ["2000:2000"]), name
+        assert users[-1:] == others.get(name[name.index(" ") :], ["2000:2000"]), name
 
 
 def test_certificates_of_the_network_are_in_no_layer():
