@@ -31,7 +31,7 @@ from workstation.pins import Pins
 
 INPUTS = REPOSITORY / "files" / "locks.yml"
 STACKS = REPOSITORY / "templates" / "stacks"
-PLATFORM = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28")
+PLATFORM = ("--python-platform", "x86_64-manylinux_2_28")
 LOCK = "requirements.lock"
 HEADER = "# Made by ./provision lock from files/locks.yml; changes here are lost.\n"
 
@@ -46,6 +46,7 @@ class Inputs(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    python: str = "3.11"
     upstream: dict[str, list[str]] = Field(default_factory=dict)
     without: Texts
     packages: Texts
@@ -108,7 +109,8 @@ def resolve(name: str, inputs: Inputs, pins: Pins, mirror: Mirror) -> str:
             *(str(_uv(pins)), "pip", "compile", "--quiet", "--no-header", "--no-annotate"),
             "--generate-hashes",
             *("--constraints", "constraints.txt", "--overrides", "overrides.txt"),
-            *("--build-constraints", "build.txt", *PLATFORM, "requirements.in"),
+            *("--build-constraints", "build.txt", "--python-version", inputs.python),
+            *(*PLATFORM, "requirements.in"),
         ]
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:

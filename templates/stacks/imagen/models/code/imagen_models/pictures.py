@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 
 from imagen_models import RefusalError, messages
-from imagen_models.tiles import fade, tiles
+from imagen_models.tiles import fade, spans
 
 LARGEST_RESULT = 178_956_970
 """Pixels of the largest picture that Pillow opens by default (2 * Image.MAX_IMAGE_PIXELS), as
@@ -35,12 +35,15 @@ def read(content: bytes, most: int) -> Image.Image:
         if picture.width * picture.height > most:
             raise RefusalError(messages.too_large(*picture.size, most), theirs=True)
         upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I"):
+            # Gray with 16 bits; convert would make all but the darkest 255 white.
+            return upright.convert("I").point(lambda value: value / 256).convert("RGB")
         return upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     except (RefusalError, MemoryError):
         raise
-    except Exception:
+    except Exception as error:
         # Pillow's readers raise many kinds of errors for broken files.
-        raise RefusalError(messages.no_picture(len(content)), theirs=True) from None
+        raise RefusalError(messages.no_picture(len(content)), theirs=True) from error
 
 
 def written(picture: Image.Image) -> bytes:
@@ -73,10 +76,13 @@ def in_tiles(
     + scale: how many times larger than its tile ``work``'s result is
     """
     result = Image.new("RGB", (picture.width * scale, picture.height * scale))
-    for tile in tiles(*picture.size, edge, overlap):
-        done = work(picture.crop((tile.left, tile.top, tile.right, tile.bottom)))
-        across = Image.frombytes("L", (done.width, 1), fade(done.width, tile.from_left * scale))
-        down = Image.frombytes("L", (1, done.height), fade(done.height, tile.from_top * scale))
-        mask = ImageChops.darker(across.resize(done.size), down.resize(done.size))
-        result.paste(done, (tile.left * scale, tile.top * scale), mask)
+    across = spans(picture.width, edge, overlap)
+    for down in spans(picture.height, edge, overlap):
+        row = Image.new("RGB", (result.width, (down.end - down.start) * scale))
+        for one in across:
+            tile = work(picture.crop((one.start, down.start, one.end, down.end)))
+            mask = Image.frombytes("L", (tile.width, 1), fade(tile.width, one.shared * scale))
+            row.paste(tile, (one.start * scale, 0), mask.resize(tile.size))
+        mask = Image.frombytes("L", (1, row.height), fade(row.height, down.shared * scale))
+        result.paste(row, (0, down.start * scale), mask.resize(row.size))
     return result
