@@ -128,7 +128,8 @@ def test_a_service_without_a_route_is_published_on_loopback_alone(stack: str, na
     own = keys.get("x-workstation", {})
     ports = keys.get("ports", [])
     if own.get("probe", "/"):
-        assert bool(ports) is not bool(own.get("loopback")), "a gate publishes it, or it does itself"
+        # A gate publishes it, or it does so itself.
+        assert bool(ports) is not bool(own.get("loopback"))
     for port in ports:
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     assert "proxy" not in keys.get("networks", {})

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lab import upstream
-from lab.upstream import apt, files, images, imagen, knowledge, layers, ollama
+from lab.upstream import apt, files, imagen, images, knowledge, layers, ollama
 
 
 def tar_of(path: Path, **members: str) -> Path:
