@@ -89,20 +89,21 @@ def test_a_model_without_a_worker_is_told_with_what_to_look_at(
     assert done.returncode == 1
 
 
-def test_without_a_key_a_request_is_anonymous_unless_a_proxy_forwarded_it(
+def test_without_a_key_a_request_is_anonymous_unless_a_proxy_or_a_page_sent_it(
     pipeline: Pipeline, picture: bytes
 ):
     before = pipeline.stored()
     assert pipeline.send(picture, key="").status_code == 200
     assert len(pipeline.stored()) > len(before)
     assert pipeline.send(picture, key="wrong").status_code == 401
-    forwarded = requests.post(
-        f"{pipeline.address}/images/upscale",
-        files={"file": ("a.png", picture, "image/png")},
-        headers={"X-Forwarded-For": "192.0.2.1"},
-        timeout=60,
-    )
-    assert forwarded.status_code == 401
+    for name, value in (("X-Forwarded-For", "192.0.2.1"), ("Origin", "http://elsewhere.example")):
+        refused = requests.post(
+            f"{pipeline.address}/images/upscale",
+            files={"file": ("a.png", picture, "image/png")},
+            headers={name: value},
+            timeout=60,
+        )
+        assert refused.status_code == 401, name
     answers = [pipeline.send(picture, key="").status_code for _ in range(6)]
     assert answers[-1] == 429
 

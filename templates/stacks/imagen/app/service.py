@@ -109,14 +109,15 @@ def share_clients(images: Any, storage: Any, queue: Any, jobs: Any) -> None:
 def key_or_anonymous(auth: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Return the dependency that takes the place of upstream's check of API keys.
 
-    A request that a proxy forwarded comes from elsewhere than this machine, and needs a key.
+    A request that a proxy forwarded comes from elsewhere than this machine, and one that a page in a
+    browser sent (fetch.spec.whatwg.org: each POST has an Origin) from anybody: they need a key.
     """
 
     async def check(
         request: Request,
         api_key: str | None = Security(auth.api_key_header),
     ) -> dict[str, Any]:
-        if api_key or "x-forwarded-for" in request.headers:
+        if api_key or {"x-forwarded-for", "origin"} & {*request.headers}:
             found: dict[str, Any] = await auth.get_api_key(api_key)
             return found
         return {"name": "anonymous", "tier": "anonymous"}
