@@ -109,8 +109,8 @@ def share_clients(images: Any, storage: Any, queue: Any, jobs: Any) -> None:
 def key_or_anonymous(auth: Any) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Return the dependency that takes the place of upstream's check of API keys.
 
-    A request that a proxy forwarded comes from elsewhere than this machine, and one that a page in a
-    browser sent (fetch.spec.whatwg.org: each POST has an Origin) from anybody: they need a key.
+    A request that a proxy forwarded comes from elsewhere than this machine, and one that a page in
+    a browser sent (fetch.spec.whatwg.org: each POST has an Origin) from anybody: they need a key.
     """
 
     async def check(
