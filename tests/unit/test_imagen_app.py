@@ -366,3 +366,10 @@ def test_every_correction_is_carried_out_by_a_function_and_has_its_reason():
     for wrong, cure in corrections.CORRECTIONS.values():
         assert len(wrong) > 20
         assert len(cure) > 8
+
+
+def test_the_page_lists_every_correction():
+    """In its table, with the words of the list."""
+    text = (FOLDER.parents[3] / "docs/imagen.md").read_text()
+    for name, (wrong, done) in corrections.CORRECTIONS.items():
+        assert f"| {name} | {wrong} | {done} |" in text

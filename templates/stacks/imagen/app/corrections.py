@@ -53,8 +53,8 @@ CORRECTIONS = {
     "keyless": (
         "each POST needs an API key (401 without one), though there are limits for `anonymous` and"
         " the document's `curl` sends none",
-        "without a key a request that no proxy has forwarded is `anonymous`; a wrong key is still"
-        " refused",
+        "without a key a request that neither a proxy has forwarded nor a web page has sent is"
+        " `anonymous`; a wrong key is still refused",
     ),
     "key-in-redis": (
         "the limiter writes API keys into the names of Redis' keys",
