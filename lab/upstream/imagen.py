@@ -24,7 +24,7 @@ from workstation import pins as pin_files
 STAND_INS = [
     "Triton: the real server 2.51 on the CPU, our five models with small networks (inverted and "
     "larger, blurred, few colors, brown, transparent), on Debian 12 with Python 3.11",
-    "Python packages of Triton's image: numpy 1.26 and Pillow are real, the rest is empty",
+    "Python packages of Triton's image: numpy and Pillow are real, the rest is empty",
     "Pub/Sub emulator: a small gRPC server with leases, redelivery, flow control and dead letters",
     "Firestore emulator: the one of npm (@firestore-emulator/server), not Google's",
     "Jaeger: a small program with OpenTelemetry's receiver and the query API, in memory",
@@ -39,8 +39,8 @@ _STACK = _ROOT / "templates/stacks/imagen"
 APP_LOCK = _STACK / "app/requirements.lock"
 TRITON_LOCK = _STACK / "triton/requirements.lock"
 
-REAL = ("pillow",)
-"""What the small models need of Triton's list, except for numpy (``triton.NUMPY``)."""
+REAL = ("numpy", "pillow")
+"""What the small models need of Triton's list."""
 
 PACKAGES = (*layers.MINIMAL, "busybox", "libpython3.11")
 """Debian's packages below the images: Alpine's wget is busybox's, and Triton's backend for Python

@@ -47,14 +47,15 @@ async def _pass_on(
 ) -> None:
     near, far = await asyncio.open_connection("127.0.0.1", target)
     far.write(start)
-    await asyncio.gather(_copy(reader, far), _copy(near, writer))
+    try:
+        await asyncio.gather(_copy(reader, far), _copy(near, writer))
+    finally:
+        far.close()
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while block := await source.read(_BLOCK):
-            sink.write(block)
-            await sink.drain()
-    finally:
-        # Whichever side ends first ends the other.
-        sink.close()
+    while block := await source.read(_BLOCK):
+        sink.write(block)
+        await sink.drain()
+    # The peer of a connection that has ended then ends it as well.
+    sink.write_eof()

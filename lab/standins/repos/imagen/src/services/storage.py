@@ -39,7 +39,7 @@ class GCSStorageService:
     def upload_image(self, image, path, format="PNG"):  # noqa: A002 (its name for callers)
         with _as_storage_error("not stored"):
             content = io.BytesIO()
-            image.save(content, format)
+            image.save(content, format=format)
             kind = f"image/{format.lower()}"
             self.bucket.blob(path).upload_from_file(content, rewind=True, content_type=kind)
         return f"gs://{self.bucket_name}/{path}"
@@ -63,7 +63,7 @@ class LocalFileSystemStorage:
     def upload_image(self, image, path, format="PNG"):  # noqa: A002 (its name for callers)
         target = Path("storage", path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        image.save(target, format)
+        image.save(target, format=format)
         return str(target)
 
     def download_image(self, path):

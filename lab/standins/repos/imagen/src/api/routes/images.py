@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from src.api.middleware import ctx_logger, get_api_key, metrics
-from src.api.schemas import EnhanceParams, JobResponse, StyleParams, UpscaleParams
+from src.api.schemas import EnhanceParams, JobResponse, NoParams, StyleParams, UpscaleParams
 from src.services import get_job_service
 from src.services.queue import get_queue_service
 from src.services.storage import get_storage_service
@@ -47,4 +47,4 @@ _add("/upscale", "upscale", UpscaleParams)
 _add("/enhance", "enhance", EnhanceParams)
 _add("/style/comic", "style-comic", StyleParams)
 _add("/style/aged", "style-aged", StyleParams)
-_add("/background/remove", "background-remove", BaseModel)
+_add("/background/remove", "background-remove", NoParams)

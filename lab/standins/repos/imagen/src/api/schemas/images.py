@@ -23,3 +23,7 @@ class StyleParams(BaseModel):
     prompt: str = ""
     strength: Share = 0.6
     guidance_scale: Guidance = 8.0
+
+
+class NoParams(BaseModel):
+    pass

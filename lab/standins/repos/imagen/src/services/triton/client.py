@@ -30,9 +30,8 @@ class TritonClient:
             return False
 
     def _ask(self, model, image, **values):
-        content = io.BytesIO()
-        image.save(content, "PNG")
-        tensors = {"IMAGE": ("UINT8", numpy.frombuffer(content.getvalue(), numpy.uint8))}
+        content = numpy.frombuffer(self._image_to_bytes(image), numpy.uint8)
+        tensors = {"IMAGE": ("UINT8", content)}
         for name, value in values.items():
             if isinstance(value, str):
                 tensors[name] = ("BYTES", numpy.array([value.encode()], object))
@@ -44,7 +43,15 @@ class TritonClient:
             inputs[-1].set_data_from_numpy(array)
         wanted = [InferRequestedOutput("OUTPUT_IMAGE")]
         answer = self.client.infer(model_name=model, inputs=inputs, outputs=wanted)
-        return Image.open(io.BytesIO(answer.as_numpy("OUTPUT_IMAGE").tobytes()))
+        return self._bytes_to_image(answer.as_numpy("OUTPUT_IMAGE").tobytes())
+
+    def _image_to_bytes(self, image, format="PNG"):  # noqa: A002 (its name for callers)
+        content = io.BytesIO()
+        image.save(content, format=format)
+        return content.getvalue()
+
+    def _bytes_to_image(self, data):
+        return Image.open(io.BytesIO(data))
 
     def upscale(self, image, scale=4.0):
         return self._ask("upscale", image, SCALE=scale)
