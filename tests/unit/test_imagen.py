@@ -200,3 +200,15 @@ def test_without_a_gpu_it_must_be_asked_for() -> None:
     assert not service("triton", triton_on_cpu=True).needs_gpu
     assert "KIND_CPU" in render(gpu=False).files["models/repository/enhance/config.pbtxt"].decode()
     assert "KIND_GPU" in render(gpu=True).files["models/repository/enhance/config.pbtxt"].decode()
+
+
+def test_nothing_reaches_the_internet() -> None:
+    """The network of the parts is internal; that of the loopback translates no addresses; and
+    Triton takes its weights from the store alone."""
+    content = yaml.safe_load(render().files["compose.yaml"])
+    masquerade = "com.docker.network.bridge.enable_ip_masquerade"
+    assert content["networks"] == {
+        "default": {"internal": True},
+        "loopback": {"driver_opts": {masquerade: "false"}},
+    }
+    assert content["services"]["triton"]["environment"]["HF_HUB_OFFLINE"] == "1"
