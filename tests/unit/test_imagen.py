@@ -133,10 +133,10 @@ def test_triton_loads_the_models_of_the_workers() -> None:
         "--load-model=enhance",
     ]
     triton = service("triton", **some)
-    assert triton.gpu_memory == 20
+    assert triton.gpu_memory == 24
     assert [one.setting for one in triton.models] == ["upscale_model", "enhance_model"]
     assert len([one for one in command(parts="triton") if "load" in one]) == 5
-    assert service("triton").gpu_memory == 21
+    assert service("triton").gpu_memory == 23
 
 
 def test_every_worker_has_its_model() -> None:
