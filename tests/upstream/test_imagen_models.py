@@ -30,7 +30,40 @@ from safetensors.torch import save_file
 from tests.fixtures.imagen_triton import MODELS, NAMES, SETTINGS, Triton, lay_down, running
 from tests.upstream.imagen_weights import all_five
 
+# Models that fail in every way; PyTorch really refuses to reserve an exabyte.
+FAILING = """\
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "code"))
+
+import torch
+from imagen_models.serving import Served
+
+
+def load(configuration, device):
+    if configuration.name == "enhance":
+        raise ValueError("bad magic number")
+    if configuration.name == "style_aged":
+        torch.empty(1 << 60, dtype=torch.uint8)
+    return work
+
+
+def work(picture, inputs):
+    if picture.width == 1:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    if picture.width == 2:
+        raise KeyError("wrong key")
+    return picture
+
+
+class TritonPythonModel(Served):
+    network = load
+    smaller = ("steps",) if "style_aged" in __file__ else ("tile",)
+"""
+
 FLAGS = ("--model-control-mode=explicit", "--exit-on-error=false", "--strict-readiness=true")
+PYTHON = Path(sys.executable).parent / "python3"
 Work = Callable[..., Image.Image]
 
 
@@ -220,8 +253,7 @@ def triton(
     gone = str(repository / "gone")
     load = [f"--load-model={name}" for name in NAMES]
     variables = {**store, "STYLE_AGED_MODEL": gone, "HF_HUB_OFFLINE": "1"}
-    python = Path(sys.executable).parent / "python3"
-    with running(repository, python, *FLAGS, *load, environment=variables) as server:
+    with running(repository, PYTHON, *FLAGS, *load, environment=variables) as server:
         yield server, Path(gone)
 
 
@@ -266,3 +298,41 @@ def test_in_triton_missing_weights_are_named(triton: tuple[Triton, Path]):
     assert f"{gone} is not there: " in reason
     assert "correct style_aged_model in group_data/imagen.py" in reason
     assert f"{gone} is not there: " in server.log.read_text()
+
+
+def test_in_triton_errors_say_what_to_change(store: dict[str, str], tmp_path: Path):
+    """Too little memory: what to set; anything else: what it was, and that the log has more."""
+    load = [f"--load-model={name}" for name in ("upscale", "enhance", "style_aged")]
+    repository = lay_down(tmp_path, FAILING)
+    with running(repository, PYTHON, *FLAGS, *load, environment=store) as server:
+        said = {
+            width: server.infer("upscale", file_of(Image.new("RGB", (width, 9))))
+            for width in (1, 2, 3)
+        }
+        reasons = {name: one.get("reason", "") for name, one in server.states().items()}
+    memory = "{} ran out of memory: in group_data/imagen.py, set {} lower, or leave models out"
+    assert said[1][0] == 503
+    assert memory.format("upscale", "tile (now 64)") in str(said[1][1])
+    assert said[2] == (500, "upscale failed (KeyError: 'wrong key'): see Triton's log.")
+    assert said[3][0] == 200, "it goes on"
+    assert memory.format("style_aged", "steps (now 2)") in reasons["style_aged"]
+    weights = store["ENHANCE_MODEL"]
+    assert f"{weights} cannot be loaded (ValueError: bad magic number): " in reasons["enhance"]
+    assert "in work\n" in server.log.read_text()
+
+
+def test_a_gpu_without_memory_is_recognized():
+    """By PyTorch's own class for it, and by nothing else."""
+    devices = importlib.import_module("imagen_models.devices")
+    assert devices.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to ..."))
+    assert not devices.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access"))
+
+
+def test_a_gpu_that_pytorch_does_not_find_is_named():
+    """Instead of working on the processor for minutes."""
+    if torch.cuda.is_available():
+        pytest.skip("PyTorch finds a GPU")
+    devices = importlib.import_module("imagen_models.devices")
+    args = {"model_instance_kind": "GPU", "model_instance_device_id": "0"}
+    with pytest.raises(Exception, match="Triton assigns a GPU to enhance, but PyTorch finds none"):
+        devices.chosen("enhance", args)
