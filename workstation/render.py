@@ -291,7 +291,9 @@ class StackRenderer:
                     id="template-failed",
                 )
             self._rendering.append(name)
-            files = [path for path in root.rglob("*") if not path.is_dir()]
+            # Python's bytecode would make an image another one on each machine.
+            found = [path for path in root.rglob("*") if "__pycache__" not in path.parts]
+            files = [path for path in found if not path.is_dir()]
             self._folders[name] = {
                 _target(path.relative_to(root).as_posix()): self._content(path)
                 for path in _distinct(root, files)

@@ -392,6 +392,15 @@ def test_a_missing_macro_file_is_one_sentence(templates: Path):
     assert "macros.j2" in refusal(templates)
 
 
+def test_bytecode_of_python_is_no_part_of_a_stack(templates: Path):
+    """It differs between machines, so each would build an image of its own."""
+    before = rendered(templates).files
+    cache = templates / "stacks/made-up/app/__pycache__"
+    cache.mkdir()
+    (cache / "a.cpython-311.pyc").write_bytes(b"\x00")
+    assert rendered(templates).files == before
+
+
 def test_a_folder_that_is_used_but_missing_is_named(templates: Path):
     """`built()` for a service without a folder."""
     replace(templates, "compose.yaml.j2", 'built("app")', 'built("ap")')

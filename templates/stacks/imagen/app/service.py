@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from pictures import Limits, RefusedError, check_declared, readable, safe_name
 from starlette.concurrency import run_in_threadpool
 
-PIXELS = 16_000_000
+PIXELS = 11_000_000
 """Pixels that a picture may have, unless MAX_PIXELS says otherwise."""
 
 _READ = 15
