@@ -223,3 +223,14 @@ def test_the_key_is_in_no_log(pipeline: Pipeline):
     logs = list(pipeline.folder.glob("*.log"))
     assert "/api/v1/images/upscale" in pipeline.log_of("api").read_text()
     assert [log.name for log in logs if KEY[:11] in log.read_text()] == []
+
+
+def test_what_queue_store_and_worker_add_is_measured(pipeline: Pipeline):
+    """Beside Triton alone; nothing is left of the jobs."""
+    before = pipeline.stored()
+    done = pipeline.tool("measure", "upscale", "5")
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert "Triton alone" in done.stdout
+    assert pipeline.stored() == before
+    assert pipeline.tool("measure", "none").returncode == 2

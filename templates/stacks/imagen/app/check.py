@@ -64,7 +64,7 @@ def main(models: Sequence[Model], key: str) -> int:
                     fix="look at `docker compose logs api`.",
                 )
             finally:
-                if job.id and (left := _remove(job)):
+                if job.id and (left := remove(job)):
                     line["evidence"] = f"{line['evidence']}; {left}"
             good = good and bool(line["ok"])
             print(json.dumps(line), flush=True)
@@ -195,7 +195,7 @@ def _traced(job: Job) -> str:
     )
 
 
-def _remove(job: Job) -> str:
+def remove(job: Job) -> str:
     """Remove a job, its state and its pictures; return what could not be removed."""
     try:
         import corrections

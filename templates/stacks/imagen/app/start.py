@@ -5,6 +5,7 @@
     start.py worker           the worker for the model that MODEL_NAME names
     start.py setup            create topics, subscriptions and the bucket, and end
     start.py check [MODEL...] send a picture through each model; one line of JSON for each
+    start.py measure [MODEL [COUNT]]  times of jobs, beside Triton alone (upscale, 20)
     start.py healthy          whether the worker in this container can take jobs (exit status)
 
 ``uvicorn --factory start:api`` serves a checkout that IMAGEN_SOURCE names; docs/imagen.md has the
@@ -124,6 +125,20 @@ def check(names: list[str]) -> int:
     return checks.main([MODELS[name] for name in names or MODELS], api_key())
 
 
+def measure(name: str = "upscale", count: str = "20") -> int:
+    """Measure jobs of one model."""
+    prepare("imagen-check")
+    import corrections
+
+    corrections.correct_settings()
+    if name not in MODELS or not count.isdecimal() or not 1 <= int(count) <= 100:
+        print(f"expected one of {', '.join(MODELS)}, and a count from 1 to 100", file=sys.stderr)
+        return 2
+    import measure as measuring
+
+    return measuring.main(MODELS[name], int(count), api_key())
+
+
 def healthy() -> int:
     """Ask this container's worker whether it can take jobs; return 0 if so."""
     url = f"http://127.0.0.1:{os.environ.get('METRICS_PORT') or 8080}/metrics"
@@ -154,6 +169,8 @@ def main(arguments: list[str]) -> int:
             return healthy()
         case ["check", *names]:
             return check(names)
+        case ["measure", *given] if len(given) <= 2:
+            return measure(*given)
     print(__doc__, file=sys.stderr)
     return 2
 
