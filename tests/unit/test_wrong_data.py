@@ -309,7 +309,7 @@ def test_a_path_with_a_dollar_and_blanks_is_one_mount():
 
 def test_a_setting_of_a_stack_has_its_default_beside_its_meaning_or_is_set_in_group_data():
     """Never both, and each default is a value that a user could have written."""
-    for stack in STACKS[:3]:
+    for stack in STACKS[:-1]:
         stated = stack_settings.declared(stack)
         entries = [name for name in stated if name not in settings.SECRETS]
         assert sorted(entries) == sorted(data(stack))

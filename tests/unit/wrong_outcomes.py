@@ -28,11 +28,13 @@ DEFAULTS = {
     "smb_share": "share",
     "smb_user": "user",
     "smb_password": SECRET,
-    **dict.fromkeys(("redis_password", "dockge_password", "openwebui_password"), SECRET),
+    **dict.fromkeys(
+        ("redis_password", "dockge_password", "openwebui_password", "imagen_api_key"), SECRET
+    ),
 }
 
 
-STACKS = ["dhoch3", "knowledge-center", "prometheus", "proxy"]
+STACKS = ["dhoch3", "knowledge-center", "prometheus", "imagen", "proxy"]
 
 
 VALUES = values()
