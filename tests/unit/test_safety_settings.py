@@ -141,7 +141,8 @@ def test_services_are_never_in_the_hosts_network(name: str):
 def test_every_setting_that_is_called_a_secret_is_one():
     """It has a secret's type, and no default in any file."""
     passwords = {"smb_password", "login_password", "dockge_password", "openwebui_password"}
-    assert {"redis_password", "ai_toolkit_auth", *passwords} == SECRETS
+    keys = {"redis_password", "ai_toolkit_auth", "imagen_api_key"}
+    assert keys | passwords == SECRETS
     loaded = load(**dict.fromkeys(SECRETS, MARK))
     for name in SECRETS:
         assert getattr(loaded, name).get_secret_value() == MARK
