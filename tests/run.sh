@@ -12,6 +12,7 @@ TEST_PACKAGES=(
     curl git gpg gpg-agent zstd ca-certificates nftables iproute2 openssh-client dpkg-dev
     ufw iptables systemd haproxy kmod e2fsprogs util-linux gcc libc6-dev binutils nodejs openssl
     chromium chromium-driver fonts-dejavu-core libpython3-dev python3-numpy
+    pebble
 )
 
 LAB_TESTS=(pytest -v --durations=20)
@@ -24,6 +25,7 @@ install_test_packages() {
             "apt-get purge ufw, or set ENABLED=no in $settings"
     fi
     [ -z "$(missing haproxy)" ] || install_silent haproxy.service haproxy
+    [ -z "$(missing knot)" ] || install_silent knot.service knot
     install_missing "${TEST_PACKAGES[@]}"
 }
 
