@@ -11,6 +11,6 @@ printf '%s\n' "$seen" | while read -r word id status health _; do
   [ "$word" = state ] || continue
   case $status/$health in running/healthy|running/none) continue ;; esac
   docker logs --tail 15 "$id" 2>&1 | cut -c 1-200 | sed "s/^/log $id /"
-  docker inspect -f '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$id" \
+  docker inspect -f '{{with index .State "Health"}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$id" \
     | grep . | tail -n 3 | cut -c 1-200 | sed "s/^/check $id /"
 done

@@ -21,7 +21,7 @@ healthy() {
     for id in $ids; do
       # shellcheck disable=SC2046 # a list, one word each
       set -- $(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}
-        {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}
+        {{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}none{{end}}
         {{.RestartCount}}' "$id")
       case " $ours " in '  '|*" $1 "*) ;; *) continue ;; esac
       case $2/$3 in
@@ -39,7 +39,7 @@ healthy() {
           | xargs -r docker logs --tail 25 2>&1 | sed 's/^/    /' >&2
         docker ps -aq --filter "label=com.docker.compose.project=$project" \
           --filter "label=com.docker.compose.service=$service" | xargs -r docker inspect -f \
-          '{{if .State.Health}}{{range .State.Health.Log}}    health: {{.Output}}{{end}}{{end}}' \
+          '{{with index .State "Health"}}{{range .Log}}    health: {{.Output}}{{end}}{{end}}' \
           | tail -n 3 >&2
       done
       return 1

@@ -51,7 +51,7 @@ docker network ls --format 'network {{.Name}} {{.Driver}}'
 docker volume ls --format 'volume {{.Name}}'
 docker ps -aq | xargs -r docker inspect -f 'container {{.Name}} {{.Config.Image}} {{.Image}}
   {{index .Config.Labels "com.docker.compose.config-hash"}} {{.State.Status}}
-  {{if .State.Health}}{{.State.Health.Status}}{{end}}' | paste -sd' ' | sed 's/container /\\n&/g'
+  {{with index .State "Health"}}{{.Status}}{{end}}' | paste -sd' ' | sed 's/container /\\n&/g'
 dpkg --audit
 """
 

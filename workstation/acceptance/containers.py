@@ -16,8 +16,10 @@ from workstation.stack import Service, Stack
 Projects = Sequence[tuple[Stack, ProjectState]]
 """Stacks, each with its project on the host."""
 
+# Since Docker 28, `.State.Health` is an error for a container without a health check: its client
+# fills templates from the Engine's JSON, where the key is missing then.
 _FORMAT = (
-    "{{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}none{{end}} "
+    '{{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}none{{end}} '
     "{{.State.StartedAt}} {{.RestartCount}}"
 )
 
@@ -42,8 +44,9 @@ def table_probe(stacks: Sequence[Stack]) -> Probe:
 
 
 def _table_findings(probe: Probe, answer: Answer, wanted: Sequence[str]) -> Iterator[Finding]:
-    rows = [line.split("\t") for line in answer.output.splitlines() if line.count("\t") == 3]
-    up = {subject for subject, _, status, _ in rows if status.startswith("Up")}
+    # The last row may lack the tab before its ports, of which it has none: answers are stripped.
+    rows = [line.split("\t") for line in answer.output.splitlines() if line.count("\t") >= 2]
+    up = {subject for subject, _, status, *_ in rows if status.startswith("Up")}
     lacking = [subject for subject in wanted if subject not in up]
     seen = f"{len(wanted) - len(lacking)} of {len(wanted)} are up"
     yield probe.finding(

@@ -121,11 +121,15 @@ def _with_its_file(read: Callable[..., Any]) -> Callable[..., Any]:
         if image.format != "PNG" or not isinstance(file, BytesIO):
             return image
 
-        def save_unchanged(target: Any, **options: Any) -> None:
-            if options == {"format": "PNG"}:
+        def save_unchanged(
+            target: Any,
+            format: str | None = None,  # noqa: A002 # as Pillow names it
+            **options: Any,
+        ) -> None:
+            if format == "PNG" and not options:
                 target.write(file.getvalue())
             else:
-                save(target, **options)
+                save(target, format, **options)
 
         image.save = save_unchanged
         return image
