@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.acceptance_stacks import STARTED, container, made_up, one, run
 from workstation.acceptance import Answer
-from workstation.acceptance.containers import container_probe, image_findings
+from workstation.acceptance.containers import container_probe, image_findings, table_probe
 from workstation.compose.actions import Container, ProjectState
 from workstation.findings import Finding
 from workstation.stack import Stack
@@ -177,3 +177,25 @@ def test_docker_is_asked_for_all_containers_at_once(tmp_path: Path):
     for words in ("last words of bad\nand errors", "connection refused\nHTTP 500"):
         assert words in told
     assert "last words" not in found["s/good is healthy"].evidence
+
+
+def test_a_container_without_ports_is_up_even_in_the_last_row():
+    """Answers are stripped, so its row lacks the last tab."""
+    stack = made_up(a={"image": "a:1"}, b={"image": "b:1"})
+    rows = "s/a\ts-a-1\tUp 2 minutes (healthy)\t80/tcp\ns/b\ts-b-1\tUp 2 minutes"
+    (found,) = table_probe([stack]).findings(Answer(True, rows, 0))
+    assert (found.ok, found.detail) == (True, "2 of 2 are up")
+    (found,) = table_probe([stack]).findings(
+        Answer(True, rows.replace("b-1\tUp", "b-1\tExited"), 0)
+    )
+    assert (found.ok, found.detail) == (False, "1 of 2 are up; down: s/b")
+
+
+def test_no_program_asks_for_the_health_of_a_container_that_has_no_check():
+    """Since Docker 28, `.State.Health` is an error then (seen with 28.5)."""
+    root = Path(__file__).parents[2]
+    for folder in ("files", "workstation", "tasks"):
+        for path in (root / folder).rglob("*.*"):
+            if path.suffix in (".sh", ".py"):
+                code = [line for line in path.read_text().splitlines() if line.lstrip()[:1] != "#"]
+                assert ".State.Health" not in "\n".join(code), path
