@@ -19,9 +19,11 @@ from lab.machine import BARE
 from lab.nas import MARKER
 from lab.paths import cache
 from lab.upstream import imagen, knowledge
+from tests.lab.alone import SPECIAL, Alone
 from tests.lab.compare import compared
-from tests.lab.conftest import Run, Workstation
+from tests.lab.conftest import Run
 from tests.lab.tiny_weights import at
+from tests.unit.test_imagen import INFRASTRUCTURE, WORKERS
 from workstation.stack_settings import Declared, declared
 
 pytestmark = pytest.mark.long
@@ -30,16 +32,6 @@ PROVISIONED = "imagen"
 STORE = "/vol/service/cw/storage-models/models"
 STACK = "/opt/stacks/imagen"
 API = "http://127.0.0.1:8010/api/v1"
-KEY = f"{MARKER} $x \"a\" 'b' #,%@/:?ü\\"
-NO_SHARE = ("SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD")
-WORKERS = {
-    "upscale": "upscale-worker",
-    "enhance": "enhance-worker",
-    "style_comic": "comic-worker",
-    "style_aged": "style-aged-worker",
-    "background_remove": "background-remove-worker",
-}
-INFRASTRUCTURE = ("redis", "pubsub", "firestore", "storage", "jaeger")
 SERVICES = {*INFRASTRUCTURE, "api", "triton", *WORKERS.values()}
 CHECKS = [f"imagen: {model}" for model in WORKERS]
 
@@ -57,18 +49,8 @@ open("/root/test.png", "wb").write(
 """
 
 
-class Imagen(Workstation):
-    """The machine under test, with the settings of this stack for every run."""
-
-    environment: dict[str, str]
-
-    def pyinfra(
-        self, *arguments: str, environment: dict[str, str] | None = None, **how: Any
-    ) -> Run:
-        changes = self.environment_without(*NO_SHARE) | self.environment | (environment or {})
-        run = super().pyinfra(*arguments, environment=changes, **how)
-        assert MARKER not in run.output
-        return run
+class Imagen(Alone):
+    """The machine under test, with this stack's API."""
 
     def compose(self, command: str, check: bool = True) -> str:
         """Return the output of ``docker compose COMMAND`` in the stack's folder."""
@@ -137,7 +119,7 @@ def environment(lab: Lab) -> dict[str, str]:
         "MIRROR": str(file),
         "STACKS": "imagen",
         "GPU": "none",
-        "IMAGEN_API_KEY": KEY,
+        "IMAGEN_API_KEY": SPECIAL,
         "IMAGEN_TRITON_ON_CPU": "true",
     }
 
@@ -313,8 +295,9 @@ def test_a_full_store_fails_the_job_and_says_so(machine: Imagen) -> None:
     machine.compose("stop storage")
     machine.run(
         f"cp -a {place} /root/kept && mount -t tmpfs -o size=4m,mode=0755 full {place} &&"
-        f" cp -a /root/kept/. {place}/ && head -c 16m /dev/zero > {place}/filler; true"
+        f" cp -a /root/kept/. {place}/"
     )
+    assert not machine.succeeds(f"head -c 16m /dev/zero > {place}/filler")
     machine.compose("start storage")
     status, said = machine.ask("/images/upscale", "-F", "file=@/root/test.png;type=image/png")
     print(status, said)
@@ -386,7 +369,7 @@ def test_beside_knowledge_center(machine: Imagen) -> None:
     settings = {
         "MIRROR": str(both),
         "STACKS": "imagen,knowledge-center",
-        "REDIS_PASSWORD": KEY,
+        "REDIS_PASSWORD": SPECIAL,
         "KNOWLEDGE_CENTER_LLM_BACKEND": "none",
     }
     run = machine.pyinfra("deploy.py", "-y", "--json", environment=settings)

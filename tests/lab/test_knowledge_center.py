@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -21,6 +20,7 @@ from lab.nas import MARKER
 from lab.paths import cache
 from lab.upstream import knowledge
 from lab.upstream.files import place
+from tests.lab.alone import SPECIAL, Alone
 from tests.lab.compare import compared
 from tests.lab.conftest import Run, Workstation
 from tests.lab.tiny_model import model
@@ -30,9 +30,6 @@ pytestmark = pytest.mark.long
 PROVISIONED = "knowledge-center"
 STORE = "/vol/service/cw/storage-models/models"
 STACK = "/opt/stacks/knowledge-center"
-# All characters that are special to a shell, Compose, systemd or an address.
-PASSWORD = f"{MARKER} $x \"a\" 'b' #,%@/:?ü\\"
-NO_SHARE = ("SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD")
 SERVICES = {"/knowledge-center-redis-1", "/knowledge-center-llm-server-1"}
 UNIT = "knowledge-center-worker.service"
 
@@ -45,18 +42,8 @@ done
 """
 
 
-class Knowledge(Workstation):
-    """The machine under test, with the settings of this stack for every run."""
-
-    environment: dict[str, str]
-
-    def pyinfra(
-        self, *arguments: str, environment: dict[str, str] | None = None, **how: Any
-    ) -> Run:
-        changes = self.environment_without(*NO_SHARE) | self.environment | (environment or {})
-        run = super().pyinfra(*arguments, environment=changes, **how)
-        assert MARKER not in run.output
-        return run
+class Knowledge(Alone):
+    """The machine under test, with this stack's model server, Redis and worker."""
 
     def complete(self, name: str = "any") -> str:
         """Return the language model server's completion of a prompt."""
@@ -104,7 +91,7 @@ def environment(lab: Lab, upstream: Path) -> dict[str, str]:
     return {
         "MIRROR": str(upstream),
         "STACKS": "knowledge-center",
-        "REDIS_PASSWORD": PASSWORD,
+        "REDIS_PASSWORD": SPECIAL,
         "KNOWLEDGE_CENTER_CPU": "x86-64-v1",
         "KNOWLEDGE_CENTER_N_CTX": "256",
         "KNOWLEDGE_CENTER_MODEL_PATH": "/models/tiny.gguf",

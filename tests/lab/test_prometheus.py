@@ -14,6 +14,7 @@ import requests
 from lab.control import Lab
 from lab.machine import BARE
 from lab.process import free_port
+from tests.lab.alone import NO_SHARE
 from tests.lab.conftest import Run, Workstation
 
 pytestmark = pytest.mark.long
@@ -39,8 +40,7 @@ mount -a
 
 def _environment(machine: Workstation) -> dict[str, str]:
     """The settings of its `.env`, without any of the share."""
-    names = ("SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD")
-    return {**machine.environment_without(*names), "STACKS": PROMETHEUS}
+    return {**machine.environment_without(*NO_SHARE), "STACKS": PROMETHEUS}
 
 
 def _run(machine: Workstation, *arguments: str) -> Run:

@@ -146,6 +146,8 @@ def test_every_worker_has_its_model() -> None:
         assert keys["environment"]["MODEL_NAME"] == model
         assert keys["image"] == service("api").image
         assert not service(name).gpu
+        assert not service(name).secrets
+    assert service("api").secrets == ("imagen_api_key",)
 
 
 def test_only_loopback_is_published_and_redis_is_not() -> None:

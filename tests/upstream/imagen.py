@@ -130,7 +130,12 @@ class Pipeline:
             added = {}
             if name not in _PORTS:
                 self._metrics.setdefault(name, free_port())
-                added = {"MODEL_NAME": "upscale", "METRICS_PORT": str(self._metrics[name])}
+                added = {
+                    "MODEL_NAME": "upscale",
+                    "METRICS_PORT": str(self._metrics[name]),
+                    # As in the stack, where only the API has the key.
+                    "IMAGEN_API_KEY_FILE": "/dev/null/none",
+                }
             with self.log_of(name).open("ab") as log:
                 self._programs[name] = subprocess.Popen(
                     self._command(name),
