@@ -134,7 +134,7 @@ class Pipeline:
                     "MODEL_NAME": "upscale",
                     "METRICS_PORT": str(self._metrics[name]),
                     # As in the stack, where only the API has the key.
-                    "IMAGEN_API_KEY_FILE": "/dev/null/none",
+                    "IMAGEN_API_KEY_FILE": str(self.folder / "none"),
                 }
             with self.log_of(name).open("ab") as log:
                 self._programs[name] = subprocess.Popen(
