@@ -128,14 +128,14 @@ def test_another_triton() -> None:
 def test_triton_loads_the_models_of_the_workers() -> None:
     """Without workers, all five, for somebody else's; its memory and its weights accordingly."""
     some = {"parts": "api,triton,upscale,enhance", "instances": 2}
-    assert [one for one in command(**some) if "load" in one] == [
+    assert [one for one in command(**some) if "--load" in one] == [
         "--load-model=upscale",
         "--load-model=enhance",
     ]
     triton = service("triton", **some)
     assert triton.gpu_memory == 24
     assert [one.setting for one in triton.models] == ["upscale_model", "enhance_model"]
-    assert len([one for one in command(parts="triton") if "load" in one]) == 5
+    assert len([one for one in command(parts="triton") if "--load" in one]) == 5
     assert service("triton").gpu_memory == 23
 
 

@@ -62,7 +62,12 @@ class TritonPythonModel(Served):
     smaller = ("steps",) if "style_aged" in __file__ else ("tile",)
 """
 
-FLAGS = ("--model-control-mode=explicit", "--exit-on-error=false", "--strict-readiness=true")
+FLAGS = (
+    "--model-control-mode=explicit",
+    "--model-load-thread-count=1",
+    "--exit-on-error=false",
+    "--strict-readiness=true",
+)
 PYTHON = Path(sys.executable).parent / "python3"
 Work = Callable[..., Image.Image]
 
