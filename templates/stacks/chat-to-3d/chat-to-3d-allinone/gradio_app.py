@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from typing import Any
 
@@ -55,35 +54,34 @@ def create(given: Options) -> Any:
 
 
 @corrects("address", "end")
-def serve(demo: Any, given: Options) -> int:
-    """Serve the page until told to stop; return the exit status."""
-    ended = threading.Event()
-    demo.launch(
-        server_name=given.text("GRADIO_SERVER_NAME", "0.0.0.0"),
-        server_port=given.port(PAGE),
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
-    # After the import of upstream's module, which sets its own.
+def serve(demo: Any, given: Options) -> None:
+    """Serve the page until told to stop.
+
+    Without Gradio's ``launch``, which gives up if a busy machine takes seconds for the first answer.
+    """
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI
+
+    # Upstream's handlers wait for threads that compute. uvicorn repeats the signal at its end.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    print(f"the page is at port {given.port(PAGE)}", flush=True)
-    while not ended.wait(5):
-        if not demo.server.thread.is_alive():
-            print("the page's server has ended", file=sys.stderr, flush=True)
-            return 1
-    return 0
+        signal.signal(number, signal.SIG_DFL)
+    uvicorn.run(
+        gradio.mount_gradio_app(FastAPI(docs_url=None, redoc_url=None), demo, path="/"),
+        host=given.text("GRADIO_SERVER_NAME", "0.0.0.0"),
+        port=given.port(PAGE),
+        access_log=False,
+        # Each open tab has a connection that never ends.
+        timeout_graceful_shutdown=2,
+        server_header=False,
+    )
 
 
 def main() -> None:
-    """Wait, serve, and end without waiting for threads that compute."""
+    """Wait until it is this program's turn, and serve."""
     given = options()
     time.sleep(delay(given, time.time()))
-    status = serve(create(given), given)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    serve(create(given), given)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def correct_events(demo: Any, app: Any, given: Options, hand_over: HandOver) -> 
         "handle_scene_input": lambda original: _planning(original, hand_over),
         **{name: lambda original: _after(make_room, original) for name in _GPU},
     }
-    found: dict[int, Callable[..., Any]] = {}
+    found: dict[Callable[..., Any], Callable[..., Any]] = {}
     seen = set()
     for event in demo.fns.values():
         name = getattr(event.fn, "__name__", "")
@@ -159,12 +159,10 @@ def correct_events(demo: Any, app: Any, given: Options, hand_over: HandOver) -> 
             continue
         seen.add(name)
         # Several events may share a function, which upstream makes anew for each card.
-        key = id(event.fn)
-        if key not in found:
+        if event.fn not in found:
             function = replaced[name](event.fn)
-            found[key] = in_use.during(function) if name in _WORK else function
-            found[id(found[key])] = found[key]
-        event.fn = found[key]
+            found[event.fn] = in_use.during(function) if name in _WORK else function
+        event.fn = found[event.fn]
         if name in _WORK:
             event.concurrency_id, event.concurrency_limit = "work", 1
     for name in sorted(set(replaced) - seen):
@@ -212,8 +210,8 @@ def _stopping(original: Callable[..., Any], tabs: Tabs) -> Callable[..., Any]:
     """A scene that failed needs no room on the GPU."""
 
     @functools.wraps(original)
-    def stop() -> Any:
-        return original() if tabs.shows(session()) else None
+    def stop(*arguments: Any) -> Any:
+        return original(*arguments) if tabs.shows(session()) else None
 
     return stop
 

@@ -4,11 +4,16 @@ supervisord passes to the container's log. An event listener
 
 from __future__ import annotations
 
+import ast
+import io
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 _LONGEST = 1 << 16
 """Bytes of a line that is passed on before it has ended."""
+
+
+_UNDECODABLE = "Undecodable: "
 
 
 class Lines:
@@ -39,19 +44,35 @@ def fields(text: str) -> dict[str, str]:
     return dict(pair.split(":", 1) for pair in text.split())
 
 
-def serve(source: BinaryIO, answers: BinaryIO, log: BinaryIO) -> None:
+def contents(said: str) -> bytes:
+    """Return what a program wrote. supervisord writes bytes that are not UTF-8, such as a part of a
+    character, as Python would."""
+    if said.startswith(_UNDECODABLE):
+        try:
+            found = ast.literal_eval(said.removeprefix(_UNDECODABLE))
+        except (ValueError, SyntaxError):
+            # Then a program wrote this word itself.
+            return said.encode()
+        return found if isinstance(found, bytes) else said.encode()
+    return said.encode()
+
+
+def serve(source: TextIO, answers: BinaryIO, log: BinaryIO) -> None:
     """Repeat events until supervisord closes the pipe."""
     lines = Lines()
     while True:
         answers.write(b"READY\n")
         answers.flush()
-        header = source.readline().decode()
+        header = source.readline()
         if not header:
             return
+        # Counted in characters, not in bytes.
         payload = source.read(int(fields(header)["len"]))
-        about, _, piece = payload.partition(b"\n")
-        said = fields(about.decode())
-        for line in lines.add(said["processname"], said["channel"], said["pid"], piece):
+        about, _, said = payload.partition("\n")
+        program = fields(about)
+        for line in lines.add(
+            program["processname"], program["channel"], program["pid"], contents(said)
+        ):
             log.write(line)
         log.flush()
         answers.write(b"RESULT 2\nOK")
@@ -59,4 +80,6 @@ def serve(source: BinaryIO, answers: BinaryIO, log: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
+    # Line ends stay as they are, for they count.
+    events = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8", newline="\n")
+    serve(events, sys.stdout.buffer, sys.stderr.buffer)
