@@ -85,13 +85,15 @@ class Tab:
         self.session = uuid.uuid4().hex
         config = requests.get(f"{address}/config", timeout=60).json()
         self._events = {one["api_name"]: one for one in config["dependencies"]}
+        self._kept = {one["id"] for one in config["components"] if one["type"] == "state"}
         self.shown: list[str] = []
 
     def do(self, name: str, *values: Any, seconds: float = 120) -> list[Any]:
         """Cause an event and return what it changes. Messages on the page go to ``shown``."""
         event = self._events[name]
+        sent = iter(values)
         # What the page keeps for itself is not sent.
-        data = [*values, *[None] * (len(event["inputs"]) - len(values))]
+        data = [None if one in self._kept else next(sent) for one in event["inputs"]]
         body = {"data": data, "fn_index": event["id"], "session_hash": self.session}
         joined = requests.post(f"{self._address}/gradio_api/queue/join", json=body, timeout=60)
         mine = joined.json()["event_id"]

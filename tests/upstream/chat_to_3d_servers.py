@@ -28,8 +28,12 @@ def glb(name: str = "triangle") -> bytes:
         ],
         "accessors": [
             {
-                **{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"},
-                **{"min": [0, 0, 0], "max": [1, 1, 0]},
+                "bufferView": 0,
+                "componentType": 5126,
+                "count": 3,
+                "type": "VEC3",
+                "min": [0, 0, 0],
+                "max": [1, 1, 0],
             }
         ],
         "bufferViews": [{"buffer": 0, "byteLength": len(points)}],
@@ -126,7 +130,10 @@ class Llm(Server):
             said = "I was not scripted for this."
         choice = {"index": 0, "finish_reason": "stop"}
         return 200, {
-            **{"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "scripted"},
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "scripted",
             "choices": [{**choice, "message": {"role": "assistant", "content": said}}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
         }

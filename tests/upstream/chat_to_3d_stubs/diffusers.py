@@ -1,5 +1,5 @@
-"""Stand-in for diffusers: draws squares. The file that PICTURE_CONTROL names says how slowly, or that
-loading fails."""
+"""Stand-in for diffusers: draws squares. The file that PICTURE_CONTROL names says how slowly, or
+that loading fails."""
 
 from __future__ import annotations
 

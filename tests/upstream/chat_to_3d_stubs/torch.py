@@ -1,5 +1,5 @@
-"""Stand-in for torch: computes nothing. STUB_GPU is the memory of the GPU in GiB; without it there is
-none, and what asks for CUDA fails as with the real one."""
+"""Stand-in for torch: computes nothing. STUB_GPU is the memory of the GPU in GiB; without it there
+is none, and what asks for CUDA fails as with the real one."""
 
 from __future__ import annotations
 

@@ -134,7 +134,9 @@ def files(said: Any, folder: Path) -> list[Path]:
         path = said.get("path")
         if isinstance(path, str) and Path(path).is_relative_to(folder):
             found.append(Path(path))
-    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list | tuple) else ()
+    inner = (
+        said.values() if isinstance(said, dict) else said if isinstance(said, list | tuple) else ()
+    )
     return found + [one for part in inner for one in files(part, folder)]
 
 
@@ -287,7 +289,9 @@ def main() -> int:
         say(Line("chat-to-3d: supervisord", False, f"it does not answer: {error}", fix))
         return 1
     llm = supervision.llm_is_paused or say(
-        service(given, LLM, "look at llm_backend, llm_url and llm_model, and at docs/chat-to-3d.md.")
+        service(
+            given, LLM, "look at llm_backend, llm_url and llm_model, and at docs/chat-to-3d.md."
+        )
     )
     say(service(given, TRELLIS, "look at trellis and trellis_url, and at docs/chat-to-3d.md."))
     if llm:

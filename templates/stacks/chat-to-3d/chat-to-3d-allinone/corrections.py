@@ -35,7 +35,7 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "names are cleaned",
     ),
     "tokenizer": (
-        "griptape counts tokens with a table that tiktoken fetches when it is first used, so without"
+        "griptape counts tokens with a table that tiktoken downloads at its first use, so without"
         " internet access each scene ends in `No objects generated`",
         "griptape's own `SimpleTokenizer`",
     ),
@@ -64,8 +64,8 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "each tab has its own",
     ),
     "one-after-another": (
-        "two tabs at work share one conversation with the LLM and the GPU's memory",
-        "work of all tabs is done one after another; a tab that waits shows its place in the queue",
+        "two tabs at work share the conversation with the LLM and the GPU's memory",
+        "work of all tabs is done one after another; one that waits shows its place in the queue",
     ),
     "one-user": (
         "nothing says that the program is made for one user at a time",
@@ -98,8 +98,8 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "the page says why",
     ),
     "3d-of-refused": (
-        "`Convert all to 3D` also sends the sign that stands for a refused prompt",
-        "that one is left out",
+        "`Convert all to 3D` also sends what is no picture: the sign of a refused prompt, or none",
+        "these are left out",
     ),
     "half-files": (
         "a full disk leaves half an object",
@@ -110,7 +110,7 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "the processor draws them then",
     ),
     "guard": (
-        "if the model that checks prompts cannot be loaded, this is tried again for each prompt, and"
+        "if the model that checks prompts cannot be loaded, each prompt tries it again, and"
         " nothing says that prompts are not checked",
         "the page says so; tried again after ten minutes",
     ),

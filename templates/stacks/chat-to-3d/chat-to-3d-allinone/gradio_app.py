@@ -57,7 +57,7 @@ def create(given: Options) -> Any:
 def serve(demo: Any, given: Options) -> None:
     """Serve the page until told to stop.
 
-    Without Gradio's ``launch``, which gives up if a busy machine takes seconds for the first answer.
+    Without Gradio's ``launch``, which gives up if a busy machine takes seconds to answer.
     """
     import gradio
     import uvicorn

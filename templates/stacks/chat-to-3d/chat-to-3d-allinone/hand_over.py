@@ -63,4 +63,3 @@ class HandOver:
         while (why := problem(self._given, LLM)) and time.monotonic() < deadline:
             time.sleep(1)
         return why
-

@@ -31,7 +31,9 @@ def trouble(program: str, state: str, paused: bool, given: Options) -> str:
         connection.request("GET", path)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return f"{program} does not answer at {without_password(url)}: {error or type(error).__name__}"
+        return (
+            f"{program} does not answer at {without_password(url)}: {error or type(error).__name__}"
+        )
     finally:
         connection.close()
     return "" if status == 200 else f"{program} answers {status} at {url}"

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,7 +85,9 @@ class Local:
             except Exception as error:
                 # Whatever the libraries raise: the page and the health show it.
                 kind = type(error).__name__
-                self._problem = f"LLM_MODEL {self._name} cannot be loaded: {kind}: {one_line(error)}."
+                self._problem = (
+                    f"LLM_MODEL {self._name} cannot be loaded: {kind}: {one_line(error)}."
+                )
             if self._model is None:
                 print(f"{self._problem} Trying again in {_AGAIN:.0f} s.", flush=True)
                 time.sleep(_AGAIN)
@@ -106,9 +108,9 @@ class Local:
         try:
             chat = _Chat.model_validate(body)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ApiError(400, f"{place}: {first['msg']}.") from None
+            wrong = error.errors()[0]
+            place = ".".join(str(part) for part in wrong["loc"])
+            raise ApiError(400, f"{place}: {wrong['msg']}.") from None
         stop = [chat.stop] if isinstance(chat.stop, str) else chat.stop or []
         wish = Wish(
             [message.plain() for message in chat.messages],
@@ -119,17 +121,13 @@ class Local:
         )
         pieces = self._pieces(wish, Stops(stop), request.is_disconnected)
         # Errors that come before the first piece, such as a prompt that is too long, have a status.
-        first_piece = await anext(pieces)
+        first = await anext(pieces)
         if chat.stream:
-            return StreamingResponse(
-                self._events(first_piece, pieces), media_type="text/event-stream"
-            )
-        text, end = "", None
-        piece: str | _End = first_piece
-        while not isinstance(piece, _End):
-            text += piece
-            piece = await anext(pieces)
-        end = piece
+            return StreamingResponse(self._events(first, pieces), media_type="text/event-stream")
+        text, end = "", first
+        while not isinstance(end, _End):
+            text += end
+            end = await anext(pieces)
         message = {"index": 0, "message": {"role": "assistant", "content": text}}
         return JSONResponse(
             {
@@ -170,40 +168,18 @@ class Local:
         yield "data: [DONE]\n\n"
 
     async def _pieces(
-        self, wish: Wish, stops: Stops, gone: Callable[[], Any]
+        self, wish: Wish, stops: Stops, gone: Callable[[], Awaitable[bool]]
     ) -> AsyncIterator[str | _End]:
         """Yield an answer's pieces, and how it ended. Ends early if the client has gone."""
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue[Any]()
-        ended = threading.Event()
-        model = self._model
-        if model is None:
+        if self._model is None:
             raise ApiError(503, self._problem)
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[str | _End | ApiError]()
+        ended = threading.Event()
 
-        def work() -> None:
-            def put(one: Any) -> None:
-                loop.call_soon_threadsafe(queue.put_nowait, one)
+        def put(one: str | _End | ApiError) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, one)
 
-            def piece(text: str) -> None:
-                if ready := stops.add(text):
-                    put(ready)
-                if stops.stopped:
-                    ended.set()
-
-            try:
-                if ended.is_set():
-                    return
-                used = model.answer(wish, piece, ended)
-                if rest := stops.end():
-                    put(rest)
-                reason = "length" if used.cut and not stops.stopped else "stop"
-                put(_End(reason, used.prompt_tokens, used.tokens))
-            except ModelError as error:
-                put(ApiError(error.status, str(error), error.code))
-            except Exception as error:
-                # The libraries' own errors; whoever asked is told, and the service goes on.
-                put(ApiError(500, f"The LLM failed: {type(error).__name__}: {one_line(error)}."))
-
-        self._pool.submit(work)
+        self._pool.submit(_work, self._model, wish, stops, put, ended)
         try:
             while True:
                 try:
@@ -219,3 +195,39 @@ class Local:
                     return
         finally:
             ended.set()
+
+
+def _work(
+    model: Model,
+    wish: Wish,
+    stops: Stops,
+    put: Callable[[str | _End | ApiError], None],
+    ended: threading.Event,
+) -> None:
+    """Answer a chat in a thread of its own; pieces, and the end or an error, are put."""
+
+    def piece(text: str) -> None:
+        if ready := stops.add(text):
+            put(ready)
+        if stops.stopped:
+            ended.set()
+
+    # A client that went while it waited for its turn.
+    if ended.is_set():
+        return
+    try:
+        used = model.answer(wish, piece, ended)
+    except ModelError as error:
+        put(ApiError(error.status, str(error), error.code))
+        return
+    except Exception as error:
+        # The libraries' own errors; whoever asked is told, and the service goes on.
+        put(ApiError(500, f"The LLM failed: {type(error).__name__}: {one_line(error)}."))
+        return
+    if rest := stops.end():
+        put(rest)
+    put(
+        _End(
+            "length" if used.cut and not stops.stopped else "stop", used.prompt_tokens, used.tokens
+        )
+    )

@@ -22,7 +22,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True)
 class Wish:
-    """A chat to answer: messages with ``role`` and ``content``, and how. None: as the model says."""
+    """A chat to answer: messages with ``role`` and ``content``, and how (None: the model's way)."""
 
     messages: list[dict[str, str]]
     max_tokens: int
@@ -143,22 +143,26 @@ def load(name: str) -> Model:
     Raises ModelError, or whatever transformers raises.
     """
     if not name:
-        raise ModelError("LLM_MODEL is empty: set it to a folder or a name on the Hugging Face Hub.")
+        raise ModelError(
+            "LLM_MODEL is empty: set it to a folder or a name on the Hugging Face Hub."
+        )
     if name.startswith("/") and not (Path(name) / "config.json").is_file():
         raise ModelError(
             f"LLM_MODEL {name} has no config.json: put the model there (docs/chat-to-3d.md)."
         )
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    import transformers
+
+    library: Any = transformers
 
     where, revision = split_revision(name)
     given = {"revision": revision} if revision else {}
     gpu = torch.cuda.is_available()
-    tokenizer = AutoTokenizer.from_pretrained(where, **given)
+    tokenizer = library.AutoTokenizer.from_pretrained(where, **given)
     if not tokenizer.chat_template:
         raise ModelError(f"LLM_MODEL {name} has no chat template: choose an instruct model.")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = library.AutoModelForCausalLM.from_pretrained(
             where,
             dtype=torch.bfloat16 if gpu else torch.float32,
             device_map={"": "cuda:0" if gpu else "cpu"},

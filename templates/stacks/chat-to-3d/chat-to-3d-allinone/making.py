@@ -131,26 +131,33 @@ def correct_guard(given: Options) -> None:
 
     if not present("guard", module, "pipeline", "GuardrailService"):
         return
-    name, revision = split_revision(given.guard_model)
-    original, failed = module.pipeline, [float("-inf"), ""]
+    module.pipeline = _Guard(module.pipeline, given.guard_model)
 
-    def pipeline(task: str, **options: Any) -> Any:
-        if time.monotonic() - float(failed[0]) < _AGAIN:
-            raise RuntimeError(failed[1])
-        why = _missing("GUARD_MODEL", name)
+
+class _Guard:
+    """Loads the model that checks prompts; one that cannot be loaded is told, and left for a while,
+    in which upstream lets all prompts pass."""
+
+    def __init__(self, pipeline: Any, model: str) -> None:
+        self._pipeline = pipeline
+        self._model = model
+        self._failed, self._why = float("-inf"), ""
+
+    def __call__(self, task: str, **options: Any) -> Any:
+        if time.monotonic() - self._failed < _AGAIN:
+            raise RuntimeError(self._why)
+        name, revision = split_revision(self._model)
+        given = {**options, "model": name, **({"revision": revision} if revision else {})}
+        self._why = _missing("GUARD_MODEL", name)
         try:
-            if why:
-                raise OSError(why)
-            return original(
-                task, **{**options, "model": name}, **({"revision": revision} if revision else {})
-            )
+            if self._why:
+                raise OSError(self._why)
+            return self._pipeline(task, **given)
         except Exception as error:
-            why = why or f"GUARD_MODEL {name} cannot be loaded: {one_line(error)}."
-            failed[:] = [time.monotonic(), why]
-            tell(f"Prompts are not checked: {why}")
+            self._why = self._why or f"GUARD_MODEL {name} cannot be loaded: {one_line(error)}."
+            self._failed = time.monotonic()
+            tell(f"Prompts are not checked: {self._why}")
             raise
-
-    module.pipeline = pipeline
 
 
 @corrects("services", "timeout-3d", "3d-reasons", "3d-of-refused", "half-files")
@@ -216,12 +223,12 @@ def reason(message: str, seconds: float, free: int) -> str:
 def _told(original: Any, seconds: float) -> Any:
     @functools.wraps(original)
     def generate(self: Any, image_path: Any, *arguments: Any, **options: Any) -> Any:
-        import config
-
-        if str(image_path).endswith(".svg"):
-            return False, FILTERED, None
         if not image_path:
             return False, "There is no picture", None
+        if str(image_path).endswith(".svg"):
+            return False, FILTERED, None
+        import config
+
         made = original(self, image_path, *arguments, **options)
         success, message, _ = made
         if not success and message != FILTERED:

@@ -240,7 +240,8 @@ def overlay(sentence: str) -> str:
     return (
         '<div class="llm-spinner-overlay"><div class="llm-spinner-content">'
         '<div class="llm-spinner-ring"></div><div><div class="llm-spinner-title">Waiting for the'
-        f' LLM</div><div class="llm-spinner-subtitle">{html.escape(sentence)}</div></div></div></div>'
+        f' LLM</div><div class="llm-spinner-subtitle">{html.escape(sentence)}</div></div></div>'
+        "</div>"
     )
 
 
@@ -252,7 +253,9 @@ def health(given: Options, hand_over: HandOver, tabs: Tabs) -> Callable[..., Any
 
     def line(name: str, state: str, good: bool) -> str:
         color = "#16be16" if good else "#f59e0b"
-        return f'<span class="status-text" style="color:{color}">{name}: {html.escape(state)}</span>'
+        return (
+            f'<span class="status-text" style="color:{color}">{name}: {html.escape(state)}</span>'
+        )
 
     def check_services_health(_: Any) -> Any:
         import gradio

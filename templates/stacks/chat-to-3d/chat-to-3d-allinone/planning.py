@@ -58,7 +58,7 @@ def correct_driver() -> None:
             timeout=_ANSWER,
         )
         # Four characters a token is OpenAI's rule of thumb. A conversation that grows longer loses
-        # its oldest messages: many servers, such as Ollama, read 4,096 tokens unless told otherwise.
+        # its oldest messages: many servers, such as Ollama, read 4,096 tokens by default.
         tokenizer = SimpleTokenizer(
             characters_per_token=4, max_input_tokens=3_000, max_output_tokens=1_000
         )

@@ -1,4 +1,4 @@
-"""Asks supervisord, over its socket, and keeps the mark of an LLM that the page stopped on purpose."""
+"""Asks supervisord, over its socket, and keeps the mark of an LLM that the page stopped."""
 
 from __future__ import annotations
 
