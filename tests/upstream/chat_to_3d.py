@@ -169,6 +169,8 @@ class Container:
             ("/run/supervisor", self.folder / "run"),
             ("/var/log/supervisor", self.folder / "log"),
             ("directory=/app", f"directory={self._source}"),
+            # The page may believe that the LLM is in this container.
+            ("[program:llm-service]", '[program:llm-service]\nenvironment=LLM_BACKEND="url"'),
         ):
             text = text.replace(path, str(place))
         return text

@@ -14,35 +14,36 @@ from typing import Any
 from tests.fixtures.traefik import free_port
 
 
-def glb(name: str = "triangle") -> bytes:
-    """Return a GLB file (glTF 2.0, section "GLB File Format") with one red triangle."""
-    points = struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0)
+def glb() -> bytes:
+    """Return a GLB file (glTF 2.0, section "GLB File Format") with a red cube."""
+    corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    # The two triangles of each side, seen from outside.
+    sides = (0, 1, 3, 0, 3, 2, 4, 6, 7, 4, 7, 5, 0, 4, 5, 0, 5, 1)
+    sides += (2, 3, 7, 2, 7, 6, 0, 2, 6, 0, 6, 4, 1, 5, 7, 1, 7, 3)
+    points = b"".join(struct.pack("<3f", *corner) for corner in corners)
+    indices = struct.pack("<36H", *sides)
+    size = {"min": [-1, -1, -1], "max": [1, 1, 1]}
     document = {
         "asset": {"version": "2.0"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": name}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "material": 0}]}],
-        "materials": [
-            {"pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.1, 1]}, "doubleSided": True}
-        ],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0.8, 0.1, 0.1, 1]}}],
         "accessors": [
-            {
-                "bufferView": 0,
-                "componentType": 5126,
-                "count": 3,
-                "type": "VEC3",
-                "min": [0, 0, 0],
-                "max": [1, 1, 0],
-            }
+            {"bufferView": 0, "componentType": 5126, "count": 8, "type": "VEC3"} | size,
+            {"bufferView": 1, "componentType": 5123, "count": 36, "type": "SCALAR"},
         ],
-        "bufferViews": [{"buffer": 0, "byteLength": len(points)}],
-        "buffers": [{"byteLength": len(points)}],
+        "bufferViews": [
+            {"buffer": 0, "byteLength": len(points)},
+            {"buffer": 0, "byteOffset": len(points), "byteLength": len(indices)},
+        ],
+        "buffers": [{"byteLength": len(points) + len(indices)}],
     }
     text = json.dumps(document).encode()
     text += b" " * (-len(text) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text
-    chunks += struct.pack("<I4s", len(points), b"BIN\0") + points
+    chunks += struct.pack("<I4s", len(points + indices), b"BIN\0") + points + indices
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 

@@ -72,9 +72,9 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "the page's head does",
     ),
     "hand-over": (
-        "it stops the LLM by `podman stop` to make room on the GPU (up to 31 GiB), and a LLM that"
+        "it stops the LLM by `podman stop` to make room on the GPU (up to 31 GiB), and an LLM that"
         " was stopped by one tab leaves the others waiting for ever",
-        "`supervisorctl` stops it, and the next scene starts it; only for the LLM of this container",
+        "supervisord stops it, and starts it for the next scene; only the LLM of this container",
     ),
     "no-containers": (
         "it starts NIM containers by scripts for Windows' WSL",

@@ -233,7 +233,9 @@ def _told(original: Any, seconds: float) -> Any:
         success, message, _ = made
         if not success and message != FILTERED:
             free = shutil.disk_usage(config.MODELS_DIR).free
-            tell(f"No 3D of {Path(image_path).stem}: {reason(message, seconds, free)}")
+            # Its file is name, seed, day and time, put together by "_".
+            name = Path(image_path).stem.rsplit("_", 3)[0].replace("_", " ")
+            tell(f"No 3D of {name}: {reason(message, seconds, free)}")
         return made
 
     return generate

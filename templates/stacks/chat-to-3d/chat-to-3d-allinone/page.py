@@ -252,10 +252,10 @@ def health(given: Options, hand_over: HandOver, tabs: Tabs) -> Callable[..., Any
     without_3d = given.text("TRELLIS_BACKEND", "none") == "none"
 
     def line(name: str, state: str, good: bool) -> str:
-        color = "#16be16" if good else "#f59e0b"
-        return (
-            f'<span class="status-text" style="color:{color}">{name}: {html.escape(state)}</span>'
-        )
+        # Upstream has room for a word; a sentence needs several lines.
+        color = "#16be16" if good else "#b45309"
+        style = f"color:{color}; white-space:normal; line-height:1.3; margin-left:1em"
+        return f'<div class="status-text" style="{style}">{name}: {html.escape(state)}</div>'
 
     def check_services_health(_: Any) -> Any:
         import gradio
@@ -271,7 +271,9 @@ def health(given: Options, hand_over: HandOver, tabs: Tabs) -> Callable[..., Any
         )
         return (
             gradio.update(value=overlay(llm), visible=bool(llm) and not shown),
-            gradio.update(value=f'<div class="status-section">{" | ".join(states)}</div>'),
+            gradio.update(
+                value=f'<div class="status-section" style="display:block">{"".join(states)}</div>'
+            ),
             gradio.update(visible=not llm and not shown),
             gradio.update(visible=True),
             gradio.update(active=not shown),
