@@ -2,8 +2,9 @@
 
 Upstream removes the background with rembg, which downloads its network from GitHub when it is first
 used. The pictures that come here were made to have a plain background, so it is followed from the
-border inward instead. It may be lit unevenly and carry soft shadows. Background that the object
-encloses, as between legs that touch, stays.
+border inward instead. It may be lit unevenly and carry soft shadows. Two things go wrong:
+background that the object encloses, as between legs that touch, stays; and an object without any
+color may be lost where it is exactly as bright as a shadow beside it.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _TINT, _SHADOW_TINT = 10.0, 3.0
 _SHADOW, _DARKEST = 3.0, 0.35
 # Pixels: gaps in an outline that nothing passes, and half the width of lines that are no object.
 _GAP, _LINE = 2, 2
+# Share of the border that is background, unless there is no plain one.
+_PLAIN = 0.5
 # Parts of the object are at least this share of its largest one.
 _PART = 0.02
 
@@ -92,12 +95,12 @@ def _cut_out(picture: Image.Image) -> Image.Image:
     opaque = picture.convert("RGB")
     small = opaque.copy()
     small.thumbnail((_FOLLOWED, _FOLLOWED), Image.Resampling.LANCZOS)
-    found = _object(_background(np.asarray(small, np.float32) / np.float32(255)))
-    rim = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
-    if rim.mean() > 0.5:
+    ground = _background(np.asarray(small, np.float32) / np.float32(255))
+    if np.concatenate([ground[0], ground[-1], ground[:, 0], ground[:, -1]]).mean() < _PLAIN:
         raise ValueError(
             "The picture has no plain background: use one with a plain or transparent background."
         )
+    found = _object(ground)
     alpha = Image.fromarray(found.astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(1))
     opaque.putalpha(alpha.resize(opaque.size, Image.Resampling.BILINEAR))
     return opaque

@@ -25,7 +25,8 @@ def marching_cubes(values: torch.Tensor, level: float) -> tuple[torch.Tensor, to
     grid = values.cpu().numpy()
     if not grid.min() < level < grid.max():
         raise NoSurfaceError("The model found no solid object in the picture: try another picture.")
-    vertices, triangles, _, _ = measure.marching_cubes(grid, level)
+    # By its documentation "descent" would be right; its triangles then face inward.
+    vertices, triangles, _, _ = measure.marching_cubes(grid, level, gradient_direction="ascent")
     return (
         torch.from_numpy(vertices[:, ::-1].copy()),
         torch.from_numpy(triangles.astype("int64")),
