@@ -10,6 +10,7 @@ Set by the environment:
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def _tried(model: _Model, picture: Image.Image) -> tuple[Any, Exception | None]:
     try:
         return model.mesh(picture), None
     except NoSurfaceError as error:
-        return None, error
+        return None, error.with_traceback(None)
     except Exception as error:
         return None, _failure(model, error)
 
@@ -112,6 +113,7 @@ def _failure(model: _Model, error: Exception) -> RuntimeError:
             f"{_place(model.device)} has too little free memory for a model with"
             f" LOCAL_3D_RESOLUTION={model.resolution}: set it lower, or stop other programs there."
         )
+    logging.getLogger(__name__).error("TripoSR failed", exc_info=error)
     return RuntimeError(f"TripoSR failed ({type(error).__name__}: {error}).")
 
 

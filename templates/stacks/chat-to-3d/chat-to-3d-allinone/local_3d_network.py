@@ -82,8 +82,9 @@ def _network(folder: Path, values: Mapping[str, torch.Tensor]) -> Any:
     """Return TripoSR as its configuration describes it, if the weights fit it."""
     config, weights = folder / CONFIG, folder / WEIGHTS
     source = os.environ.get("TRIPOSR", "/opt/triposr")
-    # Last: some of its files have names as common as gradio_app.
-    sys.path.append(source)
+    # Last, because some of its files have names as common as gradio_app.
+    if source not in sys.path:
+        sys.path.append(source)
     sys.modules.setdefault("rembg", types.ModuleType("rembg"))
     try:
         system = importlib.import_module("tsr.system")
@@ -92,8 +93,6 @@ def _network(folder: Path, values: Mapping[str, torch.Tensor]) -> Any:
         raise RuntimeError(
             f"TripoSR's source in {source} cannot be imported ({error}): build the image again."
         ) from error
-    finally:
-        sys.path.remove(source)
     encoder = _encoder(weights, values)
     with _explained(config, "does not describe TripoSR"), tempfile.TemporaryDirectory() as place:
         described: Any = OmegaConf.load(config)
