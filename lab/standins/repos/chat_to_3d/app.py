@@ -17,14 +17,28 @@ from types import SimpleNamespace
 import gradio as gr
 import requests
 import torch
-from components.blender_export import create_blender_export_section, create_export_modal
+from components.blender_export import (
+    close_export_modal,
+    create_blender_export_section,
+    create_export_modal,
+    export_3d_assets_to_folder,
+    open_export_modal,
+    update_export_section,
+)
 from components.chat_interface import create_chat_interface, handle_scene_description
+from components.image_card import (
+    create_3d_generation_handler,
+    create_convert_all_3d_handler,
+    create_refresh_handler,
+)
 from components.image_gallery import create_image_gallery
 from components.modal import (
+    close_modal,
     close_start_over_confirmation,
     create_edit_modal,
     create_modal,
     create_start_over_confirmation_modal,
+    open_image_settings,
     open_start_over_confirmation,
 )
 from components.wiring import add_steps, chain, wire_cards
@@ -32,7 +46,13 @@ from nim_llm.manager import stop_container
 from services.agent_service import AgentService
 from services.image_generation_service import ImageGenerationService
 from services.model_3d_service import Model3DService
-from utils import is_llm_should_be_stopped
+from utils import (
+    disable_all_buttons_for_3d_generation,
+    disable_all_buttons_for_image_operations,
+    enable_all_buttons_after_3d_generation,
+    enable_all_buttons_after_image_operations,
+    is_llm_should_be_stopped,
+)
 
 import config
 
@@ -409,13 +429,28 @@ def create_app():
     _termination_server_thread = TerminationServer()
     _termination_server_thread.start()
 
+    use = SimpleNamespace(
+        close_export_modal=close_export_modal,
+        close_modal=close_modal,
+        create_3d_generation_handler=create_3d_generation_handler,
+        create_convert_all_3d_handler=create_convert_all_3d_handler,
+        create_refresh_handler=create_refresh_handler,
+        disable_all_buttons_for_3d_generation=disable_all_buttons_for_3d_generation,
+        disable_all_buttons_for_image_operations=disable_all_buttons_for_image_operations,
+        enable_all_buttons_after_3d_generation=enable_all_buttons_after_3d_generation,
+        enable_all_buttons_after_image_operations=enable_all_buttons_after_image_operations,
+        export_3d_assets_to_folder=export_3d_assets_to_folder,
+        open_export_modal=open_export_modal,
+        open_image_settings=open_image_settings,
+        update_export_section=update_export_section,
+    )
     with gr.Blocks(title="3D-Object-Generator") as app:
         page = _lay_out()
-        add_steps(page)
+        add_steps(page, use)
         _wire_health(page)
         _wire_scene(page, agent_service, image_generation_service)
         _wire_start_over(page, image_generation_service)
-        wire_cards(page, image_generation_service, model_3d_service)
+        wire_cards(page, use, image_generation_service, model_3d_service)
     return app
 
 

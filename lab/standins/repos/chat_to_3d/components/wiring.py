@@ -1,32 +1,15 @@
 """What the buttons of the cards, of their windows and of the export do.
 
-Upstream has all of it in app.py. Names and order are upstream's, because Gradio's API has them.
+Upstream has all of it in app.py: ``use`` has what that module imports, as it is when the page is
+created. Names and order of the events are upstream's, because Gradio's API has them.
 """
 
 import os
 import random
 
 import gradio as gr
-from utils import (
-    disable_all_buttons_for_3d_generation,
-    disable_all_buttons_for_image_operations,
-    enable_all_buttons_after_3d_generation,
-    enable_all_buttons_after_image_operations,
-)
 
-from components.blender_export import (
-    close_export_modal,
-    export_3d_assets_to_folder,
-    open_export_modal,
-    update_export_section,
-)
-from components.image_card import (
-    create_3d_generation_handler,
-    create_convert_all_3d_handler,
-    create_refresh_handler,
-    take_picture,
-)
-from components.modal import close_modal, open_image_settings
+from components.image_card import take_picture
 
 
 def chain(event, *steps):
@@ -36,23 +19,23 @@ def chain(event, *steps):
     return event
 
 
-def add_steps(page):
+def add_steps(page, use):
     """Add the steps that show the cards and the export as they are now."""
     gallery, names = page.gallery, ("count_display", "thumbnails_container", "export_btn")
     parts = [page.export[name] for name in (*names, "placeholder", "export_content_active")]
     page.show_cards = (gallery["shift_card_ui"], [page.data], gallery["get_all_card_outputs"]())
-    page.show_export = (update_export_section, [page.data], parts)
+    page.show_export = (use.update_export_section, [page.data], parts)
 
 
-def wire_cards(page, image_generation_service, model_3d_service):
-    _wire_windows(page)
-    _wire_refresh(page, create_refresh_handler(image_generation_service))
-    _wire_3d(page, create_3d_generation_handler(model_3d_service))
-    _wire_edit(page, image_generation_service)
+def wire_cards(page, use, image_generation_service, model_3d_service):
+    _wire_windows(page, use)
+    _wire_refresh(page, use, use.create_refresh_handler(image_generation_service))
+    _wire_3d(page, use, use.create_3d_generation_handler(model_3d_service))
+    _wire_edit(page, use, image_generation_service)
     _wire_delete(page)
-    disable, convert = create_convert_all_3d_handler(model_3d_service)
+    disable, convert = use.create_convert_all_3d_handler(model_3d_service)
     _work(page, page.gallery["convert_all_btn"].click, disable, convert)
-    _wire_export(page)
+    _wire_export(page, use)
 
 
 def _cards(page):
@@ -73,12 +56,12 @@ def _work(page, trigger, first, second, *rest, inputs=()):
     )
 
 
-def _wire_windows(page):
+def _wire_windows(page, use):
     def create_dynamic_click_handler(card_idx):
         def click_handler(gallery_data):
             found = gallery_data[card_idx] if card_idx < len(gallery_data) else {}
             path, title = found.get("path", ""), found.get("title", "")
-            return open_image_settings(path, title, gallery_data, card_idx)
+            return use.open_image_settings(path, title, gallery_data, card_idx)
 
         return click_handler
 
@@ -95,23 +78,23 @@ def _wire_windows(page):
             (lambda glb_path: either(glb_path is not None), [page.model], models),
         )
     chain(
-        page.close.click(fn=close_modal, inputs=[], outputs=shown),
+        page.close.click(fn=use.close_modal, inputs=[], outputs=shown),
         (lambda: gr.update(visible=False), None, [page.window]),
         (lambda: either(False), None, models),
     )
 
 
-def _wire_refresh(page, refresh_handler):
+def _wire_refresh(page, use, refresh_handler):
     def create_refresh_function(card_idx):
         def immediate_disable_buttons(gallery_data):
             if card_idx >= len(gallery_data):
                 return gallery_data
             gallery_data[card_idx]["image_generating"] = True
-            return disable_all_buttons_for_image_operations(gallery_data)
+            return use.disable_all_buttons_for_image_operations(gallery_data)
 
         def perform_image_refresh(gallery_data):
             done = refresh_handler(card_idx, gallery_data)
-            return enable_all_buttons_after_image_operations(done)
+            return use.enable_all_buttons_after_image_operations(done)
 
         return immediate_disable_buttons, perform_image_refresh
 
@@ -119,16 +102,18 @@ def _wire_refresh(page, refresh_handler):
         _work(page, card["refresh_btn"].click, *create_refresh_function(idx))
 
 
-def _wire_3d(page, three_d_handler):
+def _wire_3d(page, use, three_d_handler):
     def create_3d_function(card_idx):
         def generate_3d_for_card(gallery_data):
             if card_idx >= len(gallery_data):
                 return gallery_data
             gallery_data[card_idx]["3d_generating"] = True
-            return disable_all_buttons_for_3d_generation(gallery_data)
+            return use.disable_all_buttons_for_3d_generation(gallery_data)
 
         def perform_3d_generation(gallery_data):
-            return enable_all_buttons_after_3d_generation(three_d_handler(card_idx, gallery_data))
+            return use.enable_all_buttons_after_3d_generation(
+                three_d_handler(card_idx, gallery_data)
+            )
 
         return generate_3d_for_card, perform_3d_generation
 
@@ -147,7 +132,7 @@ def _wire_3d(page, three_d_handler):
         _work(page, card["to_3d_btn"].click, *create_3d_function(idx), show)
 
 
-def _wire_edit(page, image_generation_service):
+def _wire_edit(page, use, image_generation_service):
     def open_edit_modal(idx, gallery_data):
         found = gallery_data[idx] if idx < len(gallery_data) else {}
         return gr.update(visible=True), idx, found.get("title", ""), found.get("description", "")
@@ -160,7 +145,7 @@ def _wire_edit(page, image_generation_service):
         if not usable(edit_idx, new_title, new_description, gallery_data):
             return gallery_data
         gallery_data[edit_idx]["image_generating"] = True
-        return disable_all_buttons_for_image_operations(gallery_data)
+        return use.disable_all_buttons_for_image_operations(gallery_data)
 
     def perform_edit_update(edit_idx, new_title, new_description, gallery_data):
         if not usable(edit_idx, new_title, new_description, gallery_data):
@@ -168,7 +153,7 @@ def _wire_edit(page, image_generation_service):
         texts = {"title": new_title.strip(), "description": new_description.strip()}
         gallery_data[edit_idx].update(texts)
         take_picture(image_generation_service, gallery_data, edit_idx, random.randint(1, 999999))
-        return enable_all_buttons_after_image_operations(gallery_data)
+        return use.enable_all_buttons_after_image_operations(gallery_data)
 
     window = [page.edit, page.edit_index, *page.edited]
     for idx, card in _cards(page):
@@ -201,17 +186,17 @@ def _wire_delete(page):
         )
 
 
-def _wire_export(page):
+def _wire_export(page, use):
     window = [page.exporting, page.folder]
     page.export["export_btn"].click(
-        fn=open_export_modal, inputs=[page.data], outputs=[page.exporting]
+        fn=use.open_export_modal, inputs=[page.data], outputs=[page.exporting]
     )
-    page.export_cancel.click(fn=close_export_modal, outputs=window)
+    page.export_cancel.click(fn=use.close_export_modal, outputs=window)
     chain(
         page.export_save.click(
-            fn=export_3d_assets_to_folder,
+            fn=use.export_3d_assets_to_folder,
             inputs=[page.data, page.folder],
             outputs=[page.exporting],
         ),
-        (close_export_modal, None, window),
+        (use.close_export_modal, None, window),
     )
