@@ -290,7 +290,8 @@ def test_every_image_that_is_built_runs_as_the_services_user():
     """imagen's do not write where others read. The base itself is never run."""
     found = DOCKERFILES()
     assert {name.split()[1] for name in found} == {
-        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server", "app", "triton")
+        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server", "app", "triton"),
+        "chat-to-3d-allinone",
     }
     others = {" base": [], " app": ["10001:10001"], " triton": ["1000:1000"]}
     for name, text in found.items():
