@@ -58,14 +58,15 @@ def test_one_container_by_default(gpu: bool) -> None:
 
 
 def test_only_the_page_is_published() -> None:
-    """On loopback, and as a route; the language model and TRELLIS are not."""
-    keys = service(port=17860).keys
+    """As a route, on loopback, or both; the language model and TRELLIS are not."""
+    keys = service(loopback=True, port=17860).keys
     assert keys["ports"] == ["127.0.0.1:17860:7860"]
+    assert "ports" not in service().keys
     rule = "traefik.http.routers.chat-to-3d-chat-to-3d.rule"
     assert keys["labels"][rule].startswith("Host(`chat-to-3d.")
-    without = render(route=False).model
-    assert "labels" not in service(route=False).keys
-    assert without.external_networks == ()
+    alone = {"route": False, "loopback": True}
+    assert "labels" not in service(**alone).keys
+    assert render(**alone).model.external_networks == ()
 
 
 def test_the_documents_variables() -> None:
@@ -77,16 +78,16 @@ def test_the_documents_variables() -> None:
     assert given["GRADIO_SERVER_PORT"] == "7999"
     assert given["CUDA_VISIBLE_DEVICES"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in environment()
-    assert service(gradio_server_port=7999).keys["ports"] == ["127.0.0.1:7860:7999"]
+    assert service(loopback=True, gradio_server_port=7999).keys["ports"] == ["127.0.0.1:7860:7999"]
 
 
 def test_models_of_the_store_are_checked_before_a_run() -> None:
     """Those at Hugging Face are not: the container downloads them."""
     assert service().models == ()
     stored = service(
-        llm_model="/models/store/llm/qwen",
-        image_model="/models/store/diffusers/sana",
-        guard_model="/models/store/guard",
+        llm_model="/models/llm/qwen",
+        image_model="/models/diffusers/sana",
+        guard_model="/models/guard",
     )
     assert [(one.path.rpartition("/")[2], one.format) for one in stored.models] == [
         ("qwen", "safetensors"),
@@ -151,6 +152,7 @@ def made_settings() -> settings.Settings:
         ({"objects": 21}, "at most 20"),
         ({"objects": 0}, "objects"),
         ({"port": 70000}, "port"),
+        ({"route": False}, "nobody could reach the page"),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(changes: dict[str, Any], said: str) -> None:
