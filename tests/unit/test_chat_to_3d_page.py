@@ -56,6 +56,11 @@ class TestTable:
             assert len(wrong) > 20
             assert len(cure) > 8
 
+    def test_the_document_lists_every_correction(self):
+        text = (STACKS.parents[1] / "docs/chat-to-3d.md").read_text()
+        for name, (wrong, done) in corrections.CORRECTIONS.items():
+            assert f"| {name} | {wrong} | {done} |" in text
+
     def test_an_unknown_name_is_an_error(self):
         with pytest.raises(KeyError, match="has no nonsense"):
             corrections.corrects("nonsense")(len)
