@@ -108,7 +108,7 @@ def _network(folder: Path, values: Mapping[str, torch.Tensor]) -> Any:
     return network
 
 
-def _encoder(path: Path, values: Mapping[str, torch.Tensor]) -> ViTConfig:
+def _encoder(path: Path, values: Mapping[str, torch.Tensor]) -> Any:
     """Return the configuration of the image encoder that weights belong to.
 
     All other values are those that ViTConfig has for facebook/dino-vitb16 (transformers'
@@ -123,7 +123,9 @@ def _encoder(path: Path, values: Mapping[str, torch.Tensor]) -> ViTConfig:
     except (KeyError, ValueError) as error:
         raise RuntimeError(_wrong(path, "does not fit TripoSR (no image encoder)")) from error
     layers = {name.split(".")[4] for name in values if name.startswith(f"{_ENCODER}encoder.layer.")}
-    return ViTConfig(
+    # It has no types.
+    described: Any = ViTConfig
+    return described(
         hidden_size=width,
         num_channels=channels,
         patch_size=patch,

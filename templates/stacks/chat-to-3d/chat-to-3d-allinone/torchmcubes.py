@@ -6,6 +6,8 @@ same on the processor, and has wheels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from skimage import measure
 
@@ -26,7 +28,8 @@ def marching_cubes(values: torch.Tensor, level: float) -> tuple[torch.Tensor, to
     if not grid.min() < level < grid.max():
         raise NoSurfaceError("The model found no solid object in the picture: try another picture.")
     # By its documentation "descent" would be right; its triangles then face inward.
-    vertices, triangles, _, _ = measure.marching_cubes(grid, level, gradient_direction="ascent")
+    found: Any = measure.marching_cubes  # It has no types.
+    vertices, triangles, _, _ = found(grid, level, gradient_direction="ascent")
     return (
         torch.from_numpy(vertices[:, ::-1].copy()),
         torch.from_numpy(triangles.astype("int64")),
