@@ -53,12 +53,11 @@ UNUSED = 70
 """Seconds after which acceptance takes the page for unused."""
 
 
-def _mirror(lab: Lab, name: str, *with_knowledge: str) -> Path:
-    """Return the mirror file with the parts that this stack needs, and knowledge-center's if it is
-    named."""
+def _mirror(lab: Lab, name: str, *, knowledge_too: bool = False) -> Path:
+    """Return a mirror file with the parts that this stack needs, and those of knowledge-center."""
     root, kept = lab.mirror.root, cache() / "upstream"
     mirror = yaml.safe_load(lab.mirror.file.read_text())
-    if with_knowledge:
+    if knowledge_too:
         mirror = knowledge.build(root, kept, mirror)
     file = lab.folder / f"mirror-{name}.yml"
     made = chat_to_3d.build(root, kept, mirror)
@@ -449,7 +448,7 @@ def test_beside_knowledge_center(machine: ChatTo3d) -> None:
     before = machine.containers()
     machine.send(list_model(("Desk", "Chair", "Book")), f"{STORE}/gguf/list.gguf")
     settings = {
-        "MIRROR": str(_mirror(machine.lab, "chat-to-3d-knowledge", "knowledge-center")),
+        "MIRROR": str(_mirror(machine.lab, "chat-to-3d-knowledge", knowledge_too=True)),
         "STACKS": f"{NAME},knowledge-center",
         "REDIS_PASSWORD": SPECIAL,
         "KNOWLEDGE_CENTER_CPU": "x86-64-v1",

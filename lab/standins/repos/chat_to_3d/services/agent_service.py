@@ -20,7 +20,7 @@ AGENT_BASE_URL = config.AGENT_BASE_URL
 
 _KINDS = ("SCENE", "GREETING", "QUESTION", "GENERAL_CHAT")
 _ADVICE = {
-    "GREETING": "Good day! Say what place you would like to see.",
+    "GREETING": "Good day; please describe a scene, such as a harbor at night.",
     "QUESTION": "Name a place, such as a harbor at night, and its objects are made.",
     "GENERAL_CHAT": "That is no place. Try a workshop, or a garden in autumn.",
 }
@@ -41,7 +41,7 @@ class LLMAgent:
 
     def _get_input_classification_rules(self):
         return [
-            Rule("Say of which kind the text of the user is."),
+            Rule("You are an input classifier: say of which kind the text of the user is."),
             Rule(f"Answer with one word of these alone: {', '.join(_KINDS)}."),
             Rule("SCENE is any place in which there can be things."),
         ]
@@ -128,7 +128,7 @@ class AgentService:
         try:
             count = config.NUM_OF_OBJECTS
             prompt = (
-                f'The place is: "{scene_description}"\n\nName exactly {count} things that stand'
+                f'The place is: "{scene_description}"\n\nName exactly {count} objects that stand'
                 f" there, in this form:\n1. Thing\n2. Other Thing\n...\n{count}. Last Thing"
             )
             response = self.agent.run(prompt, RuleType.PLANNING)
@@ -150,7 +150,9 @@ class AgentService:
                 return False, None, "No objects generated"
             prompts = {}
             for obj in objects:
-                response = self.agent.run(f"How does this look: {obj}", RuleType.PROMPT_GENERATION)
+                response = self.agent.run(
+                    f"Generate visual prompt: {obj}", RuleType.PROMPT_GENERATION
+                )
                 text = response.output.value
                 if "Object:" in text and "Prompt:" in text:
                     prompts[obj] = text.split("Prompt:")[-1].strip()
