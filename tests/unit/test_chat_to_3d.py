@@ -151,6 +151,7 @@ def made_settings() -> settings.Settings:
         ({"llm": "ollama"}, "expected one of transformers, url"),
         ({"objects": 21}, "at most 20"),
         ({"objects": 0}, "objects"),
+        ({"local_3d_resolution": 1024}, "expected 32 to 512"),
         ({"port": 70000}, "port"),
         ({"route": False}, "nobody could reach the page"),
     ],
