@@ -1,4 +1,4 @@
-"""chat-to-3d's LLM service with a tiny model, by the real PyTorch and transformers, on the processor.
+"""chat-to-3d's LLM service with a tiny model, by the real PyTorch and transformers, without a GPU.
 
 Needs PyPI. CHAT_TO_3D_TORCH is the requirement of PyTorch if it is not to be the lock's.
 """
@@ -30,9 +30,12 @@ class Service:
         self.process = subprocess.Popen(
             [str(python), str(IMAGE / "llm_service.py")],
             env={
-                **{"PATH": os.environ["PATH"], "HOME": str(model.parent)},
-                **{"PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"},
-                **{"LLM_MODEL": str(model), "LLM_SERVICE_PORT": str(port)},
+                "PATH": os.environ["PATH"],
+                "HOME": str(model.parent),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "HF_HUB_OFFLINE": "1",
+                "LLM_MODEL": str(model),
+                "LLM_SERVICE_PORT": str(port),
             },
         )
 
