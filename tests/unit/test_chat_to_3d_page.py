@@ -307,6 +307,10 @@ class TestCheck:
         assert ("KeyError: b" in line.evidence) != ok
         assert bool(line.fix) != ok
 
+    def test_one_of_a_users_may_have_ended(self):
+        assert check.program_line("own", {"statename": "EXITED"}, (0, 0), False, "").ok
+        assert not check.program_line("gradio-app", {"statename": "EXITED"}, (0, 0), False, "").ok
+
     def test_who_uses_the_page_is_not_disturbed(self, tmp_path: Path):
         found = given(tmp_path)
         assert check.in_use(found, 0) == ""

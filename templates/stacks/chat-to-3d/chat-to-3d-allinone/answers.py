@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -57,3 +58,11 @@ def application(title: str) -> FastAPI:
         return {"status": "live", "message": "Service is live."}
 
     return app
+
+
+def end_if_lost(problem: Exception) -> None:
+    """End the program after an error of CUDA's, after which all calls of this process would fail:
+    supervisord starts it again."""
+    if "CUDA error" in str(problem):
+        print(f"The GPU cannot be used any more: {problem}. Starting again.", flush=True)
+        os._exit(1)

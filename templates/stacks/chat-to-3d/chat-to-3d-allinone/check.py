@@ -82,7 +82,9 @@ def program_line(
         seen = "stopped by the page to make room on the GPU"
     elif state == RUNNING:
         seen = f"{state} for {known['now'] - known['start']} s, {total} unexpected ends"
-    if (resting or state == RUNNING) and lately < _LOOP:
+    # One of a user's may have ended as it should.
+    ended = name not in PROGRAMS and state in ("STOPPED", "EXITED")
+    if (resting or ended or state == RUNNING) and lately < _LOOP:
         return Line(f"chat-to-3d: {name}", True, seen)
     last = " / ".join(tail.strip().splitlines()[-4:])
     return Line(

@@ -101,6 +101,11 @@ CORRECTIONS: dict[str, tuple[str, str]] = {
         "`Convert all to 3D` also sends what is no picture: the sign of a refused prompt, or none",
         "these are left out",
     ),
+    "preview": (
+        "the 3D preview stays empty in a browser that has WebGPU but no GPU for it, as on a remote"
+        " desktop",
+        "WebGL is used there",
+    ),
     "half-files": (
         "a full disk leaves half an object",
         "a file appears when it is complete",

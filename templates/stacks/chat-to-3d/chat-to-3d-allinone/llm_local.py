@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from answers import ApiError
+from answers import ApiError, end_if_lost
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from llm_model import Model, ModelError, Wish, load
@@ -222,6 +222,7 @@ def _work(
         return
     except Exception as error:
         # The libraries' own errors; whoever asked is told, and the service goes on.
+        end_if_lost(error)
         put(ApiError(500, f"The LLM failed: {type(error).__name__}: {one_line(error)}."))
         return
     if rest := stops.end():

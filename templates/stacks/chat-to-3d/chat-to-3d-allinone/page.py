@@ -23,6 +23,12 @@ NOTE = (
     " all open tabs is done one after another.</div>"
 )
 
+_PREVIEW = (
+    "<script>navigator.gpu?.requestAdapter().then((adapter) =>"
+    " { if (!adapter) delete Navigator.prototype.gpu })</script>"
+)
+"""Gradio's viewer takes WebGPU if a browser knows it, whether or not there is a GPU for it."""
+
 _TABS = 1000
 """Tabs that are remembered; nothing says when one is closed for good."""
 
@@ -132,9 +138,10 @@ def exported(original: Callable[..., Any], given: Options) -> Callable[..., Any]
     return export
 
 
-@corrects("reload", "one-after-another", "waiting")
+@corrects("reload", "one-after-another", "waiting", "preview")
 def correct_events(demo: Any, app: Any, given: Options, hand_over: HandOver) -> None:
     """Replace functions of the page, by their names, after it was created."""
+    demo.head = (getattr(demo, "head", None) or "") + _PREVIEW
     tabs, in_use = Tabs(), InUse(given)
     # Read at several places to mean "some tab shows objects", which each tab's own data say too.
     app._in_workspace_mode = True

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 import uvicorn
-from answers import ApiError, application, health
+from answers import ApiError, application, end_if_lost, health
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from glb import wrong
@@ -185,6 +185,7 @@ class Local:
         except ValueError as error:
             raise ApiError(422, f"{one_line(error)}.") from None
         except RuntimeError as error:
+            end_if_lost(error)
             raise ApiError(500, f"{one_line(error)}.") from None
         except Exception as error:
             # Whatever the libraries raise; whoever asked is told, and the service goes on.
