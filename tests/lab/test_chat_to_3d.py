@@ -316,7 +316,7 @@ def test_a_model_folder_that_vanishes_is_named(
     machine.calls(*PLAN, *PICTURES)
     troubles = "\n".join(machine.troubles())
     print(troubles)
-    assert f"/models/store/{folder}" in troubles
+    assert f"/models/{folder}" in troubles
     assert len(machine.made()) == pictures
     machine.run(f"mv /root/away {STORE}/{folder}")
     machine.calls(*PLAN, *PICTURES)
@@ -418,10 +418,10 @@ def test_without_3d_and_without_a_gpu(machine: ChatTo3d) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"CHAT_TO_3D_IMAGE_MODEL": "/models/store/gone"}, "store/gone"),
+        ({"CHAT_TO_3D_IMAGE_MODEL": "/models/gone"}, "/models/gone"),
         (
-            {"CHAT_TO_3D_LLM": "transformers", "CHAT_TO_3D_LLM_MODEL": "/models/store/gone"},
-            "store/gone",
+            {"CHAT_TO_3D_LLM": "transformers", "CHAT_TO_3D_LLM_MODEL": "/models/gone"},
+            "/models/gone",
         ),
         ({"CHAT_TO_3D_LLM_URL": ""}, "llm_url is empty"),
         ({"CHAT_TO_3D_LLM_NETWORK": "none-such"}, "none-such"),

@@ -210,7 +210,7 @@ def test_a_folder_must_be_one(local: Any, stubs: SimpleNamespace, monkeypatch: p
     """A path is never a name on Hugging Face."""
     with pytest.raises(RuntimeError, match="LOCAL_3D_MODEL is empty: set it"):
         local.load()
-    for wrong in ("/models/store/none", str(Path(__file__))):
+    for wrong in ("/models/none", str(Path(__file__))):
         monkeypatch.setenv("LOCAL_3D_MODEL", wrong)
         with pytest.raises(RuntimeError, match=f"{wrong} is no folder: put TripoSR's model there"):
             local.load()

@@ -50,7 +50,7 @@ class TestOptions:
             ("a/b", ("a/b", None)),
             ("a/b@main", ("a/b", "main")),
             ("a/b@", ("a/b", None)),
-            ("/models/store/a@b", ("/models/store/a@b", None)),
+            ("/models/a@b", ("/models/a@b", None)),
         ],
     )
     def test_a_model_may_have_a_revision(self, model: str, found: tuple[str, str | None]):
