@@ -425,7 +425,7 @@ def test_without_3d_and_without_a_gpu(machine: ChatTo3d) -> None:
         ),
         ({"CHAT_TO_3D_LLM_URL": ""}, "llm_url is empty"),
         ({"CHAT_TO_3D_LLM_NETWORK": "none-such"}, "none-such"),
-        ({"CHAT_TO_3D_PORT": "22"}, "port 22"),
+        ({"CHAT_TO_3D_LOOPBACK": "true", "CHAT_TO_3D_PORT": "22"}, "port 22"),
         ({"CHAT_TO_3D_OBJECTS": "21"}, "at most 20"),
         ({"GPU": "none"}, "needs a GPU"),
         ({"NGC_API_KEY": ""}, "NGC_API_KEY"),
