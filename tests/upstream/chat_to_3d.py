@@ -68,7 +68,7 @@ def packages(*more: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     (folder / "lock.txt").write_text(lock)
-    install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet"]
+    install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--no-compile"]
     hashed = ["--no-deps", "--require-hashes", "--requirement", str(folder / "lock.txt")]
     subprocess.run([*install, *hashed], check=True)
     if more:

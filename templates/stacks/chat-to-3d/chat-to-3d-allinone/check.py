@@ -23,6 +23,8 @@ from troubles import MARK
 
 _LOADING = 900
 """Seconds for a model that is being loaded."""
+_LOADS = ("being loaded", "still be loading")
+"""What the services say then."""
 _AWAY = 30
 """Seconds for a server that does not answer: it may be starting."""
 _LATELY = timedelta(minutes=10)
@@ -110,7 +112,7 @@ def service(given: Options, program: str, fix: str) -> Line:
     began = time.monotonic()
     while why := problem(given, program):
         waited = time.monotonic() - began
-        if waited > (_LOADING if "load" in why else _AWAY):
+        if waited > (_LOADING if any(words in why for words in _LOADS) else _AWAY):
             return Line(f"chat-to-3d: {program} is ready", False, why, fix)
         time.sleep(2)
     took = time.monotonic() - began
