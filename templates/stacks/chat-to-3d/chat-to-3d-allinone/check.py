@@ -294,7 +294,7 @@ def main() -> int:
         return 1
     llm = supervision.llm_is_paused or say(
         service(
-            given, LLM, "look at llm_backend, llm_url and llm_model, and at docs/chat-to-3d.md."
+            given, LLM, "look at llm, llm_url and llm_model, and at docs/chat-to-3d.md."
         )
     )
     say(service(given, TRELLIS, "look at trellis and trellis_url, and at docs/chat-to-3d.md."))

@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from options import Options, one_line, without_password
 
-_KEY = "/run/secrets/chat_to_3d_llm_key"
+_KEY = "/run/secrets/llm_api_key"
 _ANSWER = 300
 """Seconds for an answer. A first one may have to wait until the server has loaded its model."""
 _FRESH = 3.0
