@@ -184,7 +184,7 @@ def test_a_picture_goes_in_and_comes_back(machine: Imagen, first: Run) -> None:
     for name in CHECKS:
         assert found[name]["ok"], found[name]
         print(name, found[name]["evidence"])
-    print(machine.compose("exec -T api python3 /opt/imagen/start.py measure upscale 20"))
+    print(machine.compose("exec -T api python3 /opt/imagen/start.py measure upscale 5"))
     assert machine.run("find /var/lib/docker/volumes/imagen_storage-data -type f | sort") == kept
 
 
