@@ -136,6 +136,16 @@ class Stack:
     keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def own_networks(self) -> tuple[str, ...]:
+        """The networks that Compose creates for it, as Docker names them."""
+        networks = {"default": None, **(self.keys.get("networks") or {})}
+        return tuple(
+            (keys or {}).get("name", f"{self.name}_{name}")
+            for name, keys in networks.items()
+            if not is_true((keys or {}).get("external"))
+        )
+
+    @property
     def running(self) -> tuple[Service, ...]:
         """The services that ``up`` starts."""
         return tuple(service for service in self.services if service.runs)

@@ -8,14 +8,13 @@ index.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lab.upstream import contents, emulators, images, knowledge, layers, pypi, triton
-from lab.upstream.files import cached, key_of, place, sha256_file, write
+from lab.upstream.files import cached, key_of, place, sha256_file
 from lab.upstream.images import Image
 from lab.upstream.layers import Layer
 from lab.upstream.wheels import download
@@ -137,7 +136,7 @@ def build(root: Path, cache: Path, mirror: dict[str, Any]) -> dict[str, Any]:
     folder = root / knowledge.INDEX
     for wheel in wheels(cache):
         place(wheel, folder / "files" / wheel.name)
-    write(folder / "pins.json", json.dumps(empty_packages(), indent=1))
+    pypi.offer(folder, empty_packages())
     known = mirror["pins"]
     return {
         **mirror,

@@ -102,14 +102,14 @@ def source(cache: Path, pin: pin_files.Download) -> Path:
 
     Needs mmdebstrap; if it is not cached, also Debian's and PyPI's servers and a few minutes.
     """
-    wheel = _wheel(cache, pin)
+    built = wheel(cache, pin)
     name = f"llama_cpp_python-{pin.version}"
-    target = cache / "llamacpp" / f"{sha256_file(wheel)[:16]}-{key_of(_BACKEND, _PROJECT)}"
+    target = cache / "llamacpp" / f"{sha256_file(built)[:16]}-{key_of(_BACKEND, _PROJECT)}"
 
     def make(folder: Path) -> None:
         folder.mkdir(parents=True)
         tar = Tar()
-        tar.file(f"{name}/{wheel.name}", wheel)
+        tar.file(f"{name}/{built.name}", built)
         tar.file(f"{name}/handout.py", _BACKEND)
         tar.file(f"{name}/pyproject.toml", _PROJECT.format(version=pin.version))
         metadata = f"Metadata-Version: 2.2\nName: llama_cpp_python\nVersion: {pin.version}\n"
@@ -119,7 +119,7 @@ def source(cache: Path, pin: pin_files.Download) -> Path:
     return cached(target, make) / f"{name}.tar.gz"
 
 
-def _wheel(cache: Path, pin: pin_files.Download) -> Path:
+def wheel(cache: Path, pin: pin_files.Download) -> Path:
     """Return the compiled wheel, with the Debian libraries that it is linked with."""
     wanted = flags()
     constraints = (_FOLDER / "build-constraints.txt").read_text()

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -100,6 +100,15 @@ def build(root: Path, cache: Path, sources: Iterable[Path]) -> None:
             wheel = fetch(name, version, cache, platform=False)
             place(wheel, folder / "files" / wheel.name)
     write(folder / "pins.json", json.dumps(pins, indent=1))
+
+
+def offer(folder: Path, packages: Mapping[str, Iterable[str]]) -> None:
+    """Add stand-in packages (name -> versions) to those that an index offers."""
+    path = folder / "pins.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    for name, versions in packages.items():
+        known[name] = sorted({*known.get(name, []), *versions})
+    write(path, json.dumps(known, indent=1))
 
 
 def index(folder: Path, name: str) -> str:

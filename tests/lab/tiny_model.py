@@ -1,101 +1,53 @@
-"""A model of a few kilobytes in llama.cpp's format: it answers, but with nonsense.
-
-The format is that of github.com/ggml-org/ggml, docs/gguf.md, version 3; the architecture is the
-smallest that llama.cpp knows ("llama"), and its weights are random.
-"""
+"""Language models of some kilobytes: one answers with nonsense, the other with a list."""
 
 from __future__ import annotations
 
 import random
-import struct
-from array import array
-from typing import Any
+from collections.abc import Sequence
 
-_UINT32, _INT32, _FLOAT32, _STRING, _ARRAY = 4, 5, 6, 8, 9
-_FORMATS = {_UINT32: "<I", _INT32: "<i", _FLOAT32: "<f"}
-_ALIGNMENT = 32
-_WIDTH, _HEADS, _FORWARD, _CONTEXT = 32, 2, 64, 256
+from tests.lab import gguf
+
+_CERTAIN = 100.0
+"""A logit above all others, by so much that no temperature makes another token likely."""
 
 
 def model() -> bytes:
-    """Return the content of a GGUF file, always the same."""
-    tokens, kinds = _vocabulary()
-    values: list[tuple[str, int, Any]] = [
-        ("general.architecture", _STRING, "llama"),
-        ("llama.context_length", _UINT32, _CONTEXT),
-        ("llama.embedding_length", _UINT32, _WIDTH),
-        ("llama.block_count", _UINT32, 1),
-        ("llama.feed_forward_length", _UINT32, _FORWARD),
-        ("llama.attention.head_count", _UINT32, _HEADS),
-        ("llama.attention.layer_norm_rms_epsilon", _FLOAT32, 1e-5),
-        ("llama.rope.dimension_count", _UINT32, _WIDTH // _HEADS),
-        ("llama.vocab_size", _UINT32, len(tokens)),
-        ("tokenizer.ggml.model", _STRING, "llama"),
-        ("tokenizer.ggml.tokens", _ARRAY, (_STRING, tokens)),
-        ("tokenizer.ggml.scores", _ARRAY, (_FLOAT32, [0.0] * len(tokens))),
-        ("tokenizer.ggml.token_type", _ARRAY, (_INT32, kinds)),
-        ("tokenizer.ggml.unknown_token_id", _UINT32, 0),
-        ("tokenizer.ggml.bos_token_id", _UINT32, 1),
-        ("tokenizer.ggml.eos_token_id", _UINT32, 2),
-    ]
-    tensors = _tensors(len(tokens))
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(values))
-    head += b"".join(
-        _text(key) + struct.pack("<I", kind) + _value(kind, value) for key, kind, value in values
-    )
-    data = b""
-    for name, shape, content in tensors:
-        # Type 0 is F32.
-        head += _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data))
-        data += _padded(content)
-    return _padded(head) + data
-
-
-def _vocabulary() -> tuple[list[str], list[int]]:
-    """Return tokens and their types (1 normal, 2 unknown, 3 control, 6 a byte)."""
-    letters = ["▁", *(chr(code) for code in range(0x21, 0x7F))]
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters]
-    return tokens, [2, 3, 3, *[6] * 256, *[1] * len(letters)]
-
-
-def _tensors(vocabulary: int) -> list[tuple[str, tuple[int, ...], bytes]]:
-    shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (_WIDTH, vocabulary),
-        "blk.0.attn_norm.weight": (_WIDTH,),
-        "blk.0.attn_q.weight": (_WIDTH, _WIDTH),
-        "blk.0.attn_k.weight": (_WIDTH, _WIDTH),
-        "blk.0.attn_v.weight": (_WIDTH, _WIDTH),
-        "blk.0.attn_output.weight": (_WIDTH, _WIDTH),
-        "blk.0.ffn_norm.weight": (_WIDTH,),
-        "blk.0.ffn_gate.weight": (_WIDTH, _FORWARD),
-        "blk.0.ffn_up.weight": (_WIDTH, _FORWARD),
-        "blk.0.ffn_down.weight": (_FORWARD, _WIDTH),
-        "output_norm.weight": (_WIDTH,),
-        "output.weight": (_WIDTH, vocabulary),
-    }
+    """Return the content of a GGUF file with random weights, always the same."""
     chance = random.Random(1)
-    found = []
-    for name, shape in shapes.items():
-        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        norm = name.endswith("norm.weight")
-        numbers = [1.0 if norm else chance.gauss(0, 0.1) for _ in range(count)]
-        found.append((name, shape, array("f", numbers).tobytes()))
-    return found
+    return gguf.file(
+        gguf.letters(), 32, lambda _, count: [chance.gauss(0, 0.1) for _ in range(count)]
+    )
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
+def list_model(names: Sequence[str]) -> bytes:
+    """Return a model that answers anything with a numbered list of names, and what ends with a
+    question mark with QUESTION. Neither temperature nor seed changes that.
 
+    Each line of the list is one token. The next token follows from the last one alone: a token's
+    embedding is 1 at its state and 0 elsewhere, attention and the feed-forward part add 0, and the
+    output is large where a state and its next token meet.
+    """
+    tokens = gguf.letters()
+    mark, first = tokens.index("?"), len(tokens)
+    tokens += [f"{number}. {name}\n".replace(" ", "▁") for number, name in enumerate(names, 1)]
+    tokens.append("QUESTION")
+    last, question = len(tokens) - 2, len(tokens) - 1
+    # State 0 is that of every other token, of which <unk> is one.
+    following = {0: first, mark: question, **{one: one + 1 for one in range(first, last)}}
+    following |= {last: gguf.EOS, question: gguf.EOS}
+    states = {token: state for state, token in enumerate(following)}
+    width = -(-len(states) // 32) * 32
 
-def _value(kind: int, value: Any) -> bytes:
-    if kind == _STRING:
-        return _text(value)
-    if kind == _ARRAY:
-        of, values = value
-        return struct.pack("<IQ", of, len(values)) + b"".join(_value(of, one) for one in values)
-    return struct.pack(_FORMATS[kind], value)
+    def weights(name: str, count: int) -> list[float]:
+        numbers = [0.0] * count
+        if name == "token_embd.weight":
+            for token in range(len(tokens)):
+                numbers[token * width + states.get(token, 0)] = 1.0
+        if name == "output.weight":
+            for token, after in following.items():
+                numbers[after * width + states[token]] = _CERTAIN
+        return numbers
 
-
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % _ALIGNMENT)
+    # Of the messages, the last alone is read: what came before would only cost time.
+    template = "{{ messages[-1]['content'] }}"
+    return gguf.file(tokens, width, weights, context=4096, template=template)

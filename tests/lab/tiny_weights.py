@@ -1,4 +1,4 @@
-"""Weights of a few kilobytes for the models of imagen, in the forms of the real ones, all zeros.
+"""Weights of a few kilobytes for the models of stacks, in the forms of the real ones, all zeros.
 
 The forms are PyTorch's archive (torch/serialization.py), safetensors
 (github.com/huggingface/safetensors, "Format") and the folder of a pipeline of diffusers.
@@ -14,19 +14,29 @@ import zipfile
 _COUNT = 1024
 _EPOCH = (2026, 1, 1, 0, 0, 0)
 
-_PARTS = {
-    "scheduler": ["diffusers", "EulerDiscreteScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
+_PIPELINES = {
+    "StableDiffusionPipeline": {
+        "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    },
+    "SanaSprintPipeline": {
+        "scheduler": ["diffusers", "SCMScheduler"],
+        "text_encoder": ["transformers", "Gemma2Model"],
+        "tokenizer": ["transformers", "GemmaTokenizerFast"],
+        "transformer": ["diffusers", "SanaTransformer2DModel"],
+        "vae": ["diffusers", "AutoencoderDC"],
+    },
 }
-"""Parts of a pipeline of Stable Diffusion: library and class."""
+"""Class of a pipeline -> its parts, each with library and class."""
 
 _FILES = {
     "scheduler": "scheduler_config.json",
     "text_encoder": "model.safetensors",
-    "tokenizer": "vocab.json",
+    "tokenizer": "tokenizer.json",
+    "transformer": "diffusion_pytorch_model.safetensors",
     "unet": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",
 }
@@ -66,14 +76,21 @@ def checkpoint() -> bytes:
     return stream.getvalue()
 
 
-def pipeline() -> dict[str, bytes]:
-    """Return the files of a folder of diffusers: name -> content."""
-    index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.35.0", **_PARTS}
+def pipeline(kind: str = "StableDiffusionPipeline") -> dict[str, bytes]:
+    """Return the files of a folder of diffusers, for one of its classes: name -> content."""
+    parts = _PIPELINES[kind]
+    index = {"_class_name": kind, "_diffusers_version": "0.35.0", **parts}
     files = {"model_index.json": json.dumps(index, indent=1).encode()}
-    for part, name in _FILES.items():
+    for part in parts:
+        name = _FILES[part]
         content = safetensors() if name.endswith(".safetensors") else b"{}\n"
         files[f"{part}/{name}"] = content
     return files
+
+
+def transformer() -> dict[str, bytes]:
+    """Return the files of a folder of transformers: name -> content."""
+    return {"config.json": b"{}\n", "model.safetensors": safetensors()}
 
 
 def _pickled(*keys: str) -> bytes:

@@ -192,7 +192,7 @@ def test_a_file_of_criteria_that_says_something_else_is_refused(
         ("criteria: 1", "criteria is 1, expected"),
         (
             "criteria: [{text: A, proved_by: [b], otherwise: c, asked_of: fooocs}]",
-            "criteria.0.asked_of is 'fooocs' (did you mean fooocus?), expected one of route",
+            "criteria.0.asked_of is 'fooocs' (did you mean fooocus?), expected one of all",
         ),
     ],
 )
@@ -204,3 +204,24 @@ def test_it_is_refused_before_a_run_changes_anything(tmp_path: Path, text: str, 
         check(sample.dhoch3(), tmp_path)
     assert message in str(caught.value)
     check(sample.dhoch3())
+
+
+def test_a_criterion_is_about_its_own_stack_and_may_be_about_all_of_it(tmp_path: Path):
+    """A service of another stack that fails does not fail it, and one that was not checked leaves
+    it open."""
+    (tmp_path / "dhoch3").mkdir()
+    (tmp_path / "dhoch3/_criteria.yml").write_text(
+        "criteria: [{text: A, proved_by: [is healthy], asked_of: all, otherwise: none}]"
+    )
+    stack = sample.dhoch3()
+    other = replace(stack, name="other")
+    healthy = [Finding(f"dhoch3/{one.name} is healthy", True, "") for one in stack.running]
+    ill = Finding("other/forge is healthy", False, "")
+
+    def state(findings: list[Finding]) -> str:
+        (criterion,) = judge(findings, (stack, other), sample.SITE, tmp_path)
+        return criterion.state
+
+    assert state([*healthy, ill]) == "ok"
+    assert state([*healthy[1:], ill]) == "not checked"
+    assert state([*healthy, replace(healthy[0], ok=False)]) == "FAILED"

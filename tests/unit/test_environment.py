@@ -294,6 +294,7 @@ def test_the_example_is_complete_and_loads(tmp_path: Path):
     requirement = {"SMB_SERVER", "SMB_SHARE", "SMB_USER", "SMB_PASSWORD", "MODELS_PATH", "DOMAIN"}
     requirement |= {"REDIS_PASSWORD", "AI_TOOLKIT_AUTH", "LOGIN_USER", "LOGIN_PASSWORD"}
     requirement |= {"DOCKGE_PASSWORD", "OPENWEBUI_PASSWORD", "IMAGEN_API_KEY"}
+    requirement |= {"HF_TOKEN", "LLM_API_KEY", "NGC_API_KEY"}
     assert keys == {*CONNECTION_KEYS, *requirement}
     environment.read_file(ROOT / ".env.example")
 

@@ -12,7 +12,7 @@ from tests.unit.test_templates import ROOT, SOCKET, SUDO, data, mounts, render, 
 from tests.unit.test_templates import STACKS as ALL_STACKS
 
 TEXT = (ROOT / "docs/hardening.md").read_text()
-STACKS = ("proxy", "dhoch3", "knowledge-center", "prometheus", "imagen")
+STACKS = ("proxy", "dhoch3", "knowledge-center", "prometheus", "imagen", "chat-to-3d")
 VLLM = "llm-server (vLLM)"
 
 

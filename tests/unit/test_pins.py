@@ -226,7 +226,7 @@ def test_the_pins_of_the_repository_load_and_every_mark_is_found():
     gpu |= {key for key in loaded.sources if loaded.sources[key].compute}
     assert gpu == {
         *("comfyui", "comfyui_nvidia", "invokeai"),
-        *("fooocus", "forge", "fluxgym", "ai_toolkit", "vllm", "cuda", "triton"),
+        *("fooocus", "forge", "fluxgym", "ai_toolkit", "vllm", "cuda", "triton", "chat_to_3d"),
     }
     text = (ROOT / "pins.yml").read_text()
     assert len(renovate_matches(text)) == text.count("# renovate:")

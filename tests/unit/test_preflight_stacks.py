@@ -7,7 +7,12 @@ from typing import Any
 import yaml
 
 from tests.unit.test_templates import STACKS, render
-from workstation.preflight.stacks import collision_findings, gpu_findings
+from workstation.preflight.stacks import (
+    collision_findings,
+    gpu_findings,
+    network_findings,
+    other_networks,
+)
 from workstation.settings import Settings
 from workstation.stack import Stack, data_key, parse
 
@@ -79,3 +84,29 @@ def test_what_docker_names_for_one_stack_is_not_another_stacks():
             shared = {"proxy", "proxy-guarded"}
             assert {keys.get("name") for keys in named} <= {None, *shared}
     assert len(images) == len(set(images))
+
+
+def joining(network: str) -> Stack:
+    content = {
+        "name": "joins",
+        "services": {"llm": {"image": "x:1", "networks": ["other", "proxy"]}},
+        "networks": {
+            "other": {"name": network, "external": True},
+            "proxy": {"name": "web", "external": True},
+        },
+    }
+    return parse(yaml.safe_dump(content), "/opt/stacks/joins")
+
+
+def test_a_network_that_a_stack_joins_must_exist_by_then():
+    """Docker's, or that of a stack which is started earlier; the proxy's is checked elsewhere."""
+    joins, other = joining("k-c_default"), stack()
+    assert not [*network_findings([other, joins], "web", [])]
+    assert not [*network_findings([joins], "web", ["k-c_default"])]
+    (late,) = network_findings([joins, other], "web", ["bridge"])
+    assert (late.ok, late.id) == (False, "network-missing")
+    assert late.fix == "name k-c before joins in STACKS"
+    (absent,) = network_findings([joins], "web", ["bridge"])
+    assert "Docker does not have it" in absent.detail
+    assert other_networks([joins], "web") == ["k-c_default"]
+    assert other_networks([joins, other], "web") == []

@@ -142,6 +142,7 @@ def test_every_setting_that_is_called_a_secret_is_one():
     """It has a secret's type, and no default in any file."""
     passwords = {"smb_password", "login_password", "dockge_password", "openwebui_password"}
     keys = {"redis_password", "ai_toolkit_auth", "imagen_api_key"}
+    keys |= {"hf_token", "llm_api_key", "ngc_api_key"}
     assert keys | passwords == SECRETS
     loaded = load(**dict.fromkeys(SECRETS, MARK))
     for name in SECRETS:

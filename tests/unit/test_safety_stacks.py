@@ -290,7 +290,8 @@ def test_every_image_that_is_built_runs_as_the_services_user():
     """imagen's do not write where others read. The base itself is never run."""
     found = DOCKERFILES()
     assert {name.split()[1] for name in found} == {
-        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server", "app", "triton")
+        *("base", "fooocus", "forge", "fluxgym", "ai-toolkit", "llm-server", "app", "triton"),
+        "chat-to-3d-allinone",
     }
     others = {" base": [], " app": ["10001:10001"], " triton": ["1000:1000"]}
     for name, text in found.items():
@@ -316,6 +317,10 @@ def test_builds_install_what_locks_name_and_nothing_else():
     for name, text in DOCKERFILES().items():
         for command in re.findall(r"(?:uv )?pip install .*?(?=&&|\n|$)", text):
             installs += 1
+            if "requirements-extra.txt" in command:
+                # What a user adds; the locked versions stay, and by default there is nothing more.
+                assert "--constraint /tmp/requirements.lock" in command
+                continue
             assert "--no-deps" in command, (name, command)
             if "--no-binary" in command:
                 assert "--require-hashes" in command

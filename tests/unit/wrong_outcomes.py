@@ -34,7 +34,7 @@ DEFAULTS = {
 }
 
 
-STACKS = ["dhoch3", "knowledge-center", "prometheus", "imagen", "proxy"]
+STACKS = ["dhoch3", "knowledge-center", "prometheus", "imagen", "chat-to-3d", "proxy"]
 
 
 VALUES = values()

@@ -16,7 +16,7 @@ from workstation.context import Context
 from workstation.errors import UserError
 from workstation.facts.asking import ask, ask_together
 from workstation.facts.daemon import Daemon, DaemonState
-from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState
+from workstation.facts.docker import Bridges, BridgesState, Engine, EngineState, Networks
 from workstation.facts.driver import DriverSource, DriverSourceState
 from workstation.facts.firewall import Firewall, FirewallState
 from workstation.facts.gpu_users import GpuUser, GpuUsers
@@ -38,7 +38,13 @@ from workstation.operations.nvidia import IN_DAEMON_JSON
 from workstation.operations.smb import explain, login_answer, mount_state
 from workstation.preflight import docker, gpu, neighbors, ollama, ports, storage, system, versions
 from workstation.preflight.models import model_findings, models
-from workstation.preflight.stacks import collision_findings, gpu_findings, stranger_findings
+from workstation.preflight.stacks import (
+    collision_findings,
+    gpu_findings,
+    network_findings,
+    other_networks,
+    stranger_findings,
+)
 from workstation.preflight.upstreams import (
     Upstream,
     fetched,
@@ -96,6 +102,7 @@ class _Seen:
     engine: EngineState
     daemon: DaemonState
     bridges: BridgesState
+    networks: list[str]
     gpu: GpuState
     gpu_users: list[GpuUser]
     packages: dict[str, PackageState]
@@ -127,6 +134,7 @@ def _look(host: Any, machine: Context) -> _Seen:
     if engine.wedged or daemon.wedged:
         # Every further query would wait as long and conclude that Docker is absent.
         raise _not_ready(host, [docker.unanswered(daemon)])
+    joined = other_networks([one.model for one in stacks], settings.proxy_network)
     servers = upstreams(machine.pins, machine.mirror, settings)
     bundle = machine.ca_bundle()
     trusted = {"_stdin": HiddenText(bundle.decode(errors="replace") + "\n")} if bundle else {}
@@ -151,6 +159,7 @@ def _look(host: Any, machine: Context) -> _Seen:
         daemon=daemon,
         # The operation that writes the guard asks the same; it is answered from memory.
         bridges=ask(host, Bridges) if neighbors.lets_neighbors_in(engine) else BridgesState(),
+        networks=ask(host, Networks) if engine.server and joined else [],
         gpu=found,
         gpu_users=ask(host, GpuUsers),
         packages=packages,
@@ -280,6 +289,7 @@ def _of_stacks(seen: _Seen) -> Iterator[Finding]:
     yield from stranger_findings(
         (stack.model, stack.folder, found) for stack, found in seen.projects
     )
+    yield from network_findings(stacks, machine.settings.proxy_network, seen.networks)
     native = {f"port {machine.settings.ollama_port}": "the native Ollama"}
     yield from collision_findings(stacks, native if machine.needs.ollama else {})
 

@@ -77,5 +77,41 @@ def stranger_findings(
         )
 
 
+def other_networks(stacks: Iterable[Stack], proxy: str) -> list[str]:
+    """Return the networks that stacks join and none of them creates.
+
+    + proxy: the network of a proxy, which ``compose.network_exists`` checks
+    """
+    own = {network for stack in stacks for network in stack.own_networks}
+    joined = {network for stack in stacks for network in stack.external_networks}
+    return sorted(joined - own - {proxy})
+
+
+def network_findings(
+    stacks: Iterable[Stack], proxy: str, existing: Iterable[str]
+) -> Iterator[Finding]:
+    """Yield each network that a stack joins, and that does not exist when the stack is started.
+
+    + stacks: in the order in which they are started
+    + proxy: as for :func:`other_networks`
+    + existing: Docker's networks
+    """
+    stacks, there = [*stacks], {*existing, proxy}
+    owners = {network: stack.name for stack in stacks for network in stack.own_networks}
+    for stack in stacks:
+        for network in sorted({*stack.external_networks} - there):
+            owner = owners.get(network)
+            if owner:
+                seen = f"{stack.name} joins this network of {owner}, which is started later"
+                fix = f"name {owner} before {stack.name} in STACKS"
+            else:
+                seen = f"{stack.name} joins this network, but Docker does not have it"
+                fix = f"correct its name in group_data/{stack.name}.py, or start its owner first"
+            yield Finding(
+                f"network {network}", False, seen, fix, subject=stack.name, id="network-missing"
+            )
+        there.update(stack.own_networks)
+
+
 def _running(stacks: Iterable[Stack]) -> Iterator[tuple[Stack, Service]]:
     return ((stack, service) for stack in stacks for service in stack.running)

@@ -60,6 +60,7 @@ class _Rule(BaseModel):
 
 
 _ASKS: dict[str, Callable[[Service, Site], bool]] = {
+    "all": lambda _service, _site: True,
     "route": lambda service, site: bool(service.host),
     "models": reads_models,
     "share": writes_outputs,
@@ -150,13 +151,16 @@ def judge(
 
     Raises CriteriaError.
     """
-    rules = [rule for stack in stacks for rule in _rules(templates / stack.name)]
     services = {
-        f"{stack.name}/{service.name}": service for stack in stacks for service in stack.running
+        stack.name: {f"{stack.name}/{service.name}": service for service in stack.running}
+        for stack in stacks
     }
-    subjects = [(finding, subject_of(finding, services)) for finding in findings]
+    known = {name: service for own in services.values() for name, service in own.items()}
+    subjects = [(finding, subject_of(finding, known)) for finding in findings]
+    rules = [(stack.name, rule) for stack in stacks for rule in _rules(templates / stack.name)]
     return tuple(
-        _judged(number, rule, subjects, services, site) for number, rule in enumerate(rules, 1)
+        _judged(number, rule, subjects, services[stack], site)
+        for number, (stack, rule) in enumerate(rules, 1)
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import subprocess
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 
 class _Version:
@@ -37,6 +38,10 @@ class _Cuda:
         major, minor = self._query("compute_cap")[index].split(".")
         return int(major), int(minor)
 
+    def get_device_properties(self, index: int = 0) -> SimpleNamespace:
+        mebibytes = int(self._query("memory.total")[index].split()[0])
+        return SimpleNamespace(name=self.get_device_name(index), total_memory=mebibytes << 20)
+
     @staticmethod
     def get_arch_list() -> list[str]:
         # CUDA 12.8 and so sm_120 came to PyPI's default wheels with torch 2.8.
@@ -63,6 +68,36 @@ class OutOfMemoryError(RuntimeError):
     """Is never raised here."""
 
 
-inference_mode = contextlib.nullcontext
+class Generator:
+    """A source of random numbers, of which only the seed is used."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        need(device)
+        self.device, self._seed = device, 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        self._seed = seed
+        return self
+
+    def initial_seed(self) -> int:
+        return self._seed
+
+
+def need(device: str) -> None:
+    """Fail as torch does if ``device`` is a GPU and there is none."""
+    if str(device).startswith("cuda") and not cuda.is_available():
+        raise RuntimeError(
+            "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and"
+            " installed a driver"
+        )
+
+
+def is_tensor(thing: object) -> bool:
+    """Return whether it is a tensor: there are none."""
+    return False
+
+
+bfloat16, float16, float32 = "torch.bfloat16", "torch.float16", "torch.float32"
+inference_mode = no_grad = contextlib.nullcontext
 version = _Version()
 cuda = _Cuda()

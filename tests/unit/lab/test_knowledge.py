@@ -47,7 +47,7 @@ def test_the_source_hands_out_the_wheel_that_it_holds(
     """It uses the interface of build backends (PEP 517), and needs nothing else installed."""
     wheel = tmp_path / f"llama_cpp_python-{PIN.version}-py3-none-manylinux_2_36_x86_64.whl"
     wheel.write_bytes(b"compiled")
-    monkeypatch.setattr(llamacpp, "_wheel", lambda cache, pin: wheel)
+    monkeypatch.setattr(llamacpp, "wheel", lambda cache, pin: wheel)
     source = llamacpp.source(tmp_path / "cache", PIN)
     assert source.name == f"llama_cpp_python-{PIN.version}.tar.gz"
     with tarfile.open(source) as archive:
