@@ -293,9 +293,7 @@ def main() -> int:
         say(Line("chat-to-3d: supervisord", False, f"it does not answer: {error}", fix))
         return 1
     llm = supervision.llm_is_paused or say(
-        service(
-            given, LLM, "look at llm, llm_url and llm_model, and at docs/chat-to-3d.md."
-        )
+        service(given, LLM, "look at llm, llm_url and llm_model, and at docs/chat-to-3d.md.")
     )
     say(service(given, TRELLIS, "look at trellis and trellis_url, and at docs/chat-to-3d.md."))
     if llm:
