@@ -39,10 +39,14 @@ def of_host(settings: Settings, stacks: Iterable[Stack]) -> list[Place]:
     store = settings.models_path
     common = [store, *(f"{store}/{folder}" for folder in settings.models_folders)]
     places = [_in_store(path, settings) for path in common]
+    loaded: set[str] = set()
     for stack in stacks:
         places += of_stack(settings, stack)
-    folders = {place.path for place in places[1:] if place.home == "store"}
-    known_by = tuple(posixpath.basename(folder) for folder in sorted(folders))
+        loaded |= {
+            _first_below(model.path, store) for service in stack.running for model in service.models
+        }
+    entries = {place.path for place in places[1:] if place.home == "store"} | (loaded - {""})
+    known_by = tuple(posixpath.basename(entry) for entry in sorted(entries))
     return list(dict.fromkeys([replace(places[0], known_by=known_by), *places[1:]]))
 
 
@@ -77,7 +81,7 @@ def _is_made(path: str, settings: Settings) -> bool:
 
 
 def _first_below(path: str, parent: str) -> str:
-    """Return the first folder on the way from ``parent`` down to ``path``; empty if there is
+    """Return the first entry on the way from ``parent`` down to ``path``; empty if there is
     none."""
     if path == parent or not is_below(path, parent):
         return ""

@@ -84,3 +84,22 @@ def test_the_store_is_known_by_its_folders():
     known = {place.path: place.known_by for place in found}
     assert known.pop("/vol/models") == ("gguf", "loras", "vae")
     assert set(known.values()) == {()}
+
+
+def test_the_store_is_known_by_the_models_that_services_load():
+    """A store that holds nothing else is no mistake."""
+    service = {
+        "image": "i:1",
+        "volumes": ["/vol/models:/models:ro", "/srv/a:/other"],
+        "x-workstation": {
+            "models": [
+                {"path": "/models/diffusers/x", "format": "diffusers", "setting": "x"},
+                {"path": "/models/one.gguf", "format": "gguf", "setting": "y"},
+                {"path": "/other/two.gguf", "format": "gguf", "setting": "z"},
+            ]
+        },
+    }
+    made = parse(yaml.safe_dump({"name": "m", "services": {"a": service}}), FOLDER)
+    known = of_host(settings(models_path="/vol/models"), [made])[0].known_by
+    assert {"diffusers", "one.gguf", "checkpoints"} <= {*known}
+    assert "two.gguf" not in known
