@@ -412,7 +412,7 @@ def test_without_3d_and_without_a_gpu(machine: ChatTo3d) -> None:
     run = machine.pyinfra("deploy.py", "-y", "--json", environment=fewer)
     assert run.status == 0, run.error
     assert run.changed == []
-    assert "no 3D" in machine.findings()[JOURNEY]["evidence"]
+    assert "no 3D" in machine.findings()[f"{NAME}: a sentence to pictures"]["evidence"]
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,9 @@ def test_builds_install_what_locks_name_and_nothing_else():
     for name, text in DOCKERFILES().items():
         for command in re.findall(r"(?:uv )?pip install .*?(?=&&|\n|$)", text):
             installs += 1
+            # In another home, uv's cache would be a part of the image, as large as the packages.
+            before = text[: text.index(command)]
+            assert " HOME=" not in before or "UV_CACHE_DIR=/root/.cache/uv" in before, name
             if "requirements-extra.txt" in command:
                 # What a user adds; the locked versions stay, and by default there is nothing more.
                 assert "--constraint /tmp/requirements.lock" in command

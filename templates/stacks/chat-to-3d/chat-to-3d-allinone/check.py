@@ -237,10 +237,11 @@ class Journey:
 
 def journey(given: Options, supervision: Supervision) -> Line:
     """Return the finding for the whole way."""
-    name = "chat-to-3d: a sentence to a GLB file"
     if why := in_use(given, time.time()):
-        return Line(name, True, why)
+        # Under another name, which proves no criterion.
+        return Line("chat-to-3d: the page is in use", True, why)
     without_3d = given.text("TRELLIS_BACKEND", "none") == "none"
+    name = f"chat-to-3d: a sentence to {'pictures' if without_3d else 'a GLB file'}"
     times, began = [], time.monotonic()
 
     def took(what: str) -> None:

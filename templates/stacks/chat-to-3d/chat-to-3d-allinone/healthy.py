@@ -1,5 +1,5 @@
 """The container's health check: exit status 1 and a line that names a program if one of the three
-does not run or does not answer. Imports little: it runs every half minute."""
+does not run or does not answer. Imports little: it runs every minute."""
 
 from __future__ import annotations
 
